@@ -1,0 +1,74 @@
+# The commands of this repository. Each works on a fresh clone of a bare Debian 12 with Rust.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test soak ci lint fmt clippy doc deny generated buf shell docker proto schemas clean-cache
+
+ENV := . scripts/env.sh;
+
+# One selection of packages and features for every test run. Cargo unifies features over the packages it is asked for:
+# `cargo test -p tickfold-core` followed by `--workspace` would build tokio, prost and all of ours twice, and an edit in
+# core would be paid for twice. So the cheap tests come first by choosing targets, never by choosing packages.
+TEST := cargo test --workspace --locked --features tickfold/fail-points
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: # system packages and librocksdb.a; says so when there is something to do
+	@scripts/setup.sh
+
+run: setup ## build, start one node with a demo secret, post three statuses, show the message, keep serving
+	@scripts/run.sh
+
+test: setup ## all tests: unit tests of every crate first, then integration and end-to-end tests, then doc tests
+	@$(ENV) $(TEST) --lib --bins
+	@$(ENV) $(TEST) --test '*'
+	@$(ENV) $(TEST) --doc
+
+soak: setup ## the full counts of the crash and damage tests; rewrites docs/soak.md (hours)
+	@$(ENV) scripts/soak.sh $(TEST) --test '*'
+
+ci: ## what CI runs: the tests and every check below
+	@.ci/run
+
+lint: fmt clippy doc deny generated buf shell docker ## every check that is not a test
+
+fmt: # formatting
+	@cargo fmt --all --check
+
+clippy: setup # lints, warnings denied; all features, so that code behind each is seen
+	@$(ENV) cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+doc: setup # rustdoc, warnings denied
+	@$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+deny: checks-setup # licences, banned and duplicate crates, sources; the fetch is for crates of other platforms
+	@$(ENV) cargo fetch --locked --quiet; cargo deny --offline --all-features --locked check --hide-inclusion-graph bans licenses sources
+
+generated: setup # generated files are up to date
+	@$(ENV) cargo run --quiet --locked -p xtask -- proto --check
+	@$(ENV) cargo run --quiet --locked -p xtask -- schemas --check
+
+buf: checks-setup # protos under buf STANDARD
+	@$(ENV) buf lint proto
+
+shell: checks-setup # shell scripts
+	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh .ci/run; \
+	  else echo "shell: skipped, shellcheck is not packaged for $$(uname -m)"; fi
+
+docker: checks-setup # Dockerfile and compose file: hadolint, and their flags against the binary
+	@$(ENV) cargo build --quiet --locked -p tickfold; docker/check.sh
+
+.PHONY: checks-setup
+checks-setup:
+	@scripts/setup.sh --checks
+
+proto: setup ## regenerate the committed gRPC code from proto/
+	@$(ENV) cargo run --locked -p xtask -- proto
+
+schemas: setup ## regenerate the committed JSON Schemas of the topics
+	@$(ENV) cargo run --locked -p xtask -- schemas
+
+clean-cache: ## remove what setup built for this machine; the next setup builds it again
+	@$(ENV) rm -rf "$$tickfold_rocksdb_dir" "$$tickfold_cargo_deny_dir" "$$tickfold_checks_dir"

@@ -1,0 +1,141 @@
+//! Outputs of one record: ordinals, headers, encoding and the size limits.
+
+use serde::Serialize;
+
+use super::{Output, Place};
+use crate::decode::{Site, cut};
+use crate::records::{DeadLetterRecord, SCHEMA_VERSION, Source, Topic};
+use crate::route::RawText;
+use crate::time::Timestamp;
+
+/// How much raw text an output carries, in bytes. Quoting can double it: a field full of `\uXXXX`
+/// would otherwise exceed what the log takes and stop the partition for ever.
+pub(crate) const FRAGMENT_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest encoded output, in bytes; the log takes 5 MiB.
+const OUTPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Collects the outputs of one record.
+pub(super) struct Emitter {
+    place: Place,
+    outputs: Vec<Output>,
+}
+
+/// Raw text as an output carries it.
+pub(super) struct Fragment {
+    pub raw: String,
+    pub truncated: bool,
+}
+
+impl Fragment {
+    pub(super) fn of(raw: RawText<'_>) -> Self {
+        match raw {
+            RawText::Json(text) => {
+                let raw = cut(text, FRAGMENT_BYTES_MAX);
+                Self { truncated: raw.len() < text.len(), raw: raw.to_owned() }
+            }
+            RawText::Bytes(bytes) => {
+                let kept = bytes.get(..FRAGMENT_BYTES_MAX).unwrap_or(bytes);
+                let raw = String::from_utf8_lossy(kept).into_owned();
+                Self { truncated: kept.len() < bytes.len(), raw }
+            }
+        }
+    }
+}
+
+impl Emitter {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, outputs: Vec::new() }
+    }
+
+    pub(super) fn into_outputs(self) -> Vec<Output> {
+        self.outputs
+    }
+
+    /// Ordinal of the next output.
+    pub(super) fn ordinal(&self) -> u32 {
+        // A record has far fewer outputs than that; see `ITEMS_MAX`.
+        u32::try_from(self.outputs.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The common fields of the next output.
+    pub(super) fn source(&self, event_time: Option<Timestamp>) -> Source {
+        let Place { partition, offset, log_time, received } = self.place;
+        Source {
+            event_id: self.event_id(),
+            revision: offset,
+            event_time: event_time.unwrap_or(log_time),
+            event_time_estimated: event_time.is_none(),
+            received_time: received,
+            source_partition: partition.id,
+            source_offset: offset,
+            schema_version: SCHEMA_VERSION,
+        }
+    }
+
+    fn event_id(&self) -> String {
+        format!("{}-{}-{}", self.place.partition.id, self.place.offset, self.ordinal())
+    }
+
+    /// Appends a record. One that is too large, decided by its encoded length so that every replay
+    /// decides the same, becomes a dead letter that names it.
+    pub(super) fn record(&mut self, topic: Topic, key: String, record: &impl Serialize) {
+        // Our records are structs of scalars with text keys, which always encode.
+        let value = serde_json::to_vec(record).unwrap_or_default();
+        if value.len() <= OUTPUT_BYTES_MAX {
+            self.push(topic, key, Some(value));
+            return;
+        }
+        let raw = RawText::Json(topic.name());
+        let site = Site { path: "$".to_owned(), waba_id: None, field: None, raw };
+        self.dead_letter("output", "output_too_large", &site);
+    }
+
+    /// Appends a tombstone: the row is gone.
+    pub(super) fn tombstone(&mut self, topic: Topic, key: String) {
+        self.push(topic, key, None);
+    }
+
+    pub(super) fn dead_letter(&mut self, scope: &str, reason: &str, site: &Site<'_>) {
+        let Fragment { raw, truncated } = Fragment::of(site.raw);
+        let position = format!("{}-{}", self.place.partition.id, self.place.offset);
+        let record = DeadLetterRecord {
+            source: self.source(None),
+            position: position.clone(),
+            path: site.path.clone(),
+            scope: scope.to_owned(),
+            reason: reason.to_owned(),
+            field: site.field.clone(),
+            waba_id: site.waba_id.as_ref().map(ToString::to_string),
+            raw_truncated: truncated,
+            raw,
+        };
+        let value = serde_json::to_vec(&record).unwrap_or_default();
+        self.push(Topic::DeadLetter, position, Some(value));
+    }
+
+    fn push(&mut self, topic: Topic, key: String, value: Option<Vec<u8>>) {
+        let Place { partition, offset, log_time, .. } = self.place;
+        // In order of name: header order is part of the golden bytes.
+        let mut headers = vec![
+            ("ce_id", self.event_id()),
+            ("ce_source", format!("tickfold/raw/{}", partition.id)),
+            ("ce_specversion", "1.0".to_owned()),
+            ("ce_time", log_time.to_string()),
+            ("ce_type", topic.event_type().to_owned()),
+        ];
+        if value.is_some() {
+            headers.push(("content-type", "application/json".to_owned()));
+        }
+        let ordinal = self.ordinal();
+        self.outputs.push(Output {
+            topic,
+            key,
+            headers,
+            value,
+            timestamp: log_time,
+            offset,
+            ordinal,
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! The fold: one raw record in, changed state and outputs out.
+//!
+//! In one record: log time advances, the items of this partition are folded in body order, timers
+//! that are due fire, and the table rows that changed are written, each key once.
+
+mod emit;
+mod management;
+mod messages;
+mod rows;
+mod timers;
+
+use std::collections::BTreeSet;
+
+use crate::decode::{Decoded, Item, Site, decode};
+use crate::ids::{ConversationKey, Participant, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use crate::overlay::{Head, Overlay, Source, SourceError};
+use crate::raw::{self, RawRecord, header};
+use crate::records::{EventRecord, Topic};
+use crate::route::{RawText, slots};
+use crate::state::Journal;
+use crate::time::{DAY_MS, Timestamp};
+
+use emit::{Emitter, Fragment};
+
+/// Version of decoder and fold logic together. A store is folded on only by the version that wrote
+/// it; any change of what a record does, or of output bytes, is a new version.
+pub const FOLD_VERSION: u32 = 1;
+
+/// How long a message, a conversation or a natural key is kept after its last change, in log time.
+pub const RETENTION_MS: i64 = 90 * DAY_MS;
+
+/// How many items of one record a partition folds. Meta documents at most 1,000 updates in a body;
+/// the bound keeps one record within one commit whatever the body holds. Items beyond it become
+/// one dead letter that names the first of them.
+pub const ITEMS_MAX: usize = 5_000;
+
+/// Which partition is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Index of the raw partition.
+    pub id: u32,
+    /// Partition count of the raw topic.
+    pub count: u32,
+}
+
+/// A record for a derived topic: an effect, written by the shell with the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Derived topic; the partition is the raw partition.
+    pub topic: Topic,
+    /// Key.
+    pub key: String,
+    /// Headers in order of name.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Log time.
+    pub timestamp: Timestamp,
+    /// Raw offset of the record it comes from.
+    pub offset: u64,
+    /// Ordinal among all outputs of that raw record, from 0.
+    pub ordinal: u32,
+}
+
+/// Folds one raw record into the overlay and returns its effects in order.
+///
+/// Total and deterministic: any record in any state gives a state and effects. The only error is
+/// that the source could not be read; then overlay and outputs of the batch are to be dropped.
+pub fn fold<S: Source + ?Sized>(
+    overlay: &mut Overlay,
+    below: &S,
+    partition: Partition,
+    record: &RawRecord<'_>,
+) -> Result<Vec<Output>, SourceError> {
+    let mut head = overlay.head.map_or_else(|| below.head(), Ok)?;
+    let log_time = head.log_time.map_or(record.appended, |before| before.max(record.appended));
+    head.log_time = Some(log_time);
+    overlay.head = Some(head);
+
+    let received = record.header(header::RECEIVED_TIME).and_then(Timestamp::parse_rfc3339);
+    let place = Place { partition, offset: record.offset, log_time, received };
+    let mut run = Run { overlay, below, place, emit: Emitter::new(place), dirty: Dirty::default() };
+    match (record.header(header::KIND), record.value) {
+        (Some(raw::KIND_WEBHOOK), Some(body)) => run.webhook(body, record.appended)?,
+        (Some(raw::KIND_CONTROL), value) => run.control(record.header(header::CONTROL), value),
+        (_, value) => run.broken_record("unknown_kind_or_no_value", value),
+    }
+    run.fire_timers()?;
+    run.write_rows();
+    Ok(run.emit.into_outputs())
+}
+
+/// Where and when a record is folded.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    partition: Partition,
+    offset: u64,
+    log_time: Timestamp,
+    received: Option<Timestamp>,
+}
+
+/// The folding of one record.
+struct Run<'a, S: ?Sized> {
+    overlay: &'a mut Overlay,
+    below: &'a S,
+    place: Place,
+    emit: Emitter,
+    dirty: Dirty,
+}
+
+/// Entities whose table rows are to be written at the end of the record, in order.
+#[derive(Default)]
+struct Dirty {
+    messages: BTreeSet<(Wamid, Participant)>,
+    conversations: BTreeSet<ConversationKey>,
+    templates: BTreeSet<TemplateKey>,
+    numbers: BTreeSet<PhoneNumberId>,
+    accounts: BTreeSet<WabaId>,
+}
+
+impl<S: Source + ?Sized> Run<'_, S> {
+    fn webhook(&mut self, body: &[u8], appended: Timestamp) -> Result<(), SourceError> {
+        let Partition { id, count } = self.place.partition;
+        let mine = slots(body).into_iter().filter(|slot| slot.partition(body, count) == id);
+        // Slots are decoded one at a time: a body of many items is never decoded as a whole.
+        let mut items = 0;
+        for slot in mine {
+            for decoded in decode(&slot, appended) {
+                if items == ITEMS_MAX {
+                    self.emit.dead_letter("body", "too_many_items", &decoded.site);
+                    return Ok(());
+                }
+                items += 1;
+                self.item(decoded)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, Decoded { site, item }: Decoded<'_>) -> Result<(), SourceError> {
+        match item {
+            Item::Broken { scope, reason } => self.emit.dead_letter(&scope, reason, &site),
+            Item::Status(status) => self.status(status, &site)?,
+            Item::Inbound(inbound) => self.inbound(inbound, &site)?,
+            Item::Template(template) => self.template(template, &site)?,
+            Item::Account(account) => self.account(account, &site)?,
+            Item::Other(other) => {
+                if let Some(metadata) = &other.metadata {
+                    self.number(metadata, site.waba_id.as_ref(), other.time)?;
+                }
+                if self.first_time(&other.natural_key)? {
+                    let number = other.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
+                    let account =
+                        || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();
+                    self.event(
+                        &site,
+                        Event {
+                            key: number.map_or_else(account, ToString::to_string),
+                            kind: other.kind,
+                            natural_key: other.natural_key.as_str(),
+                            time: other.time,
+                            phone_number_id: number,
+                            ..Event::default()
+                        },
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, control: Option<&str>, value: Option<&[u8]>) {
+        match control {
+            Some(raw::CONTROL_TICK) => {}
+            Some(_) | None => self.broken_record("unknown_control", value),
+        }
+    }
+
+    fn broken_record(&mut self, reason: &'static str, value: Option<&[u8]>) {
+        let raw = RawText::Bytes(value.unwrap_or_default());
+        let site = Site { path: "$".to_owned(), waba_id: None, field: None, raw };
+        self.emit.dead_letter("record", reason, &site);
+    }
+
+    fn event(&mut self, site: &Site<'_>, event: Event<'_>) {
+        let Fragment { raw, truncated } = Fragment::of(site.raw);
+        let source = self.emit.source(event.time);
+        let record = EventRecord {
+            source,
+            field: site.field.clone().unwrap_or_default(),
+            kind: event.kind,
+            natural_key: event.natural_key.to_owned(),
+            path: site.path.clone(),
+            waba_id: site.waba_id.as_ref().map(ToString::to_string),
+            phone_number_id: event.phone_number_id.map(ToString::to_string),
+            party: event.party,
+            wamid: event.wamid.map(ToString::to_string),
+            text: event.text,
+            raw_truncated: truncated,
+            raw,
+        };
+        self.emit.record(Topic::Event, event.key, &record);
+    }
+
+    /// The journal of an entity that changes now.
+    fn journal(&self, before: Option<Journal>) -> Journal {
+        Journal {
+            revision: self.place.offset,
+            created: before.map_or(self.place.log_time, |journal| journal.created),
+            changed: self.place.log_time,
+        }
+    }
+}
+
+/// What differs between events.
+#[derive(Default)]
+struct Event<'a> {
+    key: String,
+    kind: String,
+    natural_key: &'a str,
+    time: Option<Timestamp>,
+    phone_number_id: Option<&'a PhoneNumberId>,
+    party: Option<String>,
+    wamid: Option<&'a Wamid>,
+    text: Option<String>,
+}
+
+impl Head {
+    /// Log time, or the epoch before the first record.
+    pub fn log_time_or_epoch(&self) -> Timestamp {
+        self.log_time.unwrap_or(Timestamp::from_millis(0))
+    }
+}

@@ -1,0 +1,60 @@
+//! The two hashes of the raw format: murmur2 chooses partitions, SHA-256 names bodies.
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of the bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// SHA-256 of the bytes in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// MurmurHash2 with the seed that the Java producer's default partitioner uses, so that a Java
+/// client that writes or joins by the same key lands in the same partition.
+pub fn murmur2(bytes: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let length = u32::try_from(bytes.len() & 0xffff_ffff).unwrap_or(u32::MAX);
+    let mut hash = 0x9747_b28c ^ length;
+    let mut words = bytes.chunks_exact(4);
+    for word in &mut words {
+        let word = word.iter().rev().fold(0_u32, |acc, &byte| (acc << 8) | u32::from(byte));
+        let word = word.wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ (word ^ (word >> 24)).wrapping_mul(M);
+    }
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        let word = rest.iter().rev().fold(0_u32, |acc, &byte| (acc << 8) | u32::from(byte));
+        hash = (hash ^ word).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vectors of the Java client's own test of its hash, as signed 32-bit numbers.
+    #[test]
+    fn murmur2_equals_java() {
+        let vectors: [(&str, i32); 6] = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ];
+        for (text, expected) in vectors {
+            assert_eq!(murmur2(text.as_bytes()), expected as u32, "{text}");
+        }
+    }
+
+    #[test]
+    fn sha256_of_nothing() {
+        assert!(sha256_hex(b"").starts_with("e3b0c44298fc1c14"));
+    }
+}

@@ -1,0 +1,132 @@
+//! Identifiers as newtypes. All of Meta's ids are opaque strings, compared byte by byte and never
+//! normalised: a phone normaliser would mangle business-scoped user ids.
+
+use std::fmt;
+
+/// The longest id that is folded, in bytes. Ids become keys of topics and of the state store, so
+/// they need a bound; the longest real ones (group wamids) stay below 200.
+pub const ID_BYTES_MAX: usize = 512;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text as Meta wrote it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Gives the text back.
+            pub fn into_string(self) -> String {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+    };
+}
+
+id!(
+    /// A WhatsApp message id. It contains the customer's phone number in clear, so it is personal
+    /// data wherever it goes.
+    Wamid
+);
+id!(
+    /// A WhatsApp Business Account id: what everything is partitioned by.
+    WabaId
+);
+id!(
+    /// The id of a business phone number (not the number itself).
+    PhoneNumberId
+);
+id!(
+    /// The other side of a conversation as a webhook named it: a phone number, a business-scoped
+    /// user id, or a group id. Two identifiers of one person stay two parties; queries join them.
+    PartyId
+);
+id!(
+    /// One recipient within a group message; the empty text is the message itself.
+    Participant
+);
+id!(
+    /// A message template id: a JSON number in webhooks, kept as its digits.
+    TemplateId
+);
+
+impl Participant {
+    /// The message itself, not a participant of a group.
+    pub fn whole() -> Self {
+        Self(String::new())
+    }
+
+    /// True for the message itself.
+    pub fn is_whole(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A template is one translation: names and ids repeat over languages.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TemplateKey {
+    /// Account that owns the template.
+    pub waba_id: WabaId,
+    /// Template id.
+    pub template_id: TemplateId,
+    /// Language with `_`: `en-US` and `en_US` are the same translation.
+    pub language: String,
+}
+
+impl TemplateKey {
+    /// Makes the key, with the language's `-` written as `_`.
+    pub fn new(waba_id: WabaId, template_id: TemplateId, language: &str) -> Self {
+        Self { waba_id, template_id, language: language.replace('-', "_") }
+    }
+}
+
+/// A conversation: one of our numbers and one party.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConversationKey {
+    /// Our side.
+    pub phone_number_id: PhoneNumberId,
+    /// Their side.
+    pub party: PartyId,
+}
+
+/// The natural key of an event: two events with the same key are the same fact.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NaturalKey(String);
+
+impl NaturalKey {
+    /// Takes the text; one that is too long for a key is replaced by its digest, which is as
+    /// unique.
+    pub fn new(text: String) -> Self {
+        if text.len() <= ID_BYTES_MAX {
+            Self(text)
+        } else {
+            Self(format!("sha256:{}", crate::hash::sha256_hex(text.as_bytes())))
+        }
+    }
+
+    /// The text of the key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

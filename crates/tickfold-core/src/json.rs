@@ -1,0 +1,269 @@
+//! A tolerant, lazy reading of JSON text: each value keeps its raw text and is opened one level at
+//! a time, so that one bad item cannot spoil its siblings.
+//!
+//! It accepts what the JSON grammar accepts, also where typed parsers give up: any nesting depth,
+//! numbers beyond f64, lone surrogate escapes (read lossily), duplicate keys (the last one wins,
+//! as in most parsers). Raw text is never re-serialised.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A JSON value that has not been looked into yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<'a>(&'a RawValue);
+
+/// Why bytes are not JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("body is not JSON: {0}")]
+pub struct NotJson(#[source] serde_json::Error);
+
+impl<'a> Json<'a> {
+    /// Checks the grammar of the whole text.
+    pub fn parse(body: &'a [u8]) -> Result<Self, NotJson> {
+        serde_json::from_slice(body).map(Self).map_err(NotJson)
+    }
+
+    /// The text as it was sent, without surrounding white space.
+    pub fn raw(self) -> &'a str {
+        self.0.get()
+    }
+
+    /// The members, if this is an object.
+    pub fn object(self) -> Option<Object<'a>> {
+        if !self.raw().starts_with('{') {
+            return None;
+        }
+        serde_json::from_str(self.raw()).ok()
+    }
+
+    /// The elements, if this is an array.
+    pub fn array(self) -> Option<Vec<Self>> {
+        if !self.raw().starts_with('[') {
+            return None;
+        }
+        let elements: Vec<&'a RawValue> = serde_json::from_str(self.raw()).ok()?;
+        Some(elements.into_iter().map(Self).collect())
+    }
+
+    /// The text, if this is a string that is not empty; lone surrogates become U+FFFD.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        if !self.raw().starts_with('"') {
+            return None;
+        }
+        let Lossy(text) = serde_json::from_str(self.raw()).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The text of a string that is not empty, or the digits of a number as they stand.
+    pub fn scalar_text(self) -> Option<Cow<'a, str>> {
+        match self.raw().as_bytes().first()? {
+            b'"' => self.text(),
+            b'-' | b'0'..=b'9' => Some(Cow::Borrowed(self.raw())),
+            _ => None,
+        }
+    }
+
+    /// An id: a string that is not empty, or a whole number as its digits (never through f64).
+    pub fn id(self) -> Option<Cow<'a, str>> {
+        let text = self.scalar_text()?;
+        let whole = self.raw().starts_with('"') || text.bytes().all(|b| b.is_ascii_digit());
+        whole.then_some(text)
+    }
+
+    /// A whole number, written as number or text.
+    pub fn integer(self) -> Option<i64> {
+        self.scalar_text()?.trim().parse().ok()
+    }
+
+    /// A truth value, written as such or as text.
+    pub fn boolean(self) -> Option<bool> {
+        match self.raw() {
+            "true" | "\"true\"" => Some(true),
+            "false" | "\"false\"" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// True for what counts as a missing key: `null`, `""` and `[]`.
+    pub fn is_absent(self) -> bool {
+        match self.raw().as_bytes().first() {
+            Some(b'n') => true,
+            Some(b'"') => self.raw().len() == 2,
+            Some(b'[') => {
+                self.raw().bytes().skip(1).find(|b| !b.is_ascii_whitespace()) == Some(b']')
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The members of an object, in their order.
+#[derive(Debug)]
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, Json<'a>)>,
+}
+
+impl<'a> Object<'a> {
+    /// The last member of that name, unless it counts as missing (`null`, `""`, `[]`).
+    pub fn get(&self, name: &str) -> Option<Json<'a>> {
+        self.raw_member(name).filter(|json| !json.is_absent())
+    }
+
+    /// The last member of that name, whatever it holds.
+    pub fn raw_member(&self, name: &str) -> Option<Json<'a>> {
+        self.members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| *json)
+    }
+
+    /// The text of a member that is a string.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.text().map(Cow::into_owned)
+    }
+
+    /// The members of a member that is an object.
+    pub fn object(&self, name: &str) -> Option<Object<'a>> {
+        self.get(name)?.object()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(Cow<'de, str>, Json<'de>)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Lossy(key)) = map.next_key()? {
+                    let value: &'de RawValue = map.next_value()?;
+                    members.push((key, Json(value)));
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members).map(|members| Object { members })
+    }
+}
+
+/// A JSON string read as bytes, which is how serde_json hands out lone surrogates instead of
+/// refusing them.
+struct Lossy<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lossy<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E: de::Error>(
+                self,
+                bytes: &'de [u8],
+            ) -> Result<Self::Value, E> {
+                Ok(String::from_utf8_lossy(bytes))
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes).map(Lossy)
+    }
+}
+
+/// The text without white space between tokens, which is what a digest of a value is taken over.
+/// Key order is kept: a sender that changed it makes a new digest, which counts an event twice but
+/// never loses one.
+pub fn without_whitespace(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in raw.chars() {
+        if in_string {
+            out.push(c);
+            (in_string, escaped) = (escaped || c != '"', !escaped && c == '\\');
+        } else if !c.is_ascii_whitespace() {
+            out.push(c);
+            in_string = c == '"';
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json<'_> {
+        Json::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_last_duplicate_key_wins() {
+        let object = json(r#"{"a":1,"\u0061":2}"#).object().unwrap();
+        assert_eq!(object.get("a").unwrap().raw(), "2");
+    }
+
+    #[test]
+    fn null_empty_text_and_empty_array_are_absent() {
+        let object = json(r#"{"a":null,"b":"","c":[ ],"d":[0],"e":{},"f":0}"#).object().unwrap();
+        let present: Vec<_> =
+            "abcdef".chars().filter(|c| object.get(&c.to_string()).is_some()).collect();
+        assert_eq!(present, ['d', 'e', 'f']);
+    }
+
+    #[test]
+    fn lone_surrogates_are_read_lossily_in_keys_and_values() {
+        let object = json(r#"{"k\ud83d":"a\ud83db"}"#).object().unwrap();
+        assert_eq!(object.members[0].1.text().unwrap().chars().next(), Some('a'));
+        assert!(object.members[0].0.starts_with('k'));
+    }
+
+    #[test]
+    fn deep_nesting_and_huge_numbers_are_kept_as_text() {
+        let deep = format!("{{\"v\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(json(&deep).object().unwrap().get("v").unwrap().raw().len(), 200_000);
+        assert_eq!(json("[1e400]").array().unwrap()[0].raw(), "1e400");
+    }
+
+    #[test]
+    fn ids_are_text_or_whole_numbers() {
+        assert_eq!(json("123456789012345678901").id().unwrap(), "123456789012345678901");
+        assert_eq!(json(r#""0""#).id().unwrap(), "0");
+        for bad in ["1.5", "-3", "1e3", "true", r#""""#, "{}", "null"] {
+            assert!(json(bad).id().is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rubbish_is_refused_without_panic() {
+        for bad in [&b""[..], b"{", b"\xff", b"{\"a\":1}x", b"nul", b"[1,]", b"\"\\x\""] {
+            assert!(Json::parse(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn white_space_goes_only_between_tokens() {
+        assert_eq!(
+            without_whitespace(r#" { "a b" : [ 1 , "c \" d\\" ] } "#),
+            r#"{"a b":[1,"c \" d\\"]}"#
+        );
+    }
+}

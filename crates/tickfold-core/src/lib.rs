@@ -1,0 +1,23 @@
+//! The heart of tickfold: routing, tolerant decoding, and the pure fold.
+//!
+//! No IO, no clock, no randomness, no async, no logging: time enters as data, effects leave as
+//! data. The same raw records give the same bytes, on any machine and in any batching.
+//!
+//! Start with [`route`] (where a body goes), then [`fold()`] (what a record does), then [`state`]
+//! (what is kept).
+
+mod decode;
+pub mod fold;
+pub mod hash;
+pub mod ids;
+pub mod json;
+pub mod overlay;
+pub mod raw;
+pub mod records;
+pub mod route;
+pub mod state;
+pub mod time;
+
+pub use fold::{FOLD_VERSION, Partition, fold};
+pub use overlay::{Overlay, Source};
+pub use route::route;

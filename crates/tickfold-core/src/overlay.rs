@@ -1,0 +1,210 @@
+//! What the fold reads and writes: a [`Source`] below, an [`Overlay`] of changes on top.
+//!
+//! The overlay is itself a source for a newer overlay, so that a batch can be folded on top of one
+//! that is still being committed. An overlay on [`Nothing`] is the golden fold.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use crate::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+use crate::time::Timestamp;
+
+/// A source could not read. The only way in which folding fails; what was folded of the record
+/// must be dropped, overlay and all.
+#[derive(Debug, thiserror::Error)]
+#[error("read state")]
+pub struct SourceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// State of one partition, as it was when the overlay on top began.
+pub trait Source {
+    /// The partition's own state.
+    fn head(&self) -> Result<Head, SourceError>;
+    /// A message by its id.
+    fn message(&self, key: &Wamid) -> Result<Option<Message>, SourceError>;
+    /// A conversation by number and party.
+    fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, SourceError>;
+    /// A template by account, id and language.
+    fn template(&self, key: &TemplateKey) -> Result<Option<Template>, SourceError>;
+    /// An account by its id.
+    fn account(&self, key: &WabaId) -> Result<Option<Account>, SourceError>;
+    /// A number by its id.
+    fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError>;
+    /// What is remembered of an event.
+    fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError>;
+    /// The first armed timer strictly after `after`, or the very first.
+    fn next_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError>;
+}
+
+/// The state of the partition itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// Log time: the greatest append time of the records folded so far. `None` before the first.
+    pub log_time: Option<Timestamp>,
+    /// Version of the rules in force; 1 is the built-in table.
+    pub rules_version: u32,
+}
+
+/// A source that knows nothing: below the first record of a log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nothing;
+
+/// Version of the built-in rules.
+pub const BUILT_IN_RULES: u32 = 1;
+
+impl Source for Nothing {
+    fn head(&self) -> Result<Head, SourceError> {
+        Ok(Head { log_time: None, rules_version: BUILT_IN_RULES })
+    }
+    fn message(&self, _: &Wamid) -> Result<Option<Message>, SourceError> {
+        Ok(None)
+    }
+    fn conversation(&self, _: &ConversationKey) -> Result<Option<Conversation>, SourceError> {
+        Ok(None)
+    }
+    fn template(&self, _: &TemplateKey) -> Result<Option<Template>, SourceError> {
+        Ok(None)
+    }
+    fn account(&self, _: &WabaId) -> Result<Option<Account>, SourceError> {
+        Ok(None)
+    }
+    fn number(&self, _: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
+        Ok(None)
+    }
+    fn natural(&self, _: &NaturalKey) -> Result<Option<Natural>, SourceError> {
+        Ok(None)
+    }
+    fn next_timer(&self, _: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
+        Ok(None)
+    }
+}
+
+/// A value before and after the overlay's changes.
+#[derive(Debug, Clone)]
+pub struct Change<V> {
+    /// As the source had it.
+    pub before: Option<V>,
+    /// As it is now; `None` is deleted or never there.
+    pub after: Option<V>,
+}
+
+/// Entries of one kind that the overlay has read or changed.
+#[derive(Debug, Clone)]
+pub struct Table<K, V>(BTreeMap<K, Change<V>>);
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
+    /// The entry, loaded through `load` when the overlay has not met it yet.
+    pub fn entry(
+        &mut self,
+        key: &K,
+        load: impl FnOnce(&K) -> Result<Option<V>, SourceError>,
+    ) -> Result<&mut Option<V>, SourceError> {
+        if !self.0.contains_key(key) {
+            let value = load(key)?;
+            self.0.insert(key.clone(), Change { before: value.clone(), after: value });
+        }
+        // The entry was put there by the line above, so the closure never runs.
+        let change =
+            self.0.entry(key.clone()).or_insert_with(|| Change { before: None, after: None });
+        Ok(&mut change.after)
+    }
+
+    /// The value now, if the overlay has met the key.
+    pub fn get(&self, key: &K) -> Option<&Option<V>> {
+        self.0.get(key).map(|change| &change.after)
+    }
+
+    /// Entries whose value differs from what the source had, in order of key.
+    pub fn changes(&self) -> impl Iterator<Item = (&K, &Change<V>)> {
+        self.0.iter().filter(|(_, change)| change.before != change.after)
+    }
+}
+
+/// Changes on top of a source, not yet committed.
+#[derive(Debug, Clone, Default)]
+pub struct Overlay {
+    /// `None` until the first record is folded.
+    pub head: Option<Head>,
+    /// Messages.
+    pub messages: Table<Wamid, Message>,
+    /// Conversations.
+    pub conversations: Table<ConversationKey, Conversation>,
+    /// Templates.
+    pub templates: Table<TemplateKey, Template>,
+    /// Accounts.
+    pub accounts: Table<WabaId, Account>,
+    /// Numbers.
+    pub numbers: Table<PhoneNumberId, Number>,
+    /// Natural keys.
+    pub naturals: Table<NaturalKey, Natural>,
+    /// Timers armed (true) or gone (false) relative to the source.
+    pub timers: BTreeMap<TimerKey, bool>,
+}
+
+impl Overlay {
+    /// True if nothing differs from the source but the head.
+    pub fn is_unchanged(&self) -> bool {
+        self.messages.changes().next().is_none()
+            && self.conversations.changes().next().is_none()
+            && self.templates.changes().next().is_none()
+            && self.accounts.changes().next().is_none()
+            && self.numbers.changes().next().is_none()
+            && self.naturals.changes().next().is_none()
+            && self.timers.is_empty()
+    }
+}
+
+/// An overlay over a source, as a source.
+#[derive(Debug)]
+pub struct Layered<'a, S: ?Sized> {
+    /// Changes on top.
+    pub upper: &'a Overlay,
+    /// What they are changes of.
+    pub lower: &'a S,
+}
+
+impl<S: Source + ?Sized> Source for Layered<'_, S> {
+    fn head(&self) -> Result<Head, SourceError> {
+        self.upper.head.map_or_else(|| self.lower.head(), Ok)
+    }
+    fn message(&self, key: &Wamid) -> Result<Option<Message>, SourceError> {
+        self.upper.messages.get(key).map_or_else(|| self.lower.message(key), |v| Ok(v.clone()))
+    }
+    fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, SourceError> {
+        let known = self.upper.conversations.get(key);
+        known.map_or_else(|| self.lower.conversation(key), |v| Ok(v.clone()))
+    }
+    fn template(&self, key: &TemplateKey) -> Result<Option<Template>, SourceError> {
+        self.upper.templates.get(key).map_or_else(|| self.lower.template(key), |v| Ok(v.clone()))
+    }
+    fn account(&self, key: &WabaId) -> Result<Option<Account>, SourceError> {
+        self.upper.accounts.get(key).map_or_else(|| self.lower.account(key), |v| Ok(v.clone()))
+    }
+    fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
+        self.upper.numbers.get(key).map_or_else(|| self.lower.number(key), |v| Ok(v.clone()))
+    }
+    fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {
+        self.upper.naturals.get(key).map_or_else(|| self.lower.natural(key), |v| Ok(*v))
+    }
+    fn next_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let armed = self.upper.timers.range((from, Unbounded)).find(|(_, armed)| **armed);
+        let armed = armed.map(|(key, _)| key.clone());
+        let mut below = self.lower.next_timer(after)?;
+        while let Some(key) = &below
+            && self.upper.timers.get(key) == Some(&false)
+        {
+            below = self.lower.next_timer(Some(key))?;
+        }
+        Ok(match (armed, below) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        })
+    }
+}

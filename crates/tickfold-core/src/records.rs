@@ -1,0 +1,417 @@
+//! Records of the derived topics: one type per topic, which yields its bytes, its JSON Schema and
+//! its page. Flat, scalars only, snake_case, Meta's own words; what is absent is left out.
+//!
+//! Field order is part of the golden bytes; new fields are appended before `raw`.
+
+use serde::Serialize;
+
+use crate::time::Timestamp;
+
+/// Version of these schemas, in every record.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The derived topics. The shell puts the configured prefix before the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Table of messages by wamid, or wamid/participant.
+    MessageState,
+    /// Table of conversations by phone number id/party.
+    ConversationState,
+    /// Table of templates by account/template/language.
+    TemplateState,
+    /// Table of numbers by phone number id.
+    NumberState,
+    /// Table of accounts by id.
+    AccountState,
+    /// Stream of new facts of any entity.
+    Transition,
+    /// Stream of everything that is not a status.
+    Event,
+    /// Stream of what could not be decoded.
+    DeadLetter,
+}
+
+impl Topic {
+    /// All derived topics.
+    pub const ALL: [Self; 8] = [
+        Self::MessageState,
+        Self::ConversationState,
+        Self::TemplateState,
+        Self::NumberState,
+        Self::AccountState,
+        Self::Transition,
+        Self::Event,
+        Self::DeadLetter,
+    ];
+
+    /// Name without prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MessageState => "message.state.v1",
+            Self::ConversationState => "conversation.state.v1",
+            Self::TemplateState => "template.state.v1",
+            Self::NumberState => "number.state.v1",
+            Self::AccountState => "account.state.v1",
+            Self::Transition => "transition.v1",
+            Self::Event => "event.v1",
+            Self::DeadLetter => "dead-letter.v1",
+        }
+    }
+
+    /// True for tables: only the last record of a key counts.
+    pub fn is_table(self) -> bool {
+        match self {
+            Self::MessageState
+            | Self::ConversationState
+            | Self::TemplateState
+            | Self::NumberState
+            | Self::AccountState => true,
+            Self::Transition | Self::Event | Self::DeadLetter => false,
+        }
+    }
+
+    /// `ce_type` of its records.
+    pub(crate) fn event_type(self) -> &'static str {
+        match self {
+            Self::MessageState => "tickfold.message.state",
+            Self::ConversationState => "tickfold.conversation.state",
+            Self::TemplateState => "tickfold.template.state",
+            Self::NumberState => "tickfold.number.state",
+            Self::AccountState => "tickfold.account.state",
+            Self::Transition => "tickfold.transition",
+            Self::Event => "tickfold.event",
+            Self::DeadLetter => "tickfold.dead-letter",
+        }
+    }
+}
+
+/// Name of the raw topic, without prefix.
+pub const RAW_TOPIC: &str = "webhook.raw.v1";
+
+/// What every derived record has: where it came from and when.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Source {
+    /// Partition, raw offset and ordinal among all outputs of that raw record, joined by `-`.
+    pub event_id: String,
+    /// Raw offset: rises per key; the greatest is the newest row.
+    pub revision: u64,
+    /// When it happened: Meta's time, or log time if Meta gave none that makes sense.
+    pub event_time: Timestamp,
+    /// True if `event_time` is log time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub event_time_estimated: bool,
+    /// When ingress received the webhook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_time: Option<Timestamp>,
+    /// Partition of the raw topic, and of every derived topic.
+    pub source_partition: u32,
+    /// Offset in the raw topic.
+    pub source_offset: u64,
+    /// Version of the schema.
+    pub schema_version: u32,
+}
+
+/// A row of the message table.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MessageRow {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Message id. Contains the customer's phone number: personal data.
+    pub wamid: String,
+    /// Participant of a group message; absent on the row of the message itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// Account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// Our number's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number_id: Option<String>,
+    /// The other side, as the webhook named it. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party: Option<String>,
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// Shown state: `pending`, `sent`, `failed`, `delivered`, `read`, `played`, `received`, or a
+    /// word of Meta's that is new to us.
+    pub state: String,
+    /// Earliest time of `pending`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_time: Option<Timestamp>,
+    /// Earliest time of `sent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_time: Option<Timestamp>,
+    /// Earliest time of `delivered`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivered_time: Option<Timestamp>,
+    /// Earliest time of `read`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_time: Option<Timestamp>,
+    /// Earliest time of `played`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub played_time: Option<Timestamp>,
+    /// Earliest time of `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_time: Option<Timestamp>,
+    /// Time of an inbound message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound_time: Option<Timestamp>,
+    /// Code of the earliest failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<i64>,
+    /// Its details, or its title where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_details: Option<String>,
+    /// `pricing_model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing_model: Option<String>,
+    /// Pricing `type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing_type: Option<String>,
+    /// Pricing `category`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing_category: Option<String>,
+    /// `billable`, where Meta still sends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billable: Option<bool>,
+    /// `biz_opaque_callback_data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callback_data: Option<String>,
+    /// `type` of an inbound message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_type: Option<String>,
+}
+
+/// A row of the conversation table.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConversationRow {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Our number's id.
+    pub phone_number_id: String,
+    /// The other side. Personal data.
+    pub party: String,
+    /// Account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// The customer's first message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_inbound_time: Option<Timestamp>,
+    /// The customer's latest message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_inbound_time: Option<Timestamp>,
+    /// Our latest `sent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_outbound_time: Option<Timestamp>,
+    /// When the 24-hour customer service window closes or closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_expire_time: Option<Timestamp>,
+    /// Distinct inbound messages.
+    pub inbound_count: u64,
+    /// Distinct outbound messages.
+    pub outbound_count: u64,
+}
+
+/// A row of the template table.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TemplateRow {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Account.
+    pub waba_id: String,
+    /// Template id.
+    pub template_id: String,
+    /// Language, with `_`.
+    pub language: String,
+    /// Name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Shown status, Meta's word.
+    pub status: String,
+    /// When that status began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_time: Option<Timestamp>,
+    /// Reason given with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Category, if a status event named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Title given with it, such as `FIRST_PAUSE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+/// A row of the number table.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NumberRow {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Number id.
+    pub phone_number_id: String,
+    /// Account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// The number as Meta displays it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_phone_number: Option<String>,
+}
+
+/// A row of the account table.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AccountRow {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Account.
+    pub waba_id: String,
+    /// `active`, `restricted`, `scheduled_for_disable`, `disabled`, `offboarded` or `deleted`, at
+    /// the log time of this record.
+    pub state: String,
+    /// The newest event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<String>,
+    /// `ban_info.waba_ban_state`, of the newest event that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ban_state: Option<String>,
+}
+
+/// A new fact of an entity.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TransitionRecord {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// `message`, `template` or `account`.
+    pub entity: String,
+    /// Key of the entity, as in its table.
+    pub key: String,
+    /// Account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// Our number's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number_id: Option<String>,
+    /// Message id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wamid: Option<String>,
+    /// Participant of a group message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// Shown state before the fact; absent on the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The fact, Meta's word.
+    pub to: String,
+    /// Shown state after the fact; not `to` when the fact came late.
+    pub state: String,
+    /// The fact came too late to raise the shown state.
+    pub late: bool,
+    /// Error code, where the fact is a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<i64>,
+    /// Reason given by Meta.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Anything that is not a status.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EventRecord {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Webhook field.
+    pub field: String,
+    /// What it is: type of the message, event of the field, or `unknown`.
+    pub kind: String,
+    /// Same key, same fact.
+    pub natural_key: String,
+    /// JSON path within the webhook's body.
+    pub path: String,
+    /// Account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// Our number's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number_id: Option<String>,
+    /// The other side. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party: Option<String>,
+    /// Message id, where the event has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wamid: Option<String>,
+    /// Text a customer wrote, where the event has one. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// True if `raw` was cut.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub raw_truncated: bool,
+    /// The JSON text of the item as it was sent.
+    pub raw: String,
+}
+
+/// Something that could not be folded.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeadLetterRecord {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Partition and offset of the raw record, joined by `-`.
+    pub position: String,
+    /// JSON path within the body.
+    pub path: String,
+    /// Which part is broken: `record`, `body`, `envelope`, `entry`, `changes`, `change`,
+    /// `statuses`, `status`, `messages`, `message`, a field name, or `output`.
+    pub scope: String,
+    /// What is wrong, in snake case.
+    pub reason: String,
+    /// Webhook field, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Account, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// True if `raw` was cut.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub raw_truncated: bool,
+    /// The text that stands there; bytes that are not UTF-8 are replaced.
+    pub raw: String,
+}
+
+/// JSON Schemas (2020-12) of all derived topics, by topic name without prefix.
+#[cfg(feature = "schema")]
+pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+    Topic::ALL
+        .into_iter()
+        .map(|topic| {
+            let schema = match topic {
+                Topic::MessageState => schemars::schema_for!(MessageRow),
+                Topic::ConversationState => schemars::schema_for!(ConversationRow),
+                Topic::TemplateState => schemars::schema_for!(TemplateRow),
+                Topic::NumberState => schemars::schema_for!(NumberRow),
+                Topic::AccountState => schemars::schema_for!(AccountRow),
+                Topic::Transition => schemars::schema_for!(TransitionRecord),
+                Topic::Event => schemars::schema_for!(EventRecord),
+                Topic::DeadLetter => schemars::schema_for!(DeadLetterRecord),
+            };
+            (topic.name(), schema)
+        })
+        .collect()
+}

@@ -1,0 +1,33 @@
+//! Timers on log time, and the memory of natural keys.
+
+use crate::ids::{ConversationKey, NaturalKey, Wamid};
+use crate::time::Timestamp;
+
+/// A timer: due when log time reaches `due`. Timers fire in this order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerKey {
+    /// Log time from which on it fires.
+    pub due: Timestamp,
+    /// What it does, and to what.
+    pub kind: TimerKind,
+}
+
+/// What a timer does. Variants are appended, never reordered: their order is that of firing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimerKind {
+    /// The message expires if it has not changed for the retention.
+    ExpireMessage(Wamid),
+    /// The conversation expires likewise.
+    ExpireConversation(ConversationKey),
+    /// The natural key is forgotten.
+    ExpireNatural(NaturalKey),
+}
+
+/// What is kept of an event that was folded: where it came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Natural {
+    /// Raw offset of the first record that carried it.
+    pub offset: u64,
+    /// Log time of that record: expiry counts from here.
+    pub changed: Timestamp,
+}

@@ -1,0 +1,129 @@
+//! A partition folded in memory: raw bodies in, outputs and state out.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use serde_json::Value;
+use tickfold_core::fold::{Output, Partition};
+use tickfold_core::overlay::Nothing;
+use tickfold_core::raw::{self, RawRecord, WebhookHeaders};
+use tickfold_core::records::Topic;
+use tickfold_core::time::Timestamp;
+use tickfold_core::{Overlay, fold};
+
+/// 2026-11-20T00:00:00Z, the time in the corpus.
+pub(crate) const NOON: i64 = 1_795_132_800;
+
+/// One partition, folded in memory from offset 0.
+pub(crate) struct Folded {
+    pub(crate) overlay: Overlay,
+    pub(crate) outputs: Vec<Output>,
+    partition: Partition,
+    next: u64,
+    now_ms: i64,
+}
+
+impl Default for Folded {
+    fn default() -> Self {
+        Self::new(Partition { id: 0, count: 1 })
+    }
+}
+
+impl Folded {
+    pub(crate) fn new(partition: Partition) -> Self {
+        let overlay = Overlay::default();
+        Self { overlay, outputs: Vec::new(), partition, next: 0, now_ms: (NOON + 60) * 1_000 }
+    }
+
+    /// Lets log time pass.
+    pub(crate) fn advance(&mut self, ms: i64) -> &mut Self {
+        self.now_ms += ms;
+        self
+    }
+
+    /// Folds a webhook and returns its outputs.
+    pub(crate) fn webhook(&mut self, body: &[u8]) -> Vec<Output> {
+        let headers = WebhookHeaders {
+            signature: format!("sha256={}", "0".repeat(64)),
+            received_time: Timestamp::from_millis(self.now_ms - 5),
+            app: "main".into(),
+            secret_id: "s1".into(),
+            request_id: "r".into(),
+            partition_count: self.partition.count,
+        };
+        self.record(&headers.encode(), Some(body))
+    }
+
+    pub(crate) fn tick(&mut self) -> Vec<Output> {
+        self.record(&raw::tick_headers(self.partition.count), Some(b""))
+    }
+
+    pub(crate) fn record(&mut self, headers: &[(&str, String)], value: Option<&[u8]>) -> Vec<Output> {
+        let record = RawRecord {
+            offset: self.next,
+            appended: Timestamp::from_millis(self.now_ms),
+            headers: headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect(),
+            value,
+        };
+        self.next += 1;
+        let outputs = fold(&mut self.overlay, &Nothing, self.partition, &record).unwrap();
+        self.outputs.extend(outputs.iter().cloned());
+        outputs
+    }
+
+    /// Values of the outputs to a topic so far.
+    pub(crate) fn values(&self, topic: Topic) -> Vec<Value> {
+        values(&self.outputs, topic)
+    }
+}
+
+/// Values of outputs to a topic.
+pub(crate) fn values(outputs: &[Output], topic: Topic) -> Vec<Value> {
+    let of_topic = outputs.iter().filter(|output| output.topic == topic);
+    of_topic
+        .filter_map(|output| Some(serde_json::from_slice(output.value.as_ref()?).unwrap()))
+        .collect()
+}
+
+/// A body with one `messages` change.
+pub(crate) fn messages(value: &str) -> Vec<u8> {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","changes":[{{"field":"messages","value":{{"messaging_product":"whatsapp","metadata":{{"display_phone_number":"15550100001","phone_number_id":"318840000000202"}},{value}}}}}]}}]}}"#
+    )
+    .into_bytes()
+}
+
+/// A status as JSON, at so many seconds after [`NOON`].
+pub(crate) fn status(wamid: &str, status: &str, after_s: i64) -> String {
+    let errors = match status {
+        "failed" => {
+            r#","errors":[{"code":131026,"title":"Message undeliverable","error_data":{"details":"no WhatsApp"}}]"#
+        }
+        _ => "",
+    };
+    format!(
+        r#"{{"id":"{wamid}","status":"{status}","timestamp":"{}","recipient_id":"447700900123"{errors}}}"#,
+        NOON + after_s
+    )
+}
+
+/// A body with one status.
+pub(crate) fn status_body(wamid: &str, word: &str, after_s: i64) -> Vec<u8> {
+    messages(&format!(r#""statuses":[{}]"#, status(wamid, word, after_s)))
+}
+
+/// All orders of the items.
+pub(crate) fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for index in 0..items.len() {
+        let mut rest = items.to_vec();
+        let first = rest.remove(index);
+        for mut order in permutations(&rest) {
+            order.insert(0, first.clone());
+            all.push(order);
+        }
+    }
+    all
+}

@@ -1,0 +1,18 @@
+//! Why ingress does not start or stops.
+
+use std::io;
+
+/// Both kinds are for a person: ingress itself retries everything that passes by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option, or two that do not fit together.
+    #[error("check ingress options: {0}")]
+    Options(String),
+    /// An app, a secret or a token that cannot be used. Never contains key bytes.
+    #[error("check ingress apps: {0}")]
+    Apps(String),
+    /// The listener cannot be used.
+    #[error("serve the ingress listener")]
+    Listener(#[source] io::Error),
+}

@@ -1,0 +1,165 @@
+//! The bytes on disk: they must not change, and a mark must survive a torn write.
+
+use std::{fs, os::unix::fs::FileExt};
+
+use bytes::Bytes;
+use rocksdb::{DB, WriteBatch};
+use tempfile::TempDir;
+
+use super::{
+    EmbeddedLog, EmbeddedOptions,
+    layout::{self, Unreadable},
+    mark::{self, Mark, MarkError, MarkFile, MarkedTopic},
+};
+use crate::{Append, Committed, Error, Header, TopicPartition, TopicSpec};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sample() -> Append {
+    Append {
+        to: TopicPartition::new("t", 2),
+        key: Some(Bytes::from_static(b"k")),
+        value: Some(Bytes::from_static(b"vv")),
+        headers: vec![Header { name: "h".to_owned(), value: Bytes::from_static(b"x") }],
+        timestamp_ms: None,
+    }
+}
+
+#[test]
+fn keys_sort_by_offset_and_do_not_change() {
+    assert_eq!(hex(&layout::FORMAT_KEY), "01");
+    assert_eq!(hex(&layout::topic_key(1)), "020001");
+    assert_eq!(hex(&layout::group_key(1, 2, "g")), "0300010000000267");
+    assert_eq!(hex(&layout::start_key(1, 2)), "04000100000002");
+    assert_eq!(hex(&layout::record_key(1, 2, 258)), "100001000000020000000000000102");
+    assert!(layout::record_key(1, 2, 255) < layout::record_key(1, 2, 256));
+    assert!(layout::record_key(1, 2, u64::MAX) < layout::record_key(1, 3, 0));
+    assert_eq!(layout::parse_record_key(&layout::record_key(1, 2, 7), 1, 2), Some(7));
+    assert_eq!(layout::parse_record_key(&layout::record_key(1, 3, 7), 1, 2), None);
+}
+
+#[test]
+fn values_do_not_change() {
+    let key = layout::record_key(1, 2, 3);
+    let value = layout::encode_record(&key, &sample(), 5);
+    let text = hex(&value);
+    let (crc, content) = text.split_at(8);
+    assert_eq!(content, "01070000000000000005000000016b0000000276760000000100000001680000000178");
+    assert_eq!(crc, format!("{:08x}", crc32c::crc32c(&[&key[..], &value[4..]].concat())));
+    let (record, set_by_log) = layout::decode_record(&key, 3, &value).unwrap();
+    assert!(set_by_log);
+    assert_eq!((record.offset, record.timestamp_ms), (3, 5));
+    assert_eq!((record.key, record.value, record.headers), {
+        let Append { key, value, headers, .. } = sample();
+        (key, value, headers)
+    });
+
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 2, compacted: true };
+    let key = layout::topic_key(1);
+    let value = layout::encode_topic(&key, &spec);
+    assert_eq!(hex(&value[4..]), "01000000020174");
+    assert_eq!(layout::decode_topic(&key, &value).unwrap(), spec);
+
+    let committed = Committed { offset: 9, metadata: "m".to_owned() };
+    let key = layout::group_key(1, 2, "g");
+    let value = layout::encode_committed(&key, &committed);
+    assert_eq!(hex(&value[4..]), "0100000000000000096d");
+    assert_eq!(layout::decode_committed(&key, &value).unwrap(), committed);
+}
+
+#[test]
+fn every_flipped_bit_and_every_other_key_is_noticed() {
+    let key = layout::record_key(1, 2, 3);
+    let value = layout::encode_record(&key, &sample(), 5);
+    for bit in 0..value.len() * 8 {
+        let mut flipped = value.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(layout::decode_record(&key, 3, &flipped).is_err(), "bit {bit}");
+    }
+    for len in 0..value.len() {
+        assert!(layout::decode_record(&key, 3, &value[..len]).is_err(), "cut at {len}");
+    }
+    let other = layout::decode_record(&layout::record_key(1, 2, 4), 4, &value);
+    assert_eq!(other, Err(Unreadable("checksum of the value does not match")));
+}
+
+fn topics(end: u64) -> std::collections::BTreeMap<u16, MarkedTopic> {
+    let topic = |name: &str, ends| MarkedTopic { name: name.to_owned(), ends };
+    [(0, topic("a", vec![0, end])), (3, topic("b", vec![end + 1]))].into()
+}
+
+#[test]
+fn a_mark_comes_back_and_a_torn_one_falls_back() {
+    let dir = TempDir::new().unwrap();
+    assert!(Mark::read(dir.path()).unwrap().is_none());
+    let mut file = MarkFile::create(dir.path()).unwrap();
+    assert_eq!(Mark::read(dir.path()).unwrap().unwrap().sequence, 0);
+    for round in 1..6 {
+        file.write(round, &topics(round)).unwrap();
+        assert!(file.due_in().is_some());
+        let mark = Mark::read(dir.path()).unwrap().unwrap();
+        assert_eq!((mark.sequence, &mark.topics), (round, &topics(round)));
+        assert_eq!(mark.first_position(), Some((TopicPartition::new("a", 1), 0)));
+    }
+    file.sync().unwrap();
+    assert!(file.due_in().is_none());
+
+    let newest = Mark::read(dir.path()).unwrap().unwrap();
+    let mut file = MarkFile::open(dir.path(), &newest).unwrap();
+    file.write(6, &topics(6)).unwrap();
+    let path = dir.path().join(mark::FILE);
+    let whole = fs::read(&path).unwrap();
+    // The sixth write after the two of creation (0 and 1) has counter 7: the second slot.
+    for at in [0, 5, 9, 17, 30, 40] {
+        let mut torn = whole.clone();
+        torn[64 * 1024 + at] ^= 4;
+        fs::write(&path, &torn).unwrap();
+        assert_eq!(Mark::read(dir.path()).unwrap().unwrap().sequence, 5, "byte {at}");
+        torn[at] ^= 4;
+        fs::write(&path, &torn).unwrap();
+        assert!(matches!(Mark::read(dir.path()), Err(MarkError::Unreadable)), "byte {at}");
+    }
+    for len in [0, 10, 64 * 1024] {
+        fs::write(&path, &whole[..len]).unwrap();
+        let read = Mark::read(dir.path());
+        match len {
+            65_536 => assert_eq!(read.unwrap().unwrap().sequence, 5),
+            _ => assert!(matches!(read, Err(MarkError::Unreadable)), "{len}: {read:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_later_format_is_refused() {
+    let dir = TempDir::new().unwrap();
+    drop(EmbeddedLog::open(dir.path(), EmbeddedOptions::default()).unwrap());
+    let mut value = vec![0, 0, 0, 0, 1, 0, 0, 0, 2];
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&layout::FORMAT_KEY), &value[4..]);
+    value[..4].copy_from_slice(&crc.to_be_bytes());
+    let db = DB::open_default(dir.path().join("db")).unwrap();
+    let mut batch = WriteBatch::default();
+    batch.put(layout::FORMAT_KEY, &value);
+    db.write(batch).unwrap();
+    drop(db);
+    let refused = EmbeddedLog::open(dir.path(), EmbeddedOptions::default());
+    let Err(Error::Unavailable { reason }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("unknown to this version"), "{reason}");
+}
+
+#[test]
+fn a_later_mark_is_refused() {
+    let dir = TempDir::new().unwrap();
+    drop(EmbeddedLog::open(dir.path(), EmbeddedOptions::default()).unwrap());
+    let path = dir.path().join(mark::FILE);
+    let mut slot = fs::read(&path).unwrap()[..30].to_vec();
+    slot[5] = 2;
+    let crc = crc32c::crc32c(&slot[..26]);
+    slot[26..].copy_from_slice(&crc.to_be_bytes());
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&slot, 0).unwrap();
+    let refused = EmbeddedLog::open(dir.path(), EmbeddedOptions::default());
+    let Err(Error::Unavailable { reason }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("unknown version 2"), "{reason}");
+}

@@ -1,0 +1,29 @@
+//! The Log port: topics of partitions of records, appended durably, read by offset, and written
+//! exactly once together with a consumer group's next input offset.
+//!
+//! It knows bytes, offsets and transactions; it knows no WhatsApp. Every adapter passes the whole
+//! conformance suite (`conformance`, behind `test-util`); a promise below without a case in
+//! that suite is not yet a promise.
+//!
+//! Adapters: `mem` (deterministic, with fault injection for tests), `embedded` (RocksDB, one
+//! machine; feature `embedded`).
+
+#[cfg(feature = "test-util")]
+pub mod conformance;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod error;
+pub mod mem;
+#[cfg(feature = "embedded")]
+pub mod metrics;
+mod port;
+mod record;
+
+#[cfg(feature = "embedded")]
+pub use embedded::{Clock, EmbeddedLog, EmbeddedOptions};
+pub use error::{CommitError, Error};
+pub use mem::MemLog;
+pub use port::{Bounds, Claim, Committed, Log, LogFuture, OwnedPartition, TopicInfo, TopicSpec};
+pub use record::{
+    Append, Header, Headers, Offset, PartitionId, RECORD_BYTES_MAX, Record, TopicPartition,
+};

@@ -1,0 +1,259 @@
+//! The in-memory log: deterministic, without threads and without a clock, for tests and the
+//! simulation.
+//!
+//! It keeps every promise of the port except surviving the process. Handles are cheap clones of
+//! one shared log, so that two owners and a harness look at the same records. Each trait method
+//! wraps a synchronous method of the same meaning (`…_now`), so a single-threaded harness needs no
+//! runtime. Append times come from [`MemLog::set_now_ms`] and are stored as they are, also when
+//! the harness moves them back. Faults and operator acts live in `mem::faults` (`test-util`).
+
+#[cfg(feature = "test-util")]
+mod faults;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+#[cfg(feature = "test-util")]
+pub use faults::CommitFault;
+use state::State;
+
+use crate::{
+    Append, Bounds, Claim, CommitError, Committed, Error, Log, LogFuture, Offset, OwnedPartition,
+    Record, TopicInfo, TopicPartition, TopicSpec,
+};
+
+/// A log in memory. Clones share the same records.
+#[derive(Debug, Clone)]
+pub struct MemLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Counts changes; whoever waits subscribes, looks at the state, and waits for the next one.
+    changes: watch::Sender<u64>,
+}
+
+/// The claim of a [`MemLog`] partition for a group.
+#[derive(Debug)]
+pub struct MemOwned {
+    log: MemLog,
+    group: String,
+    input: TopicPartition,
+    epoch: u64,
+}
+
+impl Default for MemLog {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl MemLog {
+    /// An empty log whose append time is `now_ms` until it is set anew.
+    pub fn new(now_ms: i64) -> Self {
+        let state = Mutex::new(State::new(now_ms));
+        Self { shared: Arc::new(Shared { state, changes: watch::Sender::new(0) }) }
+    }
+
+    /// Sets the time given to records appended without a timestamp.
+    pub fn set_now_ms(&self, now_ms: i64) {
+        self.state().now_ms = now_ms;
+    }
+
+    /// The time given to records appended without a timestamp.
+    pub fn now_ms(&self) -> i64 {
+        self.state().now_ms
+    }
+
+    /// [`Log::ensure_topics`], at once.
+    pub fn ensure_topics_now(&self, specs: &[TopicSpec]) -> Result<Vec<TopicInfo>, Error> {
+        self.change(|state| state.ensure_topics(specs))
+    }
+
+    /// [`Log::topics`], at once.
+    pub fn topics_now(&self) -> Result<Vec<TopicInfo>, Error> {
+        self.state().topic_infos()
+    }
+
+    /// [`Log::append`], at once. While appends are held (`hold_appends`) it is `Unavailable`, since
+    /// it cannot wait.
+    pub fn append_now(&self, records: Vec<Append>) -> Result<Vec<Offset>, Error> {
+        self.change(|state| {
+            if state.hold_appends {
+                state.check_open()?;
+                return Err(Error::Unavailable { reason: "appends are held".to_owned() });
+            }
+            state.append(records)
+        })
+    }
+
+    /// [`Log::read`], at once.
+    pub fn read_now(
+        &self,
+        from: &TopicPartition,
+        offset: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, Error> {
+        self.state().read(from, offset, max_records, max_bytes)
+    }
+
+    /// [`Log::last_record`], at once.
+    pub fn last_record_now(&self, from: &TopicPartition) -> Result<Option<Record>, Error> {
+        self.state().last_record(from)
+    }
+
+    /// [`Log::bounds`], at once.
+    pub fn bounds_now(&self, of: &TopicPartition) -> Result<Bounds, Error> {
+        self.state().bounds(of)
+    }
+
+    /// [`Log::claim`], at once.
+    pub fn claim_now(
+        &self,
+        group: &str,
+        input: &TopicPartition,
+    ) -> Result<(Option<Committed>, MemOwned), Error> {
+        let (committed, epoch) = self.change(|state| state.claim(group, input))?;
+        let owned =
+            MemOwned { log: self.clone(), group: group.to_owned(), input: input.clone(), epoch };
+        Ok((committed, owned))
+    }
+
+    /// [`Log::close`], at once, for all clones. Held appends get [`Error::Closed`].
+    pub fn close_now(&self) {
+        self.change(|state| state.closed = true);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No method leaves the state half changed, so a panic elsewhere does not spoil it.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes whoever waits for a change.
+    fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let done = act(&mut self.state());
+        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+        done
+    }
+
+    /// Looks at the state again after each change, until `ready` has an answer.
+    async fn when<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> T {
+        let mut changes = self.shared.changes.subscribe();
+        loop {
+            if let Some(answer) = ready(&mut self.state()) {
+                return answer;
+            }
+            if changes.changed().await.is_err() {
+                // The sender lives as long as `self`.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl MemOwned {
+    /// [`OwnedPartition::commit`], at once. After [`CommitError::Unclear`] this claim is spent: a
+    /// further commit is [`CommitError::Fenced`].
+    pub fn commit_now(
+        &mut self,
+        outputs: Vec<Append>,
+        position: Committed,
+    ) -> Result<(), CommitError> {
+        self.log
+            .change(|state| state.commit(&self.group, &self.input, self.epoch, outputs, position))
+    }
+}
+
+impl Log for MemLog {
+    fn ensure_topics<'a>(
+        &'a self,
+        specs: &'a [TopicSpec],
+    ) -> LogFuture<'a, Result<Vec<TopicInfo>, Error>> {
+        Box::pin(async move { self.ensure_topics_now(specs) })
+    }
+
+    fn topics(&self) -> LogFuture<'_, Result<Vec<TopicInfo>, Error>> {
+        Box::pin(async move { self.topics_now() })
+    }
+
+    fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<Offset>, Error>> {
+        Box::pin(async move {
+            let mut records = Some(records);
+            let appended = self.when(|state| {
+                if state.hold_appends && !state.closed {
+                    return None;
+                }
+                records.take().map(|records| state.append(records))
+            });
+            let offsets = appended.await?;
+            self.change(|_| ());
+            Ok(offsets)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+        offset: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> LogFuture<'a, Result<Vec<Record>, Error>> {
+        Box::pin(async move { self.read_now(from, offset, max_records, max_bytes) })
+    }
+
+    fn last_record<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Option<Record>, Error>> {
+        Box::pin(async move { self.last_record_now(from) })
+    }
+
+    fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>> {
+        Box::pin(async move { self.bounds_now(of) })
+    }
+
+    fn wait_past<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        offset: Offset,
+    ) -> LogFuture<'a, Result<(), Error>> {
+        Box::pin(self.when(move |state| match state.bounds(of) {
+            Ok(bounds) if bounds.end <= offset => None,
+            Ok(_) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        }))
+    }
+
+    fn claim<'a>(
+        &'a self,
+        group: &'a str,
+        input: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Claim, Error>> {
+        Box::pin(async move {
+            let (committed, owned) = self.claim_now(group, input)?;
+            Ok(Claim { committed, partition: Box::new(owned) })
+        })
+    }
+
+    fn close(&self) -> LogFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            self.close_now();
+            Ok(())
+        })
+    }
+}
+
+impl OwnedPartition for MemOwned {
+    fn commit(
+        &mut self,
+        outputs: Vec<Append>,
+        position: Committed,
+    ) -> LogFuture<'_, Result<(), CommitError>> {
+        Box::pin(async move { self.commit_now(outputs, position) })
+    }
+}

@@ -1,0 +1,117 @@
+//! Faults and operator acts on a [`MemLog`], for tests and the simulation (`test-util`).
+//!
+//! Faults are what a log may do by its contract; operator acts are what people, other tools and
+//! broken disks do to it behind its back.
+
+use bytes::Bytes;
+
+use super::{
+    MemLog,
+    state::{Fault, Group},
+};
+use crate::{Committed, Error, Offset, PartitionId, Record, TopicPartition};
+
+/// What becomes of a commit instead of success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitFault {
+    /// Nothing takes effect; the claim still holds.
+    Aborted,
+    /// The commit took effect, the answer got lost.
+    UnclearApplied,
+    /// The commit did not and will not take effect, and no answer says so.
+    UnclearNotApplied,
+    /// The answer got lost and the commit is still under way: readers do not see it yet; it takes
+    /// effect just before the next claim of the same group and partition returns.
+    UnclearAppliedLate,
+}
+
+impl MemLog {
+    /// The next commit that is not fenced ends like this. Called several times, the faults queue
+    /// up, one for each coming commit.
+    pub fn fail_next_commit(&self, fault: CommitFault) {
+        let fault = match fault {
+            CommitFault::Aborted => Fault::Aborted,
+            CommitFault::UnclearApplied => Fault::UnclearApplied,
+            CommitFault::UnclearNotApplied => Fault::UnclearNotApplied,
+            CommitFault::UnclearAppliedLate => Fault::UnclearAppliedLate,
+        };
+        self.state().commit_faults.push_back(fault);
+    }
+
+    /// Takes back faults that no commit has met yet; true if there were any, which is how a run
+    /// proves that its faults landed.
+    pub fn forget_commit_faults(&self) -> bool {
+        let mut state = self.state();
+        let any = !state.commit_faults.is_empty();
+        state.commit_faults.clear();
+        any
+    }
+
+    /// While true, appends are [`Error::Unavailable`] and write nothing. Commits go on.
+    pub fn fail_appends(&self, fail: bool) {
+        self.change(|state| state.fail_appends = fail);
+    }
+
+    /// While true, appends hang: they finish when released, or with [`Error::Closed`] when the log
+    /// closes. Nothing of them is readable meanwhile.
+    pub fn hold_appends(&self, hold: bool) {
+        self.change(|state| state.hold_appends = hold);
+    }
+
+    /// An operator moved a group's offset with a foreign tool, or it expired (`None`). An owner's
+    /// claim is not touched by it.
+    pub fn set_committed(&self, group: &str, input: &TopicPartition, to: Option<Committed>) {
+        let key = (group.to_owned(), input.clone());
+        self.change(|state| state.groups.entry(key).or_default().committed = to);
+    }
+
+    /// The position of a group, without claiming; a late commit is not in it yet.
+    pub fn committed(&self, group: &str, input: &TopicPartition) -> Option<Committed> {
+        let key = (group.to_owned(), input.clone());
+        self.state().groups.get(&key).and_then(|group: &Group| group.committed.clone())
+    }
+
+    /// Removes the records below `start` on purpose, and moves the start there.
+    pub fn trim(&self, of: &TopicPartition, start: Offset) -> Result<(), Error> {
+        self.change(|state| {
+            let partition =
+                state.partition_mut(of).ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+            partition.start = start.clamp(partition.start, partition.end);
+            partition.records = partition.records.split_off(&partition.start);
+            Ok(())
+        })
+    }
+
+    /// Damage: the record at `offset` now has another value. False if there is no such record.
+    pub fn replace_record(
+        &self,
+        of: &TopicPartition,
+        offset: Offset,
+        value: Option<Bytes>,
+    ) -> bool {
+        self.change(|state| {
+            let partition = state.partition_mut(of);
+            let record = partition.and_then(|partition| partition.records.get_mut(&offset));
+            record.map(|record| record.value = value).is_some()
+        })
+    }
+
+    /// The topic was deleted and made anew: the partition is empty and begins at 0 again. Group
+    /// positions stay, as they do in Kafka.
+    pub fn clear_partition(&self, of: &TopicPartition) -> Result<(), Error> {
+        self.change(|state| {
+            let partition =
+                state.partition_mut(of).ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+            *partition = super::state::Partition::default();
+            Ok(())
+        })
+    }
+
+    /// All readable records of a partition; empty if there is no such partition. Works also after
+    /// the log was closed, to look at what is left.
+    pub fn records(&self, topic: &str, partition: PartitionId) -> Vec<Record> {
+        let of = TopicPartition::new(topic, partition);
+        let state = self.state();
+        state.partition(&of).map_or_else(|_| Vec::new(), |p| p.records.values().cloned().collect())
+    }
+}

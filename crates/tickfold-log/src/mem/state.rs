@@ -1,0 +1,246 @@
+//! What a [`MemLog`](super::MemLog) holds, and its rules as plain functions over it.
+//!
+//! No waiting and no waking here: the handle in `mem` does both.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    Append, Bounds, CommitError, Committed, Error, Offset, PartitionId, Record, TopicInfo,
+    TopicPartition, TopicSpec, record,
+};
+
+/// Topics, groups, and the faults that wait to happen.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) now_ms: i64,
+    pub(super) closed: bool,
+    pub(super) hold_appends: bool,
+    pub(super) fail_appends: bool,
+    pub(super) commit_faults: VecDeque<Fault>,
+    topics: BTreeMap<String, Topic>,
+    pub(super) groups: BTreeMap<(String, TopicPartition), Group>,
+}
+
+/// What shall become of a coming commit instead of success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "set by test-util only"))]
+pub(super) enum Fault {
+    Aborted,
+    UnclearApplied,
+    UnclearNotApplied,
+    UnclearAppliedLate,
+}
+
+#[derive(Debug)]
+struct Topic {
+    spec: TopicSpec,
+    partitions: BTreeMap<PartitionId, Partition>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Partition {
+    pub(super) start: Offset,
+    pub(super) end: Offset,
+    pub(super) records: BTreeMap<Offset, Record>,
+}
+
+/// A group's place in one input partition.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) epoch: u64,
+    pub(super) committed: Option<Committed>,
+    /// A commit whose answer got lost and that takes effect just before the next claim.
+    pub(super) late: Option<(Vec<Append>, Committed)>,
+}
+
+impl State {
+    pub(super) fn new(now_ms: i64) -> Self {
+        Self { now_ms, ..Self::default() }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        if self.closed { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    pub(super) fn ensure_topics(&mut self, specs: &[TopicSpec]) -> Result<Vec<TopicInfo>, Error> {
+        self.check_open()?;
+        // All checks come before the first creation, so a refused call changes nothing.
+        for (at, spec) in specs.iter().enumerate() {
+            spec.check()?;
+            if let Some(topic) = self.topics.get(&spec.name) {
+                spec.check_existing(&topic.spec)?;
+            }
+            let earlier = specs.iter().take(at).find(|earlier| earlier.name == spec.name);
+            earlier.map_or(Ok(()), |earlier| spec.check_existing(earlier))?;
+        }
+        for spec in specs {
+            self.topics.entry(spec.name.clone()).or_insert_with(|| Topic::new(spec));
+        }
+        Ok(specs.iter().filter_map(|spec| self.topics.get(&spec.name)).map(Topic::info).collect())
+    }
+
+    pub(super) fn topic_infos(&self) -> Result<Vec<TopicInfo>, Error> {
+        self.check_open()?;
+        Ok(self.topics.values().map(Topic::info).collect())
+    }
+
+    pub(super) fn append(&mut self, records: Vec<Append>) -> Result<Vec<Offset>, Error> {
+        self.check_open()?;
+        if self.fail_appends {
+            return Err(Error::Unavailable { reason: "appends fail on request".to_owned() });
+        }
+        self.check_appends(&records)?;
+        Ok(self.write(records))
+    }
+
+    pub(super) fn read(
+        &self,
+        from: &TopicPartition,
+        offset: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, Error> {
+        self.check_open()?;
+        let mut bytes = 0_usize;
+        let mut read = Vec::new();
+        for record in self.partition(from)?.records.range(offset..).map(|(_, r)| r) {
+            bytes = bytes.saturating_add(record.size_bytes());
+            if read.len() >= max_records || (bytes > max_bytes && !read.is_empty()) {
+                break;
+            }
+            read.push(record.clone());
+        }
+        Ok(read)
+    }
+
+    pub(super) fn last_record(&self, from: &TopicPartition) -> Result<Option<Record>, Error> {
+        self.check_open()?;
+        Ok(self.partition(from)?.records.values().next_back().cloned())
+    }
+
+    pub(super) fn bounds(&self, of: &TopicPartition) -> Result<Bounds, Error> {
+        self.check_open()?;
+        Ok(self.partition(of)?.bounds())
+    }
+
+    /// Settles what is unfinished, fences earlier owners, and returns the position and the epoch.
+    pub(super) fn claim(
+        &mut self,
+        group: &str,
+        input: &TopicPartition,
+    ) -> Result<(Option<Committed>, u64), Error> {
+        self.check_open()?;
+        self.partition(input)?;
+        let key = (group.to_owned(), input.clone());
+        let late = self.groups.entry(key.clone()).or_default().late.take();
+        if let Some((outputs, position)) = late {
+            self.apply(&key, outputs, position);
+        }
+        let group = self.groups.entry(key).or_default();
+        group.epoch += 1;
+        Ok((group.committed.clone(), group.epoch))
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        group: &str,
+        input: &TopicPartition,
+        epoch: u64,
+        outputs: Vec<Append>,
+        position: Committed,
+    ) -> Result<(), CommitError> {
+        let key = (group.to_owned(), input.clone());
+        if self.groups.get(&key).is_none_or(|group| group.epoch != epoch) {
+            return Err(CommitError::Fenced);
+        }
+        let checked = self.check_open().and_then(|()| self.check_appends(&outputs));
+        checked.map_err(|error| CommitError::Aborted { reason: error.to_string() })?;
+        position.check()?;
+
+        let unclear = || CommitError::Unclear { reason: "answer lost on request".to_owned() };
+        match self.commit_faults.pop_front() {
+            None => self.apply(&key, outputs, position),
+            Some(Fault::Aborted) => {
+                return Err(CommitError::Aborted { reason: "aborted on request".to_owned() });
+            }
+            Some(Fault::UnclearApplied) => {
+                self.apply(&key, outputs, position);
+                self.spend(&key);
+                return Err(unclear());
+            }
+            Some(Fault::UnclearNotApplied) => {
+                self.spend(&key);
+                return Err(unclear());
+            }
+            Some(Fault::UnclearAppliedLate) => {
+                self.spend(&key);
+                self.groups.entry(key).or_default().late = Some((outputs, position));
+                return Err(unclear());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the present claim unusable, as after an unclear commit.
+    fn spend(&mut self, key: &(String, TopicPartition)) {
+        self.groups.entry(key.clone()).or_default().epoch += 1;
+    }
+
+    /// Writes a checked commit.
+    fn apply(&mut self, key: &(String, TopicPartition), outputs: Vec<Append>, position: Committed) {
+        self.write(outputs);
+        self.groups.entry(key.clone()).or_default().committed = Some(position);
+    }
+
+    fn check_appends(&self, records: &[Append]) -> Result<(), Error> {
+        for append in records {
+            self.partition(&append.to)?;
+            record::check_size(append)?;
+        }
+        Ok(())
+    }
+
+    /// Writes checked records. One to a partition that is gone meanwhile is dropped, as its topic
+    /// was.
+    fn write(&mut self, records: Vec<Append>) -> Vec<Offset> {
+        let now_ms = self.now_ms;
+        let mut offsets = Vec::with_capacity(records.len());
+        for append in records {
+            let Some(partition) = self.partition_mut(&append.to) else { continue };
+            let offset = partition.end;
+            partition.end += 1;
+            let Append { to: _, key, value, headers, timestamp_ms } = append;
+            let timestamp_ms = timestamp_ms.unwrap_or(now_ms);
+            partition.records.insert(offset, Record { offset, timestamp_ms, key, value, headers });
+            offsets.push(offset);
+        }
+        offsets
+    }
+
+    pub(super) fn partition(&self, of: &TopicPartition) -> Result<&Partition, Error> {
+        let partition = self.topics.get(&of.topic).and_then(|t| t.partitions.get(&of.partition));
+        partition.ok_or_else(|| Error::UnknownPartition(of.clone()))
+    }
+
+    pub(super) fn partition_mut(&mut self, of: &TopicPartition) -> Option<&mut Partition> {
+        self.topics.get_mut(&of.topic)?.partitions.get_mut(&of.partition)
+    }
+}
+
+impl Topic {
+    fn new(spec: &TopicSpec) -> Self {
+        let partitions = (0..spec.partitions).map(|p| (p, Partition::default())).collect();
+        Self { spec: spec.clone(), partitions }
+    }
+
+    fn info(&self) -> TopicInfo {
+        let bounds = self.partitions.values().map(Partition::bounds).collect();
+        TopicInfo { spec: self.spec.clone(), bounds }
+    }
+}
+
+impl Partition {
+    fn bounds(&self) -> Bounds {
+        Bounds { start: self.start, end: self.end }
+    }
+}

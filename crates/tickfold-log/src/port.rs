@@ -1,0 +1,182 @@
+//! The port: what every log promises.
+
+use std::pin::Pin;
+
+use crate::{Append, CommitError, Error, Offset, PartitionId, Record, TopicPartition};
+
+/// A boxed future, so that the port can be used as `Arc<dyn Log>`.
+pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A topic as its creator wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Full name, prefix included: dots, digits and lower-case letters with hyphens.
+    pub name: String,
+    /// Number of partitions, fixed at creation.
+    pub partitions: PartitionId,
+    /// True: a table, only the last record per key matters. False: a stream.
+    pub compacted: bool,
+}
+
+impl TopicSpec {
+    /// Refuses what no adapter can create.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-');
+        if self.name.is_empty() || self.name.len() > 200 || !self.name.chars().all(allowed) {
+            return Err(self.mismatch("its name has other characters than a-z, 0-9, dot, hyphen"));
+        }
+        if self.partitions == 0 || self.partitions > 65_536 {
+            return Err(self.mismatch("it must have 1 to 65536 partitions"));
+        }
+        Ok(())
+    }
+
+    /// Refuses a topic that exists with settings which cannot serve this wish.
+    pub(crate) fn check_existing(&self, existing: &Self) -> Result<(), Error> {
+        if existing.partitions < self.partitions {
+            let (wanted, found) = (self.partitions, existing.partitions);
+            return Err(self.mismatch(format!("partitions: wanted {wanted}, found {found}")));
+        }
+        if existing.compacted != self.compacted {
+            let (wanted, found) = (self.compacted, existing.compacted);
+            return Err(self.mismatch(format!("compacted: wanted {wanted}, found {found}")));
+        }
+        Ok(())
+    }
+
+    fn mismatch(&self, reason: impl Into<String>) -> Error {
+        Error::TopicMismatch { topic: self.name.clone(), reason: reason.into() }
+    }
+}
+
+/// A topic that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// As it was created.
+    pub spec: TopicSpec,
+    /// Bounds of each partition, by partition index.
+    pub bounds: Vec<Bounds>,
+}
+
+/// The readable range of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// The first offset that may still be read; above 0 after trimming.
+    pub start: Offset,
+    /// The offset after the last readable record.
+    pub end: Offset,
+}
+
+/// A consumer group's position in a partition: the next offset to process, and the text that was
+/// committed with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Next input offset.
+    pub offset: Offset,
+    /// ASCII metadata, at most 300 bytes; the empty string when a foreign tool moved the offset.
+    pub metadata: String,
+}
+
+impl Committed {
+    /// Bytes that [`Committed::metadata`] may have.
+    pub const METADATA_BYTES_MAX: usize = 300;
+
+    /// Refuses metadata that no adapter keeps.
+    pub(crate) fn check(&self) -> Result<(), CommitError> {
+        if self.metadata.len() <= Self::METADATA_BYTES_MAX && self.metadata.is_ascii() {
+            return Ok(());
+        }
+        let reason = "metadata is not ASCII of at most 300 bytes".to_owned();
+        Err(CommitError::Aborted { reason })
+    }
+}
+
+/// Topics, appends and reads. All methods may be called from any thread at once.
+pub trait Log: std::fmt::Debug + Send + Sync + 'static {
+    /// Creates the topics that do not exist and checks those that do.
+    ///
+    /// A topic with fewer partitions than wanted or another kind is [`Error::TopicMismatch`]; more
+    /// partitions are reported by the returned [`TopicInfo`] and otherwise ignored.
+    fn ensure_topics<'a>(
+        &'a self,
+        specs: &'a [TopicSpec],
+    ) -> LogFuture<'a, Result<Vec<TopicInfo>, Error>>;
+
+    /// All topics, sorted by name.
+    fn topics(&self) -> LogFuture<'_, Result<Vec<TopicInfo>, Error>>;
+
+    /// Appends records, each to its own partition, and returns their offsets in the same order.
+    ///
+    /// When it returns `Ok`, every record is durable: it survives a crash of process and machine,
+    /// and is readable. Records of one call to one partition keep their order. Concurrent calls
+    /// share one sync. It is not atomic over partitions: after an error some may be readable, so a
+    /// caller that appends again creates duplicates, never losses. Dropping the future leaves it
+    /// open whether the records are appended. A record becomes readable only once it is durable.
+    fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<Offset>, Error>>;
+
+    /// Reads committed records with offset ≥ `from` in offset order: at most `max_records`, and at
+    /// most `max_bytes` but always one record if there is one. Returns at once; empty at the end.
+    /// Records of open or aborted transactions are never returned. `from` below the start is
+    /// [`Error::Damaged`] only if those records were not trimmed on purpose; otherwise reading
+    /// begins at the start of the bounds.
+    fn read<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+        offset: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> LogFuture<'a, Result<Vec<Record>, Error>>;
+
+    /// The last readable record of a partition, if any.
+    fn last_record<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Option<Record>, Error>>;
+
+    /// The readable range.
+    fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>>;
+
+    /// Waits until the partition's end is above `offset`. Returns [`Error::Closed`] when the log
+    /// closes. May wait for ever: callers bring their own deadline, and may drop the future.
+    fn wait_past<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        offset: Offset,
+    ) -> LogFuture<'a, Result<(), Error>>;
+
+    /// Claims the input partition for a consumer group.
+    ///
+    /// From the moment it returns, no commit of an earlier owner can take effect any more, and
+    /// whatever an earlier owner left unfinished is aborted: the committed position in the
+    /// returned [`Claim`] is stable.
+    fn claim<'a>(
+        &'a self,
+        group: &'a str,
+        input: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Claim, Error>>;
+
+    /// Stops accepting work and waits until accepted work is durable and answered. Later calls get
+    /// [`Error::Closed`].
+    fn close(&self) -> LogFuture<'_, Result<(), Error>>;
+}
+
+/// What a claim gives: the stable committed position and the right to commit.
+#[derive(Debug)]
+pub struct Claim {
+    /// Position of the group, `None` if it never committed or its offset expired.
+    pub committed: Option<Committed>,
+    /// The handle through which to commit.
+    pub partition: Box<dyn OwnedPartition>,
+}
+
+/// The right to commit for one input partition of one group, until somebody else claims it.
+pub trait OwnedPartition: std::fmt::Debug + Send {
+    /// Appends `outputs` and moves the group's position to `position`, as one unit: readers see
+    /// all of it or nothing, and after `Ok` it is durable. Outputs to one partition keep their
+    /// order. One commit at a time.
+    fn commit(
+        &mut self,
+        outputs: Vec<Append>,
+        position: Committed,
+    ) -> LogFuture<'_, Result<(), CommitError>>;
+}

@@ -1,0 +1,230 @@
+//! The embedded adapter: the conformance suite, restarts, poisoning, refusals.
+
+#![cfg(feature = "embedded")]
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::join_all};
+use tempfile::TempDir;
+use tickfold_log::{
+    Append, Clock, CommitError, Committed, EmbeddedLog, EmbeddedOptions, Error, Log, LogFuture,
+    TopicPartition, TopicSpec,
+    conformance::{self, Fixture},
+};
+
+/// Each log in its own directory, all removed at the end.
+struct Embedded {
+    dir: TempDir,
+    opened: AtomicUsize,
+    last: Mutex<PathBuf>,
+}
+
+impl Fixture for Embedded {
+    fn open(&self) -> LogFuture<'_, Arc<dyn Log>> {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.path().join(number.to_string());
+        *self.last.lock().unwrap() = dir.clone();
+        Box::pin(async { EmbeddedLog::open(dir, small()).unwrap() as Arc<dyn Log> })
+    }
+
+    fn reopen(&self, log: Arc<dyn Log>) -> LogFuture<'_, Option<Arc<dyn Log>>> {
+        let dir = self.last.lock().unwrap().clone();
+        Box::pin(async move {
+            log.close().await.unwrap();
+            Some(EmbeddedLog::open(dir, small()).unwrap() as Arc<dyn Log>)
+        })
+    }
+
+    fn now_ms(&self) -> i64 {
+        Clock::system().now_ms()
+    }
+}
+
+fn small() -> EmbeddedOptions {
+    EmbeddedOptions { write_buffer_bytes: 1 << 20, ..EmbeddedOptions::default() }
+}
+
+#[tokio::test]
+async fn conformance_on_one_thread() {
+    run_conformance().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conformance_on_many_threads() {
+    run_conformance().await;
+}
+
+async fn run_conformance() {
+    let fixture = Embedded {
+        dir: TempDir::new().unwrap(),
+        opened: AtomicUsize::new(0),
+        last: Mutex::default(),
+    };
+    let ran = conformance::run_all(&fixture).await;
+    println!("embedded: {} cases: {}", ran.len(), ran.join(" "));
+}
+
+fn at(partition: u32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+fn value(partition: u32, value: impl Into<String>) -> Append {
+    let value = Some(Bytes::from(value.into()));
+    Append { to: at(partition), key: None, value, headers: vec![], timestamp_ms: None }
+}
+
+fn position(offset: u64) -> Committed {
+    Committed { offset, metadata: format!("m{offset}") }
+}
+
+async fn open(dir: &TempDir, options: EmbeddedOptions) -> Arc<EmbeddedLog> {
+    let log = EmbeddedLog::open(dir.path(), options).unwrap();
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 2, compacted: false };
+    log.ensure_topics(&[spec]).await.unwrap();
+    log
+}
+
+async fn values(log: &EmbeddedLog, partition: u32) -> Vec<String> {
+    let read = log.read(&at(partition), 0, usize::MAX, usize::MAX).await.unwrap();
+    read.into_iter().map(|r| String::from_utf8(r.value.unwrap().to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn dropping_without_close_keeps_everything() {
+    let dir = TempDir::new().unwrap();
+    for round in 0..5 {
+        let log = open(&dir, small()).await;
+        assert_eq!(values(&log, 0).await.len(), round);
+        log.append(vec![value(0, round.to_string())]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_directory_has_one_owner() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, small()).await;
+    let second = EmbeddedLog::open(dir.path(), small());
+    let Err(Error::Unavailable { reason }) = second else { panic!("a second owner: {second:?}") };
+    assert!(reason.contains("in use by another owner"), "{reason}");
+    log.close().await.unwrap();
+    EmbeddedLog::open(dir.path(), small()).unwrap();
+    drop(log);
+}
+
+#[tokio::test]
+async fn a_failed_sync_poisons_writes_and_spares_reads() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, small()).await;
+    log.append(vec![value(0, "synced")]).await.unwrap();
+    let mut owned = log.claim("g", &at(0)).await.unwrap().partition;
+    let first = at(0);
+    let mut waiting = log.wait_past(&first, 1);
+    assert!((&mut waiting).now_or_never().is_none());
+
+    log.fail_next_sync();
+    let (append, commit) = tokio::join!(
+        log.append(vec![value(0, "unsynced")]),
+        owned.commit(vec![value(1, "unsynced")], position(1))
+    );
+    assert!(matches!(append, Err(Error::Poisoned { .. })), "{append:?}");
+    assert!(matches!(commit, Err(CommitError::Unclear { .. })), "{commit:?}");
+    assert_eq!(values(&log, 0).await, ["synced"], "what was not synced is not readable");
+    assert_eq!(values(&log, 1).await, [""; 0]);
+    assert!((&mut waiting).now_or_never().is_none(), "and wakes nobody");
+
+    let later = log.append(vec![value(0, "later")]).await;
+    assert!(matches!(later, Err(Error::Poisoned { .. })), "{later:?}");
+    let claim = log.claim("g", &at(0)).await;
+    assert!(matches!(claim, Err(Error::Poisoned { .. })), "{claim:?}");
+    let commit = owned.commit(vec![], position(2)).await;
+    assert!(matches!(commit, Err(CommitError::Unclear { .. })), "{commit:?}");
+    assert!(matches!(log.close().await, Err(Error::Poisoned { .. })));
+    drop(waiting);
+    drop(log);
+
+    // The group was written whole; that only its sync failed shows as all or nothing of it.
+    let log = open(&dir, small()).await;
+    let committed = log.claim("g", &at(0)).await.unwrap().committed;
+    let (first, second) = (values(&log, 0).await, values(&log, 1).await);
+    assert_eq!(first.len() == 2, committed.is_some() && second.len() == 1);
+    log.append(vec![value(0, "again")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_appends_but_not_commits() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, EmbeddedOptions { queue_bytes_max: 4_096, ..small() }).await;
+    let mut owned = log.claim("g", &at(0)).await.unwrap().partition;
+    // On one thread nothing is awaited between the pushes, so at most the writer's first group
+    // leaves the queue, and its room is held until it is answered.
+    let appends = (0..40).map(|n| log.append(vec![value(0, "x".repeat(1_000) + &n.to_string())]));
+    let commit = owned.commit(vec![value(1, "x".repeat(8_192))], position(1));
+    let (appends, commit) = tokio::join!(join_all(appends), commit);
+    let refused = |a: &&Result<_, _>| matches!(a, Err(Error::Unavailable { .. }));
+    let refused = appends.iter().filter(refused).count();
+    let taken = appends.iter().filter(|a| a.is_ok()).count();
+    assert_eq!(refused + taken, 40);
+    assert!(refused > 0 && taken > 0, "{taken} taken, {refused} refused");
+    assert_eq!(values(&log, 0).await.len(), taken);
+    commit.unwrap();
+    log.append(vec![value(0, "x".repeat(10_000))]).await.expect("an empty queue takes any record");
+}
+
+#[tokio::test]
+async fn append_times_never_fall_within_a_partition() {
+    let dir = TempDir::new().unwrap();
+    let now = Arc::new(AtomicI64::new(1_000));
+    let clock = || {
+        let now = Arc::clone(&now);
+        Clock::new(move || now.load(Ordering::SeqCst))
+    };
+    let mut log = open(&dir, EmbeddedOptions { clock: clock(), ..small() }).await;
+    log.append(vec![value(0, "a")]).await.unwrap();
+    now.store(400, Ordering::SeqCst);
+    log.append(vec![value(0, "b"), value(1, "other")]).await.unwrap();
+    log.close().await.unwrap();
+    log = open(&dir, EmbeddedOptions { clock: clock(), ..small() }).await;
+    let given = Append { timestamp_ms: Some(7), ..value(0, "given") };
+    log.append(vec![value(0, "c"), given, value(0, "d")]).await.unwrap();
+    now.store(2_000, Ordering::SeqCst);
+    log.append(vec![value(0, "e")]).await.unwrap();
+    let read = log.read(&at(0), 0, 99, usize::MAX).await.unwrap();
+    let times: Vec<_> = read.iter().map(|r| r.timestamp_ms).collect();
+    assert_eq!(times, [1_000, 1_000, 1_000, 7, 1_000, 2_000]);
+    assert_eq!(log.read(&at(1), 0, 99, 99).await.unwrap()[0].timestamp_ms, 400);
+}
+
+#[tokio::test]
+async fn more_partitions_than_the_mark_holds_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, small()).await;
+    let spec = |n: u32| TopicSpec { name: format!("t{n}"), partitions: 5_000, compacted: false };
+    log.ensure_topics(&[spec(1)]).await.unwrap();
+    let refused = log.ensure_topics(&[spec(1), spec(2)]).await;
+    assert!(matches!(refused, Err(Error::TopicMismatch { .. })), "{refused:?}");
+    assert_eq!(log.topics().await.unwrap().len(), 2);
+}
+
+/// How fast it is: `cargo test --release -p tickfold-log --test embedded -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn records_per_second() {
+    for (records, rounds) in [(1, 2_000), (100, 500), (1_000, 200)] {
+        let dir = TempDir::new().unwrap();
+        let log = open(&dir, EmbeddedOptions::default()).await;
+        let began = std::time::Instant::now();
+        for _ in 0..rounds {
+            let group = (0..records).map(|_| value(0, "x".repeat(500))).collect();
+            log.append(group).await.unwrap();
+        }
+        let rate = f64::from(records * rounds) / began.elapsed().as_secs_f64();
+        println!("groups of {records}: {rate:.0} records/s");
+    }
+}

@@ -1,0 +1,125 @@
+//! Where a store stands, the changes it keeps, and the manifest of a checkpoint.
+
+use prost::Message as _;
+use tickfold_core::overlay::Head;
+use tickfold_core::time::Timestamp;
+use tickfold_proto::store::v1 as proto;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Damage, Persist, from_ms, to_ms};
+use crate::StoreHead;
+
+/// Version of keys and records together. A store of another version is refused and folded anew
+/// from raw; new families and new optional fields do not raise it.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+impl Persist for StoreHead {
+    type Record = proto::Head;
+
+    fn to_record(&self) -> proto::Head {
+        proto::Head {
+            cursor: self.cursor,
+            fold_version: self.fold_version,
+            log_time_ms: to_ms(self.head.log_time),
+            rules_version: self.head.rules_version,
+            digest: self.digest.to_be_bytes().to_vec().into(),
+        }
+    }
+
+    fn from_record(record: proto::Head) -> Result<Self, Damage> {
+        let digest = <[u8; 16]>::try_from(record.digest.as_ref());
+        let digest = digest.map_err(|_| Damage("digest is not 16 bytes".to_owned()))?;
+        Ok(Self {
+            cursor: record.cursor,
+            fold_version: record.fold_version,
+            head: Head {
+                log_time: from_ms(record.log_time_ms),
+                rules_version: record.rules_version,
+            },
+            digest: u128::from_be_bytes(digest),
+        })
+    }
+}
+
+/// Value of a row of the change family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) log_time: Timestamp,
+    pub(crate) value: Vec<u8>,
+}
+
+impl Persist for Change {
+    type Record = proto::Change;
+
+    fn to_record(&self) -> proto::Change {
+        proto::Change {
+            log_time_ms: self.log_time.as_millis(),
+            value: self.value.clone().into(),
+        }
+    }
+
+    fn from_record(record: proto::Change) -> Result<Self, Damage> {
+        let log_time = Timestamp::from_millis(record.log_time_ms);
+        Ok(Self { log_time, value: record.value.into() })
+    }
+}
+
+/// Which changes are kept: how many, and from where on all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ChangeLog {
+    pub(crate) rows: u64,
+    pub(crate) since: (u64, u32),
+}
+
+impl Persist for ChangeLog {
+    type Record = proto::ChangeLog;
+
+    fn to_record(&self) -> proto::ChangeLog {
+        let (since_offset, since_ordinal) = self.since;
+        proto::ChangeLog { rows: self.rows, since_offset, since_ordinal }
+    }
+
+    fn from_record(record: proto::ChangeLog) -> Result<Self, Damage> {
+        Ok(Self { rows: record.rows, since: (record.since_offset, record.since_ordinal) })
+    }
+}
+
+/// What a checkpoint says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) partition: u32,
+    pub(crate) head: StoreHead,
+}
+
+#[cfg_attr(not(feature = "rocks"), allow(dead_code, reason = "mem has no files"))]
+impl Manifest {
+    /// Bytes of the file: record and checksum, since a file system does not check its files as
+    /// RocksDB checks its blocks.
+    pub(crate) fn to_file(&self) -> Vec<u8> {
+        let mut bytes = proto::Manifest {
+            format_version: FORMAT_VERSION,
+            partition: self.partition,
+            head: Some(self.head.to_record()),
+        }
+        .encode_to_vec();
+        let sum = xxh3_128(&bytes).to_be_bytes();
+        bytes.extend_from_slice(&sum);
+        bytes
+    }
+
+    /// Reads the file of a checkpoint that this version can restore.
+    pub(crate) fn from_file(bytes: &[u8]) -> Result<Self, Damage> {
+        let (record, sum) = bytes
+            .split_last_chunk::<16>()
+            .ok_or_else(|| Damage("manifest is too short".to_owned()))?;
+        if xxh3_128(record).to_be_bytes() != *sum {
+            return Err(Damage("manifest does not match its checksum".to_owned()));
+        }
+        let manifest = proto::Manifest::decode(record)?;
+        if manifest.format_version != FORMAT_VERSION {
+            return Err(Damage(format!("format version {}", manifest.format_version)));
+        }
+        let head = manifest.head.ok_or_else(|| Damage::missing("head"))?;
+        Ok(Self { partition: manifest.partition, head: StoreHead::from_record(head)? })
+    }
+}

@@ -1,0 +1,144 @@
+//! The digest of a store: Σ hash128(family, key, value) mod 2^128 over its state.
+//!
+//! A sum, so that it moves by h(new) − h(old) per changed row, whatever the order of changes, and
+//! two stores with the same rows have the same digest however they came to them. It finds defects
+//! and damage, not forgery.
+
+use tickfold_core::overlay::{Change, Overlay, Table};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::codec::Persist;
+use crate::key::DIGESTED;
+use crate::tables::{Rows, Tables};
+use crate::{Error, key};
+
+/// Rows read at a time when a digest is recomputed.
+const SCAN_ROWS: usize = 1_000;
+
+/// Sums rows in and out. Reuses one buffer, since most rows are small and there are many.
+#[derive(Debug)]
+pub(crate) struct Digest {
+    sum: u128,
+    buffer: Vec<u8>,
+}
+
+impl Digest {
+    pub(crate) fn new(sum: u128) -> Self {
+        Self { sum, buffer: Vec::new() }
+    }
+
+    pub(crate) fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.sum = self.sum.wrapping_add(self.hash(key, value));
+    }
+
+    fn subtract(&mut self, key: &[u8], value: &[u8]) {
+        self.sum = self.sum.wrapping_sub(self.hash(key, value));
+    }
+
+    /// Family byte, length of the rest of the key in four bytes, rest of the key, value. The length
+    /// keeps apart two rows whose keys and values only together are the same bytes.
+    fn hash(&mut self, key: &[u8], value: &[u8]) -> u128 {
+        let (family, rest) = key.split_at_checked(1).unwrap_or((key, &[]));
+        // Keys are bounded by the ids in them, far below 4 GiB; the cut would only weaken the hash.
+        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        self.buffer.clear();
+        self.buffer.extend_from_slice(family);
+        self.buffer.extend_from_slice(&length.to_be_bytes());
+        self.buffer.extend_from_slice(rest);
+        self.buffer.extend_from_slice(value);
+        xxh3_128(&self.buffer)
+    }
+
+    fn change<V: Persist>(&mut self, key: &[u8], change: &Change<V>) {
+        if let Some(before) = &change.before {
+            self.subtract(key, &before.encode());
+        }
+        if let Some(after) = &change.after {
+            self.add(key, &after.encode());
+        }
+    }
+
+    fn table<K, V>(&mut self, table: &Table<K, V>, key: impl Fn(&K) -> Vec<u8>)
+    where
+        K: Ord + Clone,
+        V: Clone + PartialEq + Persist,
+    {
+        for (id, change) in table.changes() {
+            self.change(&key(id), change);
+        }
+    }
+}
+
+/// The digest with the overlay's changes applied to a store that has this digest. Timers are
+/// compared with the store: to arm an armed one or to remove an absent one changes nothing.
+pub(crate) fn after<R: Rows + ?Sized>(
+    digest: u128,
+    overlay: &Overlay,
+    tables: Tables<'_, R>,
+) -> Result<u128, Error> {
+    let mut digest = Digest::new(digest);
+    digest.table(&overlay.messages, key::message);
+    digest.table(&overlay.conversations, key::conversation);
+    digest.table(&overlay.templates, key::template);
+    digest.table(&overlay.accounts, key::account);
+    digest.table(&overlay.numbers, key::number);
+    digest.table(&overlay.naturals, key::natural);
+    for (timer, armed) in &overlay.timers {
+        let key = key::timer(timer);
+        match (tables.rows.get(&key)?.is_some(), armed) {
+            (false, true) => digest.add(&key, &[]),
+            (true, false) => digest.subtract(&key, &[]),
+            (true, true) | (false, false) => {}
+        }
+    }
+    Ok(digest.sum())
+}
+
+/// The digest from all rows.
+pub(crate) fn recompute<R: Rows + ?Sized>(rows: &R) -> Result<u128, Error> {
+    let mut digest = Digest::new(0);
+    for family in DIGESTED {
+        let (from, until) = family.bounds();
+        let mut from = from.to_vec();
+        loop {
+            let found = rows.scan(&from, &until, SCAN_ROWS)?;
+            for (key, value) in &found {
+                digest.add(key, value);
+            }
+            let Some((last, _)) = found.into_iter().last() else { break };
+            from = key::after(last);
+        }
+    }
+    Ok(digest.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rows: &[(&[u8], &[u8])]) -> u128 {
+        let mut digest = Digest::new(0);
+        rows.iter().for_each(|(key, value)| digest.add(key, value));
+        digest.sum()
+    }
+
+    #[test]
+    fn order_does_not_matter_and_removing_undoes_adding() {
+        let (a, b): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"\x10a", b"1"), (b"\x10b", b"2"));
+        assert_eq!(of(&[a, b]), of(&[b, a]));
+        let mut digest = Digest::new(of(&[a, b]));
+        digest.subtract(a.0, a.1);
+        assert_eq!(digest.sum(), of(&[b]));
+    }
+
+    #[test]
+    fn family_key_and_value_do_not_run_into_each_other() {
+        assert_ne!(of(&[(b"\x10ab", b"c")]), of(&[(b"\x10a", b"bc")]));
+        assert_ne!(of(&[(b"\x10a", b"")]), of(&[(b"\x11a", b"")]));
+        assert_ne!(of(&[(b"\x10a", b"")]), 0);
+    }
+}

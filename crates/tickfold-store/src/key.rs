@@ -1,0 +1,370 @@
+//! Keys of rows: one prefix byte per family, then a key whose byte order is the order of the domain
+//! type.
+//!
+//! Ids may contain any byte. In a key of several parts every part but the last is escaped and ended
+//! by a mark, so that no id can reach into its neighbour and order is kept; a last part stands as
+//! it is, unless it is listed in falling order.
+
+use tickfold_core::ids::{
+    ConversationKey, NaturalKey, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid,
+};
+use tickfold_core::state::{TimerKey, TimerKind};
+use tickfold_core::time::Timestamp;
+
+use crate::MessageListItem;
+use crate::codec::Damage;
+
+/// The table of families: append-only, since stores outlive the version that wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Family {
+    /// Facts about the store itself: see [`FORMAT`], [`HEAD`], [`CHANGE_LOG`].
+    Meta = 0x01,
+    /// wamid → message.
+    Message = 0x10,
+    /// (phone number id, party) → conversation.
+    Conversation = 0x11,
+    /// (account, template id, language) → template.
+    Template = 0x12,
+    /// account → account.
+    Account = 0x13,
+    /// phone number id → number.
+    Number = 0x14,
+    /// natural key → where it came first.
+    Natural = 0x20,
+    /// (due, kind, key) → nothing: the timer is armed.
+    Timer = 0x21,
+    // 0x22 is reserved for decided actions: action id → position.
+    /// (phone number id, party, falling list time, falling wamid) → nothing. Follows from messages.
+    MessageOfConversation = 0x40,
+    /// (raw offset, ordinal) → transition. A window, not state.
+    Change = 0x41,
+}
+
+/// Families in the digest: state, not what follows from it.
+pub(crate) const DIGESTED: [Family; 7] = [
+    Family::Message,
+    Family::Conversation,
+    Family::Template,
+    Family::Account,
+    Family::Number,
+    Family::Natural,
+    Family::Timer,
+];
+
+/// Format version of the store: four bytes, most significant first.
+pub(crate) const FORMAT: [u8; 2] = [Family::Meta as u8, b'f'];
+/// Where the store stands.
+pub(crate) const HEAD: [u8; 2] = [Family::Meta as u8, b'h'];
+/// Which changes are kept.
+pub(crate) const CHANGE_LOG: [u8; 2] = [Family::Meta as u8, b'c'];
+
+impl Family {
+    fn key(self) -> Vec<u8> {
+        vec![self as u8]
+    }
+
+    /// The first key of the family and the first behind it.
+    pub(crate) fn bounds(self) -> ([u8; 1], [u8; 1]) {
+        ([self as u8], [self as u8 + 1])
+    }
+}
+
+/// Ends an escaped part. Below every escaped byte, so that a part sorts before its continuations.
+const END: [u8; 2] = [0x00, 0x01];
+/// Stands for a zero byte inside a part.
+const ZERO: [u8; 2] = [0x00, 0xff];
+
+pub(crate) fn message(key: &Wamid) -> Vec<u8> {
+    single(Family::Message, key.as_str())
+}
+
+pub(crate) fn conversation(key: &ConversationKey) -> Vec<u8> {
+    let mut bytes = Family::Conversation.key();
+    push_conversation(&mut bytes, key);
+    bytes
+}
+
+pub(crate) fn template(key: &TemplateKey) -> Vec<u8> {
+    let mut bytes = Family::Template.key();
+    push_escaped(&mut bytes, key.waba_id.as_str());
+    push_escaped(&mut bytes, key.template_id.as_str());
+    bytes.extend_from_slice(key.language.as_bytes());
+    bytes
+}
+
+pub(crate) fn account(key: &WabaId) -> Vec<u8> {
+    single(Family::Account, key.as_str())
+}
+
+pub(crate) fn number(key: &PhoneNumberId) -> Vec<u8> {
+    single(Family::Number, key.as_str())
+}
+
+pub(crate) fn natural(key: &NaturalKey) -> Vec<u8> {
+    single(Family::Natural, key.as_str())
+}
+
+/// Sorts exactly as [`TimerKey`]: due, kind in the order of its variants, key.
+pub(crate) fn timer(key: &TimerKey) -> Vec<u8> {
+    let mut bytes = Family::Timer.key();
+    bytes.extend_from_slice(&rising_time(key.due));
+    match &key.kind {
+        TimerKind::ExpireMessage(wamid) => {
+            bytes.push(1);
+            bytes.extend_from_slice(wamid.as_str().as_bytes());
+        }
+        TimerKind::ExpireConversation(conversation) => {
+            bytes.push(2);
+            push_conversation(&mut bytes, conversation);
+        }
+        TimerKind::ExpireNatural(natural) => {
+            bytes.push(3);
+            bytes.extend_from_slice(natural.as_str().as_bytes());
+        }
+    }
+    bytes
+}
+
+/// The timer of a key that [`timer`] made.
+pub(crate) fn parse_timer(bytes: &[u8]) -> Result<TimerKey, Damage> {
+    let (due, rest) = bytes
+        .strip_prefix(&[Family::Timer as u8])
+        .and_then(<[u8]>::split_first_chunk::<8>)
+        .ok_or_else(|| Damage("key of a timer is too short".to_owned()))?;
+    let (kind, rest) =
+        rest.split_first().ok_or_else(|| Damage("key of a timer is too short".to_owned()))?;
+    let kind = match kind {
+        1 => TimerKind::ExpireMessage(Wamid::new(text(rest)?)),
+        2 => {
+            let (phone_number_id, party) = split_escaped(rest)?;
+            TimerKind::ExpireConversation(ConversationKey {
+                phone_number_id: PhoneNumberId::new(text(&phone_number_id)?),
+                party: PartyId::new(text(party)?),
+            })
+        }
+        3 => TimerKind::ExpireNatural(NaturalKey::new(text(rest)?.to_owned())),
+        other => return Err(Damage(format!("no kind of timer has number {other}"))),
+    };
+    Ok(TimerKey { due: parse_rising_time(*due), kind })
+}
+
+/// The prefix of all index rows of a conversation.
+pub(crate) fn messages_of(conversation: &ConversationKey) -> Vec<u8> {
+    let mut bytes = Family::MessageOfConversation.key();
+    push_escaped(&mut bytes, conversation.phone_number_id.as_str());
+    push_escaped(&mut bytes, conversation.party.as_str());
+    bytes
+}
+
+/// Sorts the newest list time first, ties by falling wamid.
+pub(crate) fn message_of(conversation: &ConversationKey, item: &MessageListItem) -> Vec<u8> {
+    let mut bytes = messages_of(conversation);
+    let falling = bytes.len();
+    bytes.extend_from_slice(&rising_time(item.list_time));
+    // The end mark makes the wamids free of prefixes, without which inverting would not turn the
+    // order around.
+    push_escaped(&mut bytes, item.wamid.as_str());
+    for byte in bytes.iter_mut().skip(falling) {
+        *byte = !*byte;
+    }
+    bytes
+}
+
+/// The line of an index key, given without the prefix of its conversation.
+pub(crate) fn parse_message_of(rest: &[u8]) -> Result<MessageListItem, Damage> {
+    let rising: Vec<u8> = rest.iter().map(|byte| !byte).collect();
+    let (list_time, wamid) = rising
+        .split_first_chunk::<8>()
+        .ok_or_else(|| Damage("key of the message index is too short".to_owned()))?;
+    let (wamid, behind) = split_escaped(wamid)?;
+    if !behind.is_empty() {
+        return Err(Damage("key of the message index is too long".to_owned()));
+    }
+    let list_time = parse_rising_time(*list_time);
+    Ok(MessageListItem { list_time, wamid: Wamid::new(text(&wamid)?) })
+}
+
+pub(crate) fn change((offset, ordinal): (u64, u32)) -> Vec<u8> {
+    let mut bytes = Family::Change.key();
+    bytes.extend_from_slice(&offset.to_be_bytes());
+    bytes.extend_from_slice(&ordinal.to_be_bytes());
+    bytes
+}
+
+/// The position of a key that [`change`] made.
+pub(crate) fn parse_change(bytes: &[u8]) -> Result<(u64, u32), Damage> {
+    let position = bytes.strip_prefix(&[Family::Change as u8]).and_then(|rest| {
+        let (offset, ordinal) = rest.split_first_chunk::<8>()?;
+        Some((u64::from_be_bytes(*offset), u32::from_be_bytes(ordinal.try_into().ok()?)))
+    });
+    position.ok_or_else(|| Damage("key of a change is not 13 bytes".to_owned()))
+}
+
+/// The least key above this one.
+pub(crate) fn after(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+/// The least key above all that begin with an escaped part's end mark, such as [`messages_of`].
+pub(crate) fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
+    if let Some(last) = prefix.last_mut() {
+        // The end mark's second byte is far from overflow.
+        *last = last.saturating_add(1);
+    }
+    prefix
+}
+
+fn single(family: Family, id: &str) -> Vec<u8> {
+    let mut bytes = family.key();
+    bytes.extend_from_slice(id.as_bytes());
+    bytes
+}
+
+fn push_conversation(bytes: &mut Vec<u8>, key: &ConversationKey) {
+    push_escaped(bytes, key.phone_number_id.as_str());
+    bytes.extend_from_slice(key.party.as_str().as_bytes());
+}
+
+fn push_escaped(bytes: &mut Vec<u8>, part: &str) {
+    for byte in part.bytes() {
+        match byte {
+            0 => bytes.extend_from_slice(&ZERO),
+            byte => bytes.push(byte),
+        }
+    }
+    bytes.extend_from_slice(&END);
+}
+
+/// An escaped part and what follows it.
+fn split_escaped(bytes: &[u8]) -> Result<(Vec<u8>, &[u8]), Damage> {
+    let mut part = Vec::new();
+    let mut rest = bytes;
+    loop {
+        rest = match rest {
+            [0x00, 0x01, behind @ ..] => return Ok((part, behind)),
+            [0x00, 0xff, behind @ ..] => {
+                part.push(0);
+                behind
+            }
+            [0x00, ..] | [] => return Err(Damage("part of a key does not end".to_owned())),
+            [byte, behind @ ..] => {
+                part.push(*byte);
+                behind
+            }
+        };
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Damage> {
+    std::str::from_utf8(bytes).map_err(|_| Damage("id in a key is not UTF-8".to_owned()))
+}
+
+/// Bytes that sort as the time does, also below zero: the sign bit is turned.
+fn rising_time(time: Timestamp) -> [u8; 8] {
+    (time.as_millis() ^ i64::MIN).to_be_bytes()
+}
+
+fn parse_rising_time(bytes: [u8; 8]) -> Timestamp {
+    Timestamp::from_millis(i64::from_be_bytes(bytes) ^ i64::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::random::Random;
+
+    fn awkward(random: &mut Random) -> String {
+        let parts = ["", "\0", "\u{1}", "\u{7f}", "a", "b", "/", "\u{ff}", "\u{10ffff}"];
+        (0..random.below(4)).map(|_| *random.pick(&parts)).collect()
+    }
+
+    fn conversation_key(random: &mut Random) -> ConversationKey {
+        let (phone_number_id, party) = (awkward(random), awkward(random));
+        ConversationKey {
+            phone_number_id: PhoneNumberId::new(phone_number_id),
+            party: PartyId::new(party),
+        }
+    }
+
+    fn timer_key(random: &mut Random) -> TimerKey {
+        let due = *random.pick(&[i64::MIN, -256, -1, 0, 1, 255, 256, i64::MAX]);
+        let kind = match random.below(3) {
+            0 => TimerKind::ExpireMessage(Wamid::new(awkward(random))),
+            1 => TimerKind::ExpireConversation(conversation_key(random)),
+            _ => TimerKind::ExpireNatural(NaturalKey::new(awkward(random))),
+        };
+        TimerKey { due: Timestamp::from_millis(due), kind }
+    }
+
+    #[test]
+    fn timers_sort_as_their_domain_type_and_read_back() {
+        let mut random = Random::new(1);
+        for _ in 0..20_000 {
+            let (a, b) = (timer_key(&mut random), timer_key(&mut random));
+            assert_eq!(timer(&a).cmp(&timer(&b)), a.cmp(&b), "{a:?} {b:?}");
+            assert_eq!(parse_timer(&timer(&a)).unwrap(), a);
+        }
+    }
+
+    #[test]
+    fn conversations_and_templates_sort_as_their_domain_types() {
+        let mut random = Random::new(2);
+        for _ in 0..20_000 {
+            let (a, b) = (conversation_key(&mut random), conversation_key(&mut random));
+            assert_eq!(conversation(&a).cmp(&conversation(&b)), a.cmp(&b), "{a:?} {b:?}");
+            let mut key = || TemplateKey {
+                waba_id: WabaId::new(awkward(&mut random)),
+                template_id: awkward(&mut random).as_str().into(),
+                language: awkward(&mut random),
+            };
+            let (a, b) = (key(), key());
+            assert_eq!(template(&a).cmp(&template(&b)), a.cmp(&b), "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn index_rows_stay_with_their_conversation_and_fall() {
+        let mut random = Random::new(3);
+        for _ in 0..20_000 {
+            let (a, b) = (conversation_key(&mut random), conversation_key(&mut random));
+            let mut item = || MessageListItem {
+                list_time: Timestamp::from_millis(*random.pick(&[-1, 0, 1, 1 << 40])),
+                wamid: Wamid::new(awkward(&mut random)),
+            };
+            let (x, y) = (item(), item());
+            let row = message_of(&a, &x);
+            assert_eq!(row.starts_with(&messages_of(&b)), a == b, "{a:?} {b:?}");
+            assert_eq!(row < after_prefix(messages_of(&b)) && row >= messages_of(&b), a == b);
+            assert_eq!(row.cmp(&message_of(&a, &y)), y.cmp(&x), "{x:?} {y:?}");
+            let rest = row.strip_prefix(&messages_of(&a)[..]).unwrap();
+            assert_eq!(parse_message_of(rest).unwrap(), x);
+        }
+    }
+
+    #[test]
+    fn changes_sort_by_offset_then_ordinal() {
+        let positions = [(0, 0), (0, 1), (1, 0), (255, u32::MAX), (256, 0), (u64::MAX, u32::MAX)];
+        assert!(positions.is_sorted_by(|a, b| change(*a) < change(*b)));
+        assert!(positions.iter().all(|at| parse_change(&change(*at)).unwrap() == *at));
+    }
+
+    #[test]
+    fn damaged_keys_are_refused() {
+        let mut random = Random::new(4);
+        for _ in 0..20_000 {
+            let mut bytes = timer(&timer_key(&mut random));
+            bytes.truncate(random.below(bytes.len() + 1));
+            if !bytes.is_empty() {
+                let at = random.below(bytes.len());
+                bytes[at] = random.byte();
+            }
+            // Whether they read is chance; that nothing panics is the point.
+            let _ = (parse_timer(&bytes), parse_message_of(&bytes), parse_change(&bytes));
+        }
+        assert!(parse_timer(b"").is_err());
+        assert!(parse_message_of(b"").is_err());
+        assert!(parse_change(b"").is_err());
+    }
+}

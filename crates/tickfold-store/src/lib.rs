@@ -1,0 +1,16 @@
+//! The Store port: the folded state of one partition, with the cursor up to which it is folded.
+//!
+//! A store is derived from the raw log and may be lost; it must never be wrong. So it is written in
+//! atomic batches that carry their cursor and a digest of the whole state, and only after the log
+//! has committed the same records (`state ≤ emitted`).
+//!
+//! Every adapter passes the whole conformance suite (`conformance`, behind `test-util`). Adapters:
+//! `mem`, and `rocks` (feature `rocks`, one RocksDB per partition).
+
+mod error;
+mod port;
+
+pub use error::Error;
+pub use port::{
+    Checkpoint, MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores, Transition,
+};

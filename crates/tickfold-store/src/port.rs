@@ -1,0 +1,152 @@
+//! The port: what every store promises.
+
+use tickfold_core::ids::{ConversationKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::overlay::{Head, Overlay, Source};
+use tickfold_core::state::{Account, Conversation, Message, Number, Template};
+use tickfold_core::time::Timestamp;
+use tokio::sync::watch;
+
+use crate::Error;
+
+/// Where a store stands. Written in the same atomic batch as the state it describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreHead {
+    /// Next raw offset: every record below it is folded in, none at or above it is.
+    pub cursor: u64,
+    /// Fold version that wrote it ([`tickfold_core::FOLD_VERSION`]).
+    pub fold_version: u32,
+    /// Log time and rules version at the cursor.
+    pub head: Head,
+    /// Σ hash128(family, key, value) mod 2^128 over all entities, natural keys and timers. Not
+    /// over indexes and the change family, which follow from them.
+    pub digest: u128,
+}
+
+impl StoreHead {
+    /// An empty store at offset 0.
+    pub const EMPTY: Self = Self {
+        cursor: 0,
+        fold_version: tickfold_core::FOLD_VERSION,
+        head: Head { log_time: None, rules_version: tickfold_core::overlay::BUILT_IN_RULES },
+        digest: 0,
+    };
+}
+
+/// A checkpoint: a copy of a partition's store outside its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Name by which to restore it.
+    pub id: String,
+    /// Where it stands, from its manifest.
+    pub head: StoreHead,
+}
+
+/// A transition kept for watchers: family `change`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Raw offset.
+    pub offset: u64,
+    /// Ordinal among all outputs of that raw record.
+    pub ordinal: u32,
+    /// Log time.
+    pub log_time: Timestamp,
+    /// Value of the transition record, as in its topic.
+    pub value: Vec<u8>,
+}
+
+/// The stores of all partitions of one process, on one data directory or in one memory.
+pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
+    /// Opens the store of a partition for its one writer, creating an empty one if there is none.
+    /// [`Error::Unreadable`] if there is one that cannot be understood (format version, damage).
+    fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error>;
+
+    /// Sets a store aside under another name, never deleting it, so that the next `open` finds
+    /// none. `reason` becomes part of the name: lower case with hyphens. The partition's
+    /// [`PartitionStore`] must have been dropped.
+    fn reject(&self, partition: u32, reason: &str) -> Result<(), Error>;
+
+    /// Checkpoints of a partition that can be read, newest cursor first.
+    fn checkpoints(&self, partition: u32) -> Result<Vec<Checkpoint>, Error>;
+
+    /// Makes a checkpoint the store of the partition. There must be no store: `reject` it first.
+    fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error>;
+
+    /// The read view of a partition. It may be taken before the store is open and follows it from
+    /// then on; after the writer is dropped it keeps serving what is there.
+    fn view(&self, partition: u32) -> std::sync::Arc<dyn ReadView>;
+}
+
+/// The state of one partition, in the hands of its one writer. As a [`Source`] it reads its own
+/// latest batch.
+pub trait PartitionStore: Source + std::fmt::Debug + Send {
+    /// Where the store stands; [`StoreHead::EMPTY`] for a new one.
+    fn store_head(&self) -> StoreHead;
+
+    /// What [`Self::write`] would make the digest, given the overlay: h(new) − h(old) per change.
+    fn digest_after(&self, overlay: &Overlay) -> u128;
+
+    /// Writes the overlay's changes, the index rows that follow from them, the transitions and the
+    /// new head as one atomic batch. After a crash the store has all of a batch or nothing of it,
+    /// and batches are there up to some point without gaps; the last ones may be lost.
+    ///
+    /// `from` must equal the cursor, and `to.cursor` must not be below it, else
+    /// [`Error::NotContinuous`]. Readers of the view see the batch as a whole, and waiters for its
+    /// cursor wake after that.
+    fn write(
+        &mut self,
+        from: u64,
+        overlay: &Overlay,
+        transitions: &[Transition],
+        to: StoreHead,
+    ) -> Result<(), Error>;
+
+    /// Makes a checkpoint of the latest batch and returns it once it is complete.
+    fn checkpoint(&mut self) -> Result<Checkpoint, Error>;
+
+    /// Recomputes the digest from all entries: slow, for tests and verification.
+    fn recompute_digest(&self) -> Result<u128, Error>;
+}
+
+/// Reads of one partition by others than its writer. Never sees half a batch.
+pub trait ReadView: std::fmt::Debug + Send + Sync {
+    /// The state now; `None` while no store was opened yet.
+    fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>, Error>;
+
+    /// The cursor as it moves, for waiting until a position is applied: 0 before the first open.
+    fn cursor(&self) -> watch::Receiver<u64>;
+}
+
+/// A state that does not move, with the head it belongs to.
+pub trait Snapshot: std::fmt::Debug + Send + Sync {
+    /// Where this state stands.
+    fn store_head(&self) -> StoreHead;
+    /// A message by its id.
+    fn message(&self, key: &Wamid) -> Result<Option<Message>, Error>;
+    /// A conversation by number and party.
+    fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, Error>;
+    /// A template by account, id and language.
+    fn template(&self, key: &TemplateKey) -> Result<Option<Template>, Error>;
+    /// An account by its id.
+    fn account(&self, key: &WabaId) -> Result<Option<Account>, Error>;
+    /// A number by its id.
+    fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, Error>;
+    /// Messages of a conversation, newest `list_time` first (ties by wamid, descending), strictly
+    /// below `before` if given, at most `limit`.
+    fn messages_of(
+        &self,
+        conversation: &ConversationKey,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error>;
+    /// Transitions at or after (offset, ordinal) in order, at most `limit`.
+    fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error>;
+}
+
+/// A line of the index of messages by conversation and time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageListItem {
+    /// [`Message::list_time`].
+    pub list_time: Timestamp,
+    /// The message.
+    pub wamid: Wamid,
+}

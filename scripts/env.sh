@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# Environment of a build; source it: `. scripts/env.sh`.
+#
+# Points cargo at the librocksdb.a that scripts/setup.sh built once for this machine, and puts the pinned check tools
+# on PATH where they are installed. Nothing here is needed to build: without it cargo compiles RocksDB itself, once per
+# target directory and profile. What is not there is left out, so sourcing this never fails.
+#
+# Stay with one of the two ways inside one target directory: when ROCKSDB_LIB_DIR appears or goes away, cargo runs the
+# build script of librocksdb-sys again, and without the variable that is the full C++ build.
+
+tickfold_root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)
+tickfold_cache=${TICKFOLD_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tickfold}
+
+# The version comes from the lock file, so a library of another version is never picked up.
+tickfold_rocksdb_version=$(awk '$0 == "name = \"librocksdb-sys\"" { getline; gsub(/version = |"/, ""); print; exit }' \
+  "$tickfold_root/Cargo.lock")
+tickfold_rocksdb_dir=$tickfold_cache/rocksdb-$tickfold_rocksdb_version-lz4-zstd-$(uname -m)
+
+tickfold_cargo_deny_version=0.20.2
+tickfold_cargo_deny_dir=$tickfold_cache/cargo-deny-$tickfold_cargo_deny_version-$(uname -m)
+tickfold_checks_dir=$tickfold_cache/checks-$(cksum <"$tickfold_root/scripts/checks.txt" | cut -d ' ' -f 1)-$(uname -m)
+
+if [ -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then
+  export ROCKSDB_LIB_DIR=$tickfold_rocksdb_dir
+  export ROCKSDB_STATIC=1
+fi
+for tickfold_bin in "$tickfold_cargo_deny_dir/bin" "$tickfold_checks_dir/bin"; do
+  case ":$PATH:" in
+    *":$tickfold_bin:"*) ;;
+    *) if [ -d "$tickfold_bin" ]; then export PATH="$tickfold_bin:$PATH"; fi ;;
+  esac
+done
+unset tickfold_bin

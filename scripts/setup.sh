@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Prepares a machine for building and testing; safe to repeat, and quick when nothing is missing.
+#
+#   scripts/setup.sh            system packages, and librocksdb.a in the cache directory
+#   scripts/setup.sh --checks   the same, and the pinned tools of `make lint`
+#
+# RocksDB is a quarter of an hour of C++ on two cores. It is built once per machine and version, outside every target
+# directory, so that no profile, clean or fresh clone pays for it again.
+set -euo pipefail
+
+checks=no
+case "${1:-}" in
+  '') ;;
+  --checks) checks=yes ;;
+  *) echo "usage: scripts/setup.sh [--checks]" >&2; exit 2 ;;
+esac
+
+# shellcheck source=scripts/env.sh
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$tickfold_root"
+say() { printf 'setup: %s\n' "$*"; }
+
+# --- system packages ---------------------------------------------------------------------------------------------
+# clang and libclang-dev: bindgen reads RocksDB's headers. strace: the test that each 200 follows an fdatasync.
+packages=(clang libclang-dev pkg-config make g++ python3 strace curl)
+if [ "$checks" = yes ]; then packages+=(python3-venv); fi
+
+if command -v dpkg-query >/dev/null 2>&1; then
+  missing=()
+  for package in "${packages[@]}"; do
+    state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+    if [ "$state" != installed ]; then missing+=("$package"); fi
+  done
+  if [ "${#missing[@]}" -gt 0 ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+      say "these packages are missing; install them and run this again:" >&2
+      printf '\n    sudo apt-get install --no-install-recommends -y %s\n\n' "${missing[*]}" >&2
+      exit 1
+    fi
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq --no-install-recommends -y "${missing[@]}" >/dev/null
+  fi
+else
+  missing=()
+  for tool in clang pkg-config make g++ python3 strace curl; do
+    command -v "$tool" >/dev/null 2>&1 || missing+=("$tool")
+  done
+  if [ "${#missing[@]}" -gt 0 ]; then
+    say "not a Debian system: install ${missing[*]} (and the libclang library) by its own means, then run this again" >&2
+    exit 1
+  fi
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+  toolchain=$(awk -F '"' '/channel/ { print $2 }' rust-toolchain.toml)
+  say "cargo is missing: install Rust $toolchain with rustup, then run this again" >&2
+  exit 1
+fi
+# Asked here, so that a missing toolchain is reported before any long build.
+cargo --version >/dev/null
+
+# --- librocksdb.a ------------------------------------------------------------------------------------------------
+build_rocksdb() {
+  local work version
+  version=$(awk '$0 == "name = \"rocksdb\"" { getline; gsub(/version = |"/, ""); print; exit }' Cargo.lock)
+  say "building RocksDB ($tickfold_rocksdb_version) once for this machine: about 15 minutes on two cores"
+  # Inside the cache, so that the final mv stays within one file system and is atomic.
+  work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
+  # shellcheck disable=SC2064 # the directory of this call, expanded now
+  trap "rm -rf '$work'" EXIT
+  mkdir -p "$work/src"
+  # The helper has the workspace's lock file and toolchain: every version is the one the workspace links against.
+  cp Cargo.lock rust-toolchain.toml "$work/"
+  printf '//! Only here to build librocksdb-sys.\n' >"$work/src/lib.rs"
+  cat >"$work/Cargo.toml" <<TOML
+[package]
+name = "rocksdb-once"
+version = "0.0.0"
+edition = "2024"
+
+[workspace]
+
+[dependencies]
+rocksdb = { version = "=$version", default-features = false, features = ["lz4", "zstd", "bindgen-runtime"] }
+
+[profile.release]
+debug = false
+TOML
+  (
+    cd "$work"
+    # A library named from outside would make this build find that one and produce none.
+    unset ROCKSDB_LIB_DIR ROCKSDB_STATIC
+    CARGO_TARGET_DIR="$work/target" cargo build --release -p librocksdb-sys
+  )
+  local built
+  built=$(find "$work/target/release/build" -path '*librocksdb-sys-*/out/librocksdb.a' -print -quit)
+  if [ -z "$built" ]; then
+    say "cargo built no librocksdb.a under $work/target" >&2
+    exit 1
+  fi
+  mkdir -p "$work/done"
+  mv "$built" "$work/done/librocksdb.a"
+  # A directory without the library can only be the rest of a removal by hand; rename needs it gone.
+  rm -rf "$tickfold_rocksdb_dir"
+  mv "$work/done" "$tickfold_rocksdb_dir"
+  rm -rf "$work"
+  trap - EXIT
+}
+
+mkdir -p "$tickfold_cache"
+# The lock lives as long as descriptor 9: a second run waits here, then finds the library.
+exec 9>"$tickfold_cache/setup.lock"
+flock 9
+if [ ! -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then build_rocksdb; fi
+
+# --- check tools -------------------------------------------------------------------------------------------------
+if [ "$checks" = yes ]; then
+  if [ ! -x "$tickfold_cargo_deny_dir/bin/cargo-deny" ]; then
+    say "building cargo-deny $tickfold_cargo_deny_version once for this machine: about 4 minutes on two cores"
+    work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    # Its own profile is fat LTO on one codegen unit: minutes more for a tool that runs for a second.
+    CARGO_TARGET_DIR="$work/target" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+      CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+      cargo install --quiet --locked cargo-deny --version "$tickfold_cargo_deny_version" --root "$work/root"
+    rm -rf "$tickfold_cargo_deny_dir"
+    mv "$work/root" "$tickfold_cargo_deny_dir"
+    rm -rf "$work"
+    trap - EXIT
+  fi
+  if [ ! -x "$tickfold_checks_dir/bin/hadolint" ]; then
+    say "installing the tools of scripts/checks.txt"
+    # Built in place, because a virtual environment does not survive a move; hadolint is the last to arrive or not at
+    # all, as pip installs a requirements file as one step.
+    rm -rf "$tickfold_checks_dir"
+    python3 -m venv "$tickfold_checks_dir"
+    "$tickfold_checks_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+      --require-hashes -r scripts/checks.txt
+  fi
+fi
+
+say "ready; for cargo by hand: . scripts/env.sh (ROCKSDB_LIB_DIR=$tickfold_rocksdb_dir)"
