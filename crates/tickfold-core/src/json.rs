@@ -118,6 +118,11 @@ impl<'a> Object<'a> {
         self.members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| *json)
     }
 
+    /// Names of the members, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// The text of a member that is a string.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.text().map(Cow::into_owned)

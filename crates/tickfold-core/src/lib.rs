@@ -6,6 +6,8 @@
 //! Start with [`route`] (where a body goes), then [`fold()`] (what a record does), then [`state`]
 //! (what is kept).
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod decode;
 pub mod fold;
 pub mod hash;

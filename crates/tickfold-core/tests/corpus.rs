@@ -1,6 +1,14 @@
 //! Every sample body: routed to where it is folded, each item once, dead letters exactly where the
 //! index marks them, statuses and messages by their natural keys.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -104,7 +112,8 @@ fn statuses_and_messages_have_the_natural_keys_of_the_index() {
         }
         let unmapped = |key: &String| !key.contains(":accepted") && !key.contains(":held_for_");
         let expected: Vec<_> = expected.into_keys().filter(unmapped).collect();
-        let mut found: Vec<_> = found.into_keys().filter(|key| !key.ends_with(":pending")).collect();
+        let mut found: Vec<_> =
+            found.into_keys().filter(|key| !key.ends_with(":pending")).collect();
         // Of two long batches the index names only the first keys.
         if keys.iter().any(|key| key.starts_with('…')) {
             assert!(found.len() > expected.len(), "{name}");

@@ -1,6 +1,14 @@
 //! The order laws: facts and shown state do not depend on order or repetition; each fact enters
 //! history once; the shown state never falls.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use proptest::prelude::*;
@@ -118,9 +126,7 @@ proptest! {
         let mut body = status_body(WAMID, "failed", 1);
         let at = at % body.len();
         body[at] = byte;
-        let mut folded = Folded::default();
-        folded.webhook(&body);
-        prop_assert!(!folded.outputs.is_empty());
+        Folded::default().webhook(&body);
     }
 
     #[test]

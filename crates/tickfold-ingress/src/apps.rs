@@ -60,6 +60,21 @@ impl fmt::Debug for VerifyToken {
 }
 
 impl App {
+    /// Refuses apps that could verify nothing or be mixed up; the same check that
+    /// [`run`](crate::run) makes, for a binary that validates before it binds.
+    pub fn check_all(apps: &[Self]) -> Result<(), Error> {
+        if apps.is_empty() {
+            return Err(Error::Apps("there is none".to_owned()));
+        }
+        for (position, app) in apps.iter().enumerate() {
+            app.check()?;
+            if apps.iter().take(position).any(|earlier| earlier.name == app.name) {
+                return Err(app.refuse("its name occurs twice"));
+            }
+        }
+        Ok(())
+    }
+
     /// The first secret that gives this signature for this body.
     pub(crate) fn matching_secret(&self, body: &[u8], signature: &Signature) -> Option<&Secret> {
         self.secrets.iter().find(|secret| verify(&secret.key, body, signature))
@@ -114,15 +129,7 @@ pub(crate) struct Apps(Vec<App>);
 
 impl Apps {
     pub(crate) fn new(apps: Vec<App>) -> Result<Self, Error> {
-        if apps.is_empty() {
-            return Err(Error::Apps("there is none".to_owned()));
-        }
-        for (position, app) in apps.iter().enumerate() {
-            app.check()?;
-            if apps.iter().take(position).any(|earlier| earlier.name == app.name) {
-                return Err(app.refuse("its name occurs twice"));
-            }
-        }
+        App::check_all(&apps)?;
         Ok(Self(apps))
     }
 

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The public HTTP listener: verification handshake, signature, durable append, ticks.
+//!
+//! It answers 200 to a webhook only after the log holds its exact bytes, and never refuses a body
+//! whose signature is right for what it contains. Of the body it knows only what
+//! [`tickfold_core::route()`] reads, after the signature held. It keeps no state but counters, and
+//! it answers within its deadline whatever the log does.
+//!
+//! Start with [`run`]; the table of answers is in `answer`, the order of checks in `handler`.
+
+mod answer;
+mod append;
+mod apps;
+mod body;
+mod budget;
+mod connection;
+mod error;
+mod handler;
+pub mod metrics;
+mod options;
+mod server;
+pub mod signature;
+mod status;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod ticks;
+
+pub use apps::{App, DEFAULT_APP, Secret, VerifyToken};
+pub use error::Error;
+pub use options::IngressOptions;
+pub use server::{Parts, run};
+pub use status::{AppStatus, IngressSnapshot, IngressStatus, Readiness, SecretStatus};
+
+/// Where ingress takes the time of day from.
+pub type Clock = fn() -> tickfold_core::time::Timestamp;

@@ -109,21 +109,15 @@ impl IngressStatus {
             no_signature_matched: app.no_signature_matched(),
             secrets: app.secrets.clone(),
         };
-        IngressSnapshot {
-            readiness: state.readiness(),
-            apps: state.apps.iter().map(app).collect(),
-        }
+        IngressSnapshot { readiness: state.readiness(), apps: state.apps.iter().map(app).collect() }
     }
 
     pub(crate) fn set_serving(&self, apps: &Apps) {
         let mut state = self.state();
         state.phase = Phase::Serving;
         for app in apps.iter() {
-            let secret = |id: &String| SecretStatus {
-                id: id.clone(),
-                matches: 0,
-                last_match_time: None,
-            };
+            let secret =
+                |id: &String| SecretStatus { id: id.clone(), matches: 0, last_match_time: None };
             let secrets = app.secrets.iter().map(|s| secret(&s.id)).collect();
             state.apps.insert(app.name.clone(), AppState { signature_failures: 0, secrets });
         }

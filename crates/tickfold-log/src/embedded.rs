@@ -10,12 +10,15 @@
 //! thread would cost more than it spares; the processor reads from a thread of its own anyway.
 //! A caller on a shared runtime keeps `max_bytes` small.
 //!
+//! Tables (`compacted`) are kept whole: nothing is compacted or trimmed here yet.
+//!
 //! After a failed write or sync the log is poisoned: what the disk holds is not known, so writes
 //! are refused until it is opened anew, while reads of what was synced go on. A commit on a
 //! poisoned log is `Unclear`, also when it was never tried, so that the owner claims anew and
 //! meets [`Error::Poisoned`].
 
 mod catalog;
+mod framing;
 mod layout;
 mod mark;
 mod options;
@@ -58,7 +61,7 @@ impl EmbeddedLog {
     /// Opens the log in `dir`, or creates it. Blocks while RocksDB recovers.
     ///
     /// [`Error::Damaged`] if acknowledged records are missing; nothing on disk was changed then.
-    /// [`Error::Unavailable`] if another owner has the directory, or it cannot be opened for a
+    /// [`Error::Incompatible`] if a later version wrote it. [`Error::Unavailable`] if another owner has the directory, or it cannot be opened for a
     /// reason outside of it.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Arc<Self>, Error> {
         crate::metrics::describe();

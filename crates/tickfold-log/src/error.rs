@@ -44,6 +44,12 @@ pub enum Error {
         /// The limit.
         limit_bytes: usize,
     },
+    /// Written by a version of this program that knows more than this one. A person must act.
+    #[error("log has a later format: {reason}")]
+    Incompatible {
+        /// What was found and what is known.
+        reason: String,
+    },
     /// Stored data is damaged: acknowledged records are missing or unreadable. A person must act.
     #[error("log is damaged: {reason}; first lost position {}", first_lost.as_ref().map_or_else(|| "unknown".into(), |(p, o)| format!("{p}@{o}")))]
     Damaged {
@@ -59,14 +65,16 @@ pub enum Error {
 #[non_exhaustive]
 pub enum CommitError {
     /// Nothing of this commit took or will take effect; the claim still holds. The same commit may
-    /// be sent again.
+    /// be sent again, which helps unless it can never be accepted (see
+    /// [`OwnedPartition::commit`](crate::OwnedPartition::commit)) or the log was closed.
     #[error("commit aborted: {reason}")]
     Aborted {
         /// What failed.
         reason: String,
     },
     /// The commit may or may not have taken effect, and the claim must not be used again: claim
-    /// anew and read the committed offset to find out.
+    /// anew and read the committed offset to find out. A poisoned log answers every commit so,
+    /// and refuses the new claim as [`Error::Poisoned`].
     #[error("commit outcome unknown: {reason}")]
     Unclear {
         /// What failed.

@@ -96,7 +96,8 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
     /// Creates the topics that do not exist and checks those that do.
     ///
     /// A topic with fewer partitions than wanted or another kind is [`Error::TopicMismatch`]; more
-    /// partitions are reported by the returned [`TopicInfo`] and otherwise ignored.
+    /// partitions are reported by the returned [`TopicInfo`] and otherwise ignored. The infos come
+    /// in the order of `specs`. After a mismatch nothing was created.
     fn ensure_topics<'a>(
         &'a self,
         specs: &'a [TopicSpec],
@@ -112,10 +113,16 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
     /// share one sync. It is not atomic over partitions: after an error some may be readable, so a
     /// caller that appends again creates duplicates, never losses. Dropping the future leaves it
     /// open whether the records are appended. A record becomes readable only once it is durable.
+    ///
+    /// A call with a record above [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) or for an unknown
+    /// partition is refused whole: nothing of it was or will be appended. Append times set by the
+    /// log follow its clock; an adapter may keep them from falling within a partition, but callers
+    /// must not rely on it.
     fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<Offset>, Error>>;
 
     /// Reads committed records with offset ≥ `from` in offset order: at most `max_records`, and at
-    /// most `max_bytes` but always one record if there is one. Returns at once; empty at the end.
+    /// most `max_bytes` (by [`Record::size_bytes`]) but always one record if there is one and
+    /// `max_records` is not 0. Returns at once; empty at and past the end.
     /// Records of open or aborted transactions are never returned. `from` below the start is
     /// [`Error::Damaged`] only if those records were not trimmed on purpose; otherwise reading
     /// begins at the start of the bounds.
@@ -155,8 +162,10 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
         input: &'a TopicPartition,
     ) -> LogFuture<'a, Result<Claim, Error>>;
 
-    /// Stops accepting work and waits until accepted work is durable and answered. Later calls get
-    /// [`Error::Closed`].
+    /// Stops accepting work and waits until accepted work is durable and answered. Calls made from
+    /// its beginning on get [`Error::Closed`], commits [`CommitError::Aborted`]. Closing again is
+    /// fine. An error means that accepted work could not be made durable; the log is closed then
+    /// too.
     fn close(&self) -> LogFuture<'_, Result<(), Error>>;
 }
 
@@ -173,7 +182,13 @@ pub struct Claim {
 pub trait OwnedPartition: std::fmt::Debug + Send {
     /// Appends `outputs` and moves the group's position to `position`, as one unit: readers see
     /// all of it or nothing, and after `Ok` it is durable. Outputs to one partition keep their
-    /// order. One commit at a time.
+    /// order. One commit at a time. `outputs` may be empty. The log does not judge the position:
+    /// it may stay or go back.
+    ///
+    /// An output above [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) or for an unknown partition,
+    /// and metadata that is not ASCII of at most [`Committed::METADATA_BYTES_MAX`] bytes, are
+    /// [`CommitError::Aborted`] each time: the caller checks them before. Dropping the future
+    /// leaves the outcome open, as [`CommitError::Unclear`] does.
     fn commit(
         &mut self,
         outputs: Vec<Append>,

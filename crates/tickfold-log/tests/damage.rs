@@ -11,11 +11,12 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::cast_possible_truncation,
     reason = "a test: whatever is unexpected fails it"
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -46,6 +47,9 @@ struct Scene {
     /// The mark then, and how long the newest WAL was.
     mark_before: Vec<u8>,
     wal_before: u64,
+    /// Where groups ended: the newest WAL and its length after each answer.
+    ends: BTreeSet<(PathBuf, u64)>,
+    delay_flush: bool,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,7 @@ struct Counts {
 
 #[test]
 fn cuts_of_the_tail_are_noticed() {
-    let scene = Scene::build();
+    let scene = Scene::build(false);
     let wal = scene.newest_wal();
     let len = fs::metadata(scene.dir.path().join(&wal)).unwrap().len();
     let cuts: Vec<u64> = match soak() {
@@ -92,9 +96,44 @@ fn cuts_of_the_tail_are_noticed() {
     assert!(control.lost > 0, "the control shows that the cuts are harmful");
 }
 
+/// A WAL that is not the newest, cut at the end of a record, looks whole, and what follows in the
+/// next one hides the hole: the latest sequence is as high as the mark.
+#[test]
+fn cuts_of_an_older_wal_are_noticed() {
+    let scene = Scene::build(true);
+    let newest = scene.newest_wal();
+    let mut counts = Counts::default();
+    let older: BTreeSet<_> =
+        scene.ends.iter().map(|(wal, _)| wal).filter(|w| **w != newest).collect();
+    assert!(older.len() >= 2, "{:?}", scene.ends);
+    for wal in older {
+        let len = fs::metadata(scene.dir.path().join(wal)).unwrap().len();
+        let at_ends = scene.ends.iter().filter(|(of, end)| of == wal && *end < len);
+        let cuts = at_ends.map(|(_, end)| *end).chain(sampled(0, len, 50));
+        for cut in cuts.collect::<BTreeSet<_>>() {
+            let damage = |dir: &Path| truncate(&dir.join(wal), cut);
+            let outcome = scene.case(damage, &scene.acknowledged, false);
+            let case = format!("cut of {} at {cut} of {len}", wal.display());
+            counts.count(&case, &outcome);
+            assert!(matches!(outcome, Outcome::Refused("open", ..)), "{case}: {outcome:?}");
+        }
+        for _ in 0..20 {
+            let flip = |dir: &Path| {
+                let mut bytes = fs::read(dir.join(wal)).unwrap();
+                let at = Random(len + counts.attempted as u64).below(len) as usize;
+                bytes[at] ^= 16;
+                fs::write(dir.join(wal), bytes).unwrap();
+            };
+            let outcome = scene.case(flip, &scene.acknowledged, false);
+            counts.count(&format!("flipped bit in {}", wal.display()), &outcome);
+        }
+    }
+    println!("cuts of older WALs: {counts:?}");
+}
+
 #[test]
 fn a_torn_group_that_was_not_answered_opens() {
-    let scene = Scene::build();
+    let scene = Scene::build(false);
     let wal = scene.newest_wal();
     let len = fs::metadata(scene.dir.path().join(&wal)).unwrap().len();
     let mut counts = Counts::default();
@@ -112,7 +151,7 @@ fn a_torn_group_that_was_not_answered_opens() {
 
 #[test]
 fn flipped_bits_are_noticed() {
-    let scene = Scene::build();
+    let scene = Scene::build(false);
     let files = files(scene.dir.path());
     let files: Vec<_> = files.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
     let mut random = Random(0x5eed);
@@ -140,9 +179,59 @@ fn flipped_bits_are_noticed() {
     assert!(all.refused_at_open > 0 && all.intact > 0);
 }
 
+/// Some of these bits make RocksDB read the same record for ever instead of refusing it: the case
+/// that was found by flipping 2,000 bits. Every bit of the manifest's types, and every type of the
+/// WAL.
+#[test]
+fn flipped_record_types_are_noticed() {
+    let scene = Scene::build(false);
+    let is_manifest = |file: &&PathBuf| file.to_string_lossy().contains("MANIFEST");
+    let manifest = files(scene.dir.path()).keys().find(is_manifest).unwrap().clone();
+    let mut counts = Counts::default();
+    for file in [manifest, scene.newest_wal()] {
+        let bytes = fs::read(scene.dir.path().join(&file)).unwrap();
+        let types = type_bytes(&bytes);
+        let all = types.len() < 20;
+        for (n, at) in types.into_iter().enumerate() {
+            for bit in if all { 0..8 } else { 2..3 } {
+                if !all && n % 5 != 0 && !soak() {
+                    continue;
+                }
+                let flip = |dir: &Path| {
+                    let mut bytes = bytes.clone();
+                    bytes[at] ^= 1 << bit;
+                    fs::write(dir.join(&file), bytes).unwrap();
+                };
+                let outcome = scene.case(flip, &scene.acknowledged, false);
+                let case = format!("bit {bit} of type byte {at} of {}", file.display());
+                counts.count(&case, &outcome);
+                assert!(matches!(outcome, Outcome::Refused("open", ..)), "{case}: {outcome:?}");
+            }
+        }
+    }
+    println!("flipped record types: {counts:?}");
+}
+
+/// Where the types of the records are in a WAL or manifest: blocks of 32 KiB, and in them records
+/// of CRC u32, length u16, type u8 and content.
+fn type_bytes(bytes: &[u8]) -> Vec<usize> {
+    let mut types = Vec::new();
+    let mut at = 0;
+    while at + 7 <= bytes.len() {
+        let left = 32 * 1024 - at % (32 * 1024);
+        if left < 7 {
+            at += left;
+            continue;
+        }
+        types.push(at + 6);
+        at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    }
+    types
+}
+
 #[test]
 fn missing_files_are_noticed() {
-    let scene = Scene::build();
+    let scene = Scene::build(false);
     let mut counts = Counts::default();
     for (file, _) in files(scene.dir.path()) {
         let remove = |dir: &Path| fs::remove_file(dir.join(&file)).unwrap();
@@ -161,7 +250,7 @@ fn missing_files_are_noticed() {
 /// open recovers, also from a torn and from a damaged WAL.
 #[test]
 fn a_read_only_open_changes_nothing_and_recovers_alike() {
-    let scene = Scene::build();
+    let scene = Scene::build(false);
     let wal = scene.newest_wal();
     let whole = fs::read(scene.dir.path().join(&wal)).unwrap();
     for damage in 0..3 {
@@ -195,10 +284,10 @@ fn a_read_only_open_changes_nothing_and_recovers_alike() {
 
 impl Scene {
     /// Writes groups until there are table files and a WAL with a long tail.
-    fn build() -> Self {
+    fn build(delay_flush: bool) -> Self {
         let dir = TempDir::new_in(scratch()).unwrap();
         let runtime = runtime();
-        let log = EmbeddedLog::open(dir.path(), options()).unwrap();
+        let log = EmbeddedLog::open(dir.path(), options(delay_flush)).unwrap();
         let spec =
             |name: &str| TopicSpec { name: name.to_owned(), partitions: 2, compacted: false };
         runtime.block_on(log.ensure_topics(&[spec("in"), spec("out")])).unwrap();
@@ -230,18 +319,25 @@ impl Scene {
             }
         };
         let newest = || newest_wal(dir.path());
-        let tables = || files(dir.path()).iter().filter(|(f, _)| extension(f) == "sst").count();
-        while tables() == 0 || fs::metadata(dir.path().join(newest())).unwrap().len() < TAIL + 4_096
-        {
+        let len = |file: PathBuf| fs::metadata(dir.path().join(file)).unwrap().len();
+        let count = |kind| files(dir.path()).keys().filter(|f| extension(f) == kind).count();
+        // Table files and a long newest WAL; or several WALs.
+        let ready = || match delay_flush {
+            false => count("sst") > 0 && len(newest()) >= TAIL + 4_096,
+            true => count("log") >= 3 && len(newest()) >= 4_096,
+        };
+        let mut ends = BTreeSet::new();
+        while !ready() {
             group(&mut acknowledged, 600);
+            ends.insert((newest(), len(newest())));
         }
         let before = acknowledged.clone();
         let mark_before = fs::read(dir.path().join("mark")).unwrap();
-        let (wal, wal_before) = (newest(), fs::metadata(dir.path().join(newest())).unwrap().len());
+        let (wal, wal_before) = (newest(), len(newest()));
         group(&mut acknowledged, 6_000);
         assert_eq!(newest(), wal, "the last group went to the same WAL");
         runtime.block_on(log.close()).unwrap();
-        let scene = Self { dir, acknowledged, before, mark_before, wal_before };
+        let scene = Self { dir, acknowledged, before, mark_before, wal_before, ends, delay_flush };
         let outcome = scene.case(|_| (), &scene.acknowledged, false);
         assert!(matches!(outcome, Outcome::Intact), "undamaged: {outcome:?}");
         scene
@@ -265,7 +361,7 @@ impl Scene {
         let copy = self.copy();
         damage(copy.path());
         let before = files(copy.path());
-        let options = EmbeddedOptions { skip_mark_check: unchecked, ..options() };
+        let options = EmbeddedOptions { skip_mark_check: unchecked, ..options(self.delay_flush) };
         match EmbeddedLog::open(copy.path(), options) {
             Ok(log) => runtime().block_on(compare(&log, must)),
             Err(Error::Damaged { reason, first_lost }) => {
@@ -351,9 +447,10 @@ impl Counts {
     }
 }
 
-fn options() -> EmbeddedOptions {
+fn options(delay_flush: bool) -> EmbeddedOptions {
     let clock = Clock::new(|| 1_760_000_000_000);
-    EmbeddedOptions { write_buffer_bytes: 256 << 10, clock, ..EmbeddedOptions::default() }
+    let write_buffer_bytes = 256 << 10;
+    EmbeddedOptions { write_buffer_bytes, clock, delay_flush, ..EmbeddedOptions::default() }
 }
 
 fn runtime() -> Runtime {

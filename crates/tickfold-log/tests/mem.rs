@@ -1,5 +1,14 @@
 //! The mem adapter: the conformance suite, and the faults a harness can ask for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test: whatever is unexpected fails it"
+)]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! One task per raw partition: fold, exactly-once commit, restore.
+//!
+//! [`driver`] is the heart: a deterministic state machine that says what to do. `task` is the thin
+//! shell that does it on the ports, and [`Processor`] runs one per partition, each on its own
+//! thread, since folding blocks.
+//!
+//! It leaves to others: what a record does (`tickfold-core`), what is durable (`tickfold-log`), how
+//! state is kept (`tickfold-store`).
+
+mod bugs;
+mod clock;
+pub mod driver;
+pub mod metrics;
+mod options;
+mod outputs;
+mod processor;
+mod status;
+mod task;
+mod token;
+
+#[cfg(feature = "planted-bugs")]
+pub use bugs::Bug;
+pub use driver::Driver;
+pub use options::{Options, fail_point};
+pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};
+pub use processor::{Error, Processor, ensure_topics};
+pub use status::PartitionStatus;
+pub use task::{End, Parts, run_partition};
+pub use token::{Address, AddressError, NotOurs, Token};

@@ -1,1 +1,30 @@
-//! Placeholder.
+//! gRPC over the folded state: lookups with the position they reflect, and admin reads of the log.
+//!
+//! The binary binds a listener, puts it with its stores and its log into [`Parts`] and awaits
+//! [`run`]. Everything here is a read: no call changes state or log. A reply comes from one
+//! snapshot per partition; `as_of` names it, and `min_position` waits for one. Each error carries a
+//! stable [`Reason`].
+//!
+//! There is no authentication yet, so [`run`] refuses to serve on an address that is not loopback.
+
+mod admin;
+mod call;
+mod clock;
+mod convert;
+mod error;
+mod health;
+mod incoming;
+pub mod metrics;
+mod options;
+mod query;
+mod reasons;
+mod server;
+
+pub use admin::TAIL_MESSAGE_BYTES_MAX;
+pub use clock::Clock;
+pub use error::Error;
+pub use health::{QueryState, QueryStatus};
+pub use options::QueryOptions;
+pub use query::{Role, RoleOf};
+pub use reasons::{ERROR_DOMAIN, Reason};
+pub use server::{Parts, run, validate};

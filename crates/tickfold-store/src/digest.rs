@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn order_does_not_matter_and_removing_undoes_adding() {
-        let (a, b): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"\x10a", b"1"), (b"\x10b", b"2"));
+        let a: (&[u8], &[u8]) = (b"\x10a", b"1");
+        let b: (&[u8], &[u8]) = (b"\x10b", b"2");
         assert_eq!(of(&[a, b]), of(&[b, a]));
         let mut digest = Digest::new(of(&[a, b]));
         digest.subtract(a.0, a.1);

@@ -7,10 +7,24 @@
 //! Every adapter passes the whole conformance suite (`conformance`, behind `test-util`). Adapters:
 //! `mem`, and `rocks` (feature `rocks`, one RocksDB per partition).
 
+mod batch;
+mod codec;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+mod digest;
 mod error;
+mod key;
+pub mod mem;
 mod port;
+#[cfg(feature = "rocks")]
+pub mod rocks;
+mod store;
+mod tables;
 
 pub use error::Error;
+pub use mem::MemStores;
 pub use port::{
     Checkpoint, MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores, Transition,
 };
+#[cfg(feature = "rocks")]
+pub use rocks::{RocksOptions, RocksStores};

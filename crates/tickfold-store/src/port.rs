@@ -58,21 +58,25 @@ pub struct Transition {
 pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
     /// Opens the store of a partition for its one writer, creating an empty one if there is none.
     /// [`Error::Unreadable`] if there is one that cannot be understood (format version, damage).
+    /// While a [`PartitionStore`] of the partition lives, another `open` is [`Error::Io`].
     fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error>;
 
     /// Sets a store aside under another name, never deleting it, so that the next `open` finds
-    /// none. `reason` becomes part of the name: lower case with hyphens. The partition's
-    /// [`PartitionStore`] must have been dropped.
+    /// none; does nothing if there is none. `reason` becomes part of the name: lower case with
+    /// hyphens. The partition's [`PartitionStore`] must have been dropped. Views have nothing to
+    /// show until the next `open`.
     fn reject(&self, partition: u32, reason: &str) -> Result<(), Error>;
 
     /// Checkpoints of a partition that can be read, newest cursor first.
     fn checkpoints(&self, partition: u32) -> Result<Vec<Checkpoint>, Error>;
 
-    /// Makes a checkpoint the store of the partition. There must be no store: `reject` it first.
+    /// Makes a checkpoint the store of the partition, to be opened then. There must be no store:
+    /// `reject` it first, else [`Error::Io`].
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error>;
 
     /// The read view of a partition. It may be taken before the store is open and follows it from
-    /// then on; after the writer is dropped it keeps serving what is there.
+    /// then on; after the writer is dropped it keeps serving what is there, and follows the next
+    /// writer.
     fn view(&self, partition: u32) -> std::sync::Arc<dyn ReadView>;
 }
 
@@ -83,15 +87,25 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
     fn store_head(&self) -> StoreHead;
 
     /// What [`Self::write`] would make the digest, given the overlay: h(new) − h(old) per change.
+    /// The overlay must lie on this store's latest batch, not on another overlay.
+    ///
+    /// Timers are compared with what is stored. Should that read fail, the result means nothing:
+    /// [`Self::check`] fails from then on, as does `write`.
     fn digest_after(&self, overlay: &Overlay) -> u128;
+
+    /// Fails once the store refuses further writes, after a write or the read of
+    /// [`Self::digest_after`] failed. Ask after `digest_after`, before its result goes into the
+    /// log: a token with a digest that means nothing would make a good store look damaged for ever.
+    fn check(&self) -> Result<(), Error>;
 
     /// Writes the overlay's changes, the index rows that follow from them, the transitions and the
     /// new head as one atomic batch. After a crash the store has all of a batch or nothing of it,
     /// and batches are there up to some point without gaps; the last ones may be lost.
     ///
     /// `from` must equal the cursor, and `to.cursor` must not be below it, else
-    /// [`Error::NotContinuous`]. Readers of the view see the batch as a whole, and waiters for its
-    /// cursor wake after that.
+    /// [`Error::NotContinuous`] and nothing has happened. After any other error the store refuses
+    /// further writes until it is opened anew, since whether the batch is there is not known.
+    /// Readers of the view see the batch as a whole, and waiters for its cursor wake after that.
     fn write(
         &mut self,
         from: u64,
@@ -100,7 +114,8 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
         to: StoreHead,
     ) -> Result<(), Error>;
 
-    /// Makes a checkpoint of the latest batch and returns it once it is complete.
+    /// Makes a checkpoint of the latest batch and returns it once it is complete and durable. One
+    /// that is there already is returned as it is.
     fn checkpoint(&mut self) -> Result<Checkpoint, Error>;
 
     /// Recomputes the digest from all entries: slow, for tests and verification.
@@ -138,8 +153,12 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error>;
-    /// Transitions at or after (offset, ordinal) in order, at most `limit`.
+    /// Transitions at or after (offset, ordinal) in order, at most `limit`. Those of the last 24 h
+    /// of log time are there, but at most the last 1,000,000; a few more may be.
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error>;
+    /// The position from which on [`Self::transitions`] has every one: a reader that would resume
+    /// below it has missed some. (0, 0) while nothing was pruned.
+    fn transitions_since(&self) -> Result<(u64, u32), Error>;
 }
 
 /// A line of the index of messages by conversation and time.

@@ -1,2 +1,88 @@
-//! Placeholder.
-fn main() {}
+//! The tickfold binary: command line, configuration, composition.
+
+mod admin;
+mod cli;
+mod client;
+mod config;
+mod fail_points;
+mod secrets;
+mod sign;
+mod telemetry;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use cli::{Cli, Command, Settings};
+use config::Layers;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(settings) => runtime()?.block_on(up::run(&layers(&settings)?))?,
+        Command::Config { defaults: true, .. } => print(config::DEFAULTS),
+        Command::Config { settings, defaults: false } => {
+            let layers = layers(&settings)?;
+            layers.read()?;
+            print(&layers.print());
+        }
+        Command::Sign { header } => print(&sign::run(header)?),
+        Command::Get { what } => return runtime()?.block_on(client::get(what)),
+        Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
+        Command::Topics { client } => return runtime()?.block_on(client::topics(client)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Defaults, file, environment, flags.
+fn layers(settings: &Settings) -> Result<Layers> {
+    let mut layers = Layers::defaults()?;
+    if let Some(path) = &settings.config {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read configuration file {name}"))?;
+        layers.file(&name, &text)?;
+    }
+    layers.environment(|name| std::env::var(name).ok())?;
+    let flags = [
+        ("data_dir", "--data-dir", settings.data_dir.clone()),
+        ("http_addr", "--http-addr", settings.http_addr.map(|address| address.to_string())),
+        ("grpc_addr", "--grpc-addr", settings.grpc_addr.map(|address| address.to_string())),
+        ("admin_addr", "--admin-addr", settings.admin_addr.map(|address| address.to_string())),
+    ];
+    for (key, flag, value) in flags {
+        if let Some(value) = value {
+            layers.set(key, &value, flag)?;
+        }
+    }
+    Ok(layers)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the async runtime")
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last line of a command that failed")]
+fn report(error: &anyhow::Error) {
+    eprintln!("tickfold: {error:#}");
+}

@@ -136,7 +136,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             journal: self.journal(before.as_ref().map(|message| message.journal)),
             list_time: before
                 .as_ref()
-                .map_or(event_time.unwrap_or(log_time), |message| message.list_time),
+                .map_or_else(|| event_time.unwrap_or(log_time), |message| message.list_time),
             history: before.as_ref().map(|message| message.history.clone()).unwrap_or_default(),
             facts,
         };
@@ -287,7 +287,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if before.is_none() {
             self.arm(after.journal.changed, TimerKind::ExpireConversation(key.clone()));
         }
-        *self.overlay.conversations.entry(&key, |key| self.below.conversation(key))? = Some(after);
+        // A conversation whose last message moved away was never one: the identifiers came late.
+        let after = (!after.is_empty()).then_some(after);
+        *self.overlay.conversations.entry(&key, |key| self.below.conversation(key))? = after;
         self.dirty.conversations.insert(key);
         Ok(())
     }
@@ -333,6 +335,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
 }
 
 impl Conversation {
+    fn is_empty(&self) -> bool {
+        let ConversationFacts { waba_id: _, first_inbound, last_inbound, last_outbound } =
+            self.facts;
+        let times = first_inbound.or(last_inbound).or(last_outbound);
+        times.is_none() && self.inbound_count == 0 && self.outbound_count == 0
+    }
+
     fn count_mut(&mut self, direction: Direction) -> &mut u64 {
         match direction {
             Direction::Inbound => &mut self.inbound_count,

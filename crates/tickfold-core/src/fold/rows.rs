@@ -1,4 +1,5 @@
-//! Table rows, at the end of a record: each key once, in order, from the state as it is then.
+//! Table rows, at the end of a record: each key once, in order, from the state as it is then. What
+//! is gone by then gets a tombstone.
 
 use super::Run;
 use super::management::template_key_text;
@@ -11,15 +12,16 @@ use crate::time::Timestamp;
 impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn write_rows(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
-        // A row of something that is gone by now has its tombstone already.
         for (wamid, participant) in dirty.messages {
+            let key = match participant.is_whole() {
+                true => wamid.to_string(),
+                false => format!("{wamid}/{participant}"),
+            };
             if let Some(Some(message)) = self.overlay.messages.get(&wamid) {
                 let row = message_row(self, &wamid, &participant, message);
-                let key = match participant.is_whole() {
-                    true => wamid.to_string(),
-                    false => format!("{wamid}/{participant}"),
-                };
                 self.emit.record(Topic::MessageState, key, &row);
+            } else {
+                self.emit.tombstone(Topic::MessageState, key);
             }
         }
         for key in dirty.conversations {
@@ -38,6 +40,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
                     outbound_count: conversation.outbound_count,
                 };
                 self.emit.record(Topic::ConversationState, conversation_key_text(&key), &row);
+            } else {
+                self.emit.tombstone(Topic::ConversationState, conversation_key_text(&key));
             }
         }
         for key in dirty.templates {
@@ -137,6 +141,6 @@ fn message_row<S: Source + ?Sized>(
 }
 
 /// Key of the conversation table.
-pub(super) fn conversation_key_text(key: &ConversationKey) -> String {
+fn conversation_key_text(key: &ConversationKey) -> String {
     format!("{}/{}", key.phone_number_id, key.party)
 }

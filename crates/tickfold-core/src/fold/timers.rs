@@ -1,9 +1,8 @@
 //! Timers: what happens because log time passed.
 
 use super::Run;
-use crate::ids::{ConversationKey, NaturalKey, Wamid};
+use crate::ids::{ConversationKey, NaturalKey, Participant, Wamid};
 use crate::overlay::{Layered, Source, SourceError};
-use crate::records::Topic;
 use crate::state::{TimerKey, TimerKind};
 use crate::time::Timestamp;
 
@@ -47,11 +46,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             self.arm(message.journal.changed, TimerKind::ExpireMessage(wamid));
             return Ok(());
         }
-        self.emit.tombstone(Topic::MessageState, wamid.to_string());
-        for participant in
-            message.facts.receipts.keys().filter(|participant| !participant.is_whole())
-        {
-            self.emit.tombstone(Topic::MessageState, format!("{wamid}/{participant}"));
+        self.dirty.messages.insert((wamid.clone(), Participant::whole()));
+        for participant in message.facts.receipts.into_keys() {
+            self.dirty.messages.insert((wamid.clone(), participant));
         }
         *self.overlay.messages.entry(&wamid, |key| self.below.message(key))? = None;
         Ok(())
@@ -64,8 +61,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             self.arm(conversation.journal.changed, TimerKind::ExpireConversation(key));
             return Ok(());
         }
-        self.emit.tombstone(Topic::ConversationState, super::rows::conversation_key_text(&key));
         *self.overlay.conversations.entry(&key, |key| self.below.conversation(key))? = None;
+        self.dirty.conversations.insert(key);
         Ok(())
     }
 

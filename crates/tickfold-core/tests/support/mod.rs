@@ -57,7 +57,11 @@ impl Folded {
         self.record(&raw::tick_headers(self.partition.count), Some(b""))
     }
 
-    pub(crate) fn record(&mut self, headers: &[(&str, String)], value: Option<&[u8]>) -> Vec<Output> {
+    pub(crate) fn record(
+        &mut self,
+        headers: &[(&str, String)],
+        value: Option<&[u8]>,
+    ) -> Vec<Output> {
         let record = RawRecord {
             offset: self.next,
             appended: Timestamp::from_millis(self.now_ms),

@@ -149,7 +149,7 @@ pub(super) fn damaged(
 }
 
 /// Damage if RocksDB says so; otherwise a failure that may pass.
-fn read_failed(what: &str, error: &rocksdb::Error) -> Error {
+pub(super) fn read_failed(what: &str, error: &rocksdb::Error) -> Error {
     let reason = format!("cannot read {what}: {error}");
     if error.kind() == rocksdb::ErrorKind::Corruption {
         return Error::Damaged { reason, first_lost: None };

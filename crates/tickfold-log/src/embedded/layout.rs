@@ -132,8 +132,7 @@ pub(super) fn decode_start(key: &[u8], value: &[u8]) -> Result<Offset, Unreadabl
     open_seal(key, value)?.try_get_u64().map_err(|_| SHORT)
 }
 
-/// Seals a record; `log_time` is used where the appender gave no timestamp. Returns the timestamp
-/// stored too.
+/// Seals a record; `log_time` is used where the appender gave no timestamp.
 pub(super) fn encode_record(key: &[u8], append: &Append, log_time: i64) -> Vec<u8> {
     let mut flags = 0;
     flags |= if append.key.is_some() { HAS_KEY } else { 0 };

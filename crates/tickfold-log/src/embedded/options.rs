@@ -34,6 +34,10 @@ pub struct EmbeddedOptions {
     /// damage tests.
     #[cfg(any(test, feature = "test-util"))]
     pub skip_mark_check: bool,
+    /// Lets several full write buffers wait for one flush, so that several WALs are alive at once,
+    /// as they are under load.
+    #[cfg(any(test, feature = "test-util"))]
+    pub delay_flush: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -48,6 +52,8 @@ impl Default for EmbeddedOptions {
             clock: Clock::system(),
             #[cfg(any(test, feature = "test-util"))]
             skip_mark_check: false,
+            #[cfg(any(test, feature = "test-util"))]
+            delay_flush: false,
         }
     }
 }
@@ -77,6 +83,11 @@ impl EmbeddedOptions {
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_max_write_buffer_number(3);
+        #[cfg(any(test, feature = "test-util"))]
+        if self.delay_flush {
+            options.set_max_write_buffer_number(10);
+            options.set_min_write_buffer_number_to_merge(8);
+        }
         options.set_max_background_jobs(2);
         options.set_max_open_files(self.open_files_max);
         options.set_manifest_preallocation_size(64 << 10);

@@ -6,7 +6,6 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
     path::Path,
 };
 
@@ -14,7 +13,8 @@ use rocksdb::{DB, WriteBatch};
 
 use super::{
     EmbeddedOptions,
-    catalog::{Catalog, damaged},
+    catalog::{Catalog, damaged, read_failed},
+    framing,
     layout::{self, FORMAT_KEY, FORMAT_VERSION},
     mark::{Mark, MarkError, MarkFile},
 };
@@ -36,7 +36,7 @@ pub(super) fn recover(dir: &Path, options: &EmbeddedOptions) -> Result<Recovered
         reason: format!("{what} {}: {error}", dir.display()),
     };
     let db_dir = dir.join("db");
-    fs::create_dir_all(&db_dir).map_err(|e| unavailable("create the log directory", &e))?;
+    fs::create_dir_all(dir).map_err(|e| unavailable("create the log directory", &e))?;
     let lock = lock(dir)?;
 
     let exists = db_dir.join("CURRENT").exists();
@@ -89,7 +89,7 @@ fn readable_mark(dir: &Path, exists: bool) -> Result<Option<Mark>, Error> {
         Err(MarkError::Unreadable) => "the damage mark is unreadable".to_owned(),
         Err(MarkError::UnknownVersion(version)) => {
             let reason = format!("the damage mark has unknown version {version}");
-            return Err(Error::Unavailable { reason });
+            return Err(Error::Incompatible { reason });
         }
         Err(MarkError::Io(error)) => {
             let reason = format!("read the damage mark in {}: {error}", dir.display());
@@ -99,8 +99,12 @@ fn readable_mark(dir: &Path, exists: bool) -> Result<Option<Mark>, Error> {
     // What is there is found by looking; whether it is all there, nobody can say any more. The
     // first position that cannot be vouched for is the end of what is there.
     let options = EmbeddedOptions::default().rocksdb();
-    let found = DB::open_cf_for_read_only(&options, dir.join("db"), ["default"], false);
-    let found = found.ok().and_then(|db| Catalog::load(&db).ok()).unwrap_or_default();
+    let db_dir = dir.join("db");
+    let found = match framing::first_trap(&db_dir) {
+        Ok(None) => DB::open_cf_for_read_only(&options, db_dir, ["default"], false).ok(),
+        Ok(Some(_)) | Err(_) => None,
+    };
+    let found = found.and_then(|db| Catalog::load(&db).ok()).unwrap_or_default();
     let ends = Mark::of(found.marked());
     let first_lost = ends.positions().find(|(_, end)| *end > 0);
     Err(Error::Damaged { reason: why, first_lost })
@@ -115,9 +119,17 @@ fn check(dir: &Path, exists: bool, mark: &Mark, options: &EmbeddedOptions) -> Re
         let lost = || Error::Damaged { reason: reason(), first_lost: mark.first_position() };
         return if empty { Ok(()) } else { Err(lost()) };
     }
+    let trap = framing::first_trap(dir).map_err(|error| Error::Unavailable {
+        reason: format!("read the framing of {}: {error}", dir.display()),
+    })?;
+    if let Some((file, place)) = trap {
+        let reason = format!("record at byte {place} of {} has an impossible type", file.display());
+        return Err(Error::Damaged { reason, first_lost: mark.first_position() });
+    }
     let opened = DB::open_cf_for_read_only(&options.rocksdb(), dir, ["default"], false);
     let db = opened.map_err(|error| open_failed(dir, mark, &error))?;
-    let catalog = Catalog::load(&db).map_err(|error| match error {
+    let loaded = check_format(&db).and_then(|_| Catalog::load(&db));
+    let catalog = loaded.map_err(|error| match error {
         // Where it is not known what an unreadable block held, nothing can be vouched for.
         Error::Damaged { reason, first_lost: None } => {
             Error::Damaged { reason, first_lost: mark.first_position() }
@@ -159,22 +171,28 @@ fn open_failed(dir: &Path, mark: &Mark, error: &rocksdb::Error) -> Error {
     Error::Damaged { reason, first_lost: mark.first_position() }
 }
 
+/// Writes the format version into a new log.
 fn ensure_format(db: &DB) -> Result<(), Error> {
-    let unavailable = |what: &str, error: &dyn std::fmt::Display| Error::Unavailable {
-        reason: format!("{what} the format version: {error}"),
-    };
-    let found = db.get(FORMAT_KEY).map_err(|e| unavailable("read", &e))?;
-    let Some(found) = found else {
-        let mut batch = WriteBatch::default();
-        batch.put(FORMAT_KEY, layout::encode_format());
-        let written = db.write(batch).and_then(|()| db.flush_wal(true));
-        return written.map_err(|e| unavailable("write", &e));
-    };
+    if check_format(db)? {
+        return Ok(());
+    }
+    let mut batch = WriteBatch::default();
+    batch.put(FORMAT_KEY, layout::encode_format());
+    let written = db.write(batch).and_then(|()| db.flush_wal(true));
+    let reason = |error| format!("write the format version: {error}");
+    written.map_err(|error| Error::Unavailable { reason: reason(error) })
+}
+
+/// Whether the log has a format version; one that is unknown here is refused before anything else
+/// is read.
+fn check_format(db: &DB) -> Result<bool, Error> {
+    let found = db.get(FORMAT_KEY).map_err(|e| read_failed("the format version", &e))?;
+    let Some(found) = found else { return Ok(false) };
     match layout::decode_format(&found).map_err(|why| damaged("the format version", why, None))? {
-        FORMAT_VERSION => Ok(()),
+        FORMAT_VERSION => Ok(true),
         other => {
-            let error = io::Error::other(format!("{other} is unknown to this version"));
-            Err(unavailable("accept", &error))
+            let reason = format!("format version {other}, this version knows {FORMAT_VERSION}");
+            Err(Error::Incompatible { reason })
         }
     }
 }

@@ -144,8 +144,8 @@ fn a_later_format_is_refused() {
     db.write(batch).unwrap();
     drop(db);
     let refused = EmbeddedLog::open(dir.path(), EmbeddedOptions::default());
-    let Err(Error::Unavailable { reason }) = refused else { panic!("{refused:?}") };
-    assert!(reason.contains("unknown to this version"), "{reason}");
+    let Err(Error::Incompatible { reason }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("format version 2"), "{reason}");
 }
 
 #[test]
@@ -160,6 +160,6 @@ fn a_later_mark_is_refused() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&slot, 0).unwrap();
     let refused = EmbeddedLog::open(dir.path(), EmbeddedOptions::default());
-    let Err(Error::Unavailable { reason }) = refused else { panic!("{refused:?}") };
+    let Err(Error::Incompatible { reason }) = refused else { panic!("{refused:?}") };
     assert!(reason.contains("unknown version 2"), "{reason}");
 }

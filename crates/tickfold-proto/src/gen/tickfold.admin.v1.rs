@@ -259,7 +259,9 @@ pub mod admin_service_client {
         /// Streams the records of a topic. Records of one partition come in offset order; records of
         /// different partitions in no promised order. Without `until_end` and `limit` the stream follows
         /// the topic until the caller ends it. Only committed records are seen. NOT_FOUND for a topic or
-        /// partition that does not exist.
+        /// partition that does not exist. A stream that the server ends at its shutdown fails with
+        /// UNAVAILABLE; one that ends without an error is complete. A record has up to 5 MiB, above the
+        /// 4 MiB that clients accept by default.
         pub async fn tail(
             &mut self,
             request: impl tonic::IntoRequest<super::TailRequest>,
@@ -317,7 +319,9 @@ pub mod admin_service_server {
         /// Streams the records of a topic. Records of one partition come in offset order; records of
         /// different partitions in no promised order. Without `until_end` and `limit` the stream follows
         /// the topic until the caller ends it. Only committed records are seen. NOT_FOUND for a topic or
-        /// partition that does not exist.
+        /// partition that does not exist. A stream that the server ends at its shutdown fails with
+        /// UNAVAILABLE; one that ends without an error is complete. A record has up to 5 MiB, above the
+        /// 4 MiB that clients accept by default.
         async fn tail(
             &self,
             request: tonic::Request<super::TailRequest>,

@@ -28,12 +28,12 @@ pub struct AsOf {
     #[prost(message, repeated, tag = "1")]
     pub positions: ::prost::alloc::vec::Vec<Position>,
     /// Log time of the last raw record applied; the earliest one where several partitions were asked.
-    /// Unset if nothing has been applied yet.
+    /// A partition that has applied nothing yet does not count: its position is 0. Unset if none has.
     #[prost(message, optional, tag = "2")]
     pub event_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The server's wall clock minus `event_time`, never negative: how old the state is at most. Idle
     /// partitions receive a tick every few seconds, so a large age means lag or a silent ingress.
-    /// Unset if nothing has been applied yet.
+    /// Unset if `event_time` is.
     #[prost(message, optional, tag = "3")]
     pub age: ::core::option::Option<::prost_types::Duration>,
     /// Role of the answering node; the weakest (frozen, then follower, then owner) where the
@@ -209,7 +209,7 @@ pub struct Message {
     pub failed_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Earliest time of the fact RECEIVED.
     #[prost(message, optional, tag = "14")]
-    pub received_time: ::core::option::Option<::prost_types::Timestamp>,
+    pub inbound_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Every fact, also those whose time is unknown, in the order of their states; for a group, those
     /// that name no participant.
     #[prost(message, repeated, tag = "15")]
@@ -234,7 +234,8 @@ pub struct Message {
     #[prost(string, tag = "21")]
     pub message_type: ::prost::alloc::string::String,
     /// Raw offset of the record that changed this message last; rises with every change and can be
-    /// compared only within one partition.
+    /// compared only within one partition. A message that is in two partitions, because its number
+    /// moved to another account, is joined: facts, history and times of both, the later revision.
     #[prost(uint64, tag = "22")]
     pub revision: u64,
     /// Log time of the first raw record about this message.
@@ -259,8 +260,8 @@ pub struct Conversation {
     /// The WABA of the number.
     #[prost(string, tag = "3")]
     pub waba_id: ::prost::alloc::string::String,
-    /// The customer service window, judged at the log time in `as_of.event_time`, not at the
-    /// reader's clock.
+    /// The customer service window, judged at the log time of the partition that holds the
+    /// conversation, which is not before `as_of.event_time`; not at the reader's clock.
     #[prost(enumeration = "WindowState", tag = "4")]
     pub window_state: i32,
     /// When the window closes or closed: 24 hours after `last_inbound_time`. Unset if that is.
@@ -386,7 +387,7 @@ pub struct Account {
     /// Meta's id of the account.
     #[prost(string, tag = "1")]
     pub waba_id: ::prost::alloc::string::String,
-    /// The worst state that holds at the log time in `as_of.event_time`: active, restricted,
+    /// The worst state that holds at the log time, `as_of.event_time`: active, restricted,
     /// scheduled_for_disable, disabled, offboarded or deleted. More words may come.
     #[prost(string, tag = "2")]
     pub state: ::prost::alloc::string::String,
@@ -473,7 +474,7 @@ pub struct ListMessagesRequest {
     /// Business phone number id. Required.
     #[prost(string, tag = "1")]
     pub phone_number_id: ::prost::alloc::string::String,
-    /// The user's or group's id as Meta writes it. Required.
+    /// The user's or group's id as Meta writes it: `party` of its messages. Required.
     #[prost(string, tag = "2")]
     pub party: ::prost::alloc::string::String,
     /// Most messages to return: 0 means 100, more than 1,000 means 1,000, negative is
@@ -498,7 +499,8 @@ pub struct ListMessagesResponse {
     /// gave none), which never changes afterwards.
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<Message>,
-    /// Opaque token of the next page. Empty on the last page, and only there.
+    /// Opaque token of the next page. Empty on the last page, and only there. It does not expire and
+    /// survives restarts; it holds a wamid and is personal data.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
     /// What the reply reflects. Pages are separate snapshots: a message first seen meanwhile appears
@@ -812,8 +814,13 @@ pub mod query_service_client {
     ///   Fields say so where the difference to "does not exist" matters.
     /// - Ids are strings and are compared byte for byte. A wamid contains a phone number in clear and is
     ///   personal data.
-    /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason. An unknown entity is NOT_FOUND, a
-    ///   malformed argument INVALID_ARGUMENT, a partition that is not ready UNAVAILABLE with a RetryInfo.
+    /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
+    ///   entity is NOT_FOUND, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
+    ///   is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
+    /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
+    ///   Deadlines above the server's maximum are cut to it.
+    /// - A reply stays below the 4 MiB that clients accept by default: pages end early, other replies
+    ///   fail with reason RESPONSE_TOO_LARGE. Ask for fewer messages or a lesser view then.
     #[derive(Debug, Clone)]
     pub struct QueryServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1081,8 +1088,13 @@ pub mod query_service_server {
     ///   Fields say so where the difference to "does not exist" matters.
     /// - Ids are strings and are compared byte for byte. A wamid contains a phone number in clear and is
     ///   personal data.
-    /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason. An unknown entity is NOT_FOUND, a
-    ///   malformed argument INVALID_ARGUMENT, a partition that is not ready UNAVAILABLE with a RetryInfo.
+    /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
+    ///   entity is NOT_FOUND, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
+    ///   is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
+    /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
+    ///   Deadlines above the server's maximum are cut to it.
+    /// - A reply stays below the 4 MiB that clients accept by default: pages end early, other replies
+    ///   fail with reason RESPONSE_TOO_LARGE. Ask for fewer messages or a lesser view then.
     #[derive(Debug)]
     pub struct QueryServiceServer<T> {
         inner: Arc<T>,

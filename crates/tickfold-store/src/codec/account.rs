@@ -42,9 +42,7 @@ fn to_event(
     }
 }
 
-fn from_event(
-    event: proto::AccountEvent,
-) -> Result<((String, String), AccountEventFact), Damage> {
+fn from_event(event: proto::AccountEvent) -> Result<((String, String), AccountEventFact), Damage> {
     let restrictions = event.restrictions.into_iter();
     let fact = AccountEventFact {
         time: from_ms(event.time_ms),

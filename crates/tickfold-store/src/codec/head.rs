@@ -1,10 +1,8 @@
-//! Where a store stands, the changes it keeps, and the manifest of a checkpoint.
+//! Where a store stands, and the changes it keeps.
 
-use prost::Message as _;
 use tickfold_core::overlay::Head;
 use tickfold_core::time::Timestamp;
 use tickfold_proto::store::v1 as proto;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Damage, Persist, from_ms, to_ms};
 use crate::StoreHead;
@@ -52,10 +50,7 @@ impl Persist for Change {
     type Record = proto::Change;
 
     fn to_record(&self) -> proto::Change {
-        proto::Change {
-            log_time_ms: self.log_time.as_millis(),
-            value: self.value.clone().into(),
-        }
+        proto::Change { log_time_ms: self.log_time.as_millis(), value: self.value.clone().into() }
     }
 
     fn from_record(record: proto::Change) -> Result<Self, Damage> {
@@ -81,45 +76,5 @@ impl Persist for ChangeLog {
 
     fn from_record(record: proto::ChangeLog) -> Result<Self, Damage> {
         Ok(Self { rows: record.rows, since: (record.since_offset, record.since_ordinal) })
-    }
-}
-
-/// What a checkpoint says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    pub(crate) partition: u32,
-    pub(crate) head: StoreHead,
-}
-
-#[cfg_attr(not(feature = "rocks"), allow(dead_code, reason = "mem has no files"))]
-impl Manifest {
-    /// Bytes of the file: record and checksum, since a file system does not check its files as
-    /// RocksDB checks its blocks.
-    pub(crate) fn to_file(&self) -> Vec<u8> {
-        let mut bytes = proto::Manifest {
-            format_version: FORMAT_VERSION,
-            partition: self.partition,
-            head: Some(self.head.to_record()),
-        }
-        .encode_to_vec();
-        let sum = xxh3_128(&bytes).to_be_bytes();
-        bytes.extend_from_slice(&sum);
-        bytes
-    }
-
-    /// Reads the file of a checkpoint that this version can restore.
-    pub(crate) fn from_file(bytes: &[u8]) -> Result<Self, Damage> {
-        let (record, sum) = bytes
-            .split_last_chunk::<16>()
-            .ok_or_else(|| Damage("manifest is too short".to_owned()))?;
-        if xxh3_128(record).to_be_bytes() != *sum {
-            return Err(Damage("manifest does not match its checksum".to_owned()));
-        }
-        let manifest = proto::Manifest::decode(record)?;
-        if manifest.format_version != FORMAT_VERSION {
-            return Err(Damage(format!("format version {}", manifest.format_version)));
-        }
-        let head = manifest.head.ok_or_else(|| Damage::missing("head"))?;
-        Ok(Self { partition: manifest.partition, head: StoreHead::from_record(head)? })
     }
 }

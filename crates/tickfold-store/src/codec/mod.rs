@@ -7,6 +7,8 @@
 mod account;
 mod conversation;
 mod head;
+#[cfg(feature = "rocks")]
+mod manifest;
 mod message;
 mod natural;
 mod number;
@@ -14,7 +16,9 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION, Manifest};
+pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION};
+#[cfg(feature = "rocks")]
+pub(crate) use manifest::Manifest;
 use prost::Message as _;
 use tickfold_core::state::{Journal, Status};
 use tickfold_core::time::Timestamp;

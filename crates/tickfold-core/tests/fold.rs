@@ -1,0 +1,301 @@
+//! What a record does, case by case; and the golden bytes of a small story.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use serde_json::json;
+use support::{Folded, NOON, messages, status, status_body, values};
+use tickfold_core::ids::{TemplateKey, WabaId, Wamid};
+use tickfold_core::records::Topic;
+use tickfold_core::time::{DAY_MS, HOUR_MS};
+
+const WAMID: &str = "wamid.FOLD";
+
+fn last(folded: &Folded, topic: Topic) -> serde_json::Value {
+    folded.values(topic).pop().expect("a record of the topic")
+}
+
+fn template_body(event: &str, time: i64, rest: &str) -> Vec<u8> {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{time},"changes":[{{"field":"message_template_status_update","value":{{"event":"{event}","message_template_id":9,"message_template_name":"otp","message_template_language":"en-US"{rest}}}}}]}}]}}"#
+    )
+    .into_bytes()
+}
+
+fn account_body(event: &str, time: i64, rest: &str) -> Vec<u8> {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{time},"changes":[{{"field":"account_update","value":{{"event":"{event}"{rest}}}}}]}}]}}"#
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_late_status_is_a_transition_that_does_not_lower_the_state() {
+    let mut folded = Folded::default();
+    folded.webhook(&status_body(WAMID, "read", 3));
+    let outputs = folded.webhook(&status_body(WAMID, "sent", 1));
+    let transition = &values(&outputs, Topic::Transition)[0];
+    assert_eq!(transition["from"], "read");
+    assert_eq!(transition["to"], "sent");
+    assert_eq!(transition["state"], "read");
+    assert_eq!(transition["late"], true);
+    assert_eq!(last(&folded, Topic::MessageState)["sent_time"], "2026-11-20T00:00:01.000Z");
+}
+
+#[test]
+fn an_earlier_time_amends_the_row_without_a_transition() {
+    let mut folded = Folded::default();
+    folded.webhook(&status_body(WAMID, "sent", 5));
+    let outputs = folded.webhook(&status_body(WAMID, "sent", 1));
+    assert!(values(&outputs, Topic::Transition).is_empty());
+    assert_eq!(values(&outputs, Topic::MessageState)[0]["sent_time"], "2026-11-20T00:00:01.000Z");
+    let outputs = folded.webhook(&status_body(WAMID, "sent", 9));
+    assert!(values(&outputs, Topic::MessageState).is_empty(), "a worse time changes nothing");
+}
+
+#[test]
+fn a_second_error_code_is_a_new_fact() {
+    let mut folded = Folded::default();
+    folded.webhook(&status_body(WAMID, "failed", 1));
+    let other = status(WAMID, "failed", 2).replace("131026", "131000");
+    folded.webhook(&messages(&format!(r#""statuses":[{other}]"#)));
+    let transitions = folded.values(Topic::Transition);
+    let codes: Vec<_> = transitions.iter().map(|t| t["error_code"].as_i64().unwrap()).collect();
+    assert_eq!(codes, [131_026, 131_000]);
+    assert_eq!(transitions[1]["late"], false);
+    assert_eq!(last(&folded, Topic::MessageState)["error_code"], 131_026, "the earliest is shown");
+}
+
+#[test]
+fn at_most_one_row_per_key_and_record() {
+    let mut folded = Folded::default();
+    let statuses: Vec<_> =
+        ["sent", "delivered", "read"].iter().map(|word| status(WAMID, word, 1)).collect();
+    let outputs = folded.webhook(&messages(&format!(r#""statuses":[{}]"#, statuses.join(","))));
+    assert_eq!(values(&outputs, Topic::MessageState).len(), 1);
+    assert_eq!(values(&outputs, Topic::Transition).len(), 3);
+    let ids: Vec<_> = outputs.iter().map(|output| output.ordinal).collect();
+    assert_eq!(ids, (0..u32::try_from(outputs.len()).unwrap()).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_inbound_message_opens_the_window_once() {
+    let inbound = format!(
+        r#""messages":[{{"id":"wamid.IN","from":"447700900123","timestamp":"{NOON}","type":"text","text":{{"body":"hi"}}}}]"#
+    );
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&inbound));
+    assert!(folded.webhook(&messages(&inbound)).is_empty(), "the second copy changes nothing");
+    let row = last(&folded, Topic::ConversationState);
+    assert_eq!(row["window_expire_time"], "2026-11-21T00:00:00.000Z");
+    assert_eq!((&row["inbound_count"], &row["outbound_count"]), (&json!(1), &json!(0)));
+    let events = folded.values(Topic::Event);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["natural_key"], "msg:wamid.IN");
+    assert_eq!(events[0]["text"], "hi");
+}
+
+#[test]
+fn one_broken_status_is_one_dead_letter_with_its_path() {
+    let good = status(WAMID, "sent", 1);
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&format!(r#""statuses":[{good},{{"status":"sent"}},7,{good}]"#)));
+    let letters = folded.values(Topic::DeadLetter);
+    let paths: Vec<_> = letters.iter().map(|letter| letter["path"].as_str().unwrap()).collect();
+    assert_eq!(
+        paths,
+        ["$.entry[0].changes[0].value.statuses[1]", "$.entry[0].changes[0].value.statuses[2]"]
+    );
+    assert_eq!(letters[0]["position"], "0-0");
+    assert_eq!(folded.values(Topic::Transition).len(), 1);
+}
+
+#[test]
+fn truncated_json_and_broken_records_are_dead_letters() {
+    let mut folded = Folded::default();
+    folded.webhook(b"{\"object\":\"whatsapp");
+    folded.record(&[], Some(b"x"));
+    folded.record(&[("wa-kind", "webhook".into())], None);
+    folded.record(&[("wa-kind", "control".into()), ("wa-control", "later".into())], Some(b""));
+    let scopes: Vec<_> =
+        folded.values(Topic::DeadLetter).iter().map(|l| l["reason"].clone()).collect();
+    let expected =
+        ["not_json", "unknown_kind_or_no_value", "unknown_kind_or_no_value", "unknown_control"];
+    assert_eq!(scopes, expected);
+}
+
+#[test]
+fn an_unknown_field_full_of_backslashes_is_cut_and_stays_below_the_limit() {
+    let body = format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"new","value":"{}"}}]}}]}}"#,
+        r"\u005c".repeat(650_000)
+    );
+    assert!(body.len() > 3_900_000);
+    let mut folded = Folded::default();
+    let outputs = folded.webhook(body.as_bytes());
+    let event = &values(&outputs, Topic::Event)[0];
+    assert_eq!(event["raw_truncated"], true);
+    assert_eq!(event["raw"].as_str().unwrap().len(), 256 * 1024);
+    assert!(outputs[0].value.as_ref().unwrap().len() < 1024 * 1024);
+}
+
+#[test]
+fn a_body_of_very_many_items_stays_one_bounded_record() {
+    let items = vec!["1"; 300_000].join(",");
+    let mut folded = Folded::default();
+    let outputs = folded.webhook(&messages(&format!(r#""statuses":[{items}]"#)));
+    assert_eq!(outputs.len(), tickfold_core::fold::ITEMS_MAX + 1);
+    assert_eq!(last(&folded, Topic::DeadLetter)["reason"], "too_many_items");
+}
+
+#[test]
+fn a_retry_of_an_unknown_event_is_the_same_event() {
+    let body = br#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"new","value":{"a": 1}}]}]}"#;
+    let other = br#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"value":{"a":1},"field":"new"}]}]}"#;
+    let mut folded = Folded::default();
+    folded.webhook(body);
+    assert!(folded.webhook(other).is_empty());
+}
+
+#[test]
+fn a_disabled_template_stays_disabled_until_it_is_reinstated() {
+    let mut folded = Folded::default();
+    folded.webhook(&template_body("DISABLED", NOON, ""));
+    folded.webhook(&template_body("PAUSED", NOON + 5, ""));
+    assert_eq!(last(&folded, Topic::TemplateState)["status"], "DISABLED");
+    folded.webhook(&template_body("APPROVED", NOON - 5, ""));
+    assert_eq!(
+        last(&folded, Topic::TemplateState)["status"],
+        "DISABLED",
+        "an older approval lifts nothing"
+    );
+    folded.webhook(&template_body("REINSTATED", NOON + 9, ""));
+    assert_eq!(last(&folded, Topic::TemplateState)["status"], "REINSTATED");
+    let key = TemplateKey::new(
+        WabaId::from("215589900000101"),
+        tickfold_core::ids::TemplateId::from("9"),
+        "en_US",
+    );
+    assert!(folded.overlay.templates.get(&key).unwrap().is_some(), "en-US and en_US are one");
+}
+
+#[test]
+fn a_tie_of_template_events_shows_the_more_restrictive() {
+    for order in [["APPROVED", "PAUSED"], ["PAUSED", "APPROVED"]] {
+        let mut folded = Folded::default();
+        order.iter().for_each(|event| drop(folded.webhook(&template_body(event, NOON, ""))));
+        assert_eq!(last(&folded, Topic::TemplateState)["status"], "PAUSED");
+    }
+}
+
+#[test]
+fn the_same_restriction_event_imposes_and_lifts() {
+    let impose =
+        r#","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING"}]"#;
+    let lift = r#","violation_info":{"violation_type":"SPAM_UNBAN"}"#;
+    for order in [[(impose, 0), (lift, 9)], [(lift, 9), (impose, 0)]] {
+        let mut folded = Folded::default();
+        for (rest, after_s) in order {
+            folded.webhook(&account_body("ACCOUNT_RESTRICTION", NOON + after_s, rest));
+        }
+        assert_eq!(last(&folded, Topic::AccountState)["state"], "active");
+    }
+    let mut folded = Folded::default();
+    folded.webhook(&account_body("ACCOUNT_RESTRICTION", NOON, impose));
+    assert_eq!(last(&folded, Topic::AccountState)["state"], "restricted");
+}
+
+#[test]
+fn identifiers_that_come_late_move_the_count() {
+    let by = |party: &str, word: &str| status(WAMID, word, 1).replace("447700900123", party);
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&format!(r#""statuses":[{}]"#, by("GB.48", "delivered"))));
+    folded.webhook(&messages(&format!(r#""statuses":[{}]"#, by("447700900123", "read"))));
+    let rows = folded.values(Topic::ConversationState);
+    assert_eq!(rows.last().unwrap()["party"], "447700900123");
+    assert_eq!(rows.last().unwrap()["outbound_count"], 1);
+    let gone =
+        folded.outputs.iter().filter(|o| o.topic == Topic::ConversationState && o.value.is_none());
+    assert_eq!(gone.map(|o| o.key.as_str()).collect::<Vec<_>>(), ["318840000000202/GB.48"]);
+}
+
+#[test]
+fn messages_expire_by_log_time_and_only_when_unchanged() {
+    let mut folded = Folded::default();
+    folded.webhook(&status_body(WAMID, "sent", 1));
+    folded.advance(60 * DAY_MS);
+    folded.webhook(&status_body(WAMID, "delivered", 2));
+    let quiet = folded.advance(31 * DAY_MS).tick();
+    assert!(quiet.iter().all(|o| o.topic != Topic::MessageState), "it changed 31 days ago");
+    let outputs = folded.advance(60 * DAY_MS).tick();
+    let tombstone = outputs.iter().find(|o| o.topic == Topic::MessageState).unwrap();
+    assert_eq!((tombstone.key.as_str(), &tombstone.value), (WAMID, &None));
+    assert_eq!(folded.overlay.messages.get(&Wamid::from(WAMID)), Some(&None));
+}
+
+#[test]
+fn a_tick_moves_nothing_but_log_time() {
+    let mut folded = Folded::default();
+    folded.webhook(&status_body(WAMID, "sent", 1));
+    let before = folded.overlay.clone();
+    assert!(folded.advance(HOUR_MS).tick().is_empty());
+    assert!(folded.overlay.head.unwrap().log_time > before.head.unwrap().log_time);
+    folded.advance(-10 * HOUR_MS);
+    let held = folded.overlay.head;
+    folded.tick();
+    assert_eq!(folded.overlay.head, held, "log time never falls");
+}
+
+/// The bytes of a small story. `UPDATE_EXPECT=1` rewrites them; a change of them is a change of
+/// the fold version.
+#[test]
+fn golden_bytes() {
+    let mut folded = Folded::default();
+    let inbound = format!(
+        r#""messages":[{{"id":"wamid.IN","from":"447700900123","timestamp":"{NOON}","type":"text","text":{{"body":"h\u00e9 \\ud83d"}}}}]"#
+    );
+    folded.webhook(&messages(&inbound));
+    for (word, after_s) in [("read", 3), ("sent", 1), ("failed", 4)] {
+        folded.advance(1_000);
+        folded.webhook(&status_body(WAMID, word, after_s));
+    }
+    let group = status("wamid.G", "delivered", 2)
+        .replace(r#""recipient_id""#, r#""recipient_type":"group","recipient_participant_id":"49151","recipient_id""#)
+        .replace('}', r#","pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"utility"}}"#);
+    folded.webhook(&messages(&format!(r#""statuses":[{group}]"#)));
+    folded.webhook(&template_body(
+        "PAUSED",
+        NOON,
+        r#","reason":"NONE","other_info":{"title":"FIRST_PAUSE"}"#,
+    ));
+    folded.webhook(&account_body(
+        "DISABLED_UPDATE",
+        NOON,
+        r#","ban_info":{"waba_ban_state":["DISABLE"]}"#,
+    ));
+    folded.webhook(b"[]");
+    let mut text = String::new();
+    for output in &folded.outputs {
+        let headers: Vec<_> =
+            output.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let value = output.value.as_deref().map_or_else(|| "-".into(), String::from_utf8_lossy);
+        text += &format!(
+            "{} {}\n  {}\n  {value}\n",
+            output.topic.name(),
+            output.key,
+            headers.join(" ")
+        );
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden.txt");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(path).unwrap_or_default());
+}

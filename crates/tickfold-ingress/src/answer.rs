@@ -1,0 +1,124 @@
+//! The table of answers: every way a request can end, with its status, headers and metric label.
+//!
+//! Meta retries everything that is not 200, for up to 7 days, so a code is chosen by what a retry
+//! would mean: 503 asks for one, 4xx says that the request itself has to change.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Seconds in `Retry-After`: soon, since Meta gives up one day and the pause is its choice anyway.
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
+
+/// The methods of a webhook path.
+const ALLOWED: &str = "GET, POST";
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The log holds the body.
+    Accepted,
+    /// The handshake's bare challenge.
+    Challenge(String),
+    /// Handshake without the right mode, token or challenge.
+    HandshakeRefused,
+    /// Signature missing, malformed or wrong.
+    SignatureRefused,
+    /// Body above the limit.
+    TooLarge,
+    /// The body was cut, broken, or did not arrive in time.
+    BodyIncomplete,
+    /// No such path or app.
+    NotFound,
+    /// Neither GET nor POST.
+    MethodNotAllowed,
+    /// A Content-Encoding: the signature is over the bytes as sent, and nothing here inflates.
+    EncodingRefused,
+    /// To be sent again later.
+    Unavailable(Cause),
+}
+
+/// Why a webhook has to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The log refused the append.
+    LogFailed,
+    /// The log did not answer before the deadline; it may still hold the body later, and then the
+    /// retry is a duplicate, which folds to nothing.
+    LogSlow,
+    /// Shutting down.
+    Draining,
+    /// Bytes in flight are above the budget.
+    Overloaded,
+}
+
+impl Answer {
+    /// Label of the request counter.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Challenge(_) => "handshake",
+            Self::HandshakeRefused => "handshake_refused",
+            Self::SignatureRefused => "signature_refused",
+            Self::TooLarge => "too_large",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::EncodingRefused => "encoding_refused",
+            Self::Unavailable(Cause::LogFailed) => "log_failed",
+            Self::Unavailable(Cause::LogSlow) => "log_slow",
+            Self::Unavailable(Cause::Draining) => "draining",
+            Self::Unavailable(Cause::Overloaded) => "overloaded",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Accepted | Self::Challenge(_) => StatusCode::OK,
+            Self::HandshakeRefused => StatusCode::FORBIDDEN,
+            Self::SignatureRefused => StatusCode::UNAUTHORIZED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::EncodingRefused => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The header that the status calls for.
+    fn header(&self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Self::Challenge(_) => Some((header::CONTENT_TYPE, "text/plain; charset=utf-8")),
+            // What is left of such a body is not read, so the connection has no further use.
+            Self::TooLarge | Self::BodyIncomplete => Some((header::CONNECTION, "close")),
+            Self::MethodNotAllowed => Some((header::ALLOW, ALLOWED)),
+            Self::Unavailable(_) => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            Self::Accepted
+            | Self::HandshakeRefused
+            | Self::SignatureRefused
+            | Self::NotFound
+            | Self::EncodingRefused => None,
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = self.header() {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let status = self.status();
+        let body = match self {
+            Self::Challenge(challenge) => {
+                // The challenge is the caller's text: a browser must not take it for a page.
+                let nosniff = HeaderValue::from_static("nosniff");
+                headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+                Body::from(challenge)
+            }
+            _ => Body::empty(),
+        };
+        (status, headers, body).into_response()
+    }
+}

@@ -1,0 +1,167 @@
+//! The public paths: verification handshake and webhook.
+//!
+//! The order of checks is part of the contract. What headers alone decide comes first, so that
+//! nothing is read for a request that is refused anyway; the body is looked into only after its
+//! signature held; and after that only the log decides.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use tickfold_core::raw::WebhookHeaders;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::answer::{Answer, Cause};
+use crate::append::RawTopic;
+use crate::apps::{App, Apps};
+use crate::body;
+use crate::budget::Budget;
+use crate::metrics;
+use crate::signature::{Signature, SignatureFault};
+use crate::status::IngressStatus;
+use crate::throttle::Throttle;
+use crate::{Clock, IngressOptions};
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    pub(crate) options: IngressOptions,
+    pub(crate) apps: Apps,
+    pub(crate) clock: Clock,
+    pub(crate) budget: Budget,
+    pub(crate) raw: Arc<RawTopic>,
+    pub(crate) status: IngressStatus,
+    pub(crate) refusals: Throttle,
+}
+
+/// The router of the public listener; it knows one path, everything else is 404.
+pub(crate) fn router(ingress: Arc<Ingress>) -> Router {
+    Router::new()
+        .route("/webhook/{app}", any(webhook_path))
+        .fallback(unknown_path)
+        .with_state(ingress)
+}
+
+async fn webhook_path(
+    State(ingress): State<Arc<Ingress>>,
+    app: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let app = app.ok().and_then(|Path(name)| ingress.apps.get(&name));
+    let answer = match (app, request.method()) {
+        (None, _) => Answer::NotFound,
+        (Some(app), &Method::GET) => handshake(app, request.uri()),
+        (Some(app), &Method::POST) => ingress.webhook(app, request).await,
+        (Some(_), _) => Answer::MethodNotAllowed,
+    };
+    finish(answer)
+}
+
+async fn unknown_path() -> Response {
+    finish(Answer::NotFound)
+}
+
+fn finish(answer: Answer) -> Response {
+    metrics::request(answer.outcome());
+    answer.into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct Handshake {
+    #[serde(rename = "hub.mode")]
+    mode: String,
+    #[serde(rename = "hub.verify_token")]
+    verify_token: String,
+    #[serde(rename = "hub.challenge")]
+    challenge: String,
+}
+
+fn handshake(app: &App, uri: &Uri) -> Answer {
+    match Query::<Handshake>::try_from_uri(uri) {
+        Ok(Query(asked)) if asked.mode == "subscribe" && app.accepts_token(&asked.verify_token) => {
+            Answer::Challenge(asked.challenge)
+        }
+        Ok(_) | Err(_) => Answer::HandshakeRefused,
+    }
+}
+
+impl Ingress {
+    async fn webhook(&self, app: &App, request: Request) -> Answer {
+        let Some(request_id) = request_id() else {
+            // Without random numbers the process is in no state to vouch for anything.
+            return Answer::Unavailable(Cause::Overloaded);
+        };
+        let answer = match self.accept(app, &request_id, request).await {
+            Ok(()) => Answer::Accepted,
+            Err(answer) => answer,
+        };
+        debug!(app = app.name, request_id, outcome = answer.outcome(), "webhook answered");
+        answer
+    }
+
+    async fn accept(&self, app: &App, request_id: &str, request: Request) -> Result<(), Answer> {
+        let (parts, body) = request.into_parts();
+        if !is_identity(&parts.headers) {
+            return Err(Answer::EncodingRefused);
+        }
+        let signature = Signature::of_request(&parts.headers)
+            .map_err(|fault| self.refuse_signature(app, request_id, fault))?;
+        let promised = body::promised_bytes(&body);
+        if promised > self.options.body_bytes_max {
+            return Err(Answer::TooLarge);
+        }
+        if self.status.is_draining() {
+            return Err(Answer::Unavailable(Cause::Draining));
+        }
+        let mut reservation =
+            self.budget.admit(promised).ok_or(Answer::Unavailable(Cause::Overloaded))?;
+        let IngressOptions { body_bytes_max, body_deadline, .. } = self.options;
+        let body = body::read(body, body_bytes_max, body_deadline, &mut reservation).await?;
+        let deadline = Instant::now() + self.options.answer_deadline;
+        let received_time = (self.clock)();
+
+        let Some(secret) = app.matching_secret(&body, &signature) else {
+            return Err(self.refuse_signature(app, request_id, SignatureFault::Wrong));
+        };
+        self.status.count_match(&app.name, &secret.id, received_time);
+        metrics::body_bytes(body.len());
+        let headers = WebhookHeaders {
+            signature: signature.as_str().to_owned(),
+            received_time,
+            app: app.name.clone(),
+            secret_id: secret.id.clone(),
+            request_id: request_id.to_owned(),
+            partition_count: self.raw.partition_count,
+        };
+        let appended = self.raw.append(&headers, body, reservation, deadline).await;
+        appended.map_err(Answer::Unavailable)
+    }
+
+    fn refuse_signature(&self, app: &App, request_id: &str, fault: SignatureFault) -> Answer {
+        self.status.count_failure(&app.name);
+        metrics::signature_failure(&app.name);
+        if let Some(count) = self.refusals.pass() {
+            let (app, reason) = (app.name.as_str(), fault.as_str());
+            warn!(app, request_id, reason, count, "signature refused");
+        }
+        Answer::SignatureRefused
+    }
+}
+
+/// Whether the body comes as it was signed.
+fn is_identity(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// 128 random bits in hex.
+fn request_id() -> Option<String> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).ok()?;
+    Some(format!("{:032x}", u128::from_be_bytes(bits)))
+}

@@ -1,0 +1,117 @@
+//! Ticks: empty control records that let log time pass on partitions nothing else is written to,
+//! so that timers of the fold fire there too.
+//!
+//! A tick is appended to each raw partition that nothing was written to for the interval. It is
+//! also the probe by which ingress notices that a failing log works again. A tick that fails is
+//! counted and tried again at the next interval, never sooner.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tickfold_core::raw::tick_headers;
+use tickfold_log::{Append, TopicPartition};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::append::{RawTopic, encode};
+use crate::metrics;
+
+/// When each raw partition was last written by this process.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    start: Instant,
+    /// Milliseconds since the start, by partition.
+    written_ms: Vec<AtomicU64>,
+}
+
+impl Activity {
+    /// All partitions count as written now, so that the first ticks come after one interval.
+    pub(crate) fn new(partition_count: u32) -> Self {
+        let written_ms = (0..partition_count).map(|_| AtomicU64::new(0)).collect();
+        Self { start: Instant::now(), written_ms }
+    }
+
+    pub(crate) fn written(&self, partition: u32) {
+        let written = usize::try_from(partition).ok().and_then(|at| self.written_ms.get(at));
+        if let Some(written) = written {
+            let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            written.fetch_max(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    fn last_written(&self) -> impl Iterator<Item = Instant> {
+        let at = |ms: &AtomicU64| self.start + Duration::from_millis(ms.load(Ordering::Relaxed));
+        self.written_ms.iter().map(at)
+    }
+}
+
+/// Appends ticks until `stop`.
+pub(crate) async fn run(
+    raw: Arc<RawTopic>,
+    interval: Duration,
+    append_deadline: Duration,
+    stop: CancellationToken,
+) {
+    let mut tried = vec![raw.activity.start; raw.activity.written_ms.len()];
+    loop {
+        let due = |tried: &[Instant]| -> Vec<Instant> {
+            let last_written = raw.activity.last_written();
+            last_written.zip(tried).map(|(written, &tried)| written.max(tried) + interval).collect()
+        };
+        let Some(next) = due(&tried).into_iter().min() else { return };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sleep_until(next) => (),
+        }
+        // Some may have been written meanwhile, so what is due is looked at again.
+        let now = Instant::now();
+        let mut idle: Vec<u32> = Vec::new();
+        for ((partition, due), tried) in (0..).zip(due(&tried)).zip(&mut tried) {
+            if due <= now {
+                idle.push(partition);
+                *tried = now;
+            }
+        }
+        // At shutdown the append is dropped: the port leaves open whether the ticks are there,
+        // and neither matters.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = append(&raw, &idle, append_deadline) => (),
+        }
+    }
+}
+
+async fn append(raw: &RawTopic, partitions: &[u32], deadline: Duration) {
+    if partitions.is_empty() {
+        return;
+    }
+    let headers = encode(tick_headers(raw.partition_count));
+    let tick = |&partition: &u32| Append {
+        to: TopicPartition::new(&*raw.name, partition),
+        key: None,
+        // Empty, not absent: absent would be a tombstone.
+        value: Some(Bytes::new()),
+        headers: headers.clone(),
+        timestamp_ms: None,
+    };
+    let ticks = partitions.iter().map(tick).collect();
+    let reason = match timeout(deadline, raw.log.append(ticks)).await {
+        Ok(Ok(_)) => {
+            raw.status.set_log_failing(false);
+            partitions.iter().for_each(|&partition| raw.activity.written(partition));
+            return metrics::ticks(partitions.len());
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer before the deadline".to_owned(),
+    };
+    raw.status.set_log_failing(true);
+    metrics::tick_failures(partitions.len());
+    if let Some(count) = raw.failures.pass() {
+        warn!(count, reason, "append of ticks failed, tried again at the next interval");
+    }
+}

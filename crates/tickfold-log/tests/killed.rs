@@ -1,0 +1,133 @@
+//! The embedded log under kill -9: a child process appends and commits, the parent kills it at
+//! some moment, and everything the child had acknowledged is there. The opening after each kill is
+//! also the proof that the damage checks do not refuse a log that only crashed.
+
+#![cfg(feature = "embedded")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test: whatever is unexpected fails it"
+)]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tickfold_log::{
+    Append, Committed, EmbeddedLog, EmbeddedOptions, Log, TopicPartition, TopicSpec,
+};
+use tokio::runtime::Runtime;
+
+const DIR: &str = "TICKFOLD_TEST_KILLED_DIR";
+
+#[test]
+fn killed_processes_lose_nothing_acknowledged() {
+    let rounds =
+        if std::env::var("TICKFOLD_SOAK").is_ok_and(|soak| soak == "1") { 150 } else { 15 };
+    let dir = TempDir::new().unwrap();
+    let mut acknowledged = 0;
+    let mut unacknowledged = 0;
+    for round in 0..rounds {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "child_appends_until_killed", "--nocapture"])
+            .env(DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        // Moments spread over opening, the first groups, and flushes in the background.
+        let wanted = [1, 300, 40, 600, 7, 150][round % 6];
+        let mut killed = false;
+        let mut seen = 0;
+        for line in lines {
+            let Some(count) = line.strip_prefix("acknowledged ") else { continue };
+            acknowledged = count.parse().unwrap();
+            seen += 1;
+            if seen >= wanted && !killed {
+                child.kill().unwrap();
+                killed = true;
+            }
+        }
+        child.wait().unwrap();
+        assert!(killed, "the child ended by itself in round {round}");
+
+        let found = check(dir.path());
+        assert!(found >= acknowledged, "round {round}: {found} of {acknowledged} groups are there");
+        unacknowledged += found - acknowledged;
+    }
+    println!("{rounds} kills: {acknowledged} groups acknowledged, {unacknowledged} more written");
+}
+
+/// Opens the log and returns how many groups are there, each of them whole.
+fn check(dir: &std::path::Path) -> u64 {
+    let runtime = runtime();
+    let log = open(dir);
+    let read = |partition| {
+        let at = TopicPartition::new("t", partition);
+        let read = runtime.block_on(log.read(&at, 0, usize::MAX, usize::MAX)).unwrap();
+        for (n, record) in read.iter().enumerate() {
+            assert_eq!(record.value, Some(value(n as u64)), "record {n} of {at}");
+        }
+        read.len() as u64
+    };
+    let (inputs, outputs) = (read(0), read(1));
+    let input = TopicPartition::new("t", 0);
+    let committed = runtime.block_on(log.claim("g", &input)).unwrap().committed;
+    assert_eq!(committed.map_or(0, |c| c.offset), outputs, "outputs and position together");
+    assert!(inputs == outputs || inputs == outputs + 1, "{inputs} inputs, {outputs} outputs");
+    outputs
+}
+
+/// Run by the test above in a process of its own; by itself it does nothing.
+#[test]
+#[ignore = "the child of another test"]
+fn child_appends_until_killed() {
+    let Ok(dir) = std::env::var(DIR) else { return };
+    let runtime = runtime();
+    let log = open(dir.as_ref());
+    let input = TopicPartition::new("t", 0);
+    let mut owned = runtime.block_on(log.claim("g", &input)).unwrap().partition;
+    loop {
+        let of = |partition| TopicPartition::new("t", partition);
+        let outputs = runtime.block_on(log.bounds(&of(1))).unwrap().end;
+        let inputs = runtime.block_on(log.bounds(&of(0))).unwrap().end;
+        let append = |partition, n| Append {
+            to: of(partition),
+            key: None,
+            value: Some(value(n)),
+            headers: vec![],
+            timestamp_ms: None,
+        };
+        if inputs == outputs {
+            runtime.block_on(log.append(vec![append(0, inputs)])).unwrap();
+        }
+        let position = Committed { offset: outputs + 1, metadata: "token".to_owned() };
+        runtime.block_on(owned.commit(vec![append(1, outputs)], position)).unwrap();
+        println!("acknowledged {}", outputs + 1);
+    }
+}
+
+/// Small buffers, so that flushes and new WALs are part of it.
+fn open(dir: &std::path::Path) -> Arc<EmbeddedLog> {
+    let options = EmbeddedOptions { write_buffer_bytes: 128 << 10, ..EmbeddedOptions::default() };
+    let log = EmbeddedLog::open(dir, options).unwrap();
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 2, compacted: false };
+    runtime().block_on(log.ensure_topics(&[spec])).unwrap();
+    log
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+/// Of various sizes, and known from the number.
+fn value(n: u64) -> Bytes {
+    let size = usize::try_from(n % 700).unwrap();
+    Bytes::from(format!("{n} {}", "x".repeat(size)))
+}

@@ -1,0 +1,41 @@
+//! The clocks of the shell: the only place of this crate where time is read or waited for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A clock that starts at 0 and never falls: the time the driver is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "the shell's clock")]
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits until that time of this clock, or for ever.
+    pub(crate) async fn wait_until(&self, until_ms: Option<u64>) {
+        let until = until_ms.and_then(|ms| self.start.checked_add(Duration::from_millis(ms)));
+        match until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Milliseconds from a log timestamp to now by the wall clock, for metrics only.
+#[expect(clippy::disallowed_methods, reason = "age of events in metrics; no effect depends on it")]
+pub(crate) fn age_ms(timestamp_ms: i64) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    u64::try_from(now_ms.saturating_sub(timestamp_ms)).unwrap_or(0)
+}

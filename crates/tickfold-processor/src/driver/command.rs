@@ -1,0 +1,157 @@
+//! What the driver asks of its shell, and what the shell answers.
+//!
+//! Except for [`Command::Refused`], [`Command::Lost`] and [`Command::Stopped`], which end the
+//! driver, each command is answered by the input of the same name. [`Input::Start`] comes first;
+//! [`Input::Stop`] may come at any time.
+
+use tickfold_core::overlay::Overlay;
+use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
+use tickfold_store::{Checkpoint, Error as StoreError, PartitionStore, StoreHead, Transition};
+
+use super::refusal::{Lost, Refusal};
+use super::start::{Derived, Reason};
+
+/// To do, in order.
+#[derive(Debug)]
+pub enum Command {
+    /// Claim the partition; keep the handle for commits and drop an older one first.
+    Claim,
+    /// Open the store of the partition.
+    OpenStore,
+    /// Read the bounds of raw.
+    ReadBounds,
+    /// Look at the ends of the derived partitions.
+    ReadLastOutputs,
+    /// Read raw records.
+    ReadRaw {
+        /// From here on.
+        from: Offset,
+        /// At most so many.
+        max_records: usize,
+        /// At most so many bytes, but always one record.
+        max_bytes: usize,
+    },
+    /// List the checkpoints of the partition.
+    ListCheckpoints,
+    /// Set the store aside. The driver has dropped it.
+    Reject(Reason),
+    /// Make the checkpoint the store.
+    Restore(Checkpoint),
+    /// Commit through the claim.
+    Commit {
+        /// What for.
+        purpose: Purpose,
+        /// Records for derived topics.
+        outputs: Vec<Append>,
+        /// Next input position and token.
+        position: Committed,
+    },
+    /// Write the store and give it back.
+    WriteStore {
+        /// The store. While it is away the driver cannot fold, so no read meets half a batch.
+        store: Box<dyn PartitionStore>,
+        /// What to write.
+        write: Box<StoreWrite>,
+    },
+    /// Wait until raw has a record at or above `past`, or it is `until`, whichever is first.
+    Wait {
+        /// Offset to wait for.
+        past: Option<Offset>,
+        /// Time to wait for, on the clock that is given to the driver.
+        until: Option<u64>,
+    },
+    /// A person must act. The end.
+    Refused(Refusal),
+    /// Drop everything; the partition may be started anew. The end.
+    Lost(Lost),
+    /// Stopped as told; log and store agree on everything that was committed. The end.
+    Stopped,
+}
+
+/// What a commit or a store write is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Getting to the committed position and proving the claim.
+    Start,
+    /// New records.
+    Batch,
+}
+
+/// A batch for the store, as [`PartitionStore::write`] takes it.
+#[derive(Debug)]
+pub struct StoreWrite {
+    /// What for.
+    pub purpose: Purpose,
+    /// Cursor at which it begins.
+    pub from: Offset,
+    /// Changes.
+    pub overlay: Overlay,
+    /// Transitions for watchers.
+    pub transitions: Vec<Transition>,
+    /// Head after it.
+    pub to: StoreHead,
+}
+
+impl StoreWrite {
+    /// Writes it.
+    pub fn apply(&self, store: &mut dyn PartitionStore) -> Result<(), StoreError> {
+        store.write(self.from, &self.overlay, &self.transitions, self.to)
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Begin.
+    Start,
+    /// Position of the group, or why the claim failed.
+    Claimed(Result<Option<Committed>, LogError>),
+    /// The store.
+    StoreOpened(Result<Box<dyn PartitionStore>, StoreError>),
+    /// Bounds of raw.
+    BoundsRead(Result<Bounds, LogError>),
+    /// What the derived partitions tell.
+    LastOutputsRead(Result<Derived, LogError>),
+    /// Raw records, in order.
+    RawRead(Result<Vec<Record>, LogError>),
+    /// Checkpoints.
+    CheckpointsListed(Result<Vec<Checkpoint>, StoreError>),
+    /// The store is set aside.
+    Rejected(Result<(), StoreError>),
+    /// The checkpoint is the store.
+    Restored(Result<(), StoreError>),
+    /// The commit's outcome.
+    CommitDone(Result<(), CommitError>),
+    /// The store comes back.
+    StoreWritten {
+        /// The store.
+        store: Box<dyn PartitionStore>,
+        /// Whether the batch is in it.
+        result: Result<(), StoreError>,
+    },
+    /// Something that was waited for may be there.
+    Woken,
+    /// Finish what is committed, begin nothing new, leave.
+    Stop,
+}
+
+impl Input {
+    /// For messages about defects.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Claimed(_) => "claimed",
+            Self::StoreOpened(_) => "store opened",
+            Self::BoundsRead(_) => "bounds read",
+            Self::LastOutputsRead(_) => "last outputs read",
+            Self::RawRead(_) => "raw read",
+            Self::CheckpointsListed(_) => "checkpoints listed",
+            Self::Rejected(_) => "store rejected",
+            Self::Restored(_) => "checkpoint restored",
+            Self::CommitDone(_) => "commit done",
+            Self::StoreWritten { .. } => "store written",
+            Self::Woken => "woken",
+            Self::Stop => "stop",
+        }
+    }
+}

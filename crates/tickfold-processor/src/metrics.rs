@@ -1,0 +1,75 @@
+//! Metrics of the processor: names and descriptions in one place.
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+const LAG_RECORDS: &str = "tickfold_processor_lag_records";
+const EVENT_AGE_SECONDS: &str = "tickfold_processor_event_age_seconds";
+const COMMIT_SECONDS: &str = "tickfold_processor_commit_seconds";
+const COMMITS_TOTAL: &str = "tickfold_processor_commits_total";
+const OUTPUTS_TOTAL: &str = "tickfold_processor_outputs_total";
+const DEAD_LETTERS_TOTAL: &str = "tickfold_processor_dead_letters_total";
+const RESTORE_REMAINING_RECORDS: &str = "tickfold_processor_restore_remaining_records";
+const LOST_TOTAL: &str = "tickfold_processor_lost_total";
+const REFUSED_PARTITIONS: &str = "tickfold_processor_refused_partition";
+
+/// Describes the metrics to the installed recorder.
+pub fn describe() {
+    describe_gauge!(LAG_RECORDS, Unit::Count, "Raw offsets not yet committed, by partition");
+    describe_histogram!(
+        EVENT_AGE_SECONDS,
+        Unit::Seconds,
+        "Time from the append of the last raw record of a batch to its store write"
+    );
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Duration of commits to the log");
+    describe_counter!(COMMITS_TOTAL, Unit::Count, "Commits by outcome");
+    describe_counter!(OUTPUTS_TOTAL, Unit::Count, "Committed derived records by topic");
+    describe_counter!(DEAD_LETTERS_TOTAL, Unit::Count, "Committed dead letters by reason");
+    describe_gauge!(
+        RESTORE_REMAINING_RECORDS,
+        Unit::Count,
+        "Raw offsets still to be refolded before the partition is live"
+    );
+    describe_counter!(LOST_TOTAL, Unit::Count, "Partitions lost and started anew");
+    describe_gauge!(REFUSED_PARTITIONS, "1 if the partition is refused, by partition and reason");
+}
+
+pub(crate) fn lag(partition: u32, records: u64) {
+    gauge!(LAG_RECORDS, "partition" => partition.to_string()).set(as_f64(records));
+}
+
+pub(crate) fn restore_remaining(partition: u32, records: u64) {
+    gauge!(RESTORE_REMAINING_RECORDS, "partition" => partition.to_string()).set(as_f64(records));
+}
+
+pub(crate) fn event_age(milliseconds: u64) {
+    histogram!(EVENT_AGE_SECONDS).record(as_f64(milliseconds) / 1_000.0);
+}
+
+pub(crate) fn commit(outcome: &'static str, milliseconds: u64) {
+    histogram!(COMMIT_SECONDS).record(as_f64(milliseconds) / 1_000.0);
+    counter!(COMMITS_TOTAL, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn outputs(topic: &str, records: u64) {
+    counter!(OUTPUTS_TOTAL, "topic" => topic.to_owned()).increment(records);
+}
+
+pub(crate) fn dead_letter(reason: String) {
+    counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+pub(crate) fn lost() {
+    counter!(LOST_TOTAL).increment(1);
+}
+
+pub(crate) fn refused(partition: u32, reason: &'static str) {
+    gauge!(REFUSED_PARTITIONS, "partition" => partition.to_string(), "reason" => reason).set(1.0);
+}
+
+/// Gauges and histograms are floating point; what they count stays far below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "display only")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

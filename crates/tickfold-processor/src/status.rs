@@ -1,0 +1,55 @@
+//! Where each partition stands, for `/readyz` and `/statusz`.
+
+use std::fmt;
+
+use crate::driver::Refusal;
+
+/// State of one partition of this process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PartitionStatus {
+    /// Claiming and looking around, or waiting to be started anew.
+    #[default]
+    Starting,
+    /// Folding silently up to the committed position.
+    Restoring {
+        /// Raw offsets still to go.
+        remaining: u64,
+    },
+    /// Folding and committing.
+    Live {
+        /// The committed position: the next raw offset.
+        position: u64,
+    },
+    /// Stopped until a person acts. What the store has is still readable.
+    Refused(Refusal),
+    /// Stopped as told.
+    Stopped,
+}
+
+impl PartitionStatus {
+    /// A fixed word: `starting`, `restoring`, `live`, `refused` or `stopped`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Restoring { .. } => "restoring",
+            Self::Live { .. } => "live",
+            Self::Refused(_) => "refused",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// True once queries answer with current state.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}
+
+impl fmt::Display for PartitionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting | Self::Live { .. } | Self::Stopped => f.write_str(self.word()),
+            Self::Restoring { remaining } => write!(f, "restoring, {remaining} offsets to go"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+        }
+    }
+}

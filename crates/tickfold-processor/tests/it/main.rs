@@ -1,0 +1,22 @@
+//! The processor on the mem adapters: the start table row by row, the driver with the clock moved
+//! by hand, seeded runs with crashes and faults, planted bugs that must be caught, and the shell.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test that is wrong about its world should fail"
+)]
+
+mod bugs;
+mod oracle;
+mod rng;
+mod seeds;
+mod start_table;
+mod task;
+mod topology;
+mod workload;
+mod world;

@@ -1,0 +1,24 @@
+//! Why the server could not start or stopped. Errors of single calls are in `reasons`.
+
+use std::net::SocketAddr;
+
+/// Why [`crate::run`] returned early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Calls are not authenticated yet, and answers are personal data: only this machine may ask.
+    #[error("grpc address {0} is not loopback, and calls are not authenticated")]
+    NotLoopback(SocketAddr),
+    /// An option has a value that cannot work.
+    #[error("query options: {0}")]
+    Options(String),
+    /// The listener does not tell its address.
+    #[error("read the address of the grpc listener")]
+    Listener(#[source] std::io::Error),
+    /// The descriptors of the services cannot be read: a defect of the build.
+    #[error("build the reflection service")]
+    Reflection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The gRPC server ended by itself.
+    #[error("serve grpc")]
+    Serve(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

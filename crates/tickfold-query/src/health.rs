@@ -1,0 +1,110 @@
+//! Whether queries can be answered: told to gRPC clients by the health service, and to the admin
+//! listener by [`QueryStatus`].
+//!
+//! The query service, and the server as a whole (the empty name), serve once every partition has an
+//! open store. The admin service needs only the log and serves from the start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickfold_proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN;
+use tickfold_proto::query::v1::query_service_server::SERVICE_NAME as QUERY;
+use tickfold_store::ReadView;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// How often a partition that is not open is looked at: an empty store opens without moving the
+/// cursor, so there is nothing to wait for.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What [`crate::run`] is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueryState {
+    /// Not answering queries yet: these partitions have no open store.
+    Opening(Vec<u32>),
+    /// Answering.
+    Serving,
+    /// Finishing calls, or done.
+    Stopped,
+}
+
+/// A view on [`QueryState`] that outlives the server. Clones look at the same one.
+#[derive(Debug, Clone)]
+pub struct QueryStatus(watch::Sender<QueryState>);
+
+impl QueryStatus {
+    /// Before the server runs: nothing is open.
+    pub fn new(partition_count: u32) -> Self {
+        Self(watch::Sender::new(QueryState::Opening((0..partition_count).collect())))
+    }
+
+    /// The state now.
+    pub fn get(&self) -> QueryState {
+        self.0.borrow().clone()
+    }
+
+    /// True while queries are answered.
+    pub fn is_serving(&self) -> bool {
+        *self.0.borrow() == QueryState::Serving
+    }
+
+    /// Follows the state.
+    pub fn subscribe(&self) -> watch::Receiver<QueryState> {
+        self.0.subscribe()
+    }
+
+    fn set(&self, state: QueryState) {
+        self.0.send_if_modified(|now| {
+            let changed = *now != state;
+            *now = state;
+            changed
+        });
+    }
+}
+
+/// Keeps the health service and the status up to date, until shutdown.
+pub(crate) async fn report(
+    views: Arc<[Arc<dyn ReadView>]>,
+    status: QueryStatus,
+    reporter: HealthReporter,
+    shutdown: CancellationToken,
+) {
+    let opened = async {
+        loop {
+            let missing = missing(&views);
+            if missing.is_empty() {
+                return;
+            }
+            status.set(QueryState::Opening(missing));
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    if shutdown.run_until_cancelled(opened).await.is_some() {
+        set(&reporter, &["", QUERY], ServingStatus::Serving).await;
+        status.set(QueryState::Serving);
+        tracing::info!(partitions = views.len(), "queries are served");
+        shutdown.cancelled().await;
+    }
+    set(&reporter, &["", QUERY, ADMIN], ServingStatus::NotServing).await;
+    status.set(QueryState::Stopped);
+}
+
+/// What clients see before [`report`] has looked at anything.
+pub(crate) async fn not_yet(reporter: &HealthReporter) {
+    set(reporter, &["", QUERY], ServingStatus::NotServing).await;
+    set(reporter, &[ADMIN], ServingStatus::Serving).await;
+}
+
+async fn set(reporter: &HealthReporter, services: &[&str], status: ServingStatus) {
+    for service in services {
+        reporter.set_service_status(service, status).await;
+    }
+}
+
+/// Partitions without an open store. One that cannot be read is open: calls say what is wrong.
+fn missing(views: &[Arc<dyn ReadView>]) -> Vec<u32> {
+    let closed = |view: &Arc<dyn ReadView>| matches!(view.snapshot(), Ok(None));
+    (0..).zip(views).filter(|(_, view)| closed(view)).map(|(partition, _)| partition).collect()
+}

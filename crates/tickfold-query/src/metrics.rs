@@ -1,0 +1,76 @@
+//! Names and descriptions of this crate's metrics, and the functions that record them.
+
+use std::time::Duration;
+
+use ::metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use tonic::Code;
+
+/// Calls answered, by `method` and `code`.
+pub const REQUESTS: &str = "tickfold_query_requests_total";
+/// Time of a unary call, by `method`.
+pub const REQUEST_SECONDS: &str = "tickfold_query_request_seconds";
+/// Tail streams open.
+pub const TAIL_STREAMS: &str = "tickfold_query_tail_streams";
+
+/// Registers the descriptions with the installed recorder.
+pub fn describe() {
+    describe_counter!(
+        REQUESTS,
+        Unit::Count,
+        "Calls ended, by method and gRPC code. Broken HTTP and undecodable requests are not counted."
+    );
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "Time from the decoded request to the reply, waiting for min_position included, by method."
+    );
+    describe_gauge!(TAIL_STREAMS, Unit::Count, "Tail streams open.");
+}
+
+pub(crate) fn request(method: &'static str, code: Code, elapsed: Option<Duration>) {
+    counter!(REQUESTS, "method" => method, "code" => code_word(code)).increment(1);
+    if let Some(elapsed) = elapsed {
+        histogram!(REQUEST_SECONDS, "method" => method).record(elapsed.as_secs_f64());
+    }
+}
+
+/// Counts a tail stream as open until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenTail(());
+
+impl OpenTail {
+    pub(crate) fn new() -> Self {
+        gauge!(TAIL_STREAMS).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenTail {
+    fn drop(&mut self) {
+        gauge!(TAIL_STREAMS).decrement(1.0);
+    }
+}
+
+fn code_word(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

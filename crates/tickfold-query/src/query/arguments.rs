@@ -1,0 +1,107 @@
+//! Arguments, checked: what is malformed is INVALID_ARGUMENT and names its field.
+
+use std::collections::BTreeSet;
+
+use tickfold_core::ids::{ConversationKey, ID_BYTES_MAX, PartyId, PhoneNumberId, Wamid};
+use tickfold_proto::query::v1::MessageView;
+
+use crate::QueryOptions;
+use crate::reasons::Failure;
+
+/// How much of a message is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum View {
+    /// No personal data but the wamid.
+    Basic,
+    /// All facts.
+    Full,
+    /// And the history.
+    History,
+}
+
+impl View {
+    /// A view of a newer API is refused: answering with less would look like absence.
+    pub(super) fn of(view: i32) -> Result<Self, Failure> {
+        match MessageView::try_from(view) {
+            Ok(MessageView::Unspecified | MessageView::Basic) => Ok(Self::Basic),
+            Ok(MessageView::Full) => Ok(Self::Full),
+            Ok(MessageView::History) => Ok(Self::History),
+            Err(_) => Err(Failure::argument("view", format!("{view} is not a view"))),
+        }
+    }
+}
+
+/// An id: required, and no longer than any id that is folded.
+pub(super) fn id(field: &str, text: String) -> Result<String, Failure> {
+    if text.is_empty() {
+        return Err(Failure::argument(field, "is required"));
+    }
+    if text.len() > ID_BYTES_MAX {
+        return Err(Failure::argument(field, format!("is longer than {ID_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+pub(super) fn conversation_key(number: String, party: String) -> Result<ConversationKey, Failure> {
+    Ok(ConversationKey {
+        phone_number_id: PhoneNumberId::new(id("phone_number_id", number)?),
+        party: PartyId::new(id("party", party)?),
+    })
+}
+
+/// Wamids in the order of the request, each once.
+pub(super) fn wamids(texts: Vec<String>, max: usize) -> Result<Vec<Wamid>, Failure> {
+    if texts.is_empty() || texts.len() > max {
+        let found = texts.len();
+        return Err(Failure::argument("wamids", format!("has {found} entries, not 1 to {max}")));
+    }
+    let mut seen = BTreeSet::new();
+    let mut wamids = Vec::with_capacity(texts.len());
+    for (index, text) in texts.into_iter().enumerate() {
+        let wamid = Wamid::new(id(&format!("wamids[{index}]"), text)?);
+        if seen.insert(wamid.clone()) {
+            wamids.push(wamid);
+        }
+    }
+    Ok(wamids)
+}
+
+/// Messages of a page: 0 is the default, too many are cut down.
+pub(super) fn page_size(asked: i32, options: &QueryOptions) -> Result<usize, Failure> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(options.page_size_default.min(options.page_size_max)),
+        Ok(size) => Ok(size.min(options.page_size_max)),
+        Err(_) => Err(Failure::argument("page_size", "is negative")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wamids_are_one_to_max_and_each_once() {
+        let of = |texts: &[&str]| wamids(texts.iter().map(ToString::to_string).collect(), 3);
+        let found = of(&["b", "a", "b"]).unwrap();
+        assert_eq!(found, [Wamid::from("b"), Wamid::from("a")]);
+        for bad in [&[][..], &["a", "b", "c", "d"], &["a", ""]] {
+            assert!(of(bad).is_err(), "{bad:?}");
+        }
+        assert!(of(&[&"x".repeat(ID_BYTES_MAX + 1)]).is_err());
+    }
+
+    #[test]
+    fn page_sizes_are_coerced_down_and_never_negative() {
+        let size = |asked| page_size(asked, &QueryOptions::default()).ok();
+        assert_eq!(
+            (size(0), size(7), size(9_999), size(-1)),
+            (Some(100), Some(7), Some(1000), None)
+        );
+    }
+
+    #[test]
+    fn an_unknown_view_is_refused() {
+        assert_eq!(View::of(0).unwrap(), View::Basic);
+        assert!(View::of(9).is_err());
+    }
+}

@@ -1,0 +1,210 @@
+//! The partitions as readers see them: waiting for positions, snapshots, and what a reply reflects.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickfold_core::ids::WabaId;
+use tickfold_core::raw::partition_of;
+use tickfold_core::time::Timestamp;
+use tickfold_proto::query::v1 as pb;
+use tickfold_store::{ReadView, Snapshot};
+use tokio::time::Instant;
+
+use crate::reasons::{Failure, Reason};
+use crate::{Clock, convert};
+
+/// Pause before a position is looked at again that the cursor has and the snapshot has not: the
+/// store was set back, and the cursor follows when it opens.
+const SET_BACK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How a node stands to a partition. Ordered from the strongest to the weakest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It owns the partition: nobody has newer state.
+    Owner,
+    /// It folds beside the owner and may lag.
+    Follower,
+    /// Its state no longer advances: the partition was lost, or its start refused.
+    Frozen,
+}
+
+/// Tells the role of this node in a partition. Clones tell the same.
+#[derive(Clone)]
+pub struct RoleOf(Arc<dyn Fn(u32) -> Role + Send + Sync>);
+
+impl RoleOf {
+    /// Asks the function at each reply.
+    pub fn new(role: impl Fn(u32) -> Role + Send + Sync + 'static) -> Self {
+        Self(Arc::new(role))
+    }
+}
+
+impl fmt::Debug for RoleOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RoleOf")
+    }
+}
+
+/// All partitions of this node.
+#[derive(Debug)]
+pub(crate) struct Partitions {
+    views: Arc<[Arc<dyn ReadView>]>,
+    clock: Clock,
+    role: RoleOf,
+}
+
+/// Which partitions a call asks.
+#[derive(Debug, Clone)]
+pub(super) enum Asked {
+    /// All: what is asked for may be anywhere.
+    All,
+    /// The one that an account's records go to.
+    AccountOf(WabaId),
+}
+
+/// Where an entity was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Raw partition.
+    pub(crate) partition: u32,
+    /// Log time of its snapshot.
+    pub(crate) log_time: Timestamp,
+}
+
+/// One snapshot of each partition asked, by rising partition.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    snapshots: Vec<(u32, Box<dyn Snapshot>)>,
+    now: Timestamp,
+    role: Option<Role>,
+}
+
+impl Partitions {
+    pub(crate) fn new(views: Arc<[Arc<dyn ReadView>]>, clock: Clock, role: RoleOf) -> Self {
+        Self { views, clock, role }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.views.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Reads `min_position`: offsets by partition.
+    pub(super) fn wanted(&self, positions: &[pb::Position]) -> Result<BTreeMap<u32, u64>, Failure> {
+        let mut wanted = BTreeMap::new();
+        for (index, position) in positions.iter().enumerate() {
+            let field = format!("min_position[{index}].partition");
+            if position.partition >= self.count() {
+                let what = format!("is not one of {} partitions", self.count());
+                return Err(Failure::argument(field, what));
+            }
+            if wanted.insert(position.partition, position.offset).is_some() {
+                return Err(Failure::argument(field, "is named twice"));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Waits until each wanted position is applied, or fails at the deadline.
+    pub(super) async fn reached(
+        &self,
+        wanted: &BTreeMap<u32, u64>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        for (&partition, &offset) in wanted {
+            let Some(view) = self.views.get(partition as usize) else { continue };
+            let waited = tokio::time::timeout_at(deadline, applied(&**view, offset)).await;
+            if let Ok(result) = waited {
+                result?;
+                continue;
+            }
+            let applied = *view.cursor().borrow();
+            let what = format!("partition {partition} has applied {applied}, not {offset}");
+            return Err(Failure::new(Reason::PositionNotReached, what)
+                .with("partition", partition)
+                .with("offset", offset)
+                .with("applied", applied));
+        }
+        Ok(())
+    }
+
+    /// Takes the snapshots. All must be open: an answer from some would pass for the answer.
+    pub(super) fn snapshots(&self, asked: Asked) -> Result<Snapshots, Failure> {
+        let range = match asked {
+            Asked::All => 0..self.count(),
+            Asked::AccountOf(waba_id) => {
+                let partition = partition_of(&waba_id, self.count());
+                partition..partition.saturating_add(1)
+            }
+        };
+        let mut snapshots = Vec::new();
+        for (partition, view) in
+            range.clone().filter_map(|p| Some((p, self.views.get(p as usize)?)))
+        {
+            let Some(snapshot) = view.snapshot()? else {
+                let what = format!("the store of partition {partition} is not open yet");
+                let failure = Failure::new(Reason::StoreNotOpen, what);
+                return Err(failure.with("partition", partition));
+            };
+            snapshots.push((partition, snapshot));
+        }
+        let role = range.map(|partition| (self.role.0)(partition)).max();
+        Ok(Snapshots { snapshots, now: self.clock.now(), role })
+    }
+}
+
+/// Waits until snapshots of the view have everything below the offset.
+async fn applied(view: &dyn ReadView, offset: u64) -> Result<(), Failure> {
+    let mut cursor = view.cursor();
+    loop {
+        if cursor.wait_for(|cursor| *cursor >= offset).await.is_err() {
+            return Err(Failure::new(Reason::ShuttingDown, "the store is gone"));
+        }
+        let reached = view.snapshot()?.is_some_and(|s| s.store_head().cursor >= offset);
+        // Offset 0 asks for nothing; a store that is not open is told by the read.
+        if reached || offset == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(SET_BACK_PAUSE).await;
+    }
+}
+
+impl Snapshots {
+    /// What `get` finds, by rising partition.
+    pub(super) fn find<T>(
+        &self,
+        get: impl Fn(&dyn Snapshot) -> Result<Option<T>, tickfold_store::Error>,
+    ) -> Result<Vec<(Found, T)>, Failure> {
+        let mut found = Vec::new();
+        for (partition, snapshot) in &self.snapshots {
+            if let Some(value) = get(&**snapshot)? {
+                let log_time = snapshot.store_head().head.log_time_or_epoch();
+                found.push((Found { partition: *partition, log_time }, value));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a reply from these snapshots reflects.
+    pub(super) fn as_of(&self) -> pb::AsOf {
+        let heads = || self.snapshots.iter().map(|(p, snapshot)| (*p, snapshot.store_head()));
+        let event_time = heads().filter_map(|(_, head)| head.head.log_time).min();
+        let role = match self.role {
+            Some(Role::Owner) => pb::Role::Owner,
+            Some(Role::Follower) => pb::Role::Follower,
+            Some(Role::Frozen) => pb::Role::Frozen,
+            None => pb::Role::Unspecified,
+        };
+        pb::AsOf {
+            positions: heads()
+                .map(|(partition, head)| pb::Position { partition, offset: head.cursor })
+                .collect(),
+            event_time: event_time.map(convert::time),
+            age: event_time.map(|time| {
+                convert::duration_ms(self.now.as_millis().saturating_sub(time.as_millis()).max(0))
+            }),
+            role: role.into(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The server: its parts, its start, its end.
+//!
+//! On tonic's own server, since merged into another router gRPC deadlines are silently dropped.
+//! tonic's graceful stop can wait for ever on a client that is silent, so the drain has a limit of
+//! its own, after which connections are cut.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickfold_log::Log;
+use tickfold_proto::admin::v1::admin_service_server::AdminServiceServer;
+use tickfold_proto::query::v1::query_service_server::QueryServiceServer;
+use tickfold_store::{ReadView, Stores};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+
+use crate::admin::Admin;
+use crate::call::Limits;
+use crate::query::{Partitions, Query, RoleOf};
+use crate::{Clock, Error, QueryOptions, QueryStatus, health, incoming};
+
+/// Time that cut connections get to be dropped.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Bound, loopback.
+    pub listener: TcpListener,
+    /// Stores of all partitions; only their views are used.
+    pub stores: Arc<dyn Stores>,
+    /// The log, for the admin service.
+    pub log: Arc<dyn Log>,
+    /// Partition count P of the raw topic.
+    pub partition_count: u32,
+    /// Prefix of our topics, e.g. `wa`.
+    pub topic_prefix: String,
+    /// How this node stands to each partition.
+    pub role: RoleOf,
+    /// Limits and deadlines.
+    pub options: QueryOptions,
+    /// Wall clock.
+    pub clock: Clock,
+    /// Told what the server is doing.
+    pub status: QueryStatus,
+}
+
+/// Refuses what must not be served, before anything is bound or opened.
+pub fn validate(address: SocketAddr, options: &QueryOptions) -> Result<(), Error> {
+    if !address.ip().is_loopback() {
+        return Err(Error::NotLoopback(address));
+    }
+    options.check()
+}
+
+/// Serves until `shutdown`, then lets calls finish within the drain limit. When it returns, no
+/// connection is open any more.
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
+    let Parts { listener, stores, log, partition_count, topic_prefix, role, options, .. } = parts;
+    let (clock, status) = (parts.clock, parts.status);
+    validate(listener.local_addr().map_err(Error::Listener)?, &options)?;
+
+    let views: Arc<[Arc<dyn ReadView>]> =
+        (0..partition_count).map(|partition| stores.view(partition)).collect();
+    // Whichever way this returns, what it started ends with it.
+    let stop = shutdown.child_token();
+    let _stopped = stop.clone().drop_guard();
+    let cut = CancellationToken::new();
+    let _cut = cut.clone().drop_guard();
+
+    let limits = Limits::new(options.concurrent_requests_max, &options, stop.clone());
+    let partitions = Partitions::new(Arc::clone(&views), clock, role);
+    let query = Query::new(partitions, limits.clone(), options.clone());
+    let tails = Limits::new(options.tail_streams_max, &options, stop.clone());
+    let admin = Admin::new(log, topic_prefix, limits, tails);
+
+    let reporter = tonic_health::server::HealthReporter::new();
+    health::not_yet(&reporter).await;
+    let health_service =
+        tonic_health::server::HealthService::from_health_reporter(reporter.clone());
+
+    let routes = tonic::service::Routes::new(
+        QueryServiceServer::new(query)
+            .max_decoding_message_size(options.decode_bytes_max)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip),
+    )
+    .add_service(
+        AdminServiceServer::new(admin)
+            .max_decoding_message_size(options.decode_bytes_max)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip),
+    )
+    .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
+    .add_service(reflection().build_v1().map_err(|error| Error::Reflection(error.into()))?)
+    .add_service(reflection().build_v1alpha().map_err(|error| Error::Reflection(error.into()))?);
+
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(options.keepalive_interval))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout))
+        // No grace: with one, tonic skips the polite GOAWAY and cuts calls that are under way.
+        .max_connection_age(options.connection_age_max)
+        .max_concurrent_streams(options.concurrent_streams_max)
+        // Our own deadlines begin once the request is read; this one covers a body that never
+        // comes. Streams are not cut by it: it ends with the response's headers.
+        .timeout(options.request_timeout_max)
+        .add_routes(routes);
+    let connections = incoming::incoming(listener, options.connections_max, cut.clone());
+    let stopping = stop.clone();
+    let serve = server.serve_with_incoming_shutdown(connections, async move {
+        stopping.cancelled().await;
+    });
+
+    let report = health::report(views, status, reporter, stop.clone());
+    let (served, ()) = tokio::join!(
+        async {
+            let served = drain(serve, &stop, &cut, options.drain_limit).await;
+            stop.cancel();
+            served
+        },
+        report
+    );
+    served
+}
+
+/// Drives the server; from shutdown on with a limit.
+async fn drain(
+    serve: impl Future<Output = Result<(), tonic::transport::Error>>,
+    stop: &CancellationToken,
+    cut: &CancellationToken,
+    limit: Duration,
+) -> Result<(), Error> {
+    let mut serve = Box::pin(serve);
+    let ended = |result: Result<(), tonic::transport::Error>| {
+        result.map_err(|error| Error::Serve(error.into()))
+    };
+    tokio::select! {
+        result = &mut serve => return ended(result),
+        () = stop.cancelled() => {}
+    }
+    if let Ok(result) = tokio::time::timeout(limit, &mut serve).await {
+        return ended(result);
+    }
+    tracing::warn!(limit_ms = limit.as_millis(), "drain limit reached, connections are cut");
+    cut.cancel();
+    match tokio::time::timeout(CUT_LIMIT, serve).await {
+        Ok(result) => ended(result),
+        Err(_) => Ok(()),
+    }
+}
+
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tickfold_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_served() {
+        let options = QueryOptions::default();
+        for address in ["127.0.0.1:50051", "127.9.9.9:1", "[::1]:50051"] {
+            validate(address.parse().unwrap(), &options).unwrap();
+        }
+        for address in ["0.0.0.0:50051", "192.168.0.1:50051", "[::]:50051", "[2001:db8::1]:1"] {
+            let refused = validate(address.parse().unwrap(), &options);
+            assert!(matches!(refused, Err(Error::NotLoopback(_))), "{address}");
+        }
+    }
+}

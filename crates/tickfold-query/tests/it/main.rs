@@ -1,0 +1,15 @@
+//! The server over real sockets with the generated clients, on stores and a log in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod admin;
+mod lookups;
+mod paging;
+mod positions;
+mod serving;
+mod world;

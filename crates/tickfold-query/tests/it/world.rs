@@ -1,0 +1,227 @@
+//! A server on a port of its own, and a hand to fill its stores: bodies are routed and folded as
+//! the processor does it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickfold_core::fold::Partition;
+use tickfold_core::ids::WabaId;
+use tickfold_core::raw::{self, RawRecord, WebhookHeaders, partition_of};
+use tickfold_core::time::Timestamp;
+use tickfold_core::{Overlay, fold, route};
+use tickfold_log::MemLog;
+use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
+use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
+use tickfold_query::{
+    Clock, Error, Parts, QueryOptions, QueryState, QueryStatus, Role, RoleOf, run,
+};
+use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Channel;
+use tonic_types::StatusExt;
+
+/// Partitions of the raw topic.
+pub(crate) const P: u32 = 2;
+/// 2026-11-20T00:00:00Z in seconds.
+pub(crate) const T0: i64 = 1_795_132_800;
+
+/// A running server.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) stores: MemStores,
+    pub(crate) log: MemLog,
+    pub(crate) status: QueryStatus,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) server: JoinHandle<Result<(), Error>>,
+    pub(crate) channel: Channel,
+}
+
+impl World {
+    /// A server whose stores are not open.
+    pub(crate) async fn closed(options: QueryOptions) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stores, log) = (MemStores::default(), MemLog::new(T0 * 1_000));
+        let status = QueryStatus::new(P);
+        let shutdown = CancellationToken::new();
+        let parts = Parts {
+            listener,
+            stores: Arc::new(stores.clone()),
+            log: Arc::new(log.clone()),
+            partition_count: P,
+            topic_prefix: "wa".to_owned(),
+            role: RoleOf::new(
+                |partition| if partition == 0 { Role::Owner } else { Role::Follower },
+            ),
+            options,
+            clock: Clock::new(|| Timestamp::from_millis((T0 + 100) * 1_000 + 250)),
+            status: status.clone(),
+        };
+        let server = tokio::spawn(run(parts, shutdown.clone()));
+        let channel =
+            Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { address, stores, log, status, shutdown, server, channel }
+    }
+
+    /// A server with open, empty stores and their writers.
+    pub(crate) async fn open() -> (Self, Writers) {
+        Self::open_with(QueryOptions::default()).await
+    }
+
+    pub(crate) async fn open_with(options: QueryOptions) -> (Self, Writers) {
+        let world = Self::closed(options).await;
+        let writers = Writers::open(&world.stores);
+        world.state(&QueryState::Serving).await;
+        (world, writers)
+    }
+
+    /// Waits for a state of the server.
+    pub(crate) async fn state(&self, wanted: &QueryState) {
+        let mut states = self.status.subscribe();
+        let reached = states.wait_for(|state| state == wanted);
+        tokio::time::timeout(Duration::from_secs(5), reached).await.unwrap().unwrap();
+    }
+
+    pub(crate) fn query(&self) -> QueryServiceClient<Channel> {
+        QueryServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+    }
+}
+
+/// The writers of all partitions.
+pub(crate) struct Writers {
+    stores: Vec<Box<dyn PartitionStore>>,
+    pub(crate) now_ms: i64,
+}
+
+impl Writers {
+    pub(crate) fn open(stores: &MemStores) -> Self {
+        let stores = (0..P).map(|partition| stores.open(partition).unwrap()).collect();
+        Self { stores, now_ms: (T0 + 60) * 1_000 }
+    }
+
+    /// Routes and folds a webhook, and returns the partitions and offsets it went to.
+    pub(crate) fn post(&mut self, body: &str) -> Vec<(u32, u64)> {
+        let headers = WebhookHeaders {
+            signature: format!("sha256={}", "0".repeat(64)),
+            received_time: Timestamp::from_millis(self.now_ms - 5),
+            app: "main".into(),
+            secret_id: "s1".into(),
+            request_id: "r".into(),
+            partition_count: P,
+        };
+        let places = route(body.as_bytes(), P);
+        let fold = |place: route::Destination| {
+            let offset = self.fold(place.partition, &headers.encode(), body.as_bytes());
+            (place.partition, offset)
+        };
+        places.into_iter().map(fold).collect()
+    }
+
+    /// Folds a tick.
+    pub(crate) fn tick(&mut self, partition: u32) -> u64 {
+        self.fold(partition, &raw::tick_headers(P), b"")
+    }
+
+    fn fold(&mut self, partition: u32, headers: &[(&str, String)], value: &[u8]) -> u64 {
+        let store = &mut self.stores[partition as usize];
+        let head = store.store_head();
+        let record = RawRecord {
+            offset: head.cursor,
+            appended: Timestamp::from_millis(self.now_ms),
+            headers: headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect(),
+            value: Some(value),
+        };
+        let mut overlay = Overlay::default();
+        fold(&mut overlay, &**store, Partition { id: partition, count: P }, &record).unwrap();
+        let to = StoreHead {
+            cursor: head.cursor + 1,
+            head: overlay.head.unwrap(),
+            digest: store.digest_after(&overlay),
+            ..head
+        };
+        store.write(head.cursor, &overlay, &[], to).unwrap();
+        head.cursor
+    }
+}
+
+/// An account that lives in the partition.
+pub(crate) fn waba(partition: u32) -> String {
+    let mut ids = (100..).map(|n: u64| n.to_string());
+    ids.find(|id| partition_of(&WabaId::from(id.as_str()), P) == partition).unwrap()
+}
+
+/// A webhook with one change.
+pub(crate) fn change(waba: &str, field: &str, value: &str) -> String {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{waba}","time":{T0},
+        "changes":[{{"field":"{field}","value":{value}}}]}}]}}"#
+    )
+}
+
+/// A webhook with one status from number 1 to party 49170, its time in seconds after [`T0`].
+pub(crate) fn status(waba: &str, wamid: &str, word: &str, after: i64, more: &str) -> String {
+    let time = T0 + after;
+    change(
+        waba,
+        "messages",
+        &format!(
+            r#"{{"messaging_product":"whatsapp",
+            "metadata":{{"display_phone_number":"15550001111","phone_number_id":"1"}},
+            "statuses":[{{"id":"{wamid}","status":"{word}","timestamp":"{time}",
+            "recipient_id":"49170"{more}}}]}}"#
+        ),
+    )
+}
+
+/// A webhook with one inbound text from party 49170 to number 1.
+pub(crate) fn inbound(waba: &str, wamid: &str, after: i64) -> String {
+    let time = T0 + after;
+    change(
+        waba,
+        "messages",
+        &format!(
+            r#"{{"messaging_product":"whatsapp",
+            "metadata":{{"display_phone_number":"15550001111","phone_number_id":"1"}},
+            "messages":[{{"id":"{wamid}","from":"49170","timestamp":"{time}","type":"text",
+            "text":{{"body":"hi"}}}}]}}"#
+        ),
+    )
+}
+
+/// So many errors of a failed status, with 4,000 bytes of text each: facts that fill a reply.
+pub(crate) fn long_errors(count: i64) -> String {
+    let text = "x".repeat(4_000);
+    let errors: Vec<_> =
+        (0..count).map(|code| format!(r#"{{"code":{code},"title":"{text}"}}"#)).collect();
+    format!(r#","errors":[{}]"#, errors.join(","))
+}
+
+/// Reason of an error, and its metadata.
+pub(crate) fn reason(status: &Status) -> (String, Vec<(String, String)>) {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "tickfold");
+    let mut metadata: Vec<_> = info.metadata.clone().into_iter().collect();
+    metadata.sort();
+    (info.reason.clone(), metadata)
+}
+
+/// Fields that the error blames.
+pub(crate) fn fields(status: &Status) -> Vec<String> {
+    let details = status.get_error_details();
+    let violations = details.bad_request().map(|bad| bad.field_violations.clone());
+    violations.unwrap_or_default().into_iter().map(|violation| violation.field).collect()
+}
+
+/// Seconds after [`T0`].
+pub(crate) fn after(time: Option<&prost_types::Timestamp>) -> Option<i64> {
+    time.map(|time| time.seconds - T0)
+}

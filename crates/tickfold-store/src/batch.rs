@@ -1,0 +1,141 @@
+//! From an overlay to rows: what one write puts and deletes, the same for all adapters.
+
+use tickfold_core::ids::Wamid;
+use tickfold_core::overlay::{Change, Overlay, Table};
+use tickfold_core::state::Message;
+use tickfold_core::time::{DAY_MS, Timestamp};
+
+use crate::codec::{self, ChangeLog, FORMAT_VERSION, Persist};
+use crate::tables::{Rows, Tables};
+use crate::{Error, MessageListItem, StoreHead, Transition, key};
+
+/// How long transitions are kept for watchers, in log time.
+const CHANGES_KEPT_MS: i64 = DAY_MS;
+/// How many transitions are kept at most.
+const CHANGES_KEPT_ROWS: u64 = 1_000_000;
+/// Transitions pruned with one batch beyond those it adds twice over, so that pruning catches up
+/// with any load and yet no batch stalls on a day's worth.
+const PRUNED_ROWS: usize = 1_000;
+/// Transitions read at a time while pruning.
+const SCAN_ROWS: usize = 64;
+
+/// Puts and deletes that are applied together or not at all. A key occurs once.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// `None` deletes.
+    pub(crate) entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Batch {
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.entries.push((key, Some(value)));
+    }
+
+    fn delete(&mut self, key: Vec<u8>) {
+        self.entries.push((key, None));
+    }
+
+    fn table<K, V>(&mut self, table: &Table<K, V>, key: impl Fn(&K) -> Vec<u8>)
+    where
+        K: Ord + Clone,
+        V: Clone + PartialEq + Persist,
+    {
+        let changes = table.changes();
+        self.entries
+            .extend(changes.map(|(id, change)| (key(id), change.after.as_ref().map(V::encode))));
+    }
+}
+
+/// The first batch of a store, which makes it one of this format.
+pub(crate) fn of_new_store() -> Batch {
+    let mut batch = Batch::default();
+    batch.put(key::FORMAT.to_vec(), FORMAT_VERSION.to_be_bytes().to_vec());
+    batch
+}
+
+/// Everything one write does: entities and timers, the index rows that follow from them, the
+/// transitions with those they push out, and the head. Returns the changes then kept.
+pub(crate) fn of_write<R: Rows + ?Sized>(
+    overlay: &Overlay,
+    transitions: &[Transition],
+    to: StoreHead,
+    changes: ChangeLog,
+    tables: Tables<'_, R>,
+) -> Result<(Batch, ChangeLog), Error> {
+    let mut batch = Batch::default();
+    batch.table(&overlay.messages, key::message);
+    batch.table(&overlay.conversations, key::conversation);
+    batch.table(&overlay.templates, key::template);
+    batch.table(&overlay.accounts, key::account);
+    batch.table(&overlay.numbers, key::number);
+    batch.table(&overlay.naturals, key::natural);
+    for (timer, armed) in &overlay.timers {
+        batch.entries.push((key::timer(timer), armed.then(Vec::new)));
+    }
+    for (wamid, change) in overlay.messages.changes() {
+        index(&mut batch, wamid, change);
+    }
+    let changes = extend_changes(&mut batch, transitions, to.head.log_time, changes, tables)?;
+    batch.put(key::HEAD.to_vec(), to.encode());
+    Ok((batch, changes))
+}
+
+/// Moves the line of a message in the list of its conversation, if it moves.
+fn index(batch: &mut Batch, wamid: &Wamid, change: &Change<Message>) {
+    let row = |message: &Message| {
+        let item = MessageListItem { list_time: message.list_time, wamid: wamid.clone() };
+        Some(key::message_of(&message.facts.conversation()?, &item))
+    };
+    let before = change.before.as_ref().and_then(row);
+    let after = change.after.as_ref().and_then(row);
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        batch.delete(before);
+    }
+    if let Some(after) = after {
+        batch.put(after, Vec::new());
+    }
+}
+
+/// Adds transitions and deletes from the front those that are too old or too many.
+fn extend_changes<R: Rows + ?Sized>(
+    batch: &mut Batch,
+    transitions: &[Transition],
+    log_time: Option<Timestamp>,
+    changes: ChangeLog,
+    tables: Tables<'_, R>,
+) -> Result<ChangeLog, Error> {
+    let added = u64::try_from(transitions.len()).unwrap_or(u64::MAX);
+    let mut kept = ChangeLog { rows: changes.rows.saturating_add(added), ..changes };
+    for transition in transitions {
+        let change =
+            codec::Change { log_time: transition.log_time, value: transition.value.clone() };
+        batch.put(key::change((transition.offset, transition.ordinal)), change.encode());
+    }
+    let prunable = PRUNED_ROWS.saturating_add(transitions.len().saturating_mul(2));
+    let mut pruned = 0_usize;
+    'prune: while pruned < prunable {
+        // Nothing is kept below `since`, so the scan meets no deleted rows on its way. Most batches
+        // prune nothing and look at one row.
+        let front = tables.transitions(kept.since, if pruned == 0 { 1 } else { SCAN_ROWS })?;
+        if front.is_empty() {
+            break;
+        }
+        for row in front {
+            let old = log_time.is_some_and(|now| row.log_time.plus(CHANGES_KEPT_MS) < now);
+            if !(old || kept.rows > CHANGES_KEPT_ROWS) {
+                break 'prune;
+            }
+            batch.delete(key::change((row.offset, row.ordinal)));
+            let since = (row.offset, row.ordinal.saturating_add(1));
+            kept = ChangeLog { rows: kept.rows.saturating_sub(1), since };
+            pruned += 1;
+        }
+    }
+    if kept != changes {
+        batch.put(key::CHANGE_LOG.to_vec(), kept.encode());
+    }
+    Ok(kept)
+}

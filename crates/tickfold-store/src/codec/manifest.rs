@@ -1,0 +1,47 @@
+//! The manifest of a checkpoint: the one record that is a file of its own.
+
+use prost::Message as _;
+use tickfold_proto::store::v1 as proto;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Damage, FORMAT_VERSION, Persist};
+use crate::StoreHead;
+
+/// What a checkpoint says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) partition: u32,
+    pub(crate) head: StoreHead,
+}
+
+impl Manifest {
+    /// Bytes of the file: record and checksum, since a file system does not check its files as
+    /// RocksDB checks its blocks.
+    pub(crate) fn to_file(&self) -> Vec<u8> {
+        let mut bytes = proto::Manifest {
+            format_version: FORMAT_VERSION,
+            partition: self.partition,
+            head: Some(self.head.to_record()),
+        }
+        .encode_to_vec();
+        let sum = xxh3_128(&bytes).to_be_bytes();
+        bytes.extend_from_slice(&sum);
+        bytes
+    }
+
+    /// Reads the file of a checkpoint that this version can restore.
+    pub(crate) fn from_file(bytes: &[u8]) -> Result<Self, Damage> {
+        let (record, sum) = bytes
+            .split_last_chunk::<16>()
+            .ok_or_else(|| Damage("manifest is too short".to_owned()))?;
+        if xxh3_128(record).to_be_bytes() != *sum {
+            return Err(Damage("manifest does not match its checksum".to_owned()));
+        }
+        let manifest = proto::Manifest::decode(record)?;
+        if manifest.format_version != FORMAT_VERSION {
+            return Err(Damage(format!("format version {}", manifest.format_version)));
+        }
+        let head = manifest.head.ok_or_else(|| Damage::missing("head"))?;
+        Ok(Self { partition: manifest.partition, head: StoreHead::from_record(head)? })
+    }
+}

@@ -1,0 +1,138 @@
+//! Every value comes back as it was, equal values are equal bytes, and no bytes bring decoding down.
+
+use tickfold_core::overlay::Head;
+use tickfold_core::state::{
+    Account, Conversation, Message, MessageFacts, Natural, Number, Receipt, Status, Template,
+};
+
+use super::*;
+use crate::StoreHead;
+use crate::conformance::random::Random;
+
+const VALUES: usize = 2_000;
+
+/// Round trip, bytes that follow from the value alone, and damage of all kinds.
+fn check<V: Persist + PartialEq + std::fmt::Debug>(make: impl Fn(&mut Random) -> V) {
+    let mut random = Random::new(7);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..VALUES {
+        let value = make(&mut random);
+        let bytes = value.encode();
+        assert_eq!(V::decode(&bytes).unwrap(), value);
+        assert_eq!(V::decode(&bytes).unwrap().encode(), bytes, "{value:?}");
+        seen.insert(bytes.clone());
+
+        let mut damaged = bytes;
+        if !damaged.is_empty() {
+            let at = random.below(damaged.len());
+            damaged[at] = random.byte();
+        }
+        damaged.truncate(random.below(damaged.len() * 2 + 1));
+        // Either it is refused or it is some value; what it is then encodes stably.
+        if let Ok(value) = V::decode(&damaged) {
+            assert_eq!(V::decode(&value.encode()).unwrap(), value);
+        }
+    }
+    assert!(seen.len() > VALUES / 20, "the values hardly vary: {}", seen.len());
+}
+
+#[test]
+fn messages() {
+    check::<Message>(Random::message);
+}
+
+#[test]
+fn conversations() {
+    check::<Conversation>(Random::conversation);
+}
+
+#[test]
+fn templates() {
+    check::<Template>(Random::template);
+}
+
+#[test]
+fn accounts() {
+    check::<Account>(Random::account);
+}
+
+#[test]
+fn numbers() {
+    check::<Number>(Random::number);
+}
+
+#[test]
+fn naturals() {
+    check::<Natural>(Random::natural);
+}
+
+#[test]
+fn heads_and_changes() {
+    check(|random| StoreHead {
+        cursor: random.number64(),
+        fold_version: u32::from(random.byte()),
+        head: Head { log_time: random.maybe(Random::time), rules_version: 1 },
+        digest: u128::from(random.number64()) << random.below(64),
+    });
+    check(|random| Change { log_time: random.time(), value: vec![random.byte(); random.below(9)] });
+    check(|random| ChangeLog { rows: random.number64(), since: (random.number64(), 3) });
+}
+
+fn message() -> Message {
+    let mut message = Random::new(1).message();
+    message.facts = MessageFacts::default();
+    message
+}
+
+#[test]
+fn absent_and_empty_differ() {
+    let absent = message();
+    let mut empty = message();
+    empty.facts.callback_data = Some(String::new());
+    assert_ne!(absent.encode(), empty.encode());
+    assert_eq!(Message::decode(&empty.encode()).unwrap().facts.callback_data, Some(String::new()));
+    let mut without = message();
+    without.facts.receipts.insert("".into(), Receipt::default());
+    assert_eq!(Message::decode(&without.encode()).unwrap(), without);
+}
+
+#[test]
+fn known_statuses_and_their_words_differ() {
+    let known = to_status(&Status::Sent);
+    let word = to_status(&Status::Other("sent".to_owned()));
+    assert_ne!(known, word);
+    assert_eq!(from_status(Some(word)).unwrap(), Status::Other("sent".to_owned()));
+}
+
+#[test]
+fn entries_out_of_order_are_damage() {
+    let mut record = message().to_record();
+    let facts = record.facts.as_mut().unwrap();
+    facts.parties = vec!["b".to_owned(), "a".to_owned()];
+    assert!(Message::decode(&record.encode_to_vec()).is_err());
+    record.facts.as_mut().unwrap().parties = vec!["a".to_owned(), "a".to_owned()];
+    assert!(Message::decode(&record.encode_to_vec()).is_err());
+}
+
+#[test]
+fn missing_parts_are_damage() {
+    assert!(Message::decode(b"").is_err());
+    assert!(Template::decode(b"").is_err());
+    assert!(StoreHead::decode(b"").is_err());
+    let mut record = message().to_record();
+    record.history.push(proto::HistoryEntry::default());
+    assert!(Message::from_record(record).is_err());
+}
+
+#[test]
+#[cfg(feature = "rocks")]
+fn a_manifest_is_checked_as_a_whole() {
+    let file = Manifest { partition: 3, head: StoreHead::EMPTY }.to_file();
+    assert_eq!(Manifest::from_file(&file).unwrap().head, StoreHead::EMPTY);
+    for at in 0..file.len() {
+        let mut damaged = file.clone();
+        damaged[at] ^= 1;
+        assert!(Manifest::from_file(&damaged).is_err(), "byte {at}");
+        assert!(Manifest::from_file(&file[..at]).is_err(), "cut at {at}");
+    }
+}

@@ -1,0 +1,104 @@
+//! What every adapter promises: one public function per promise, and [`run_all`].
+//!
+//! A case gets a [`Disk`] of its own and panics if the promise is broken. Random cases print their
+//! seed in the panic.
+
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test suite: its functions are named by the promise, and a broken one is a panic"
+)]
+
+mod lifecycle;
+mod model;
+pub mod random;
+pub mod samples;
+mod state;
+mod views;
+
+use std::sync::Arc;
+
+use tickfold_core::overlay::{Head, Overlay};
+use tickfold_core::time::Timestamp;
+
+pub use self::lifecycle::*;
+pub use self::state::*;
+pub use self::views::*;
+use crate::{PartitionStore, StoreHead, Stores, Transition};
+
+/// Where stores are kept, beyond the life of a process.
+pub trait Disk: std::fmt::Debug {
+    /// The stores as a new process finds them. The ones given before have been dropped, unclosed
+    /// snapshots and all.
+    fn stores(&self) -> Arc<dyn Stores>;
+}
+
+/// A promise: its name and its case.
+pub type Case = (&'static str, fn(&dyn Disk));
+
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&dyn Disk))),*] };
+}
+
+/// All promises.
+pub const CASES: &[Case] = cases![
+    each_entity_reads_back_as_written,
+    deleted_entities_are_gone,
+    a_batch_that_does_not_continue_is_refused,
+    the_digest_is_that_of_all_rows,
+    equal_states_have_equal_digests_however_reached,
+    timers_come_in_order_and_strictly_after,
+    random_batches_agree_with_a_model,
+    a_conversation_lists_newest_first_in_pages,
+    pages_stay_stable_under_inserts_and_moves,
+    transitions_are_a_range_and_old_ones_go,
+    a_snapshot_does_not_move,
+    a_view_follows_the_store_from_before_its_open,
+    readers_are_served_after_the_writer_is_dropped,
+    a_waiter_wakes_after_the_batch_is_visible,
+    partitions_do_not_share_anything,
+    there_is_one_writer,
+    a_reopened_store_has_everything,
+    a_rejected_store_is_out_of_the_way,
+    a_restored_checkpoint_is_the_store_it_was_made_of,
+    a_restore_does_not_overwrite,
+];
+
+/// Runs every case on a disk of its own.
+pub fn run_all(fresh: &dyn Fn() -> Box<dyn Disk>) {
+    for (name, case) in CASES {
+        println!("conformance: {name}");
+        case(&*fresh());
+    }
+}
+
+/// Writes the overlay with the next `records` raw offsets and the digest that belongs to it.
+pub fn write(
+    store: &mut dyn PartitionStore,
+    records: u64,
+    overlay: &Overlay,
+    transitions: &[Transition],
+) -> StoreHead {
+    let from = store.store_head();
+    let to = StoreHead {
+        cursor: from.cursor + records,
+        fold_version: from.fold_version,
+        head: overlay.head.unwrap_or(from.head),
+        digest: store.digest_after(overlay),
+    };
+    store.check().unwrap();
+    store.write(from.cursor, overlay, transitions, to).unwrap();
+    assert_eq!(store.store_head(), to);
+    to
+}
+
+/// An overlay at a log time.
+fn at(log_time_ms: i64) -> Overlay {
+    let log_time = Some(Timestamp::from_millis(log_time_ms));
+    Overlay { head: Some(Head { log_time, rules_version: 1 }), ..Overlay::default() }
+}

@@ -1,0 +1,174 @@
+//! The plainest store there could be, to compare with: maps of domain values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::overlay::{Overlay, Source, Table};
+use tickfold_core::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+
+use super::random::Random;
+use crate::{MessageListItem, PartitionStore, Snapshot, Transition};
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    messages: BTreeMap<Wamid, Message>,
+    conversations: BTreeMap<ConversationKey, Conversation>,
+    templates: BTreeMap<TemplateKey, Template>,
+    accounts: BTreeMap<WabaId, Account>,
+    numbers: BTreeMap<PhoneNumberId, Number>,
+    naturals: BTreeMap<NaturalKey, Natural>,
+    timers: BTreeSet<TimerKey>,
+    transitions: Vec<Transition>,
+}
+
+fn apply<K: Ord + Clone, V: Clone + PartialEq>(map: &mut BTreeMap<K, V>, table: &Table<K, V>) {
+    for (key, change) in table.changes() {
+        match &change.after {
+            Some(value) => map.insert(key.clone(), value.clone()),
+            None => map.remove(key),
+        };
+    }
+}
+
+impl Model {
+    pub(super) fn apply(&mut self, overlay: &Overlay, transitions: &[Transition]) {
+        apply(&mut self.messages, &overlay.messages);
+        apply(&mut self.conversations, &overlay.conversations);
+        apply(&mut self.templates, &overlay.templates);
+        apply(&mut self.accounts, &overlay.accounts);
+        apply(&mut self.numbers, &overlay.numbers);
+        apply(&mut self.naturals, &overlay.naturals);
+        for (timer, armed) in &overlay.timers {
+            if *armed {
+                self.timers.insert(timer.clone());
+            } else {
+                self.timers.remove(timer);
+            }
+        }
+        self.transitions.extend_from_slice(transitions);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.timers.is_empty()
+    }
+
+    /// Lines of a conversation, the newest first.
+    pub(super) fn list(&self, conversation: &ConversationKey) -> Vec<MessageListItem> {
+        let of = |message: &Message| message.facts.conversation().as_ref() == Some(conversation);
+        let listed = self.messages.iter().filter(|(_, message)| of(message));
+        let mut items: Vec<_> = listed
+            .map(|(wamid, message)| MessageListItem {
+                list_time: message.list_time,
+                wamid: wamid.clone(),
+            })
+            .collect();
+        items.sort_by(|a, b| b.cmp(a));
+        items
+    }
+
+    /// Compares everything the writer reads.
+    pub(super) fn check_store(&self, store: &dyn PartitionStore, context: &str) {
+        let mut random = Random::new(0);
+        for _ in 0..40 {
+            let (wamid, key) = (random.wamid(), random.conversation_key());
+            let natural = random.natural_key();
+            assert_eq!(
+                store.message(&wamid).unwrap().as_ref(),
+                self.messages.get(&wamid),
+                "{context}"
+            );
+            assert_eq!(store.conversation(&key).unwrap().as_ref(), self.conversations.get(&key));
+            assert_eq!(store.natural(&natural).unwrap().as_ref(), self.naturals.get(&natural));
+        }
+        let mut timers = Vec::new();
+        while let Some(timer) = store.next_timer(timers.last()).unwrap() {
+            timers.push(timer);
+        }
+        assert!(timers.iter().eq(&self.timers), "{context}: {timers:?} {:?}", self.timers);
+        assert_eq!(store.store_head().digest, store.recompute_digest().unwrap(), "{context}");
+    }
+
+    /// Compares everything readers read.
+    pub(super) fn check_snapshot(&self, snapshot: &dyn Snapshot, context: &str) {
+        for (key, value) in &self.messages {
+            assert_eq!(snapshot.message(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.conversations {
+            assert_eq!(snapshot.conversation(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.templates {
+            assert_eq!(snapshot.template(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.accounts {
+            assert_eq!(snapshot.account(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.numbers {
+            assert_eq!(snapshot.number(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        let mut random = Random::new(0);
+        for _ in 0..40 {
+            let key = random.conversation_key();
+            let items = snapshot.messages_of(&key, None, usize::MAX).unwrap();
+            assert_eq!(items, self.list(&key), "{context}");
+        }
+        let transitions = snapshot.transitions((0, 0), usize::MAX).unwrap();
+        assert_eq!(transitions, self.transitions, "{context}");
+    }
+}
+
+/// A batch of random changes to a few keys, so that most keys are written and deleted often.
+pub(super) fn random_batch(
+    random: &mut Random,
+    store: &dyn PartitionStore,
+) -> (Overlay, Vec<Transition>) {
+    let mut overlay = super::at(1_000);
+    let source: &dyn Source = store;
+    for _ in 0..random.below(12) {
+        match random.below(8) {
+            0 | 1 => {
+                let key = random.wamid();
+                let entry = overlay.messages.entry(&key, |key| source.message(key)).unwrap();
+                *entry = random.maybe(Random::message);
+            }
+            2 => {
+                let key = random.conversation_key();
+                let entry = overlay.conversations.entry(&key, |key| source.conversation(key));
+                *entry.unwrap() = random.maybe(Random::conversation);
+            }
+            3 => {
+                let key = random.template_key();
+                let entry = overlay.templates.entry(&key, |key| source.template(key)).unwrap();
+                *entry = random.maybe(Random::template);
+            }
+            4 => {
+                let key = WabaId::new(random.wamid().into_string());
+                let entry = overlay.accounts.entry(&key, |key| source.account(key)).unwrap();
+                *entry = random.maybe(Random::account);
+            }
+            5 => {
+                let key = PhoneNumberId::new(random.wamid().into_string());
+                let entry = overlay.numbers.entry(&key, |key| source.number(key)).unwrap();
+                *entry = random.maybe(Random::number);
+            }
+            6 => {
+                let key = random.natural_key();
+                let entry = overlay.naturals.entry(&key, |key| source.natural(key)).unwrap();
+                *entry = random.maybe(Random::natural);
+            }
+            // Armed or gone without asking whether it is: neither may move the digest twice.
+            _ => {
+                for _ in 0..4 {
+                    overlay.timers.insert(random.timer_key(), random.one_in(2));
+                }
+            }
+        }
+    }
+    let offset = store.store_head().cursor;
+    let transitions = (0..u32::from(random.byte() % 4)).map(|ordinal| Transition {
+        offset,
+        ordinal,
+        log_time: tickfold_core::time::Timestamp::from_millis(1_000),
+        value: vec![random.byte(); 3],
+    });
+    (overlay, transitions.collect())
+}

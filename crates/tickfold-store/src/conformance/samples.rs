@@ -1,0 +1,226 @@
+//! Random values of every entity, with the awkward ones often: absent, empty, zero, extreme.
+
+use std::collections::BTreeMap;
+
+use tickfold_core::ids::{
+    ConversationKey, NaturalKey, Participant, PartyId, PhoneNumberId, TemplateId, TemplateKey,
+    WabaId, Wamid,
+};
+use tickfold_core::state::{
+    Account, AccountEventFact, AccountFacts, Conversation, ConversationFacts, Failure,
+    HistoryEntry, InboundFacts, Journal, Message, MessageFacts, Natural, Number, NumberFacts,
+    Pricing, Receipt, Status, Template, TemplateEventFact, TemplateFacts, TimerKey, TimerKind,
+};
+use tickfold_core::time::Timestamp;
+
+use super::random::Random;
+
+/// Ids as hostile as ids can be: separators, zero bytes, one a prefix of another, empty.
+pub const IDS: [&str; 8] = ["", "a", "a/b", "ab", "a\0", "a\0\u{1}", "\u{ff}", "wamid.HBg="];
+
+/// Makes random values.
+impl Random {
+    fn id(&mut self) -> &'static str {
+        self.pick::<&str>(&IDS)
+    }
+
+    fn text(&mut self) -> String {
+        (*self.pick(&["", "x", "APPROVED", "\0", "é", "two words"])).to_owned()
+    }
+
+    /// A time, mostly near others and now and then extreme.
+    pub fn time(&mut self) -> Timestamp {
+        let near = i64::try_from(self.below(5)).unwrap_or(0);
+        let times = [near, near, 1_795_132_800_000 + near, 0, -1, i64::MIN, i64::MAX];
+        Timestamp::from_millis(*self.pick(&times))
+    }
+
+    /// A wamid.
+    pub fn wamid(&mut self) -> Wamid {
+        Wamid::new(self.id())
+    }
+
+    /// A conversation key.
+    pub fn conversation_key(&mut self) -> ConversationKey {
+        ConversationKey {
+            phone_number_id: PhoneNumberId::new(*self.pick(&IDS[..3])),
+            party: PartyId::new(*self.pick(&IDS[..4])),
+        }
+    }
+
+    /// A template key.
+    pub fn template_key(&mut self) -> TemplateKey {
+        TemplateKey::new(WabaId::new(self.id()), TemplateId::new(self.id()), self.id())
+    }
+
+    /// A natural key.
+    pub fn natural_key(&mut self) -> NaturalKey {
+        NaturalKey::new(self.id().to_owned())
+    }
+
+    /// A timer.
+    pub fn timer_key(&mut self) -> TimerKey {
+        let kind = match self.below(3) {
+            0 => TimerKind::ExpireMessage(self.wamid()),
+            1 => TimerKind::ExpireConversation(self.conversation_key()),
+            _ => TimerKind::ExpireNatural(self.natural_key()),
+        };
+        TimerKey { due: self.time(), kind }
+    }
+
+    fn journal(&mut self) -> Journal {
+        Journal { revision: self.number64(), created: self.time(), changed: self.time() }
+    }
+
+    fn status(&mut self) -> Status {
+        let other = Status::Other(self.text());
+        let known = [
+            Status::Pending,
+            Status::Sent,
+            Status::Delivered,
+            Status::Read,
+            Status::Played,
+            Status::Failed,
+            Status::Received,
+            other,
+        ];
+        self.pick(&known).clone()
+    }
+
+    fn receipt(&mut self) -> Receipt {
+        let mut receipt = Receipt::default();
+        for _ in 0..self.below(4) {
+            receipt.statuses.insert(self.status(), self.maybe(Self::time));
+        }
+        for code in [-1, 0, 131_026, i64::MAX] {
+            let failure = self.maybe(|random| Failure {
+                time: random.maybe(Self::time),
+                title: random.maybe(Self::text),
+                message: random.maybe(Self::text),
+                details: random.maybe(Self::text),
+            });
+            receipt.failures.extend(failure.map(|failure| (code, failure)));
+        }
+        receipt.pricing = self.maybe(|random| Pricing {
+            evidence: random.byte(),
+            billable: random.maybe(|random| random.one_in(2)),
+            model: random.maybe(Self::text),
+            kind: random.maybe(Self::text),
+            category: random.maybe(Self::text),
+        });
+        receipt
+    }
+
+    fn history(&mut self) -> HistoryEntry {
+        HistoryEntry {
+            to: self.status(),
+            from: self.maybe(Self::status),
+            state: self.status(),
+            participant: Participant::new(self.id()),
+            late: self.one_in(2),
+            event_time: self.maybe(Self::time),
+            log_time: self.time(),
+            received_time: self.maybe(Self::time),
+            error_code: self.maybe(|random| *random.pick(&[0, -1, 131_026])),
+            offset: self.number64(),
+            ordinal: u32::from(self.byte()),
+        }
+    }
+
+    /// A message.
+    pub fn message(&mut self) -> Message {
+        let key = self.conversation_key();
+        let mut receipts = BTreeMap::new();
+        for _ in 0..self.below(3) {
+            receipts.insert(Participant::new(self.id()), self.receipt());
+        }
+        Message {
+            facts: MessageFacts {
+                waba_id: self.maybe(|random| WabaId::new(random.id())),
+                phone_number_id: self.maybe(|_| key.phone_number_id),
+                parties: (0..self.below(3)).map(|_| PartyId::new(self.id())).collect(),
+                group: self.one_in(2),
+                inbound: self.maybe(|random| InboundFacts {
+                    message_type: random.maybe(Self::text),
+                    reply_to: random.maybe(Self::text),
+                }),
+                receipts,
+                callback_data: self.maybe(Self::text),
+            },
+            journal: self.journal(),
+            list_time: self.time(),
+            history: (0..self.below(3)).map(|_| self.history()).collect(),
+        }
+    }
+
+    /// A message that stands in the list of a conversation.
+    pub fn message_in(&mut self, conversation: &ConversationKey) -> Message {
+        let mut message = self.message();
+        message.facts.phone_number_id = Some(conversation.phone_number_id.clone());
+        message.facts.parties = [conversation.party.clone()].into();
+        message
+    }
+
+    /// A conversation.
+    pub fn conversation(&mut self) -> Conversation {
+        Conversation {
+            facts: ConversationFacts {
+                waba_id: self.maybe(|random| WabaId::new(random.id())),
+                first_inbound: self.maybe(Self::time),
+                last_inbound: self.maybe(Self::time),
+                last_outbound: self.maybe(Self::time),
+            },
+            inbound_count: self.number64(),
+            outbound_count: self.below(2) as u64,
+            journal: self.journal(),
+        }
+    }
+
+    /// A template.
+    pub fn template(&mut self) -> Template {
+        let mut events = BTreeMap::new();
+        for _ in 0..self.below(4) {
+            let fact = TemplateEventFact {
+                time: self.maybe(Self::time),
+                name: self.maybe(Self::text),
+                reason: self.maybe(Self::text),
+                category: self.maybe(Self::text),
+                title: self.maybe(Self::text),
+                description: self.maybe(Self::text),
+                disable_date: self.maybe(Self::text),
+            };
+            events.insert(self.text(), fact);
+        }
+        Template { facts: TemplateFacts { events }, journal: self.journal() }
+    }
+
+    /// An account.
+    pub fn account(&mut self) -> Account {
+        let mut events = BTreeMap::new();
+        for _ in 0..self.below(4) {
+            let fact = AccountEventFact {
+                time: self.maybe(Self::time),
+                restrictive: self.one_in(2),
+                ban_state: self.maybe(Self::text),
+                violation_type: self.maybe(Self::text),
+                restrictions: (0..self.below(3))
+                    .map(|_| (self.text(), self.maybe(Self::time)))
+                    .collect(),
+            };
+            events.insert((self.text(), self.text()), fact);
+        }
+        Account { facts: AccountFacts { events }, journal: self.journal() }
+    }
+
+    /// A number.
+    pub fn number(&mut self) -> Number {
+        let displays = (0..self.below(3)).map(|_| (self.text(), self.maybe(Self::time))).collect();
+        let waba_id = self.maybe(|random| WabaId::new(random.id()));
+        Number { facts: NumberFacts { waba_id, displays }, journal: self.journal() }
+    }
+
+    /// What is kept of an event.
+    pub fn natural(&mut self) -> Natural {
+        Natural { offset: self.number64(), changed: self.time() }
+    }
+}

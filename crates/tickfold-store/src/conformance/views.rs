@@ -1,0 +1,218 @@
+//! Promises to readers: whole batches, states that do not move, stable pages, wake-ups.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+
+use tickfold_core::ids::{ConversationKey, Wamid};
+use tickfold_core::overlay::Overlay;
+use tickfold_core::state::Message;
+use tickfold_core::time::{DAY_MS, Timestamp};
+
+use super::model::{Model, random_batch};
+use super::random::Random;
+use super::{Disk, at, write};
+use crate::{MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores, Transition};
+
+fn conversation() -> ConversationKey {
+    ConversationKey { phone_number_id: "n".into(), party: "p".into() }
+}
+
+fn listed(list_time: i64, party: &str) -> Message {
+    let key = ConversationKey { party: party.into(), ..conversation() };
+    Message { list_time: Timestamp::from_millis(list_time), ..Random::new(0).message_in(&key) }
+}
+
+fn set(store: &mut dyn PartitionStore, changes: &[(&str, Option<Message>)]) {
+    let mut overlay = at(1);
+    for (wamid, message) in changes {
+        let entry = overlay.messages.entry(&Wamid::new(*wamid), |key| store.message(key));
+        *entry.unwrap() = message.clone();
+    }
+    write(store, 1, &overlay, &[]);
+}
+
+fn snapshot(stores: &dyn Stores) -> Box<dyn Snapshot> {
+    stores.view(0).snapshot().unwrap().unwrap()
+}
+
+fn page(
+    stores: &dyn Stores,
+    before: Option<&MessageListItem>,
+    limit: usize,
+) -> Vec<MessageListItem> {
+    snapshot(stores).messages_of(&conversation(), before, limit).unwrap()
+}
+
+fn names(items: &[MessageListItem]) -> Vec<&str> {
+    items.iter().map(|item| item.wamid.as_str()).collect()
+}
+
+pub fn a_conversation_lists_newest_first_in_pages(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    set(
+        &mut *store,
+        &[
+            ("old", Some(listed(-1, "p"))),
+            ("a", Some(listed(5, "p"))),
+            ("ab", Some(listed(5, "p"))),
+            ("b", Some(listed(5, "p"))),
+            ("new", Some(listed(9, "p"))),
+            ("other party", Some(listed(5, "p2"))),
+            ("no party", Some(listed(5, ""))),
+        ],
+    );
+    assert_eq!(names(&page(&*stores, None, 100)), ["new", "b", "ab", "a", "old"]);
+    let mut all = Vec::new();
+    for length in [2, 2, 1, 0, 0] {
+        let next = page(&*stores, all.last(), 2);
+        assert_eq!(next.len(), length);
+        all.extend(next);
+    }
+    assert_eq!(names(&all), ["new", "b", "ab", "a", "old"]);
+    assert_eq!(page(&*stores, None, 0), []);
+}
+
+pub fn pages_stay_stable_under_inserts_and_moves(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    set(
+        &mut *store,
+        &[("a", Some(listed(1, "p"))), ("b", Some(listed(2, "p"))), ("c", Some(listed(3, "p")))],
+    );
+    let first = page(&*stores, None, 1);
+    // One comes above the page, the page's own last line moves away, one changes without moving.
+    let mut same_place = listed(2, "p");
+    same_place.facts.group = !same_place.facts.group;
+    set(
+        &mut *store,
+        &[
+            ("d", Some(listed(4, "p"))),
+            ("c", Some(listed(3, "elsewhere"))),
+            ("b", Some(same_place)),
+        ],
+    );
+    assert_eq!(names(&page(&*stores, first.last(), 9)), ["b", "a"]);
+    assert_eq!(names(&page(&*stores, None, 9)), ["d", "b", "a"]);
+    let elsewhere = ConversationKey { party: "elsewhere".into(), ..conversation() };
+    assert_eq!(names(&snapshot(&*stores).messages_of(&elsewhere, None, 9).unwrap()), ["c"]);
+    set(&mut *store, &[("b", None), ("a", Some(listed(9, "p")))]);
+    assert_eq!(names(&page(&*stores, None, 9)), ["a", "d"]);
+}
+
+pub fn transitions_are_a_range_and_old_ones_go(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let transition = |offset: u64, ordinal: u32, log_time: i64| Transition {
+        offset,
+        ordinal,
+        log_time: Timestamp::from_millis(log_time),
+        value: format!("{offset}-{ordinal}").into_bytes(),
+    };
+    let (a, b, c) = (transition(0, 0, 10), transition(0, 3, 10), transition(2, 0, 20));
+    write(&mut *store, 3, &at(20), &[a.clone(), b.clone(), c.clone()]);
+    let read = |from, limit| snapshot(&*stores).transitions(from, limit).unwrap();
+    assert_eq!(read((0, 0), 9), [a.clone(), b.clone(), c.clone()]);
+    assert_eq!(read((0, 1), 9), [b.clone(), c.clone()]);
+    assert_eq!(read((0, 4), 1), std::slice::from_ref(&c));
+    assert_eq!(read((2, 1), 9), []);
+    assert_eq!(snapshot(&*stores).transitions_since().unwrap(), (0, 0));
+
+    // Exactly a day old is still there, older is not.
+    let d = transition(3, 0, 10 + DAY_MS);
+    write(&mut *store, 1, &at(10 + DAY_MS), std::slice::from_ref(&d));
+    assert_eq!(read((0, 0), 9), [a, b, c.clone(), d.clone()]);
+    write(&mut *store, 1, &at(11 + DAY_MS), &[]);
+    assert_eq!(read((0, 0), 9), [c, d]);
+    assert_eq!(snapshot(&*stores).transitions_since().unwrap(), (0, 4));
+
+    // More than one batch may prune go in several, and the bound on each leaves none behind.
+    let many: Vec<_> = (0..2_500).map(|n| transition(5, n, 12 + DAY_MS)).collect();
+    write(&mut *store, 1, &at(12 + DAY_MS), &many);
+    for _ in 0..4 {
+        write(&mut *store, 1, &at(13 + 2 * DAY_MS), &[]);
+    }
+    assert_eq!(read((0, 0), 9), []);
+    assert_eq!(snapshot(&*stores).transitions_since().unwrap(), (5, 2_500));
+}
+
+pub fn a_snapshot_does_not_move(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let mut random = Random::new(11);
+    let (mut model, mut kept) = (Model::default(), Vec::new());
+    for batch in 0..20 {
+        let (overlay, transitions) = random_batch(&mut random, &*store);
+        write(&mut *store, 1, &overlay, &transitions);
+        model.apply(&overlay, &transitions);
+        kept.push((store.store_head(), model.clone(), snapshot(&*stores)));
+        for (head, model, snapshot) in &kept {
+            assert_eq!(snapshot.store_head(), *head);
+            model.check_snapshot(&**snapshot, &format!("after batch {batch}"));
+        }
+    }
+}
+
+pub fn a_view_follows_the_store_from_before_its_open(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let view = stores.view(0);
+    assert!(view.snapshot().unwrap().is_none());
+    let mut cursor = view.cursor();
+    assert_eq!(*cursor.borrow_and_update(), 0);
+    let mut store = stores.open(0).unwrap();
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), StoreHead::EMPTY);
+    let head = write(&mut *store, 4, &at(1), &[]);
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head);
+    assert_eq!(*cursor.borrow_and_update(), 4);
+}
+
+pub fn readers_are_served_after_the_writer_is_dropped(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let view = stores.view(0);
+    let head = write(&mut *store, 1, &at(1), &[]);
+    let before = view.snapshot().unwrap().unwrap();
+    drop(store);
+    assert_eq!(before.store_head(), head);
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head);
+    // The same view follows the next writer.
+    let mut store = stores.open(0).unwrap();
+    let later = write(&mut *store, 1, &at(2), &[]);
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), later);
+    assert_eq!(before.store_head(), head);
+    assert_eq!(*view.cursor().borrow(), 2);
+}
+
+pub fn a_waiter_wakes_after_the_batch_is_visible(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let view = stores.view(0);
+    let mut cursor = view.cursor();
+    cursor.borrow_and_update();
+    for batch in 1..=3 {
+        let looker = Arc::new(Looker { view: Arc::clone(&view), seen: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&looker));
+        let mut changed = pin!(cursor.changed());
+        let mut context = Context::from_waker(&waker);
+        assert!(changed.as_mut().poll(&mut context).is_pending());
+        write(&mut *store, 1, &Overlay::default(), &[]);
+        assert!(changed.poll(&mut context).is_ready());
+        assert_eq!(*looker.seen.lock().unwrap(), [(batch, batch)], "(cursor, visible) at waking");
+    }
+}
+
+/// A waiter that looks at the very moment it is woken, on the writer's thread: no race to win.
+#[derive(Debug)]
+struct Looker {
+    view: Arc<dyn ReadView>,
+    seen: Mutex<Vec<(u64, u64)>>,
+}
+
+impl Wake for Looker {
+    fn wake(self: Arc<Self>) {
+        let cursor = *self.view.cursor().borrow();
+        let visible = self.view.snapshot().unwrap().unwrap().store_head().cursor;
+        self.seen.lock().unwrap().push((cursor, visible));
+    }
+}

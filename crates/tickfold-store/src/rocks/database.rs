@@ -1,0 +1,186 @@
+//! One RocksDB: rows as they are now, rows as they were, and an end that can be waited for.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use rocksdb::{
+    DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+use self_cell::self_cell;
+
+use crate::Error;
+use crate::batch::Batch;
+use crate::tables::{Row, Rows};
+
+/// An open database. Its directory is in use until the last `Arc` to it is dropped.
+pub(super) struct Database {
+    pub(super) db: DB,
+    partition: u32,
+    /// A write failed: RocksDB may accept the next one, on top of a hole.
+    poisoned: AtomicBool,
+    /// Dropped after `db`, as fields are dropped in their order.
+    closed: SignalClosed,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    pub(super) fn open(options: &Options, path: &Path, partition: u32) -> Result<Self, Error> {
+        let db = DB::open(options, path)
+            .map_err(|error| failed(partition, &format!("open {}", path.display()), error))?;
+        Ok(Self {
+            db,
+            partition,
+            poisoned: AtomicBool::new(false),
+            closed: SignalClosed::default(),
+        })
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn apply(&self, batch: Batch) -> Result<(), Error> {
+        let mut writes = WriteBatch::default();
+        for (key, value) in batch.entries {
+            match value {
+                Some(value) => writes.put(key, value),
+                None => writes.delete(key),
+            }
+        }
+        // Not synced: the log has committed the records, and what is lost is folded again.
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        self.db.write_opt(writes, &options).map_err(|error| {
+            self.poisoned.store(true, Ordering::SeqCst);
+            self.failed("write batch", error)
+        })
+    }
+
+    /// Gives up this handle and waits until readers have given up theirs and RocksDB has let go of
+    /// the directory. If they do not in time, the handle comes back.
+    pub(super) fn close(self: Arc<Self>, timeout: Duration) -> Result<(), Arc<Self>> {
+        let closed = Arc::clone(&self.closed.0);
+        let weak = Arc::downgrade(&self);
+        drop(self);
+        let flag = closed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = closed.1.wait_timeout_while(flag, timeout, |closed| !*closed);
+        let (flag, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *flag { Ok(()) } else { weak.upgrade().map_or(Ok(()), Err) }
+    }
+
+    pub(super) fn failed(&self, attempted: &str, error: rocksdb::Error) -> Error {
+        failed(self.partition, attempted, error)
+    }
+}
+
+/// A store that RocksDB cannot make sense of is unreadable; trying again would not help.
+fn failed(partition: u32, attempted: &str, error: rocksdb::Error) -> Error {
+    let damaged = match error.kind() {
+        ErrorKind::Corruption | ErrorKind::NotSupported | ErrorKind::InvalidArgument => true,
+        // A file that the manifest names is gone.
+        ErrorKind::IOError => error.as_ref().contains("No such file"),
+        ErrorKind::NotFound
+        | ErrorKind::MergeInProgress
+        | ErrorKind::Incomplete
+        | ErrorKind::ShutdownInProgress
+        | ErrorKind::TimedOut
+        | ErrorKind::Aborted
+        | ErrorKind::Busy
+        | ErrorKind::Expired
+        | ErrorKind::TryAgain
+        | ErrorKind::CompactionTooLarge
+        | ErrorKind::ColumnFamilyDropped
+        | ErrorKind::Unknown => false,
+    };
+    if damaged {
+        return Error::Unreadable { partition, reason: format!("{attempted}: {error}") };
+    }
+    let attempted = format!("{attempted} in store of partition {partition}");
+    Error::Io { attempted, source: Box::new(error) }
+}
+
+/// Tells those who wait that the database is closed.
+#[derive(Debug, Default)]
+struct SignalClosed(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for SignalClosed {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl Rows for Database {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.db.get(key).map_err(|error| self.failed("read", error))
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
+        let rows = self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), below(until));
+        self.collect(rows, limit)
+    }
+}
+
+impl Database {
+    fn collect(
+        &self,
+        rows: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+        limit: usize,
+    ) -> Result<Vec<Row>, Error> {
+        let rows = rows.take(limit).map(|row| row.map(|(key, value)| (key.into(), value.into())));
+        rows.collect::<Result<_, _>>().map_err(|error| self.failed("scan", error))
+    }
+}
+
+fn below(until: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(until);
+    options
+}
+
+type DbSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
+
+self_cell!(
+    /// A snapshot and the database it is of. RocksDB's own snapshot borrows the database, and one
+    /// taken anew inside each call would not be the same state from call to call.
+    struct SnapshotCell {
+        owner: Arc<Database>,
+        #[covariant]
+        dependent: DbSnapshot,
+    }
+);
+
+/// Rows as they were when it was made.
+pub(super) struct SnapshotRows(SnapshotCell);
+
+impl SnapshotRows {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self(SnapshotCell::new(database, |database| database.db.snapshot()))
+    }
+}
+
+impl std::fmt::Debug for SnapshotRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SnapshotRows").field(self.0.borrow_owner()).finish()
+    }
+}
+
+impl Rows for SnapshotRows {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let database = self.0.borrow_owner();
+        self.0.borrow_dependent().get(key).map_err(|error| database.failed("read", error))
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let rows = self.0.borrow_dependent().iterator_opt(mode, below(until));
+        self.0.borrow_owner().collect(rows, limit)
+    }
+}

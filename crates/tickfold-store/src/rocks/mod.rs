@@ -1,0 +1,230 @@
+//! Stores on RocksDB: one database per partition in `<data_dir>/<partition>/`, one block cache and
+//! one budget of write buffers for the process.
+//!
+//! A batch is one write to RocksDB's log, not synced: a killed process loses nothing, a machine
+//! that loses power loses the newest batches, never one in the middle. A database stays open after
+//! its writer is dropped, for readers and for the next writer; it is closed to be set aside.
+
+mod checkpoints;
+mod database;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::checkpoints::{io_error, sync_dir};
+use self::database::{Database, SnapshotRows};
+pub use self::options::RocksOptions;
+use self::options::Shared;
+use crate::batch::Batch;
+use crate::store::{Backend, Store};
+use crate::tables::{Row, Rows, RowsSnapshot};
+use crate::{Checkpoint, Error, PartitionStore, ReadView, Snapshot, StoreHead, Stores};
+
+/// How long to wait for readers to give up their snapshots before a store is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Stores of all partitions in one directory.
+#[derive(Debug)]
+pub struct RocksStores {
+    data_dir: PathBuf,
+    shared: Shared,
+    slots: Mutex<BTreeMap<u32, Arc<Slot>>>,
+}
+
+/// What the process knows of one partition.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Held while a store is opened, set aside or restored: one at a time.
+    lifecycle: Mutex<()>,
+    has_writer: AtomicBool,
+    /// What readers are served from; kept after the writer is gone.
+    served: Mutex<Option<Arc<Database>>>,
+    cursor: watch::Sender<u64>,
+}
+
+impl RocksStores {
+    /// Stores in this directory, which is created if it is not there. No partition is opened yet.
+    pub fn open(data_dir: impl Into<PathBuf>, options: RocksOptions) -> Result<Self, Error> {
+        let data_dir = data_dir.into();
+        fs::create_dir_all(&data_dir)
+            .map_err(|error| io_error(format!("create {}", data_dir.display()), error))?;
+        Ok(Self { data_dir, shared: Shared::new(options), slots: Mutex::default() })
+    }
+
+    fn slot(&self, partition: u32) -> Arc<Slot> {
+        Arc::clone(lock(&self.slots).entry(partition).or_default())
+    }
+
+    fn path(&self, partition: u32) -> PathBuf {
+        self.data_dir.join(partition.to_string())
+    }
+
+    fn checkpoint_dir(&self) -> Option<&Path> {
+        self.shared.options().checkpoint_dir.as_deref()
+    }
+}
+
+/// What these mutexes guard is whole at any moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn refused(attempted: &str, partition: u32, why: &str) -> Error {
+    Error::Io { attempted: format!("{attempted} of partition {partition}"), source: why.into() }
+}
+
+impl Slot {
+    /// Closes the database, if it is open, so that its directory can be moved or opened anew.
+    fn close(&self, attempted: &str, partition: u32) -> Result<(), Error> {
+        let served = lock(&self.served).take();
+        let Some(database) = served else { return Ok(()) };
+        database.close(CLOSE_TIMEOUT).map_err(|database| {
+            *lock(&self.served) = Some(database);
+            refused(attempted, partition, "readers still hold snapshots")
+        })
+    }
+
+    fn refuse_writer(&self, attempted: &str, partition: u32) -> Result<(), Error> {
+        if self.has_writer.load(Ordering::SeqCst) {
+            return Err(refused(attempted, partition, "it is open"));
+        }
+        Ok(())
+    }
+}
+
+impl Stores for RocksStores {
+    fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error> {
+        let slot = self.slot(partition);
+        let _lifecycle = lock(&slot.lifecycle);
+        slot.refuse_writer("open store", partition)?;
+        let served = lock(&slot.served).clone();
+        let database = match served {
+            Some(database) if !database.is_poisoned() => database,
+            poisoned_or_none => {
+                drop(poisoned_or_none);
+                slot.close("open store", partition)?;
+                let options = self.shared.database();
+                Arc::new(Database::open(&options, &self.path(partition), partition)?)
+            }
+        };
+        slot.has_writer.store(true, Ordering::SeqCst);
+        let backend = RocksBackend {
+            database: Arc::clone(&database),
+            slot: Arc::clone(&slot),
+            checkpoint_dir: self.checkpoint_dir().map(Path::to_owned),
+            partition,
+        };
+        let store = Store::open(partition, backend, slot.cursor.clone())?;
+        *lock(&slot.served) = Some(database);
+        Ok(Box::new(store))
+    }
+
+    fn reject(&self, partition: u32, reason: &str) -> Result<(), Error> {
+        let slot = self.slot(partition);
+        let _lifecycle = lock(&slot.lifecycle);
+        slot.refuse_writer("reject store", partition)?;
+        slot.close("reject store", partition)?;
+        let path = self.path(partition);
+        let aside = (1_u32..)
+            .map(|n| self.data_dir.join(format!("{partition}.rejected-{}-{n}", file_word(reason))))
+            .find(|aside| !aside.exists());
+        let (true, Some(aside)) = (path.exists(), aside) else { return Ok(()) };
+        fs::rename(&path, &aside)
+            .and_then(|()| sync_dir(&self.data_dir))
+            .map_err(|error| io_error(format!("rename {}", path.display()), error))
+    }
+
+    fn checkpoints(&self, partition: u32) -> Result<Vec<Checkpoint>, Error> {
+        self.checkpoint_dir()
+            .map_or_else(|| Ok(Vec::new()), |dir| checkpoints::list(dir, partition))
+    }
+
+    fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let slot = self.slot(partition);
+        let _lifecycle = lock(&slot.lifecycle);
+        let path = self.path(partition);
+        if path.exists() {
+            return Err(refused("restore store", partition, "there is a store"));
+        }
+        // The directory was deleted from under a database that is still open.
+        slot.close("restore store", partition)?;
+        let Some(dir) = self.checkpoint_dir() else {
+            return Err(refused("restore store", partition, "no checkpoint directory is set"));
+        };
+        checkpoints::restore(dir, partition, checkpoint, &path)
+    }
+
+    fn view(&self, partition: u32) -> Arc<dyn ReadView> {
+        Arc::new(RocksView { slot: self.slot(partition), partition })
+    }
+}
+
+/// A reason as part of a file name, whatever it contains.
+fn file_word(reason: &str) -> String {
+    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    reason.chars().map(plain).collect()
+}
+
+/// The writer's hands on the database.
+#[derive(Debug)]
+struct RocksBackend {
+    database: Arc<Database>,
+    slot: Arc<Slot>,
+    checkpoint_dir: Option<PathBuf>,
+    partition: u32,
+}
+
+impl Rows for RocksBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.database.get(key)
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
+        self.database.scan(from, until, limit)
+    }
+}
+
+impl Backend for RocksBackend {
+    fn apply(&mut self, batch: Batch) -> Result<(), Error> {
+        self.database.apply(batch)
+    }
+
+    fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {
+        let Some(dir) = &self.checkpoint_dir else {
+            return Err(refused("checkpoint store", self.partition, "no directory is set"));
+        };
+        checkpoints::create(&self.database.db, dir, self.partition, head)
+    }
+}
+
+impl Drop for RocksBackend {
+    fn drop(&mut self) {
+        self.slot.has_writer.store(false, Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug)]
+struct RocksView {
+    slot: Arc<Slot>,
+    partition: u32,
+}
+
+impl ReadView for RocksView {
+    fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>, Error> {
+        let Some(database) = lock(&self.slot.served).clone() else { return Ok(None) };
+        Ok(Some(Box::new(RowsSnapshot::new(SnapshotRows::new(database), self.partition)?)))
+    }
+
+    fn cursor(&self) -> watch::Receiver<u64> {
+        self.slot.cursor.subscribe()
+    }
+}

@@ -1,0 +1,99 @@
+//! Options of the rocks stores, and what RocksDB makes of them.
+
+use std::path::PathBuf;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager,
+};
+
+/// Memory and places of the stores of one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Block cache of all partitions together, in bytes. Default: 64 MiB.
+    pub block_cache_bytes: usize,
+    /// Write buffers of all partitions together, in bytes. Default: 64 MiB.
+    pub write_buffer_bytes_total: usize,
+    /// Files that each partition keeps open at most. Default: 256.
+    pub open_files_max: u16,
+    /// Flushes and compactions that each partition runs at most at a time. Default: 2.
+    pub background_jobs_max: u8,
+    /// Where checkpoints go: outside the data directory, or they are lost with it. Without it no
+    /// checkpoint can be made. Default: none.
+    pub checkpoint_dir: Option<PathBuf>,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 64 << 20,
+            write_buffer_bytes_total: 64 << 20,
+            open_files_max: 256,
+            background_jobs_max: 2,
+            checkpoint_dir: None,
+        }
+    }
+}
+
+/// The budgets that all partitions share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    block_cache: Cache,
+    write_buffers: WriteBufferManager,
+    options: RocksOptions,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(options: RocksOptions) -> Self {
+        Self {
+            block_cache: Cache::new_lru_cache(options.block_cache_bytes),
+            // Without stalls: a partition over the budget flushes, it does not stop the others.
+            write_buffers: WriteBufferManager::new_write_buffer_manager(
+                options.write_buffer_bytes_total,
+                false,
+            ),
+            options,
+        }
+    }
+
+    pub(super) fn options(&self) -> &RocksOptions {
+        &self.options
+    }
+
+    /// Options of the database of one partition.
+    pub(super) fn database(&self) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.block_cache);
+        // Lookups by wamid ask every partition, and most have never heard of it.
+        blocks.set_bloom_filter(10.0, false);
+        // Indexes and filters count against the budget too.
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_block_based_table_factory(&blocks);
+        options.set_write_buffer_manager(&self.write_buffers);
+        // One partition alone may use the whole budget, not more.
+        options.set_write_buffer_size(self.options.write_buffer_bytes_total.max(1 << 20));
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_max_open_files(self.options.open_files_max.into());
+        options.set_max_background_jobs(self.options.background_jobs_max.max(1).into());
+        // What is not synced may be lost, from some batch on: raw has it. Damage shows in the
+        // digest, so a store that opens to fewer batches is as good as one that was behind.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_paranoid_checks(true);
+        // Timers and old changes are deleted from the front of their families. Compacting runs of
+        // deletions keeps the search for the first that is left short.
+        options.add_compact_on_deletion_collector_factory(1_024, 512, 0.5);
+        // RocksDB's own text log, which nothing reads until something is wrong.
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options
+    }
+}

@@ -1,0 +1,214 @@
+//! The suite on rocks, and what a disk can do to it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tickfold_core::overlay::Overlay;
+
+use super::*;
+use crate::conformance::random::Random;
+use crate::conformance::{Disk, run_all, write};
+use crate::key;
+
+#[derive(Debug)]
+struct Dir(TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn open(&self) -> RocksStores {
+        let options = RocksOptions {
+            checkpoint_dir: Some(self.0.path().join("checkpoints")),
+            block_cache_bytes: 1 << 20,
+            write_buffer_bytes_total: 4 << 20,
+            ..RocksOptions::default()
+        };
+        RocksStores::open(self.data(), options).unwrap()
+    }
+}
+
+impl Disk for Dir {
+    fn stores(&self) -> Arc<dyn Stores> {
+        Arc::new(self.open())
+    }
+}
+
+#[test]
+fn passes_the_suite() {
+    run_all(&|| Box::new(Dir::new()));
+}
+
+fn message(id: &str, seed: u64) -> Overlay {
+    let mut overlay = Overlay::default();
+    *overlay.messages.entry(&id.into(), |_| Ok(None)).unwrap() = Some(Random::new(seed).message());
+    overlay
+}
+
+/// Heads after 0, 1, 2 … batches.
+fn fill(store: &mut dyn PartitionStore, batches: u64) -> Vec<StoreHead> {
+    let mut heads = vec![store.store_head()];
+    for batch in 0..batches {
+        heads.push(write(store, 1, &message(&batch.to_string(), batch), &[]));
+    }
+    heads
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// The newest log file of RocksDB.
+fn wal(store: &Path) -> PathBuf {
+    let files = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "log")).max().unwrap()
+}
+
+#[test]
+fn a_cut_log_opens_to_some_first_batches() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    let heads = fill(&mut *store, 40);
+    // As a killed process leaves it: nothing flushed, nothing closed.
+    let killed = dir.0.path().join("killed");
+    copy(&dir.data().join("0"), &killed);
+    let length = fs::metadata(wal(&killed)).unwrap().len();
+    let mut cursors = std::collections::BTreeSet::new();
+    let mut random = Random::new(1);
+    for cut in 0..40 {
+        let length = match cut {
+            0 => length,
+            1 => 0,
+            _ => random.number64() % length,
+        };
+        let crashed = Dir::new();
+        let store = crashed.data().join("0");
+        copy(&killed, &store);
+        fs::OpenOptions::new().write(true).open(wal(&store)).unwrap().set_len(length).unwrap();
+        let stores = crashed.open();
+        let mut store = stores.open(0).unwrap();
+        let head = store.store_head();
+        assert_eq!(head, heads[usize::try_from(head.cursor).unwrap()], "cut at {length}");
+        assert_eq!(store.recompute_digest().unwrap(), head.digest, "cut at {length}");
+        if cut == 0 {
+            assert_eq!(head.cursor, 40, "a killed process loses nothing");
+        }
+        // It goes on from there.
+        write(&mut *store, 1, &message("next", 1), &[]);
+        assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
+        cursors.insert(head.cursor);
+    }
+    assert!(cursors.len() > 10, "the cuts hardly differ: {cursors:?}");
+}
+
+#[test]
+fn an_unknown_format_is_refused_and_can_be_set_aside() {
+    let dir = Dir::new();
+    fill(&mut *dir.open().open(0).unwrap(), 1);
+    let path = dir.data().join("0");
+    let raw = |format: Option<&[u8]>| {
+        let db = rocksdb::DB::open(&rocksdb::Options::default(), &path).unwrap();
+        match format {
+            Some(format) => db.put(key::FORMAT, format).unwrap(),
+            None => db.delete(key::FORMAT).unwrap(),
+        }
+    };
+    let stores = dir.open();
+    for format in [Some(&[0, 0, 0, 99_u8][..]), Some(b"1"), None] {
+        raw(format);
+        let refused = stores.open(0).unwrap_err();
+        assert!(matches!(refused, Error::Unreadable { partition: 0, .. }), "{refused}");
+    }
+    stores.reject(0, "Format/Version").unwrap();
+    assert!(dir.data().join("0.rejected--ormat--ersion-1").is_dir());
+    assert_eq!(stores.open(0).unwrap().store_head(), StoreHead::EMPTY);
+}
+
+#[test]
+fn damaged_files_are_unreadable_not_io() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    fill(&mut *stores.open(0).unwrap(), 3);
+    drop(stores);
+    let path = dir.data().join("0");
+    let current = fs::read_to_string(path.join("CURRENT")).unwrap();
+    for damage in ["MANIFEST-999999\n", "nonsense"] {
+        fs::write(path.join("CURRENT"), damage).unwrap();
+        let refused = dir.open().open(0).unwrap_err();
+        assert!(matches!(refused, Error::Unreadable { .. }), "{damage:?}: {refused:?}");
+    }
+    fs::write(path.join("CURRENT"), current).unwrap();
+    assert_eq!(dir.open().open(0).unwrap().store_head().cursor, 3);
+}
+
+#[test]
+fn a_second_process_is_kept_out() {
+    let dir = Dir::new();
+    let (one, other) = (dir.open(), dir.open());
+    let _store = one.open(0).unwrap();
+    assert!(matches!(other.open(0), Err(Error::Io { .. })));
+}
+
+#[test]
+fn an_unfinished_checkpoint_is_not_listed_and_made_anew() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    fill(&mut *store, 2);
+    let made = store.checkpoint().unwrap();
+    let path = dir.0.path().join("checkpoints/0/2");
+    let manifest = path.join("tickfold.manifest");
+    let good = fs::read(&manifest).unwrap();
+    fs::write(&manifest, &good[1..]).unwrap();
+    assert_eq!(stores.checkpoints(0).unwrap(), []);
+    fs::remove_file(&manifest).unwrap();
+    assert_eq!(stores.checkpoints(0).unwrap(), []);
+    assert_eq!(store.checkpoint().unwrap(), made);
+    assert_eq!(stores.checkpoints(0).unwrap(), [made]);
+    assert_eq!(fs::read(&manifest).unwrap(), good);
+    fs::create_dir(path.with_file_name("3")).unwrap();
+    fs::create_dir(path.with_file_name("notes")).unwrap();
+    assert_eq!(stores.checkpoints(0).unwrap().len(), 1);
+}
+
+#[test]
+fn without_a_place_there_are_no_checkpoints() {
+    let dir = Dir::new();
+    let stores = RocksStores::open(dir.data(), RocksOptions::default()).unwrap();
+    assert!(stores.open(0).unwrap().checkpoint().is_err());
+    assert_eq!(stores.checkpoints(0).unwrap(), []);
+}
+
+#[test]
+fn a_store_is_not_moved_under_its_readers() {
+    let dir = Dir::new();
+    let stores = Arc::new(dir.open());
+    fill(&mut *stores.open(0).unwrap(), 5);
+    let snapshot = stores.view(0).snapshot().unwrap().unwrap();
+    let rejecting = {
+        let stores = Arc::clone(&stores);
+        std::thread::spawn(move || stores.reject(0, "test"))
+    };
+    // Until the store is taken from readers, then a little of the wait for this one.
+    while stores.view(0).snapshot().unwrap().is_some() {
+        std::thread::yield_now();
+    }
+    assert!(dir.data().join("0").exists());
+    assert_eq!(snapshot.store_head().cursor, 5);
+    assert!(snapshot.message(&"4".into()).unwrap().is_some());
+    drop(snapshot);
+    rejecting.join().unwrap().unwrap();
+    assert!(dir.data().join("0.rejected-test-1").exists());
+}

@@ -1,0 +1,179 @@
+//! The writer of a partition over any [`Backend`]: continuity, digest, atomic batch, waking waiters.
+//! Adapters only keep rows, so they cannot differ in what they keep.
+
+use std::cell::{Cell, RefCell};
+
+use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::overlay::{Head, Overlay, Source, SourceError};
+use tickfold_core::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+use tokio::sync::watch;
+
+use crate::batch::{self, Batch};
+use crate::codec::ChangeLog;
+use crate::key::{self, Family};
+use crate::tables::{IsNew, Rows, Tables};
+use crate::{Checkpoint, Error, PartitionStore, StoreHead, Transition, digest};
+
+/// What an adapter gives the writer: its latest rows, and the two ways to change or copy them.
+pub(crate) trait Backend: Rows + Send {
+    /// Applies the batch as a whole or not at all, visible to new snapshots on return.
+    fn apply(&mut self, batch: Batch) -> Result<(), Error>;
+
+    /// See [`PartitionStore::checkpoint`]; `head` is that of the latest batch.
+    fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error>;
+}
+
+/// [`PartitionStore`] over a backend.
+#[derive(Debug)]
+pub(crate) struct Store<B> {
+    partition: u32,
+    backend: B,
+    head: StoreHead,
+    changes: ChangeLog,
+    cursor: watch::Sender<u64>,
+    /// A write or the read of a digest failed.
+    poisoned: Cell<bool>,
+    /// No armed timer has a key below this one. The fold asks for the first timer at each record,
+    /// and without the floor each answer would wade through the timers already gone.
+    timer_floor: RefCell<Vec<u8>>,
+}
+
+impl<B: Backend> Store<B> {
+    /// Takes over what is there, or makes a new store of it. Waiters learn the cursor.
+    pub(crate) fn open(
+        partition: u32,
+        mut backend: B,
+        cursor: watch::Sender<u64>,
+    ) -> Result<Self, Error> {
+        if (Tables { rows: &backend, partition }).check_format()? == IsNew::Yes {
+            backend.apply(batch::of_new_store())?;
+        }
+        let tables = Tables { rows: &backend, partition };
+        let (head, changes) = (tables.head()?, tables.change_log()?);
+        cursor.send_replace(head.cursor);
+        let (floor, _) = Family::Timer.bounds();
+        Ok(Self {
+            partition,
+            backend,
+            head,
+            changes,
+            cursor,
+            poisoned: Cell::new(false),
+            timer_floor: RefCell::new(floor.to_vec()),
+        })
+    }
+
+    fn tables(&self) -> Tables<'_, B> {
+        Tables { rows: &self.backend, partition: self.partition }
+    }
+}
+
+impl<B: Backend> PartitionStore for Store<B> {
+    fn store_head(&self) -> StoreHead {
+        self.head
+    }
+
+    fn digest_after(&self, overlay: &Overlay) -> u128 {
+        match digest::after(self.head.digest, overlay, self.tables()) {
+            Ok(digest) => digest,
+            Err(error) => {
+                tracing::error!(partition = self.partition, %error, "digest not computed");
+                self.poisoned.set(true);
+                self.head.digest
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if !self.poisoned.get() {
+            return Ok(());
+        }
+        Err(Error::Io {
+            attempted: format!("write to store of partition {}", self.partition),
+            source: "an earlier write or read failed".into(),
+        })
+    }
+
+    fn write(
+        &mut self,
+        from: u64,
+        overlay: &Overlay,
+        transitions: &[Transition],
+        to: StoreHead,
+    ) -> Result<(), Error> {
+        self.check()?;
+        if from != self.head.cursor || to.cursor < from {
+            return Err(Error::NotContinuous { cursor: self.head.cursor, batch_from: from });
+        }
+        let written = batch::of_write(overlay, transitions, to, self.changes, self.tables())
+            .and_then(|(batch, changes)| self.backend.apply(batch).map(|()| changes));
+        // After a failure it is not known what the disk has, so nothing may build on it.
+        self.changes = written.inspect_err(|_| self.poisoned.set(true))?;
+        self.head = to;
+        if let Some((first, _)) = overlay.timers.iter().find(|(_, armed)| **armed) {
+            let first = key::timer(first);
+            let floor = self.timer_floor.get_mut();
+            if first < *floor {
+                *floor = first;
+            }
+        }
+        // A waiter that wakes finds the batch in the next snapshot.
+        self.cursor.send_replace(to.cursor);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
+        self.check()?;
+        self.backend.checkpoint(self.head)
+    }
+
+    fn recompute_digest(&self) -> Result<u128, Error> {
+        digest::recompute(&self.backend)
+    }
+}
+
+/// Says of a read that the fold asked for that it failed.
+fn to_source(error: Error) -> SourceError {
+    SourceError(Box::new(error))
+}
+
+impl<B: Backend> Source for Store<B> {
+    fn head(&self) -> Result<Head, SourceError> {
+        Ok(self.head.head)
+    }
+
+    fn message(&self, key: &Wamid) -> Result<Option<Message>, SourceError> {
+        self.tables().message(key).map_err(to_source)
+    }
+
+    fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, SourceError> {
+        self.tables().conversation(key).map_err(to_source)
+    }
+
+    fn template(&self, key: &TemplateKey) -> Result<Option<Template>, SourceError> {
+        self.tables().template(key).map_err(to_source)
+    }
+
+    fn account(&self, key: &WabaId) -> Result<Option<Account>, SourceError> {
+        self.tables().account(key).map_err(to_source)
+    }
+
+    fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
+        self.tables().number(key).map_err(to_source)
+    }
+
+    fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {
+        self.tables().natural(key).map_err(to_source)
+    }
+
+    fn next_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
+        let mut floor = self.timer_floor.borrow_mut();
+        let Some(after) = after else {
+            let first = self.tables().timer_from(&floor).map_err(to_source)?;
+            *floor = first.as_ref().map_or_else(|| Family::Timer.bounds().1.to_vec(), key::timer);
+            return Ok(first);
+        };
+        let from = key::after(key::timer(after)).max(floor.clone());
+        self.tables().timer_from(&from).map_err(to_source)
+    }
+}

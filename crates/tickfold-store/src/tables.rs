@@ -1,0 +1,210 @@
+//! Typed reads over rows of bytes: the same for the writer, for snapshots and for all adapters.
+
+use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+
+use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
+use crate::key::{self, Family};
+use crate::{Error, MessageListItem, Snapshot, StoreHead, Transition};
+
+/// Key and value.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
+/// Ordered rows of bytes, in one consistent state.
+pub(crate) trait Rows: std::fmt::Debug {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Rows with `from` ≤ key < `until`, rising, at most `limit`.
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error>;
+}
+
+/// The rows of one partition, as domain types.
+#[derive(Debug)]
+pub(crate) struct Tables<'a, R: ?Sized> {
+    pub(crate) rows: &'a R,
+    /// For errors.
+    pub(crate) partition: u32,
+}
+
+impl<R: ?Sized> Clone for Tables<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: ?Sized> Copy for Tables<'_, R> {}
+
+impl<R: Rows + ?Sized> Tables<'_, R> {
+    /// Refuses a store of another format. A store without any format is new, and must be empty.
+    pub(crate) fn check_format(self) -> Result<IsNew, Error> {
+        let Some(found) = self.rows.get(&key::FORMAT)? else {
+            return match self.rows.scan(&[], &[0xff], 1)?.is_empty() {
+                true => Ok(IsNew::Yes),
+                false => Err(self.unreadable("rows without a format version".to_owned())),
+            };
+        };
+        match <[u8; 4]>::try_from(found.as_slice()).map(u32::from_be_bytes) {
+            Ok(FORMAT_VERSION) => Ok(IsNew::No),
+            Ok(other) => Err(self
+                .unreadable(format!("format version {other}, this binary reads {FORMAT_VERSION}"))),
+            Err(_) => Err(self.unreadable("format version is not 4 bytes".to_owned())),
+        }
+    }
+
+    /// Where the rows stand.
+    pub(crate) fn head(self) -> Result<StoreHead, Error> {
+        Ok(self.value(&key::HEAD)?.unwrap_or(StoreHead::EMPTY))
+    }
+
+    pub(crate) fn change_log(self) -> Result<ChangeLog, Error> {
+        Ok(self.value(&key::CHANGE_LOG)?.unwrap_or_default())
+    }
+
+    pub(crate) fn message(self, key: &Wamid) -> Result<Option<Message>, Error> {
+        self.value(&key::message(key))
+    }
+
+    pub(crate) fn conversation(self, key: &ConversationKey) -> Result<Option<Conversation>, Error> {
+        self.value(&key::conversation(key))
+    }
+
+    pub(crate) fn template(self, key: &TemplateKey) -> Result<Option<Template>, Error> {
+        self.value(&key::template(key))
+    }
+
+    pub(crate) fn account(self, key: &WabaId) -> Result<Option<Account>, Error> {
+        self.value(&key::account(key))
+    }
+
+    pub(crate) fn number(self, key: &PhoneNumberId) -> Result<Option<Number>, Error> {
+        self.value(&key::number(key))
+    }
+
+    pub(crate) fn natural(self, key: &NaturalKey) -> Result<Option<Natural>, Error> {
+        self.value(&key::natural(key))
+    }
+
+    /// The first timer at or above a key of the timer family.
+    pub(crate) fn timer_from(self, from: &[u8]) -> Result<Option<TimerKey>, Error> {
+        let (_, until) = Family::Timer.bounds();
+        let first = self.rows.scan(from, &until, 1)?.into_iter().next();
+        first.map(|(key, _)| self.read(key::parse_timer(&key))).transpose()
+    }
+
+    pub(crate) fn messages_of(
+        self,
+        conversation: &ConversationKey,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error> {
+        let prefix = key::messages_of(conversation);
+        let from = before.map_or_else(
+            || prefix.clone(),
+            |before| key::after(key::message_of(conversation, before)),
+        );
+        let rows = self.rows.scan(&from, &key::after_prefix(prefix.clone()), limit)?;
+        let items = rows.into_iter().map(|(key, _)| {
+            let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
+            self.read(key::parse_message_of(rest))
+        });
+        items.collect()
+    }
+
+    pub(crate) fn transitions(
+        self,
+        from: (u64, u32),
+        limit: usize,
+    ) -> Result<Vec<Transition>, Error> {
+        let (_, until) = Family::Change.bounds();
+        let rows = self.rows.scan(&key::change(from), &until, limit)?;
+        let transitions = rows.into_iter().map(|(key, value)| {
+            let (offset, ordinal) = self.read(key::parse_change(&key))?;
+            let change = self.read(Change::decode(&value))?;
+            Ok(Transition { offset, ordinal, log_time: change.log_time, value: change.value })
+        });
+        transitions.collect()
+    }
+
+    fn value<V: Persist>(self, key: &[u8]) -> Result<Option<V>, Error> {
+        let bytes = self.rows.get(key)?;
+        bytes.map(|bytes| self.read(V::decode(&bytes))).transpose()
+    }
+
+    fn read<T>(self, decoded: Result<T, Damage>) -> Result<T, Error> {
+        decoded.map_err(|Damage(reason)| self.unreadable(reason))
+    }
+
+    fn unreadable(self, reason: String) -> Error {
+        Error::Unreadable { partition: self.partition, reason }
+    }
+}
+
+/// Whether nothing was ever written to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsNew {
+    Yes,
+    No,
+}
+
+/// [`Snapshot`] over rows that do not move.
+#[derive(Debug)]
+pub(crate) struct RowsSnapshot<R> {
+    rows: R,
+    partition: u32,
+    head: StoreHead,
+}
+
+impl<R: Rows> RowsSnapshot<R> {
+    pub(crate) fn new(rows: R, partition: u32) -> Result<Self, Error> {
+        let head = Tables { rows: &rows, partition }.head()?;
+        Ok(Self { rows, partition, head })
+    }
+
+    fn tables(&self) -> Tables<'_, R> {
+        Tables { rows: &self.rows, partition: self.partition }
+    }
+}
+
+impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
+    fn store_head(&self) -> StoreHead {
+        self.head
+    }
+
+    fn message(&self, key: &Wamid) -> Result<Option<Message>, Error> {
+        self.tables().message(key)
+    }
+
+    fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, Error> {
+        self.tables().conversation(key)
+    }
+
+    fn template(&self, key: &TemplateKey) -> Result<Option<Template>, Error> {
+        self.tables().template(key)
+    }
+
+    fn account(&self, key: &WabaId) -> Result<Option<Account>, Error> {
+        self.tables().account(key)
+    }
+
+    fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, Error> {
+        self.tables().number(key)
+    }
+
+    fn messages_of(
+        &self,
+        conversation: &ConversationKey,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error> {
+        self.tables().messages_of(conversation, before, limit)
+    }
+
+    fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error> {
+        self.tables().transitions(from, limit)
+    }
+
+    fn transitions_since(&self) -> Result<(u64, u32), Error> {
+        Ok(self.tables().change_log()?.since)
+    }
+}

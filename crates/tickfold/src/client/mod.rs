@@ -1,0 +1,154 @@
+//! Commands that ask a running node over gRPC.
+
+mod show;
+mod tail;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use tickfold_proto::admin::v1 as admin;
+use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
+use tickfold_proto::query::v1 as query;
+use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt as _;
+
+use crate::cli::{Client, Get, Output, View};
+use show::Show;
+
+pub(crate) use tail::tail;
+
+/// Exit code of a lookup whose thing is not there.
+const NOT_FOUND: u8 = 3;
+
+/// `tickfold get`.
+pub(crate) async fn get(what: Get) -> Result<ExitCode> {
+    match what {
+        Get::Message { wamid, view, client } => {
+            let view = match view {
+                View::Basic => query::MessageView::Basic,
+                View::Full => query::MessageView::Full,
+                View::History => query::MessageView::History,
+            };
+            let request =
+                query::GetMessageRequest { wamid, view: view.into(), min_position: Vec::new() };
+            let reply = queries(&client).await?.get_message(timed(&client, request)).await;
+            answer(&client, reply, |reply| Some(show::message(reply.message?, reply.as_of)))
+        }
+        Get::Conversation { phone_number_id, party, client } => {
+            let request =
+                query::GetConversationRequest { phone_number_id, party, min_position: Vec::new() };
+            let reply = queries(&client).await?.get_conversation(timed(&client, request)).await;
+            answer(&client, reply, |reply| {
+                Some(show::conversation(reply.conversation?, reply.as_of))
+            })
+        }
+        Get::Template { waba_id, template_id, language, client } => {
+            let request = query::GetTemplateRequest {
+                waba_id,
+                template_id,
+                language,
+                min_position: Vec::new(),
+            };
+            let reply = queries(&client).await?.get_template(timed(&client, request)).await;
+            answer(&client, reply, |reply| Some(show::template(reply.template?, reply.as_of)))
+        }
+        Get::Account { waba_id, client } => {
+            let request = query::GetAccountRequest { waba_id, min_position: Vec::new() };
+            let reply = queries(&client).await?.get_account(timed(&client, request)).await;
+            answer(&client, reply, |reply| Some(show::account(reply.account?, reply.as_of)))
+        }
+        Get::Number { phone_number_id, client } => {
+            let request = query::GetNumberRequest { phone_number_id, min_position: Vec::new() };
+            let reply = queries(&client).await?.get_number(timed(&client, request)).await;
+            answer(&client, reply, |reply| Some(show::number(reply.number?, reply.as_of)))
+        }
+    }
+}
+
+/// `tickfold topics`.
+pub(crate) async fn topics(client: Client) -> Result<ExitCode> {
+    let request = timed(&client, admin::ListTopicsRequest {});
+    let reply = AdminServiceClient::new(connect(&client).await?).list_topics(request).await;
+    let topics: Vec<_> = reply.map_err(|status| failed(&status))?.into_inner().topics;
+    let topics: Vec<_> = topics.into_iter().map(show::Topic::from).collect();
+    match client.output {
+        Output::Table => print(&show::topics_table(&topics)),
+        Output::Json => print(&(serde_json::to_string_pretty(&topics)? + "\n")),
+        Output::Jsonl => {
+            for topic in &topics {
+                print(&(serde_json::to_string(topic)? + "\n"));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the reply, or that there is no such thing.
+fn answer<R, S: Show + Serialize>(
+    client: &Client,
+    reply: Result<tonic::Response<R>, tonic::Status>,
+    shown: impl FnOnce(R) -> Option<S>,
+) -> Result<ExitCode> {
+    let reply = match reply {
+        Ok(reply) => reply.into_inner(),
+        Err(status) if status.code() == tonic::Code::NotFound => {
+            report(status.message());
+            return Ok(ExitCode::from(NOT_FOUND));
+        }
+        Err(status) => return Err(failed(&status)),
+    };
+    let shown = shown(reply).context("the node sent an empty reply")?;
+    match client.output {
+        Output::Table => print(&shown.table()),
+        Output::Json => print(&(serde_json::to_string_pretty(&shown)? + "\n")),
+        Output::Jsonl => print(&(serde_json::to_string(&shown)? + "\n")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn queries(client: &Client) -> Result<QueryServiceClient<Channel>> {
+    // Replies of the service stay below the limit that clients have by default.
+    Ok(QueryServiceClient::new(connect(client).await?))
+}
+
+async fn connect(client: &Client) -> Result<Channel> {
+    let address = client.grpc_addr;
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).context("make the node's address")?;
+    let endpoint = endpoint.connect_timeout(Duration::from_secs(client.timeout));
+    let Ok(channel) = endpoint.connect().await else {
+        bail!("no node answers on {address}: is `tickfold up` running there?");
+    };
+    Ok(channel)
+}
+
+/// A request with the deadline of the command.
+fn timed<R>(client: &Client, request: R) -> tonic::Request<R> {
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(Duration::from_secs(client.timeout));
+    request
+}
+
+/// What the node said, with its stable reason where there is one.
+fn failed(status: &tonic::Status) -> anyhow::Error {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()));
+    anyhow::anyhow!("{} ({reason})", status.message())
+}
+
+#[expect(clippy::print_stderr, reason = "the last line of a command that found nothing")]
+fn report(text: &str) {
+    eprintln!("tickfold: {text}");
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn print(text: &str) {
+    use std::io::Write as _;
+    // A reader that has seen enough closes the pipe; that is no failure.
+    if std::io::stdout().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,47 @@
+//! Log lines and the metrics recorder.
+
+use anyhow::{Context, Result};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Buckets of durations, in seconds. Without fixed ones the exporter would render summaries, which
+/// cannot be added up over processes.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Buckets of sizes, in bytes.
+const BYTES: [f64; 8] =
+    [512.0, 2_048.0, 8_192.0, 32_768.0, 131_072.0, 524_288.0, 2_097_152.0, 8_388_608.0];
+
+/// Log lines go to standard error: standard output belongs to answers.
+pub(crate) fn init_logs(telemetry: &Telemetry) -> Result<()> {
+    let filter = EnvFilter::try_new(&telemetry.log)
+        .with_context(|| format!("telemetry.log = {:?} is not a filter", telemetry.log))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match telemetry.log_format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("start logging: {error}"))
+}
+
+/// Installs the recorder; the handle renders `/metrics`.
+pub(crate) fn init_metrics() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)
+        })
+        .context("set metric buckets")?
+        .install_recorder()
+        .context("install metrics recorder")?;
+    tickfold_log::metrics::describe();
+    tickfold_ingress::metrics::describe();
+    tickfold_processor::metrics::describe();
+    tickfold_query::metrics::describe();
+    metrics::describe_gauge!("tickfold_build_info", "Always 1; the version is a label.");
+    metrics::gauge!("tickfold_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}

@@ -1,0 +1,269 @@
+//! `tickfold up`: everything in one process, built in dependency order and taken down in the
+//! reverse.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+use tickfold_core::time::Timestamp;
+use tickfold_ingress::{App, DEFAULT_APP, IngressOptions, IngressStatus, Secret, VerifyToken};
+use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log};
+use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
+use tickfold_query::{QueryOptions, QueryStatus, Role, RoleOf};
+use tickfold_store::{RocksOptions, RocksStores, Stores};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::admin::{self, Admin};
+use crate::config::{Config, Layers};
+use crate::{fail_points, secrets, telemetry};
+
+/// Runs until a signal, then stops in order.
+pub(crate) async fn run(layers: &Layers) -> Result<()> {
+    let config = layers.read()?;
+    telemetry::init_logs(&config.telemetry)?;
+    let metrics = telemetry::init_metrics()?;
+    let apps = apps()?;
+    App::check_all(&apps).context("check apps")?;
+    let (ingress_options, query_options) = (ingress_options(&config), query_options(&config));
+    ingress_options.check().context("check ingress options")?;
+    tickfold_query::validate(config.grpc_addr, &query_options).context("check query options")?;
+    for (name, address) in [("http_addr", config.http_addr), ("admin_addr", config.admin_addr)] {
+        if !address.ip().is_loopback() {
+            anyhow::bail!(
+                "{name} = {address} is not a loopback address: without TLS the listener stays behind a proxy on \
+                 the same machine"
+            );
+        }
+    }
+    let http = bind("http_addr", config.http_addr)?;
+    let grpc = bind("grpc_addr", config.grpc_addr)?;
+    let admin = bind("admin_addr", config.admin_addr)?;
+    let addresses = (http.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
+
+    let log = open_log(&config).await?;
+    let stores = Arc::new(
+        RocksStores::open(config.data_dir.join("state"), store_options(&config))
+            .context("open state")?,
+    );
+    let stores: Arc<dyn Stores> = stores;
+    let processor_options = processor_options(&config, addresses.1)?;
+    tickfold_processor::ensure_topics(log.as_ref(), &processor_options, config.partitions).await?;
+    let raw_topic = tickfold_processor::raw_topic(&config.topic_prefix);
+
+    let runtime = tokio::runtime::Handle::current();
+    let mut processor =
+        Processor::spawn(&log, &stores, processor_options, config.partitions, &runtime)?;
+    let statuses = processor.statuses().clone();
+    let (query_stop, ingress_stop, admin_stop) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (query_status, ingress_status) =
+        (QueryStatus::new(config.partitions), IngressStatus::new());
+
+    let roles = statuses.clone();
+    let mut query = tokio::spawn(tickfold_query::run(
+        tickfold_query::Parts {
+            listener: tokio::net::TcpListener::from_std(grpc).context("listen for gRPC")?,
+            stores,
+            log: Arc::clone(&log),
+            partition_count: config.partitions,
+            topic_prefix: config.topic_prefix.clone(),
+            role: RoleOf::new(move |partition| match roles.get(&partition) {
+                Some(status) if status.borrow().is_live() => Role::Owner,
+                _ => Role::Frozen,
+            }),
+            options: query_options,
+            clock: tickfold_query::Clock::system(),
+            status: query_status.clone(),
+        },
+        query_stop.clone(),
+    ));
+    let mut ingress = tokio::spawn(tickfold_ingress::run(
+        tickfold_ingress::Parts {
+            listener: http,
+            log: fail_points::wrap(Arc::clone(&log)),
+            options: ingress_options,
+            apps,
+            raw_topic,
+            partition_count: config.partitions,
+            clock: now,
+            status: ingress_status.clone(),
+        },
+        ingress_stop.clone(),
+    ));
+    let admin_parts =
+        Admin { metrics, ingress: ingress_status, query: query_status, partitions: statuses };
+    let mut admin = tokio::spawn(admin::run(admin, admin_parts.clone(), admin_stop.clone()));
+
+    // Queries serve once every partition's state is open; saying so earlier would invite a caller
+    // who then gets UNAVAILABLE.
+    let ready = admin_parts.clone();
+    let announce = async move {
+        ready.until_serving().await;
+        announce(addresses);
+        std::future::pending::<()>().await;
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let failed: Option<anyhow::Error> = tokio::select! {
+        () = announce => None,
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        // A panic of a partition is a defect; going on without it would look like health.
+        ended = processor.ended() => Some(ended.into()),
+        ended = &mut query => Some(end_of("query", ended)),
+        ended = &mut ingress => Some(end_of("ingress", ended)),
+        ended = &mut admin => Some(end_of("admin", ended)),
+    };
+
+    info!("stopping: no new webhooks, then the processor, then queries, then the log");
+    let mut failures: Vec<anyhow::Error> = failed.into_iter().collect();
+    ingress_stop.cancel();
+    join(ingress, "ingress", &mut failures).await;
+    if let Err(failure) = processor.stop().await {
+        failures.push(failure.into());
+    }
+    query_stop.cancel();
+    join(query, "query", &mut failures).await;
+    if let Err(failure) = log.close().await {
+        failures.push(anyhow::Error::from(failure).context("close the log"));
+    }
+    admin_stop.cancel();
+    join(admin, "admin", &mut failures).await;
+    for failure in failures.iter().skip(1) {
+        error!(error = format!("{failure:#}"), "stopped with a further failure");
+    }
+    failures.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Opens the log off the async threads: recovery reads the whole WAL.
+async fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
+    let (dir, options) = (config.data_dir.join("log"), log_options(config));
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    let context = format!("open the log in {}", dir.display());
+    let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(dir, options));
+    Ok(opened.await.context("open the log")?.context(context)?)
+}
+
+fn bind(name: &str, address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("bind {name} {address}"))?;
+    listener.set_nonblocking(true).with_context(|| format!("bind {name} {address}"))?;
+    Ok(listener)
+}
+
+fn apps() -> Result<Vec<App>> {
+    let secret = secrets::require("TICKFOLD_APP_SECRET", "the app secret of the Meta app")?;
+    let token =
+        secrets::require("TICKFOLD_VERIFY_TOKEN", "the verify token of the webhook's handshake")?;
+    Ok(vec![App {
+        name: DEFAULT_APP.to_owned(),
+        secrets: vec![Secret { id: "primary".to_owned(), key: secret.into_bytes() }],
+        verify_tokens: vec![VerifyToken::new(&token)],
+    }])
+}
+
+#[expect(clippy::print_stdout, reason = "the one line that says where it serves")]
+fn announce((http, grpc, admin): (SocketAddr, SocketAddr, SocketAddr)) {
+    println!(
+        "tickfold up: webhooks http://{http}/webhook/{DEFAULT_APP}, gRPC {grpc}, admin http://{admin}"
+    );
+}
+
+type Ended<E> = Result<Result<(), E>, tokio::task::JoinError>;
+
+/// What to say of a part that ended although nothing told it to.
+fn end_of<E: std::error::Error + Send + Sync + 'static>(
+    name: &str,
+    ended: Ended<E>,
+) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow!("{name} ended by itself"),
+        Ok(Err(failure)) => anyhow::Error::from(failure).context(format!("run {name}")),
+        Err(failure) => anyhow::Error::from(failure).context(format!("run {name}")),
+    }
+}
+
+async fn join<E: std::error::Error + Send + Sync + 'static>(
+    task: tokio::task::JoinHandle<Result<(), E>>,
+    name: &str,
+    failures: &mut Vec<anyhow::Error>,
+) {
+    // One that ended before was looked at then; polling its handle again would panic.
+    if task.is_finished() && !failures.is_empty() {
+        return;
+    }
+    match task.await {
+        Ok(Ok(())) => {}
+        other => failures.push(end_of(name, other)),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn ingress_options(config: &Config) -> IngressOptions {
+    let c = &config.ingress;
+    IngressOptions {
+        body_bytes_max: c.body_bytes_max,
+        header_deadline: c.header_deadline,
+        body_deadline: c.body_deadline,
+        idle_deadline: c.idle_deadline,
+        answer_deadline: c.answer_deadline,
+        connections_max: c.connections_max,
+        inflight_bytes_max: c.inflight_bytes_max,
+        drain_limit: c.drain_limit,
+        tick_interval: c.tick_interval,
+    }
+}
+
+pub(crate) fn log_options(config: &Config) -> EmbeddedOptions {
+    let c = &config.log;
+    EmbeddedOptions {
+        queue_bytes_max: c.queue_bytes_max,
+        group_bytes_max: c.group_bytes_max,
+        write_buffer_bytes: c.write_buffer_bytes,
+        block_cache_bytes: c.block_cache_bytes,
+        ..EmbeddedOptions::default()
+    }
+}
+
+pub(crate) fn store_options(config: &Config) -> RocksOptions {
+    let c = &config.store;
+    RocksOptions {
+        block_cache_bytes: c.block_cache_bytes,
+        write_buffer_bytes_total: c.write_buffer_bytes_total,
+        checkpoint_dir: c.checkpoint_dir.clone(),
+        ..RocksOptions::default()
+    }
+}
+
+pub(crate) fn query_options(config: &Config) -> QueryOptions {
+    let c = &config.query;
+    QueryOptions {
+        request_timeout: c.request_timeout,
+        request_timeout_max: c.request_timeout_max,
+        concurrent_requests_max: c.concurrent_requests_max,
+        drain_limit: c.drain_limit,
+        ..QueryOptions::default()
+    }
+}
+
+pub(crate) fn processor_options(config: &Config, address: SocketAddr) -> Result<ProcessorOptions> {
+    let c = &config.processor;
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut options = ProcessorOptions {
+        topic_prefix: config.topic_prefix.clone(),
+        group: config.group.clone(),
+        address: Address::parse(&address.to_string()).context("make the owner's address")?,
+        batch_records_max: c.batch_records_max,
+        batch_bytes_max: c.batch_bytes_max,
+        tick_commit_interval_ms: millis(c.tick_commit_interval),
+        ..ProcessorOptions::default()
+    };
+    fail_points::arm(&mut options)?;
+    Ok(options)
+}
