@@ -655,16 +655,12 @@ impl Driver {
 
 /// The head of the store once the batch is in it.
 fn store_head_after(store: &dyn PartitionStore, batch: &Batch) -> Result<StoreHead, StoreError> {
-    let head = StoreHead {
+    Ok(StoreHead {
         cursor: batch.next,
         fold_version: FOLD_VERSION,
         head: batch.overlay.head.unwrap_or_else(|| store.store_head().head),
-        digest: store.digest_after(&batch.overlay),
-    };
-    // A digest that could not be read must not reach a token: it would make a good store look
-    // damaged for ever.
-    store.check()?;
-    Ok(head)
+        digest: store.digest_after(&batch.overlay)?,
+    })
 }
 
 /// Not even the empty store does: either raw does not give the committed state, or the disk does

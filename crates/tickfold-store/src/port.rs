@@ -89,14 +89,8 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
     /// What [`Self::write`] would make the digest, given the overlay: h(new) − h(old) per change.
     /// The overlay must lie on this store's latest batch, not on another overlay.
     ///
-    /// Timers are compared with what is stored. Should that read fail, the result means nothing:
-    /// [`Self::check`] fails from then on, as does `write`.
-    fn digest_after(&self, overlay: &Overlay) -> u128;
-
-    /// Fails once the store refuses further writes, after a write or the read of
-    /// [`Self::digest_after`] failed. Ask after `digest_after`, before its result goes into the
-    /// log: a token with a digest that means nothing would make a good store look damaged for ever.
-    fn check(&self) -> Result<(), Error>;
+    /// Fails if the store cannot be read, as timers are compared with what is stored.
+    fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error>;
 
     /// Writes the overlay's changes, the index rows that follow from them, the transitions and the
     /// new head as one atomic batch. After a crash the store has all of a batch or nothing of it,

@@ -1,7 +1,7 @@
 //! The writer of a partition over any [`Backend`]: continuity, digest, atomic batch, waking waiters.
 //! Adapters only keep rows, so they cannot differ in what they keep.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
 use tickfold_core::overlay::{Head, Overlay, Source, SourceError};
@@ -31,8 +31,8 @@ pub(crate) struct Store<B> {
     head: StoreHead,
     changes: ChangeLog,
     cursor: watch::Sender<u64>,
-    /// A write or the read of a digest failed.
-    poisoned: Cell<bool>,
+    /// A write failed: what is stored is not known.
+    poisoned: bool,
     /// No armed timer has a key below this one. The fold asks for the first timer at each record,
     /// and without the floor each answer would wade through the timers already gone.
     timer_floor: RefCell<Vec<u8>>,
@@ -58,13 +58,24 @@ impl<B: Backend> Store<B> {
             head,
             changes,
             cursor,
-            poisoned: Cell::new(false),
+            poisoned: false,
             timer_floor: RefCell::new(floor.to_vec()),
         })
     }
 
     fn tables(&self) -> Tables<'_, B> {
         Tables { rows: &self.backend, partition: self.partition }
+    }
+
+    /// Refuses what would build on a write that failed.
+    fn check(&self) -> Result<(), Error> {
+        if !self.poisoned {
+            return Ok(());
+        }
+        Err(Error::Io {
+            attempted: format!("write to store of partition {}", self.partition),
+            source: "an earlier write failed".into(),
+        })
     }
 }
 
@@ -73,25 +84,8 @@ impl<B: Backend> PartitionStore for Store<B> {
         self.head
     }
 
-    fn digest_after(&self, overlay: &Overlay) -> u128 {
-        match digest::after(self.head.digest, overlay, self.tables()) {
-            Ok(digest) => digest,
-            Err(error) => {
-                tracing::error!(partition = self.partition, %error, "digest not computed");
-                self.poisoned.set(true);
-                self.head.digest
-            }
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if !self.poisoned.get() {
-            return Ok(());
-        }
-        Err(Error::Io {
-            attempted: format!("write to store of partition {}", self.partition),
-            source: "an earlier write or read failed".into(),
-        })
+    fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error> {
+        digest::after(self.head.digest, overlay, self.tables())
     }
 
     fn write(
@@ -108,7 +102,8 @@ impl<B: Backend> PartitionStore for Store<B> {
         let written = batch::of_write(overlay, transitions, to, self.changes, self.tables())
             .and_then(|(batch, changes)| self.backend.apply(batch).map(|()| changes));
         // After a failure it is not known what the disk has, so nothing may build on it.
-        self.changes = written.inspect_err(|_| self.poisoned.set(true))?;
+        self.poisoned = written.is_err();
+        self.changes = written?;
         self.head = to;
         if let Some((first, _)) = overlay.timers.iter().find(|(_, armed)| **armed) {
             let first = key::timer(first);

@@ -312,7 +312,7 @@ mod tests {
             tickfold_ingress::IngressOptions::default()
         );
         let (ours, theirs) =
-            (crate::up::log_options(&config), tickfold_log::embedded::EmbeddedOptions::default());
+            (crate::up::log_options(&config), tickfold_log::EmbeddedOptions::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
         assert_eq!(crate::up::store_options(&config), tickfold_store::RocksOptions::default());
         let (ours, theirs) =

@@ -73,7 +73,7 @@ impl Golden {
             cursor,
             fold_version: FOLD_VERSION,
             head: overlay.head.unwrap_or(StoreHead::EMPTY.head),
-            digest: store.digest_after(&overlay),
+            digest: store.digest_after(&overlay).unwrap(),
         };
         store.write(0, &overlay, &[], head).unwrap();
         Self { by_topic, dump: stores.dump(PARTITION), transitions, head }

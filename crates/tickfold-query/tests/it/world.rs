@@ -144,7 +144,7 @@ impl Writers {
         let to = StoreHead {
             cursor: head.cursor + 1,
             head: overlay.head.unwrap(),
-            digest: store.digest_after(&overlay),
+            digest: store.digest_after(&overlay).unwrap(),
             ..head
         };
         store.write(head.cursor, &overlay, &[], to).unwrap();

@@ -89,9 +89,8 @@ pub fn write(
         cursor: from.cursor + records,
         fold_version: from.fold_version,
         head: overlay.head.unwrap_or(from.head),
-        digest: store.digest_after(overlay),
+        digest: store.digest_after(overlay).unwrap(),
     };
-    store.check().unwrap();
     store.write(from.cursor, overlay, transitions, to).unwrap();
     assert_eq!(store.store_head(), to);
     to

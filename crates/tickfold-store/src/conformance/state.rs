@@ -94,7 +94,7 @@ pub fn a_batch_that_does_not_continue_is_refused(disk: &dyn Disk) {
     let mut store = stores.open(0).unwrap();
     let head = write(&mut *store, 5, &at(1), &[]);
     let overlay = one_of_each(&mut Random::new(3));
-    let digest = store.digest_after(&overlay);
+    let digest = store.digest_after(&overlay).unwrap();
     for (from, to) in [(4, 6), (6, 7), (0, 5), (5, 4)] {
         let to = StoreHead { cursor: to, digest, ..head };
         let refused = store.write(from, &overlay, &[], to).unwrap_err();
@@ -103,7 +103,6 @@ pub fn a_batch_that_does_not_continue_is_refused(disk: &dyn Disk) {
         assert_eq!(store.message(&"m".into()).unwrap(), None);
     }
     // Not a failure of the store: the right batch goes through.
-    store.check().unwrap();
     write(&mut *store, 0, &overlay, &[]);
     write(&mut *store, 1, &at(2), &[]);
 }
