@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak ci lint fmt clippy doc deny generated buf shell docker proto schemas clean-cache
+.PHONY: help setup run test soak bench ci lint fmt clippy doc deny generated buf shell docker proto schemas clean-cache
 
 ENV := . scripts/env.sh;
 
@@ -28,6 +28,9 @@ test: setup ## all tests: unit tests of every crate first, then integration and 
 
 soak: setup ## the full counts of the crash and damage tests; rewrites docs/soak.md (hours)
 	@$(ENV) scripts/soak.sh $(TEST) --test '*'
+
+bench: setup ## benchmarks, each against a floor in the same run, with the ratio
+	@$(ENV) cargo bench --locked -p tickfold-benches
 
 ci: ## what CI runs: the tests and every check below
 	@.ci/run

@@ -23,6 +23,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 /// Our crates and those of ours each may name. `EVERYTHING` is for the top of the graph.
 const EDGES: &[(&str, &[&str])] = &[
     ("tickfold", EVERYTHING),
+    ("tickfold-benches", EVERYTHING),
     ("tickfold-core", &[]),
     ("tickfold-ingress", &["tickfold-core", "tickfold-log"]),
     ("tickfold-log", &[]),

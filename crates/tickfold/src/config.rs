@@ -318,8 +318,10 @@ mod tests {
         let (ours, theirs) =
             (crate::up::query_options(&config), tickfold_query::QueryOptions::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        let mut theirs = tickfold_processor::Options::default();
-        theirs.address = tickfold_processor::Address::parse("127.0.0.1:1").unwrap();
+        let theirs = tickfold_processor::Options {
+            address: tickfold_processor::Address::parse("127.0.0.1:1").unwrap(),
+            ..tickfold_processor::Options::default()
+        };
         let ours = crate::up::processor_options(&config, "127.0.0.1:1".parse().unwrap()).unwrap();
         let without_hooks = |options: &tickfold_processor::Options| {
             format!("{options:?}").split("fail_point").next().map(str::to_owned)
