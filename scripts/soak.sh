@@ -12,6 +12,8 @@ cd "$root"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export TICKFOLD_SOAK=1
+# Of the seeded runs of the driver; CI runs 500.
+export TICKFOLD_SEEDS=5000
 export TICKFOLD_SOAK_TABLE=$work/rows
 : >"$TICKFOLD_SOAK_TABLE"
 

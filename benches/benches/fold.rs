@@ -13,7 +13,8 @@ const BODIES: u32 = 500;
 fn main() {
     for statuses in [1, 10, 100] {
         let bodies: Vec<Vec<u8>> = (0..BODIES).map(|n| body(n, statuses)).collect();
-        let name = format!("fold of {statuses} statuses, {} bytes", bodies.first().map_or(0, Vec::len));
+        let name =
+            format!("fold of {statuses} statuses, {} bytes", bodies.first().map_or(0, Vec::len));
         let parse = || {
             for body in &bodies {
                 std::hint::black_box(serde_json::from_slice::<serde_json::Value>(body).is_ok());

@@ -3,7 +3,7 @@
 //! No IO, no clock, no randomness, no async, no logging: time enters as data, effects leave as
 //! data. The same raw records give the same bytes, on any machine and in any batching.
 //!
-//! Start with [`route`] (where a body goes), then [`fold()`] (what a record does), then [`state`]
+//! Start with [`route()`] (where a body goes), then [`fold()`] (what a record does), then [`state`]
 //! (what is kept).
 
 #![warn(clippy::wildcard_enum_match_arm)]

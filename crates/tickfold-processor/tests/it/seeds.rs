@@ -270,6 +270,16 @@ pub(crate) fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
+/// Adds the rows to the table of a soak, if this is one.
+fn append_to_soak_table(table: &BTreeMap<String, Line>) {
+    use std::io::Write as _;
+    let Some(path) = std::env::var_os("TICKFOLD_SOAK_TABLE") else { return };
+    let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+    for (fault, Line { attempted, landed, lost, twice }) in table {
+        writeln!(file, "| driver: {fault} | {attempted} | {landed} | {lost} | {twice} |").unwrap();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Line {
     attempted: u64,
@@ -315,6 +325,7 @@ fn seeded_runs_equal_the_golden_fold() {
     for (fault, Line { attempted, landed, lost, twice }) in &table {
         println!("{fault:32} {attempted:>9} {landed:>7} {lost:>5} {twice:>5}");
     }
+    append_to_soak_table(&table);
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     if seeds.len() > 1 {
         let missed: Vec<_> = table.iter().filter(|(_, line)| line.landed == 0).collect();

@@ -1,0 +1,92 @@
+//! The admin listener of a running node.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Node, PARTITIONS, WEBHOOK, assert_golden, eventually, status_body};
+
+#[test]
+fn probes_metrics_and_status_tell_what_the_node_does() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    // It said that it is up, so it is ready.
+    assert_eq!(node.admin("/livez").status, 200);
+    let ready = node.admin("/readyz");
+    assert_eq!(ready.status, 200, "{}", ready.text());
+
+    node.post(status_body("wamid.A", "sent", 1));
+    node.post("{");
+    assert_eq!(node.webhooks().send("POST", WEBHOOK, &[], b"{}").unwrap().status, 401);
+    assert_golden(&node);
+    node.cli_json(&["get", "message", "wamid.A"]);
+
+    let metrics = node.admin("/metrics");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
+    let metrics = metrics.text();
+    for line in [
+        "tickfold_ingress_requests_total{outcome=\"accepted\"} 2",
+        "tickfold_ingress_requests_total{outcome=\"signature_refused\"} 1",
+        "tickfold_ingress_signature_failures_total{app=\"main\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
+    for name in [
+        "tickfold_build_info",
+        "tickfold_ingress_append_seconds",
+        "tickfold_ingress_body_bytes",
+        "tickfold_log_sync_seconds",
+        "tickfold_log_group_records",
+        "tickfold_processor_commits_total",
+        "tickfold_processor_outputs_total",
+        "tickfold_processor_dead_letters_total",
+        "tickfold_processor_lag_records",
+        "tickfold_query_requests_total",
+        "tickfold_query_request_seconds",
+    ] {
+        let begins = |line: &str| line.starts_with(name);
+        assert!(metrics.lines().any(begins), "no {name} in\n{metrics}");
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "{name} has no type");
+    }
+    for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        assert!(line.starts_with("tickfold_"), "{line}");
+    }
+
+    let status: Value = eventually("every partition is live", || {
+        let status: Value = serde_json::from_str(&node.admin("/statusz").text()).unwrap();
+        let partitions = status["partitions"].as_array().unwrap();
+        partitions.iter().all(|partition| partition["state"] == "live").then_some(status)
+    });
+    let partitions = status["partitions"].as_array().unwrap();
+    let numbers: Vec<_> = partitions.iter().map(|one| one["partition"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..u64::from(PARTITIONS)).collect::<Vec<_>>());
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+
+    for path in ["/", "/nowhere", "/webhook/main"] {
+        assert_eq!(node.admin(path).status, 404, "{path}");
+    }
+    // Not on the port that faces the internet.
+    for path in ["/metrics", "/statusz", "/readyz", "/livez"] {
+        assert_eq!(node.webhooks().send("GET", path, &[], b"").unwrap().status, 404, "{path}");
+    }
+    node.stop();
+}
+
+#[test]
+fn log_lines_and_status_hold_no_secret_and_no_body() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    let body = status_body("wamid.PERSONAL", "sent", 1);
+    node.post(&body);
+    node.post("{");
+    let signature = crate::support::signature(b"another body");
+    let headers = [("x-hub-signature-256", signature.as_str())];
+    node.webhooks().send("POST", WEBHOOK, &headers, body.as_bytes()).unwrap();
+    assert_golden(&node);
+    let told = [node.log(), node.admin("/statusz").text(), node.admin("/metrics").text()].concat();
+    let secrets = [crate::support::SECRET, crate::support::VERIFY_TOKEN];
+    for secret in secrets.into_iter().chain(["wamid.PERSONAL", crate::support::PARTY]) {
+        assert!(!told.contains(secret), "{secret} is told in\n{told}");
+    }
+    node.stop();
+}

@@ -1,0 +1,134 @@
+//! Every `tickfold` command in the documentation runs as it stands there, so that no page promises
+//! a flag that is gone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{
+    NUMBER, Node, PARTY, SECRET, VERIFY_TOKEN, WABA, assert_golden, clean, messages_of, run,
+    status, with_secrets,
+};
+
+/// Markdown files of the repository.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut pages: Vec<_> = ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into();
+    let mut folders = vec![root.join("docs"), root.join("docker")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// Commands in indented or fenced blocks, without prompt and remark.
+fn commands(page: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut commands = Vec::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+            continue;
+        }
+        if !fenced && !line.starts_with("    ") {
+            continue;
+        }
+        let command = line.trim();
+        let command = command.strip_prefix("$ ").unwrap_or(command);
+        let command = command.split("  #").next().unwrap_or(command).trim_end();
+        // A node prints a line that begins like a command.
+        if command.starts_with("tickfold ") && !command.starts_with("tickfold up: ") {
+            commands.push(command.to_owned());
+        }
+    }
+    commands
+}
+
+#[test]
+fn commands_are_found_in_blocks_and_freed_of_prompt_and_remark() {
+    let page = "`tickfold no`\ntickfold no\n\n    tickfold a B  # why\n\n```\n$ tickfold b\ntickfold up: c\nout\n```\n";
+    assert_eq!(commands(page), ["tickfold a B", "tickfold b"]);
+}
+
+#[test]
+fn every_command_of_the_documentation_runs() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    node.post(messages_of(WABA, &format!(r#""statuses":[{}]"#, status("wamid.DOCS", "sent", 1))));
+    assert_golden(&node);
+    let words = [
+        ("PHONE_NUMBER_ID", NUMBER),
+        ("TEMPLATE_ID", "1590000000000042"),
+        ("WABA_ID", WABA),
+        ("WAMID", "wamid.DOCS"),
+        ("LANGUAGE", "en_US"),
+        ("PARTY", PARTY),
+    ];
+    let mut ran = 0;
+    for page in pages() {
+        for command in commands(&std::fs::read_to_string(&page).unwrap()) {
+            let place = format!("{}: {command}", page.display());
+            let mut text = command.clone();
+            for (word, value) in words {
+                text = text.replace(word, value);
+            }
+            if text.starts_with("tickfold up") {
+                starts(&text, &place);
+            } else {
+                // One that would go on for ever ends where the topic ends.
+                if text.starts_with("tickfold tail") && !text.contains("--until-end") {
+                    text += " --until-end";
+                }
+                let mut shell = shell(&text, dir.path());
+                shell.env("TICKFOLD_GRPC_ADDR", &node.grpc);
+                let ended = run(shell, b"{}");
+                let absent = text.starts_with("tickfold get") && ended.code == Some(3);
+                assert!(ended.code == Some(0) || absent, "{place}: {ended:?}");
+            }
+            ran += 1;
+        }
+    }
+    println!("{ran} commands");
+    assert!(ran > 5, "{ran} commands: are the pages still where they were?");
+    node.stop();
+}
+
+/// `up` as documented, but on free ports and with its data in a directory of the test.
+fn starts(text: &str, place: &str) {
+    let dir = TempDir::new().unwrap();
+    let mut args: Vec<_> = text.split_whitespace().skip(1).map(str::to_owned).collect();
+    let mut set = |flag: &str, value: String| match args.iter().position(|arg| arg == flag) {
+        Some(at) => args[at + 1] = value,
+        None => args.extend([flag.to_owned(), value]),
+    };
+    set("--data-dir", dir.path().join("data").to_str().unwrap().to_owned());
+    for flag in ["--http-addr", "--grpc-addr", "--admin-addr"] {
+        set(flag, "127.0.0.1:0".to_owned());
+    }
+    let mut command = crate::support::tickfold();
+    command.args(args);
+    with_secrets(&mut command);
+    let node = Node::spawn(dir.path(), command);
+    node.unwrap_or_else(|ended| panic!("{place}: {ended:?}")).stop();
+}
+
+/// A shell that finds the binary under test by its name.
+fn shell(text: &str, dir: &Path) -> Command {
+    let bin = Path::new(env!("CARGO_BIN_EXE_tickfold")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path =
+        std::env::join_paths(std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path)));
+    let mut command = Command::new("sh");
+    clean(&mut command);
+    command.args(["-c", text]).current_dir(dir).env("PATH", path.unwrap());
+    command.env("TICKFOLD_APP_SECRET", SECRET).env("TICKFOLD_VERIFY_TOKEN", VERIFY_TOKEN);
+    command
+}

@@ -1,0 +1,26 @@
+//! End-to-end tests: the real binary on port 0, over real sockets, against the golden fold.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+mod admin;
+mod answers;
+mod cli;
+mod corpus;
+mod crash;
+mod docs;
+mod faults;
+mod latency;
+mod oracle;
+mod orders;
+mod poison;
+mod restart;
+mod run_script;
+mod support;
+mod support_crash;
