@@ -23,6 +23,7 @@ const MARGIN_MAX: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     slots: Arc<Semaphore>,
+    slots_max: u32,
     timeout: Duration,
     timeout_max: Duration,
     shutdown: CancellationToken,
@@ -43,10 +44,17 @@ impl Limits {
     pub(crate) fn new(slots: usize, options: &QueryOptions, shutdown: CancellationToken) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(slots)),
+            slots_max: u32::try_from(slots).unwrap_or(u32::MAX),
             timeout: options.request_timeout,
             timeout_max: options.request_timeout_max,
             shutdown,
         }
+    }
+
+    /// Waits until no call is running. After shutdown no further one is let in.
+    pub(crate) async fn idle(&self) {
+        // The semaphore is never closed, so this only fails if it could never succeed.
+        let _ = self.slots.acquire_many(self.slots_max).await;
     }
 
     /// Lets a call in, or refuses it at once when too many are running.

@@ -22,6 +22,11 @@ use crate::call::Limits;
 use crate::query::{Partitions, Query, RoleOf};
 use crate::{Clock, Error, QueryOptions, QueryStatus, health, incoming};
 
+/// Time that connections on which no call is running get to close by themselves at shutdown, and
+/// the last replies to reach their callers. A client that does not react to the goodbye, suspended
+/// for instance, would otherwise delay every restart by the whole drain limit.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+
 /// Time that cut connections get to be dropped.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -75,7 +80,11 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
     let partitions = Partitions::new(Arc::clone(&views), clock, role);
     let query = Query::new(partitions, limits.clone(), options.clone());
     let tails = Limits::new(options.tail_streams_max, &options, stop.clone());
-    let admin = Admin::new(log, topic_prefix, limits, tails);
+    let admin = Admin::new(log, topic_prefix, limits.clone(), tails.clone());
+    let idle = async move {
+        limits.idle().await;
+        tails.idle().await;
+    };
 
     let reporter = tonic_health::server::HealthReporter::new();
     health::not_yet(&reporter).await;
@@ -117,7 +126,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
     let report = health::report(views, status, reporter, stop.clone());
     let (served, ()) = tokio::join!(
         async {
-            let served = drain(serve, &stop, &cut, options.drain_limit).await;
+            let served = drain(serve, &stop, &cut, options.drain_limit, idle).await;
             stop.cancel();
             served
         },
@@ -132,6 +141,7 @@ async fn drain(
     stop: &CancellationToken,
     cut: &CancellationToken,
     limit: Duration,
+    idle: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut serve = Box::pin(serve);
     let ended = |result: Result<(), tonic::transport::Error>| {
@@ -141,10 +151,17 @@ async fn drain(
         result = &mut serve => return ended(result),
         () = stop.cancelled() => {}
     }
-    if let Ok(result) = tokio::time::timeout(limit, &mut serve).await {
-        return ended(result);
+    let goodbye = async {
+        idle.await;
+        tokio::time::sleep(GOODBYE_LIMIT).await;
+    };
+    tokio::select! {
+        result = &mut serve => return ended(result),
+        () = goodbye => tracing::info!("connections without calls are cut"),
+        () = tokio::time::sleep(limit) => {
+            tracing::warn!(limit_ms = limit.as_millis(), "drain limit reached, connections are cut");
+        }
     }
-    tracing::warn!(limit_ms = limit.as_millis(), "drain limit reached, connections are cut");
     cut.cancel();
     match tokio::time::timeout(CUT_LIMIT, serve).await {
         Ok(result) => ended(result),

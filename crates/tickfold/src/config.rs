@@ -21,8 +21,11 @@ pub(crate) const DEFAULTS: &str = include_str!("../tickfold.default.toml");
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub data_dir: PathBuf,
+    #[serde(deserialize_with = "address")]
     pub http_addr: SocketAddr,
+    #[serde(deserialize_with = "address")]
     pub grpc_addr: SocketAddr,
+    #[serde(deserialize_with = "address")]
     pub admin_addr: SocketAddr,
     pub partitions: u32,
     pub topic_prefix: String,
@@ -167,8 +170,14 @@ impl Layers {
 
     /// Reads the settings; values are checked here, relations between them by their components.
     pub(crate) fn read(&self) -> Result<Config> {
-        let config: Config =
-            Value::Table(self.table.clone()).try_into().context("read configuration")?;
+        let config: Config = Value::Table(self.table.clone()).try_into().with_context(|| {
+            let set: Vec<_> =
+                self.origins.iter().map(|(key, origin)| format!("{key} from {origin}")).collect();
+            match set.is_empty() {
+                true => "read configuration".to_owned(),
+                false => format!("read configuration ({})", set.join(", ")),
+            }
+        })?;
         if config.partitions == 0 || config.partitions > 1_024 {
             bail!("partitions = {} is not between 1 and 1024", config.partitions);
         }
@@ -269,6 +278,14 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     duration.ok_or_else(|| {
         serde::de::Error::custom(format!("{text:?} is not a duration such as \"5s\""))
     })
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let error = || {
+        serde::de::Error::custom(format!("{text:?} is not an address such as \"127.0.0.1:8080\""))
+    };
+    text.parse().map_err(|_| error())
 }
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

@@ -110,6 +110,17 @@ async fn a_client_that_never_speaks_is_cut_at_the_drain_limit() {
 }
 
 #[tokio::test]
+async fn a_client_without_calls_that_ignores_the_goodbye_is_cut_long_before_the_drain_limit() {
+    let (world, _writers) = World::open().await;
+    let _silent = TcpStream::connect(world.address).await.unwrap();
+    assert_eq!(health(&world, "").await, ServingStatus::Serving);
+    let since = Instant::now();
+    world.shutdown.cancel();
+    world.server.await.unwrap().unwrap();
+    assert!(since.elapsed() < QueryOptions::default().drain_limit / 3, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
 async fn an_address_that_others_reach_is_refused() {
     use std::sync::Arc;
     use tickfold_query::{Clock, Parts, QueryStatus, Role, RoleOf, run};
