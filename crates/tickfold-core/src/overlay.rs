@@ -144,6 +144,8 @@ pub struct Overlay {
     pub naturals: Table<NaturalKey, Natural>,
     /// Timers armed (true) or gone (false) relative to the source.
     pub timers: BTreeMap<TimerKey, bool>,
+    /// The last timer that fired: every one up to it is gone.
+    pub fired: Option<TimerKey>,
 }
 
 impl Overlay {

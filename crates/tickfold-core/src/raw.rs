@@ -4,7 +4,7 @@
 //! The value of a webhook is the body exactly as Meta sent it. Everything else is in headers, as
 //! ASCII text, so that any Kafka tool can read it.
 
-use crate::hash::{murmur2, sha256};
+use crate::hash::murmur2;
 use crate::ids::WabaId;
 use crate::time::Timestamp;
 
@@ -103,12 +103,6 @@ impl RawRecord<'_> {
 /// The partition of an account.
 pub fn partition_of(waba_id: &WabaId, partition_count: u32) -> u32 {
     partition_of_key(waba_id.as_str().as_bytes(), partition_count)
-}
-
-/// The partition of a body that names no account, by the digest of the body, so that a retry of
-/// the same bytes meets its twin.
-pub fn partition_of_unrouted(body: &[u8], partition_count: u32) -> u32 {
-    partition_of_key(&sha256(body), partition_count)
 }
 
 /// The Java producer's rule for records with a key.

@@ -113,7 +113,8 @@ pub struct Source {
     pub schema_version: u32,
 }
 
-/// A row of the message table.
+/// A row of the message table. The row of a participant has only what is the participant's own;
+/// what is known of the message stands in the row of the message.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageRow {
@@ -135,7 +136,8 @@ pub struct MessageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub party: Option<String>,
     /// `inbound` or `outbound`.
-    pub direction: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
     /// Shown state: `pending`, `sent`, `failed`, `delivered`, `read`, `played`, `received`, or a
     /// word of Meta's that is new to us.
     pub state: String,

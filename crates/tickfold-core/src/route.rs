@@ -4,9 +4,13 @@
 //!
 //! Law: each slot of a body belongs to exactly one partition, and [`route`] names that partition.
 
+use std::cell::OnceCell;
+use std::ops::ControlFlow;
+
+use crate::hash::sha256;
 use crate::ids::{ID_BYTES_MAX, WabaId};
 use crate::json::{Json, Object};
-use crate::raw::{partition_of, partition_of_unrouted};
+use crate::raw::{partition_of, partition_of_key};
 
 /// Version of this function, kept in every raw record. A change of the rules below is a new
 /// version, and the old one stays for the records it placed.
@@ -26,28 +30,58 @@ pub struct Destination {
 /// The partitions a body is appended to, each once, in the order in which the body names them.
 /// Never empty: a body that names no account, or is no JSON at all, has one place too.
 pub fn route(body: &[u8], partition_count: u32) -> Vec<Destination> {
+    let placement = Placement::new(body, partition_count);
     let mut destinations: Vec<Destination> = Vec::new();
     let mut push = |waba_id: Option<&WabaId>| {
-        let destination = match waba_id {
-            Some(id) => Destination {
-                partition: partition_of(id, partition_count),
-                key: id.as_str().as_bytes().to_vec(),
-            },
-            None => Destination {
-                partition: partition_of_unrouted(body, partition_count),
-                key: crate::hash::sha256(body).to_vec(),
-            },
-        };
-        if destinations.iter().all(|d| d.partition != destination.partition) {
-            destinations.push(destination);
+        let partition = placement.partition(waba_id);
+        if destinations.iter().all(|d| d.partition != partition) {
+            let key = match waba_id {
+                Some(id) => id.as_str().as_bytes().to_vec(),
+                None => placement.unrouted().1.to_vec(),
+            };
+            destinations.push(Destination { partition, key });
         }
     };
-    let slots = slots(body);
-    slots.iter().for_each(|slot| push(slot.waba_id.as_ref()));
-    if slots.is_empty() {
+    let mut empty = true;
+    let _ = visit_slots(body, &mut |slot| {
+        empty = false;
+        push(slot.waba_id.as_ref());
+        ControlFlow::Continue(())
+    });
+    if empty {
         push(None);
     }
     destinations
+}
+
+/// Where the slots of one body belong. The digest of the body is taken at most once: a body can
+/// have millions of slots without an account.
+#[derive(Debug)]
+pub struct Placement<'a> {
+    body: &'a [u8],
+    partition_count: u32,
+    unrouted: OnceCell<(u32, [u8; 32])>,
+}
+
+impl<'a> Placement<'a> {
+    /// For a body and the partition count of the raw topic.
+    pub fn new(body: &'a [u8], partition_count: u32) -> Self {
+        Self { body, partition_count, unrouted: OnceCell::new() }
+    }
+
+    /// The partition of an account, or of what names none.
+    pub fn partition(&self, waba_id: Option<&WabaId>) -> u32 {
+        waba_id.map_or_else(|| self.unrouted().0, |id| partition_of(id, self.partition_count))
+    }
+
+    /// Partition and key of what names no account: by the digest of the body, so that a retry of
+    /// the same bytes meets its twin.
+    fn unrouted(&self) -> &(u32, [u8; 32]) {
+        self.unrouted.get_or_init(|| {
+            let digest = sha256(self.body);
+            (partition_of_key(&digest, self.partition_count), digest)
+        })
+    }
 }
 
 /// A part of a body that is routed as a whole: a change, or a place where the envelope is broken.
@@ -59,16 +93,6 @@ pub struct Slot<'a> {
     pub waba_id: Option<WabaId>,
     /// What stands there.
     pub content: Content<'a>,
-}
-
-impl Slot<'_> {
-    /// The partition that folds this slot.
-    pub fn partition(&self, body: &[u8], partition_count: u32) -> u32 {
-        match &self.waba_id {
-            Some(waba_id) => partition_of(waba_id, partition_count),
-            None => partition_of_unrouted(body, partition_count),
-        }
-    }
 }
 
 /// What a [`Slot`] holds.
@@ -105,43 +129,50 @@ pub enum RawText<'a> {
     Bytes(&'a [u8]),
 }
 
-/// All slots of a body in its order. Total: any bytes give slots.
+/// All slots of a body at once, for tools and tests.
 pub fn slots(body: &[u8]) -> Vec<Slot<'_>> {
-    let broken = |path: &str, waba_id, scope, reason, raw| Slot {
-        path: path.to_owned(),
-        waba_id,
-        content: Content::Broken { scope, reason, raw },
-    };
-    let Ok(root) = Json::parse(body) else {
-        return vec![broken("$", None, "body", "not_json", RawText::Bytes(body))];
-    };
-    let envelope = |reason| vec![broken("$", None, "envelope", reason, RawText::Json(root.raw()))];
-    let Some(object) = root.object() else { return envelope("not_an_object") };
-    let product = object.text("object");
-    if product.as_deref() != Some("whatsapp_business_account") {
-        return envelope("object_is_not_whatsapp_business_account");
-    }
-    let Some(entries) = object.raw_member("entry").and_then(Json::array) else {
-        return envelope("entry_is_not_an_array");
-    };
     let mut slots = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let path = format!("$.entry[{index}]");
-        match entry.object() {
-            Some(object) => entry_slots(&path, &object, &mut slots),
-            None => slots.push(broken(
-                &path,
-                None,
-                "entry",
-                "not_an_object",
-                RawText::Json(entry.raw()),
-            )),
-        }
-    }
+    let _ = visit_slots(body, &mut |slot| {
+        slots.push(slot);
+        ControlFlow::Continue(())
+    });
     slots
 }
 
-fn entry_slots<'a>(path: &str, entry: &Object<'a>, slots: &mut Vec<Slot<'a>>) {
+/// What is done with a slot; breaking ends the visit.
+type Visit<'v, 'a> = dyn FnMut(Slot<'a>) -> ControlFlow<()> + 'v;
+
+/// Visits all slots of a body in its order. Total: any bytes give slots. One at a time, since a
+/// body can have millions of them.
+pub fn visit_slots<'a>(body: &'a [u8], visit: &mut Visit<'_, 'a>) -> ControlFlow<()> {
+    let broken = |path: String, scope, reason, raw| Slot {
+        path,
+        waba_id: None,
+        content: Content::Broken { scope, reason, raw },
+    };
+    let Ok(root) = Json::parse(body) else {
+        return visit(broken("$".to_owned(), "body", "not_json", RawText::Bytes(body)));
+    };
+    let envelope = |reason| broken("$".to_owned(), "envelope", reason, RawText::Json(root.raw()));
+    let Some(object) = root.object() else { return visit(envelope("not_an_object")) };
+    let product = object.text("object");
+    if product.as_deref() != Some("whatsapp_business_account") {
+        return visit(envelope("object_is_not_whatsapp_business_account"));
+    }
+    let Some(entries) = object.raw_member("entry").and_then(Json::array) else {
+        return visit(envelope("entry_is_not_an_array"));
+    };
+    for (index, entry) in entries.into_iter().enumerate() {
+        let path = format!("$.entry[{index}]");
+        match entry.object() {
+            Some(object) => visit_entry(&path, &object, visit)?,
+            None => visit(broken(path, "entry", "not_an_object", RawText::Json(entry.raw())))?,
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_, 'a>) -> ControlFlow<()> {
     let entry_id = entry.get("id").and_then(Json::id).map(String::from);
     let entry_waba = entry_id.as_deref().and_then(waba_id);
     let entry_time = entry.get("time");
@@ -152,7 +183,7 @@ fn entry_slots<'a>(path: &str, entry: &Object<'a>, slots: &mut Vec<Slot<'a>>) {
     };
     // Webhooks with values switched off name the fields that changed and carry no data.
     if let Some(fields) = entry.get("changed_fields") {
-        slots.push(Slot {
+        visit(Slot {
             path: format!("{path}.changed_fields"),
             waba_id: entry_waba.clone(),
             content: Content::Change {
@@ -161,32 +192,32 @@ fn entry_slots<'a>(path: &str, entry: &Object<'a>, slots: &mut Vec<Slot<'a>>) {
                 field: "changed_fields".to_owned(),
                 value: fields,
             },
-        });
+        })?;
     }
-    let Some(changes) = entry.get("changes") else { return };
+    let Some(changes) = entry.get("changes") else { return ControlFlow::Continue(()) };
     let Some(changes) = changes.array() else {
-        slots.push(broken(format!("{path}.changes"), "changes", "not_an_array", changes));
-        return;
+        return visit(broken(format!("{path}.changes"), "changes", "not_an_array", changes));
     };
     for (index, change) in changes.into_iter().enumerate() {
         let path = format!("{path}.changes[{index}]");
         let Some(object) = change.object() else {
-            slots.push(broken(path, "change", "not_an_object", change));
+            visit(broken(path, "change", "not_an_object", change))?;
             continue;
         };
         let (Some(field), Some(value)) = (object.text("field"), object.raw_member("value")) else {
-            slots.push(broken(path, "change", "field_or_value_missing", change));
+            visit(broken(path, "change", "field_or_value_missing", change))?;
             continue;
         };
         // For partner events the entry is a business portfolio and the account stands inside.
         let inner = value.object().and_then(|value| value.object("waba_info"));
         let inner = inner.and_then(|info| waba_id(&info.get("waba_id")?.id()?));
-        slots.push(Slot {
+        visit(Slot {
             path,
             waba_id: inner.or_else(|| entry_waba.clone()),
             content: Content::Change { entry_id: entry_id.clone(), entry_time, field, value },
-        });
+        })?;
     }
+    ControlFlow::Continue(())
 }
 
 fn waba_id(text: &str) -> Option<WabaId> {

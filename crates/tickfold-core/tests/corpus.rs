@@ -17,7 +17,7 @@ use std::path::Path;
 use support::{Folded, values};
 use tickfold_core::fold::Partition;
 use tickfold_core::records::Topic;
-use tickfold_core::route::{route, slots};
+use tickfold_core::route::{Placement, route, slots};
 
 const PARTITIONS: u32 = 8;
 
@@ -45,8 +45,9 @@ fn each_item_is_folded_in_exactly_one_partition_to_which_it_was_appended() {
     for (name, body, _) in corpus() {
         let destinations = route(&body, PARTITIONS);
         assert!(!destinations.is_empty(), "{name}");
+        let placement = Placement::new(&body, PARTITIONS);
         for slot in slots(&body) {
-            let partition = slot.partition(&body, PARTITIONS);
+            let partition = placement.partition(slot.waba_id.as_ref());
             let appended = destinations.iter().filter(|d| d.partition == partition).count();
             assert_eq!(appended, 1, "{name} {}", slot.path);
             slots_seen += 1;
@@ -89,6 +90,10 @@ fn dead_letters_stand_exactly_where_the_index_marks_them() {
 fn statuses_and_messages_have_the_natural_keys_of_the_index() {
     let mut compared = 0;
     for (name, body, keys) in corpus() {
+        // The dashboard's test button: an event that is kept out of state.
+        if name == "envelope.dashboard_test_id_0.json" {
+            continue;
+        }
         let mut expected: BTreeMap<String, ()> = BTreeMap::new();
         for key in &keys {
             if key.starts_with("st:") || key.starts_with("msg:") {

@@ -156,6 +156,154 @@ fn a_body_of_very_many_items_stays_one_bounded_record() {
 }
 
 #[test]
+fn a_body_of_very_many_broken_entries_is_routed_and_folded_in_one_pass() {
+    let entries = vec!["0"; 500_000].join(",");
+    let body = format!(r#"{{"object":"whatsapp_business_account","entry":[{entries}]}}"#);
+    assert_eq!(tickfold_core::route(body.as_bytes(), 8).len(), 1);
+    let outputs = Folded::default().webhook(body.as_bytes());
+    assert_eq!(outputs.len(), tickfold_core::fold::ITEMS_MAX + 1);
+}
+
+#[test]
+fn a_record_routed_by_another_rule_is_one_dead_letter() {
+    let body = status_body(WAMID, "sent", 1);
+    let kind = ("wa-kind", "webhook".to_owned());
+    let headers = |version: &str, count: &str| {
+        let version = ("wa-route-version", version.to_owned());
+        vec![kind.clone(), version, ("wa-partition-count", count.to_owned())]
+    };
+    for (version, count) in [("1", "4"), ("2", "1"), ("", "")] {
+        let mut folded = Folded::default();
+        let outputs = folded.record(&headers(version, count), Some(&body));
+        assert_eq!(outputs.len(), 1, "{version} {count}");
+        assert_eq!(last(&folded, Topic::DeadLetter)["reason"], "routed_otherwise");
+    }
+    assert!(Folded::default().record(&headers("1", "1"), Some(&body)).len() > 1);
+}
+
+#[test]
+fn an_error_of_the_value_is_an_event_each_time() {
+    let error = r#""errors":[{"code":131035,"title":"content lost"}]"#;
+    let mut folded = Folded::default();
+    folded.webhook(&messages(error));
+    folded.webhook(&messages(error));
+    let events = folded.values(Topic::Event);
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1]["natural_key"], "verr:318840000000202:131035");
+}
+
+#[test]
+fn the_same_content_at_another_time_is_another_event() {
+    let body = |time: i64| {
+        format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","time":{time},"changes":[{{"field":"security","value":{{"event":"PIN_CHANGED"}}}}]}}]}}"#
+        )
+    };
+    let mut folded = Folded::default();
+    for time in [NOON, NOON, NOON + 1] {
+        folded.webhook(body(time).as_bytes());
+    }
+    assert_eq!(folded.values(Topic::Event).len(), 2);
+}
+
+#[test]
+fn a_value_of_messages_with_nothing_known_in_it_is_kept() {
+    let mut folded = Folded::default();
+    folded.webhook(&messages(r#""polls":[{"id":"p"}]"#));
+    assert_eq!(folded.values(Topic::Event)[0]["kind"], "unknown");
+    assert!(
+        Folded::default()
+            .webhook(&messages(r#""contacts":[{}]"#))
+            .iter()
+            .all(|o| o.topic != Topic::Event)
+    );
+}
+
+#[test]
+fn each_error_code_is_a_fact_however_they_are_grouped() {
+    let both = status(WAMID, "failed", 1).replace(r#""errors":["#, r#""errors":[{"code":131047},"#);
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&format!(r#""statuses":[{both}]"#)));
+    let transitions = folded.values(Topic::Transition);
+    let codes: Vec<_> = transitions.iter().map(|t| t["error_code"].as_i64().unwrap()).collect();
+    assert_eq!(codes, [131_026, 131_047]);
+    assert_eq!(
+        (&transitions[0]["from"], &transitions[1]["from"]),
+        (&json!(null), &json!("failed"))
+    );
+    assert!(transitions.iter().all(|t| t["late"] == false && t["state"] == "failed"));
+}
+
+#[test]
+fn a_participant_has_a_ladder_of_its_own() {
+    let of = |participant: &str, word: &str, after_s: i64| {
+        let group = format!(
+            r#""recipient_type":"group","recipient_participant_id":"{participant}","recipient_id""#
+        );
+        let group = if participant.is_empty() {
+            r#""recipient_type":"group","recipient_id""#.into()
+        } else {
+            group
+        };
+        messages(&format!(
+            r#""statuses":[{}]"#,
+            status(WAMID, word, after_s).replace(r#""recipient_id""#, &group)
+        ))
+    };
+    let mut folded = Folded::default();
+    for (participant, word) in [("1", "read"), ("2", "delivered"), ("", "sent")] {
+        folded.webhook(&of(participant, word, 1));
+    }
+    let transitions = folded.values(Topic::Transition);
+    let shown: Vec<_> = transitions
+        .iter()
+        .map(|t| (t["from"].as_str(), t["state"].as_str().unwrap(), t["late"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(
+        shown,
+        [(None, "read", false), (None, "delivered", false), (Some("read"), "read", true)]
+    );
+    let rows = folded.values(Topic::MessageState);
+    let row = rows.iter().rfind(|row| row["participant"] == "2").unwrap();
+    assert_eq!((&row["state"], row.get("party")), (&json!("delivered"), None));
+}
+
+#[test]
+fn a_message_of_whatsapp_itself_opens_no_window() {
+    let system = format!(
+        r#""messages":[{{"id":"wamid.S","from":"447700900123","timestamp":"{NOON}","type":"system","system":{{"type":"user_changed_number"}}}}]"#
+    );
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&system));
+    assert_eq!(last(&folded, Topic::ConversationState).get("window_expire_time"), None);
+    assert_eq!(folded.values(Topic::Event)[0]["kind"], "system");
+}
+
+#[test]
+fn the_test_button_of_the_dashboard_makes_events_only() {
+    let body =
+        String::from_utf8(status_body(WAMID, "sent", 1)).unwrap().replace("215589900000101", "0");
+    let outputs = Folded::default().webhook(body.as_bytes());
+    assert!(
+        outputs.iter().all(|o| matches!(o.topic, Topic::Event | Topic::NumberState)),
+        "{outputs:?}"
+    );
+}
+
+#[test]
+fn a_conversation_that_never_was_leaves_no_tombstone() {
+    let by = |party: &str, word: &str, time: &str| {
+        let json = status(WAMID, word, 1).replace("447700900123", party);
+        messages(&format!(r#""statuses":[{}]"#, json.replace(&(NOON + 1).to_string(), time)))
+    };
+    let mut folded = Folded::default();
+    folded.webhook(&by("1", "delivered", "1795132801"));
+    folded.webhook(&by("9", "sent", ""));
+    assert!(folded.outputs.iter().all(|output| output.value.is_some()));
+    assert!(folded.webhook(&by("9", "sent", "")).is_empty());
+}
+
+#[test]
 fn a_retry_of_an_unknown_event_is_the_same_event() {
     let body = br#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"new","value":{"a": 1}}]}]}"#;
     let other = br#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"value":{"a":1},"field":"new"}]}]}"#;

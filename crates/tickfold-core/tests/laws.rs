@@ -136,8 +136,9 @@ proptest! {
         let entries: Vec<_> = ids.iter().map(|id| format!(r#"{{"id":"{id}","changes":[{{"field":"x","value":{{}}}}]}}"#)).collect();
         let body = format!(r#"{{"object":"whatsapp_business_account","entry":[{}]}}"#, entries.join(",")).into_bytes();
         let destinations = tickfold_core::route(&body, partitions);
+        let placement = tickfold_core::route::Placement::new(&body, partitions);
         for slot in tickfold_core::route::slots(&body) {
-            let partition = slot.partition(&body, partitions);
+            let partition = placement.partition(slot.waba_id.as_ref());
             prop_assert_eq!(destinations.iter().filter(|d| d.partition == partition).count(), 1);
         }
         for destination in destinations {

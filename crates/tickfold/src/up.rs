@@ -50,7 +50,18 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     );
     let stores: Arc<dyn Stores> = stores;
     let processor_options = processor_options(&config, addresses.1)?;
-    tickfold_processor::ensure_topics(log.as_ref(), &processor_options, config.partitions).await?;
+    let topics =
+        tickfold_processor::ensure_topics(log.as_ref(), &processor_options, config.partitions)
+            .await?;
+    // Ingress would route by one count what was routed by another.
+    if let Some(topic) = topics.iter().find(|topic| topic.spec.partitions != config.partitions) {
+        anyhow::bail!(
+            "partitions = {}, but {} was created with {}: the count is fixed when the data directory is created",
+            config.partitions,
+            topic.spec.name,
+            topic.spec.partitions
+        );
+    }
     let raw_topic = tickfold_processor::raw_topic(&config.topic_prefix);
 
     let runtime = tokio::runtime::Handle::current();

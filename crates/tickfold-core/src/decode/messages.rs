@@ -1,38 +1,60 @@
 //! Field `messages`: statuses, inbound messages, value-level errors and user actions.
 
+use std::ops::ControlFlow;
+
 use super::{
-    Change, Decoded, InboundItem, Item, Metadata, OtherItem, StatusError, StatusItem, bounded,
-    metadata, short_id, short_text,
+    Change, InboundItem, Item, Metadata, OtherItem, OtherKey, StatusError, StatusItem, Visit,
+    bounded, metadata, short_id, short_text,
 };
 use crate::ids::{NaturalKey, Participant, PartyId, Wamid};
 use crate::json::{Json, Object, without_whitespace};
 use crate::state::{Pricing, Status};
 use crate::time::Timestamp;
 
-/// Decodes a value of the field, array by array and item by item.
-pub(super) fn decode<'a>(change: &Change<'_>, value: Json<'a>) -> Vec<Decoded<'a>> {
+/// Decodes a value of the field, array by array and item by item. A value with something else in
+/// it and no item, such as one that belongs to another field, is kept as an event.
+pub(super) fn decode<'a>(
+    change: &Change<'_>,
+    value: Json<'a>,
+    visit: &mut Visit<'_, 'a>,
+) -> ControlFlow<()> {
     let Some(members) = value.object() else {
-        return vec![change.item(value, Change::broken("messages", "value_is_not_an_object"))];
+        let broken = Change::broken("messages", "value_is_not_an_object");
+        return visit(change.item(value, broken));
     };
     let metadata = metadata(members.get("metadata"));
-    let mut items = Vec::new();
-    let mut each = |name: &str, decode: &dyn Fn(Json<'a>) -> Item| {
-        let Some(array) = members.get(name) else { return };
+    let metadata = metadata.as_ref();
+    for name in ITEM_ARRAYS {
+        let Some(array) = members.get(name) else { continue };
         let path = format!("{}.value.{name}", change.path);
         let Some(elements) = array.array() else {
-            items.push(change.at(path, array, Change::broken(name, "not_an_array")));
-            return;
+            visit(change.at(path, array, Change::broken(name, "not_an_array")))?;
+            continue;
         };
-        for (index, element) in elements.into_iter().enumerate() {
-            items.push(change.at(format!("{path}[{index}]"), element, decode(element)));
+        for (index, json) in elements.into_iter().enumerate() {
+            let item = match name {
+                "messages" => inbound(change, json, metadata),
+                "statuses" => status(change, json, metadata),
+                "errors" => value_error(change, json, metadata),
+                _ => plain(change, json, metadata, "user_action"),
+            };
+            visit(change.at(format!("{path}[{index}]"), json, item))?;
         }
-    };
-    each("messages", &|json| inbound(change, json, metadata.as_ref()));
-    each("statuses", &|json| status(change, json, metadata.as_ref()));
-    each("errors", &|json| plain(change, json, metadata.as_ref(), "error"));
-    each("user_actions", &|json| plain(change, json, metadata.as_ref(), "user_action"));
-    items
+    }
+    let known = |name: &&str| ITEM_ARRAYS.contains(name) || BESIDE_ITEMS.contains(name);
+    let unknown = members.names().any(|name| !known(&name) && members.get(name).is_some());
+    let items = ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
+    if unknown && !items {
+        visit(change.item(value, change.other(value)))?;
+    }
+    ControlFlow::Continue(())
 }
+
+/// Arrays of items in a value, in the order in which they are folded.
+const ITEM_ARRAYS: [&str; 4] = ["messages", "statuses", "errors", "user_actions"];
+
+/// Members that say nothing by themselves.
+const BESIDE_ITEMS: [&str; 3] = ["messaging_product", "metadata", "contacts"];
 
 fn inbound(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> Item {
     let Some(members) = json.object() else {
@@ -89,7 +111,11 @@ fn status(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> I
     let Some(status) = members.text("status").filter(|word| word.len() <= 64) else {
         return Change::broken("status", "status_missing_or_not_a_word");
     };
-    let status = Status::parse(&status);
+    // `received` is our own word for inbound messages; here it is one that we do not know.
+    let status = match Status::parse(&status) {
+        Status::Received => Status::Other("received".to_owned()),
+        status => status,
+    };
     let group = members.text("recipient_type").is_some_and(|kind| kind == "group");
     // Three spellings of the participant are documented.
     let participant =
@@ -109,14 +135,9 @@ fn status(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> I
     })
 }
 
-/// The first identifier that is there: phone keys are left out or empty for users with a username.
+/// The identifiers that are there: phone keys are left out or empty for users with a username.
 fn parties(members: &Object<'_>, names: [&str; 2]) -> Vec<PartyId> {
-    names
-        .into_iter()
-        .filter_map(|name| short_id(members.get(name)))
-        .take(1)
-        .map(PartyId::new)
-        .collect()
+    names.into_iter().filter_map(|name| short_id(members.get(name))).map(PartyId::new).collect()
 }
 
 /// `errors[]` in its shapes: code as number or text, details inside `error_data`, as `error_data`
@@ -158,15 +179,34 @@ fn pricing(members: &Object<'_>, status: &Status) -> Option<Pricing> {
 
 /// An element kept whole.
 fn plain(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>, kind: &str) -> Item {
-    let time = json
-        .object()
-        .and_then(|members| Timestamp::of_event(members.get("timestamp"), change.appended));
     let digest = crate::hash::sha256_hex(without_whitespace(json.raw()).as_bytes());
     let number = metadata.map_or("-", |metadata| metadata.phone_number_id.as_str());
+    let key = NaturalKey::new(format!("raw:messages/{kind}:{number}:{digest}"));
+    other(change, json, metadata, kind, OtherKey::Once(key))
+}
+
+/// An error of the value as a whole. It names no message and has no time, so two that look alike
+/// are two: 131035, content lost, may come again.
+fn value_error(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> Item {
+    let code = json.object().and_then(|error| error.get("code")?.integer());
+    let code = code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+    let number = metadata.map_or("-", |metadata| metadata.phone_number_id.as_str());
+    let key = NaturalKey::new(format!("verr:{number}:{code}"));
+    other(change, json, metadata, "error", OtherKey::Each(key))
+}
+
+fn other(
+    change: &Change<'_>,
+    json: Json<'_>,
+    metadata: Option<&Metadata>,
+    kind: &str,
+    key: OtherKey,
+) -> Item {
+    let time = json.object().and_then(|members| members.get("timestamp"));
     Item::Other(OtherItem {
         kind: kind.to_owned(),
-        time,
-        natural_key: NaturalKey::new(format!("raw:messages/{kind}:{number}:{digest}")),
+        time: Timestamp::of_event(time, change.appended),
+        key,
         metadata: metadata.cloned(),
     })
 }

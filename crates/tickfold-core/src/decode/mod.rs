@@ -5,6 +5,8 @@ mod account;
 mod messages;
 mod template;
 
+use std::ops::ControlFlow;
+
 use crate::ids::{
     ID_BYTES_MAX, NaturalKey, Participant, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid,
 };
@@ -114,8 +116,17 @@ pub(crate) struct AccountItem {
 pub(crate) struct OtherItem {
     pub kind: String,
     pub time: Option<Timestamp>,
-    pub natural_key: NaturalKey,
+    pub key: OtherKey,
     pub metadata: Option<Metadata>,
+}
+
+/// How an event is told from another.
+#[derive(Debug)]
+pub(crate) enum OtherKey {
+    /// The same key is the same event: emitted once.
+    Once(NaturalKey),
+    /// A name, not an identity: each occurrence counts.
+    Each(NaturalKey),
 }
 
 /// A change on its way through the decoder of its field.
@@ -129,32 +140,37 @@ struct Change<'a> {
     appended: Timestamp,
 }
 
-/// Decodes a slot. `appended` is the append time of the record, against which event times are
-/// judged.
-pub(crate) fn decode<'a>(slot: &Slot<'a>, appended: Timestamp) -> Vec<Decoded<'a>> {
-    let broken = |scope: &str, reason, field: Option<&str>, raw| {
-        vec![Decoded {
-            site: Site {
-                path: slot.path.clone(),
-                waba_id: slot.waba_id.clone(),
-                field: field.map(str::to_owned),
-                raw,
-            },
-            item: Item::Broken { scope: scope.to_owned(), reason },
-        }]
+/// What is done with an item; breaking ends the decoding.
+pub(crate) type Visit<'v, 'a> = dyn FnMut(Decoded<'a>) -> ControlFlow<()> + 'v;
+
+/// Decodes a slot, item by item: a slot can hold millions of them. `appended` is the append time of
+/// the record, against which event times are judged.
+pub(crate) fn decode<'a>(
+    slot: &Slot<'a>,
+    appended: Timestamp,
+    visit: &mut Visit<'_, 'a>,
+) -> ControlFlow<()> {
+    let broken = |scope: &str, reason, field: Option<&str>, raw| Decoded {
+        site: Site {
+            path: slot.path.clone(),
+            waba_id: slot.waba_id.clone(),
+            field: field.map(str::to_owned),
+            raw,
+        },
+        item: Item::Broken { scope: scope.to_owned(), reason },
     };
     let (entry_id, entry_time, field, value) = match &slot.content {
-        Content::Broken { scope, reason, raw } => return broken(scope, reason, None, *raw),
+        Content::Broken { scope, reason, raw } => return visit(broken(scope, reason, None, *raw)),
         Content::Change { entry_id, entry_time, field, value } => {
             (entry_id, entry_time, field, *value)
         }
     };
     let raw = RawText::Json(value.raw());
     if field.len() > ID_BYTES_MAX {
-        return broken("change", "field_too_long", None, raw);
+        return visit(broken("change", "field_too_long", None, raw));
     }
     let Some(waba_id) = &slot.waba_id else {
-        return broken("entry", "no_account", Some(field), raw);
+        return visit(broken("entry", "no_account", Some(field), raw));
     };
     let change = Change {
         path: &slot.path,
@@ -164,15 +180,22 @@ pub(crate) fn decode<'a>(slot: &Slot<'a>, appended: Timestamp) -> Vec<Decoded<'a
         field,
         appended,
     };
+    // The dashboard's test button: shown as an event, kept out of the state of real accounts.
+    if waba_id.as_str() == TEST_WABA_ID {
+        return visit(change.item(value, change.other(value)));
+    }
     match field.as_str() {
-        "messages" => messages::decode(&change, value),
+        "messages" => messages::decode(&change, value, visit),
         "message_template_status_update" => {
-            vec![change.item(value, template::decode(&change, value))]
+            visit(change.item(value, template::decode(&change, value)))
         }
-        "account_update" => vec![change.item(value, account::decode(&change, value))],
-        _ => vec![change.item(value, change.other(value))],
+        "account_update" => visit(change.item(value, account::decode(&change, value))),
+        _ => visit(change.item(value, change.other(value))),
     }
 }
+
+/// The account id that the dashboard's test button sends.
+const TEST_WABA_ID: &str = "0";
 
 impl Change<'_> {
     /// The whole change as one item.
@@ -207,16 +230,22 @@ impl Change<'_> {
             self.entry_time.or_else(|| Timestamp::of_event(member("timestamp"), self.appended));
         let metadata = members.as_ref().and_then(|members| metadata(members.get("metadata")));
         let digest = crate::hash::sha256_hex(without_whitespace(value.raw()).as_bytes());
-        let key = format!("raw:{}:{}:{digest}", self.field, self.entry_id);
-        Item::Other(OtherItem { kind, time, natural_key: NaturalKey::new(key), metadata })
+        // The time is part of it: the same content at another time is another event.
+        let at = self.entry_seconds();
+        let key = format!("raw:{}:{}@{at}:{digest}", self.field, self.entry_id);
+        Item::Other(OtherItem { kind, time, key: OtherKey::Once(NaturalKey::new(key)), metadata })
+    }
+
+    /// `entry.time` in seconds, or `-`.
+    fn entry_seconds(&self) -> String {
+        let seconds = |time: Timestamp| (time.as_millis() / 1_000).to_string();
+        self.entry_time.map_or_else(|| "-".to_owned(), seconds)
     }
 
     /// The key of a management event. Coarse keys can meet in one second, so identity is the key
     /// and the digest of the content.
     fn management_key(&self, subject: &str, event: &str, value: Json<'_>) -> NaturalKey {
-        let time = self
-            .entry_time
-            .map_or_else(|| "-".to_owned(), |time| (time.as_millis() / 1_000).to_string());
+        let time = self.entry_seconds();
         let subject = if subject.is_empty() { "-" } else { subject };
         let digest = crate::hash::sha256_hex(without_whitespace(value.raw()).as_bytes());
         let digest = digest.get(..32).unwrap_or(&digest);
@@ -249,7 +278,7 @@ fn short_text(json: Json<'_>) -> Option<String> {
 /// The longest text that is taken out of an item into state, in bytes. Meta's own limits are far
 /// below (a callback data has 512 characters), so a longer one is not Meta's, and its whole text
 /// stays in raw.
-const TEXT_BYTES_MAX: usize = 4_096;
+const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// Text cut at [`TEXT_BYTES_MAX`], at a character.
 fn bounded(text: &str) -> String {

@@ -52,6 +52,11 @@ impl Emitter {
         self.outputs
     }
 
+    /// Outputs so far.
+    pub(super) fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
     /// Ordinal of the next output.
     pub(super) fn ordinal(&self) -> u32 {
         // A record has far fewer outputs than that; see `ITEMS_MAX`.

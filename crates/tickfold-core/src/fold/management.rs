@@ -43,6 +43,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         let before = self.overlay.templates.entry(&key, |key| self.below.template(key))?.clone();
         let mut facts = before.as_ref().map(|template| template.facts.clone()).unwrap_or_default();
+        let superseded = facts.events.get(&item.event).is_some_and(|known| *known > item.fact);
         facts.join(TemplateFacts { events: [(item.event.clone(), item.fact)].into() });
         let shown = |facts: &TemplateFacts| facts.status().map(|(status, _)| status.to_owned());
         let (from, state) = (before.as_ref().and_then(|t| shown(&t.facts)), shown(&facts));
@@ -52,7 +53,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 entity: "template",
                 key: template_key_text(&key),
                 waba_id: &key.waba_id,
-                late: state != item.event,
+                late: superseded,
                 from,
                 to: item.event,
                 state,
@@ -93,7 +94,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let before = self.overlay.accounts.entry(&key, |key| self.below.account(key))?.clone();
         let mut facts = before.as_ref().map(|account| account.facts.clone()).unwrap_or_default();
         let kind = (item.event.clone(), item.subject);
-        let newest = facts.events.get(&kind).is_none_or(|known| *known <= item.fact);
+        let superseded = facts.events.get(&kind).is_some_and(|known| *known > item.fact);
         facts.join(AccountFacts { events: [(kind, item.fact)].into() });
         let log_time = self.place.log_time;
         if new {
@@ -106,7 +107,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 from,
                 to: item.event,
                 state: facts.state(log_time).as_str().to_owned(),
-                late: !newest,
+                late: superseded,
                 time,
                 reason,
             });

@@ -68,6 +68,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if let Some(metadata) = &item.metadata {
             self.number(metadata, waba_id, item.time)?;
         }
+        let system = item.message_type == "system";
         let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
         let receipt =
             Receipt { statuses: [(Status::Received, item.time)].into(), ..Receipt::default() };
@@ -101,6 +102,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
             );
         }
         self.message(&item.wamid, facts, Status::Received, Participant::whole(), item.time)?;
+        // WhatsApp itself wrote it, on the customer's behalf.
+        if system {
+            return Ok(());
+        }
         let facts = ConversationFacts {
             first_inbound: item.time,
             last_inbound: item.time,
@@ -121,12 +126,6 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<(), SourceError> {
         let before = self.overlay.messages.entry(wamid, |key| self.below.message(key))?.clone();
         let mut facts = before.as_ref().map(|message| message.facts.clone()).unwrap_or_default();
-        let known = facts.receipts.get(&participant);
-        let new_status = known.is_none_or(|receipt| !receipt.statuses.contains_key(&status));
-        let codes = learned.receipts.get(&participant).map(|receipt| &receipt.failures);
-        let new_code = codes.into_iter().flatten().map(|(code, _)| *code);
-        let new_code =
-            new_code.filter(|code| known.is_none_or(|r| !r.failures.contains_key(code))).min();
         facts.join(learned);
         if before.as_ref().is_some_and(|message| message.facts == facts) {
             return Ok(());
@@ -140,15 +139,20 @@ impl<S: Source + ?Sized> Run<'_, S> {
             history: before.as_ref().map(|message| message.history.clone()).unwrap_or_default(),
             facts,
         };
-        if new_status || new_code.is_some() {
+        let known = before.as_ref().and_then(|message| message.facts.receipts.get(&participant));
+        for (new_status, error_code) in
+            new_facts(known, message.facts.receipts.get(&participant), &status)
+        {
             let fact = NewFact {
-                status,
+                status: status.clone(),
                 participant: participant.clone(),
                 event_time,
                 new_status,
-                error_code: new_code,
+                error_code,
             };
-            let entry = self.transition(wamid, before.as_ref(), &message, fact);
+            // A further code of a status finds the state as the status left it.
+            let from = if new_status { before.as_ref() } else { Some(&message) };
+            let entry = self.transition(wamid, from, &message, fact);
             message.history.push(entry);
         }
         self.move_counts(before.as_ref(), &message)?;
@@ -170,17 +174,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
         after: &Message,
         fact: NewFact,
     ) -> HistoryEntry {
-        let from = before.and_then(|message| message.facts.state()).cloned();
-        let state = after.facts.state().cloned().unwrap_or_else(|| fact.status.clone());
-        // A word of the ladder that raised nothing came late. A group's second participant does
-        // not raise the message either, and is not late: its own ladder decides.
-        let own = |message: &Message| {
-            let receipt = message.facts.receipts.get(&fact.participant);
-            receipt.and_then(Receipt::state).map_or(0, Status::rank)
-        };
-        let late = fact.new_status
-            && fact.status.rank() > 0
-            && before.is_some_and(|before| own(before) >= own(after));
+        // Of the participant, or of the message: what the row of the same key shows.
+        let shown = |message: &Message| message.facts.shown(&fact.participant).cloned();
+        let from = before.and_then(shown);
+        let state = shown(after).unwrap_or_else(|| fact.status.clone());
+        let raised = from.as_ref().is_none_or(|from| from.rank() < state.rank());
+        let late = fact.new_status && fact.status.rank() > 0 && !raised;
         let key = match fact.participant.is_whole() {
             true => wamid.to_string(),
             false => format!("{wamid}/{}", fact.participant),
@@ -280,7 +279,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             journal: self.journal(None),
         });
         change(&mut after);
-        if before.as_ref() == Some(&after) {
+        if before.as_ref() == Some(&after) || (before.is_none() && after.is_empty()) {
             return Ok(());
         }
         after.journal = self.journal(before.as_ref().map(|conversation| conversation.journal));
@@ -348,4 +347,24 @@ impl Conversation {
             Direction::Outbound => &mut self.outbound_count,
         }
     }
+}
+
+/// The facts of a status item that were not known: the status, with its first new error code, and
+/// each further new code. What was evicted again by a bound is not a fact.
+fn new_facts(
+    before: Option<&Receipt>,
+    after: Option<&Receipt>,
+    status: &Status,
+) -> Vec<(bool, Option<i64>)> {
+    let Some(after) = after else { return Vec::new() };
+    let new_status = after.statuses.contains_key(status)
+        && before.is_none_or(|before| !before.statuses.contains_key(status));
+    let is_new = |code: &i64| before.is_none_or(|before| !before.failures.contains_key(code));
+    let mut codes = after.failures.keys().copied().filter(is_new);
+    let mut facts = Vec::new();
+    if new_status {
+        facts.push((true, codes.next()));
+    }
+    facts.extend(codes.map(|code| (false, Some(code))));
+    facts
 }

@@ -10,13 +10,14 @@ mod rows;
 mod timers;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
-use crate::decode::{Decoded, Item, Site, decode};
+use crate::decode::{Decoded, Item, OtherKey, Site, decode};
 use crate::ids::{ConversationKey, Participant, PhoneNumberId, TemplateKey, WabaId, Wamid};
 use crate::overlay::{Head, Overlay, Source, SourceError};
 use crate::raw::{self, RawRecord, header};
 use crate::records::{EventRecord, Topic};
-use crate::route::{RawText, slots};
+use crate::route::{Placement, ROUTE_VERSION, RawText, visit_slots};
 use crate::state::Journal;
 use crate::time::{DAY_MS, Timestamp};
 
@@ -33,6 +34,10 @@ pub const RETENTION_MS: i64 = 90 * DAY_MS;
 /// the bound keeps one record within one commit whatever the body holds. Items beyond it become
 /// one dead letter that names the first of them.
 pub const ITEMS_MAX: usize = 5_000;
+
+/// How many outputs one record may have before no further item or timer is taken; what the last
+/// one adds comes on top. A commit holds at least one record whole.
+const OUTPUTS_MAX: usize = 18_000;
 
 /// Which partition is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,13 +86,24 @@ pub fn fold<S: Source + ?Sized>(
     let place = Place { partition, offset: record.offset, log_time, received };
     let mut run = Run { overlay, below, place, emit: Emitter::new(place), dirty: Dirty::default() };
     match (record.header(header::KIND), record.value) {
-        (Some(raw::KIND_WEBHOOK), Some(body)) => run.webhook(body, record.appended)?,
+        (Some(raw::KIND_WEBHOOK), Some(body)) if routed_as_here(partition, record) => {
+            run.webhook(body, record.appended)?;
+        }
+        // Its items may be in other partitions by our rule, so none of them can be told to be ours.
+        (Some(raw::KIND_WEBHOOK), value @ Some(_)) => run.broken_record("routed_otherwise", value),
         (Some(raw::KIND_CONTROL), value) => run.control(record.header(header::CONTROL), value),
         (_, value) => run.broken_record("unknown_kind_or_no_value", value),
     }
     run.fire_timers()?;
     run.write_rows();
     Ok(run.emit.into_outputs())
+}
+
+/// True if ingress chose the partitions of the record by the rule that chooses its items here.
+fn routed_as_here(partition: Partition, record: &RawRecord<'_>) -> bool {
+    let number = |name| record.header(name).and_then(|text| text.parse::<u32>().ok());
+    number(header::ROUTE_VERSION) == Some(ROUTE_VERSION)
+        && number(header::PARTITION_COUNT) == Some(partition.count)
 }
 
 /// Where and when a record is folded.
@@ -121,20 +137,30 @@ struct Dirty {
 impl<S: Source + ?Sized> Run<'_, S> {
     fn webhook(&mut self, body: &[u8], appended: Timestamp) -> Result<(), SourceError> {
         let Partition { id, count } = self.place.partition;
-        let mine = slots(body).into_iter().filter(|slot| slot.partition(body, count) == id);
-        // Slots are decoded one at a time: a body of many items is never decoded as a whole.
-        let mut items = 0;
-        for slot in mine {
-            for decoded in decode(&slot, appended) {
-                if items == ITEMS_MAX {
+        let placement = Placement::new(body, count);
+        let (mut items, mut result) = (0, Ok(()));
+        let _ = visit_slots(body, &mut |slot| {
+            if placement.partition(slot.waba_id.as_ref()) != id {
+                return ControlFlow::Continue(());
+            }
+            decode(&slot, appended, &mut |decoded| {
+                if items == ITEMS_MAX || self.is_full() {
                     self.emit.dead_letter("body", "too_many_items", &decoded.site);
-                    return Ok(());
+                    return ControlFlow::Break(());
                 }
                 items += 1;
-                self.item(decoded)?;
-            }
-        }
-        Ok(())
+                result = self.item(decoded);
+                if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+        });
+        result
+    }
+
+    /// No more may be folded of this record: its outputs have to fit into one commit.
+    fn is_full(&self) -> bool {
+        let rows = self.dirty.messages.len() + self.dirty.conversations.len();
+        let rows = rows + self.dirty.templates.len() + self.dirty.numbers.len();
+        self.emit.len() + rows + self.dirty.accounts.len() >= OUTPUTS_MAX
     }
 
     fn item(&mut self, Decoded { site, item }: Decoded<'_>) -> Result<(), SourceError> {
@@ -148,7 +174,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 if let Some(metadata) = &other.metadata {
                     self.number(metadata, site.waba_id.as_ref(), other.time)?;
                 }
-                if self.first_time(&other.natural_key)? {
+                let (first, natural_key) = match &other.key {
+                    OtherKey::Once(key) => (self.first_time(key)?, key),
+                    OtherKey::Each(key) => (true, key),
+                };
+                if first {
                     let number = other.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
                     let account =
                         || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -157,7 +187,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                         Event {
                             key: number.map_or_else(account, ToString::to_string),
                             kind: other.kind,
-                            natural_key: other.natural_key.as_str(),
+                            natural_key: natural_key.as_str(),
                             time: other.time,
                             phone_number_id: number,
                             ..Event::default()

@@ -104,8 +104,10 @@ fn message_row<S: Source + ?Sized>(
     let facts = &message.facts;
     let nothing = Receipt::default();
     let receipt = facts.receipts.get(participant).unwrap_or(&nothing);
-    // The row of the message itself shows the state over all participants.
-    let state = if participant.is_whole() { facts.state() } else { receipt.state() };
+    // The row of the message itself shows the state over all participants, and what is known of
+    // the message; the row of a participant only what is the participant's own.
+    let state = facts.shown(participant);
+    let of_message = participant.is_whole().then_some(facts);
     let latest: Option<Timestamp> = receipt.statuses.values().copied().max().flatten();
     let error = receipt.error_code().and_then(|code| Some((code, receipt.failures.get(&code)?)));
     let pricing = receipt.pricing.clone().unwrap_or_default();
@@ -113,13 +115,14 @@ fn message_row<S: Source + ?Sized>(
         source: run.emit.source(latest),
         wamid: wamid.to_string(),
         participant: (!participant.is_whole()).then(|| participant.to_string()),
-        waba_id: facts.waba_id.as_ref().map(ToString::to_string),
-        phone_number_id: facts.phone_number_id.as_ref().map(ToString::to_string),
-        party: facts.parties.first().map(ToString::to_string),
-        direction: match facts.direction() {
+        waba_id: of_message.and_then(|facts| facts.waba_id.as_ref().map(ToString::to_string)),
+        phone_number_id: of_message
+            .and_then(|facts| facts.phone_number_id.as_ref().map(ToString::to_string)),
+        party: of_message.and_then(|facts| facts.parties.first().map(ToString::to_string)),
+        direction: of_message.map(|facts| match facts.direction() {
             Direction::Inbound => "inbound".to_owned(),
             Direction::Outbound => "outbound".to_owned(),
-        },
+        }),
         state: state.map_or_else(|| "unknown".to_owned(), |status| status.as_str().to_owned()),
         pending_time: receipt.time_of(&Status::Pending),
         sent_time: receipt.time_of(&Status::Sent),
@@ -135,8 +138,8 @@ fn message_row<S: Source + ?Sized>(
         pricing_type: pricing.kind,
         pricing_category: pricing.category,
         billable: pricing.billable,
-        callback_data: facts.callback_data.clone(),
-        message_type: facts.inbound.as_ref().and_then(|inbound| inbound.message_type.clone()),
+        callback_data: of_message.and_then(|facts| facts.callback_data.clone()),
+        message_type: of_message.and_then(|facts| facts.inbound.as_ref()?.message_type.clone()),
     }
 }
 

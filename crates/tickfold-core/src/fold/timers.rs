@@ -15,10 +15,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn fire_timers(&mut self) -> Result<(), SourceError> {
         for _ in 0..TIMERS_MAX {
             let layered = Layered { upper: &*self.overlay, lower: self.below };
-            let Some(timer) = layered.next_timer(None)? else { break };
-            if timer.due > self.place.log_time {
+            // What fired in this overlay need not be searched again: timers are armed for later
+            // than log time, and only those up to it fire.
+            let Some(timer) = layered.next_timer(self.overlay.fired.as_ref())? else { break };
+            if timer.due > self.place.log_time || self.is_full() {
                 break;
             }
+            self.overlay.fired = Some(timer.clone());
             self.overlay.timers.insert(timer.clone(), false);
             self.fire(timer)?;
         }

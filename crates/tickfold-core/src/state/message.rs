@@ -126,6 +126,12 @@ pub struct InboundFacts {
     pub reply_to: Option<String>,
 }
 
+/// Statuses kept of a participant: those we know and as many again. Meta has had about ten in all.
+const STATUSES_MAX: usize = 20;
+
+/// Error codes kept of a participant. One or two are what is seen.
+const FAILURES_MAX: usize = 32;
+
 /// The facts of one participant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
@@ -217,6 +223,14 @@ impl MessageFacts {
         statuses.max_by_key(|status| (status.rank(), *status))
     }
 
+    /// What the row of a participant shows, or of the message itself.
+    pub fn shown(&self, participant: &Participant) -> Option<&Status> {
+        match participant.is_whole() {
+            true => self.state(),
+            false => self.receipts.get(participant)?.state(),
+        }
+    }
+
     /// Inbound once the message itself came, else ours.
     pub fn direction(&self) -> Direction {
         if self.inbound.is_some() { Direction::Inbound } else { Direction::Outbound }
@@ -245,6 +259,13 @@ impl Receipt {
             join_max(&mut mine.details, theirs.details);
         }
         join_max(&mut self.pricing, other.pricing);
+        // The least so many of a union are a join too. The words we know come first in the order.
+        while self.statuses.len() > STATUSES_MAX {
+            self.statuses.pop_last();
+        }
+        while self.failures.len() > FAILURES_MAX {
+            self.failures.pop_last();
+        }
     }
 
     /// The shown state of this participant.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tickfold_core::hash::sha256;
 use tickfold_core::ids::WabaId;
-use tickfold_core::raw::{partition_of, partition_of_unrouted};
+use tickfold_core::raw::partition_of;
+use tickfold_core::route::Placement;
 use tickfold_log::Record;
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +81,7 @@ async fn a_body_that_names_no_account_has_one_place_by_its_digest() {
     let raw = rig.raw();
     assert_eq!(raw.len(), 2, "the retry meets its twin");
     for (partition, record) in raw {
-        assert_eq!(partition, partition_of_unrouted(body, PARTITIONS));
+        assert_eq!(partition, Placement::new(body, PARTITIONS).partition(None));
         assert_eq!(record.key, Some(Bytes::copy_from_slice(&sha256(body))));
         assert_eq!(record.value.as_deref(), Some(body.as_slice()));
     }

@@ -70,7 +70,9 @@ impl Batch {
             self.crc = record.crc();
             self.since_ms.get_or_insert(limits.now_ms);
             folded.push(record);
-            if self.outputs.len() >= limits.outputs_max {
+            // A timer may change state without an output, so timers count by themselves.
+            let changes = self.outputs.len().max(self.overlay.timers.len());
+            if changes >= limits.outputs_max {
                 break;
             }
         }
