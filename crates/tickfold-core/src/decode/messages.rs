@@ -112,9 +112,9 @@ fn status(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> I
         return Change::broken("status", "status_missing_or_not_a_word");
     };
     // `received` is our own word for inbound messages; here it is one that we do not know.
-    let status = match Status::parse(&status) {
-        Status::Received => Status::Other("received".to_owned()),
-        status => status,
+    let status = match status.eq_ignore_ascii_case("received") {
+        true => Status::Other("received".to_owned()),
+        false => Status::parse(&status),
     };
     let group = members.text("recipient_type").is_some_and(|kind| kind == "group");
     // Three spellings of the participant are documented.

@@ -335,15 +335,15 @@ fn seeded_runs_equal_the_golden_fold() {
 
 #[test]
 fn without_faults_runs_equal_the_golden_fold_and_count_no_fault() {
-    let mut outputs = 0;
-    for seed in seeds(50) {
+    let (seeds, mut outputs) = (seeds(50), 0);
+    for &seed in &seeds {
         let report = run(seed, &Options::default(), false);
         let report = report.unwrap_or_else(|f| panic!("TICKFOLD_SEED={seed}: {}", f.text));
         assert_eq!(report.faults, Faults::new(), "TICKFOLD_SEED={seed}");
         outputs += report.outputs;
     }
     // A seed may happen to write nothing to the partition; all of them together may not.
-    assert!(outputs > 0);
+    assert!(outputs > 0 || seeds.len() == 1);
 }
 
 #[test]
