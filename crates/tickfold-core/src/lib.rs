@@ -17,6 +17,7 @@ pub mod overlay;
 pub mod raw;
 pub mod records;
 pub mod route;
+pub mod signature;
 pub mod state;
 pub mod time;
 

@@ -5,9 +5,9 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tickfold_core::signature::{Signature, verify};
 
 use crate::Error;
-use crate::signature::{Signature, verify};
 
 /// Name of the app when only one is configured.
 pub const DEFAULT_APP: &str = "main";

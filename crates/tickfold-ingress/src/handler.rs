@@ -22,7 +22,7 @@ use crate::apps::{App, Apps};
 use crate::body;
 use crate::budget::Budget;
 use crate::metrics;
-use crate::signature::{Signature, SignatureFault};
+use crate::signature::{self, SignatureFault};
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
 use crate::{Clock, IngressOptions};
@@ -109,7 +109,7 @@ impl Ingress {
         if !is_identity(&parts.headers) {
             return Err(Answer::EncodingRefused);
         }
-        let signature = Signature::of_request(&parts.headers)
+        let signature = signature::of_request(&parts.headers)
             .map_err(|fault| self.refuse_signature(app, request_id, fault))?;
         let promised = body::promised_bytes(&body);
         if promised > self.options.body_bytes_max {

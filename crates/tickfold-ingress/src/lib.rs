@@ -18,7 +18,7 @@ mod handler;
 pub mod metrics;
 mod options;
 mod server;
-pub mod signature;
+mod signature;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use anyhow::{Context, Result};
-use tickfold_ingress::signature::{SIGNATURE_HEADER, sign};
+use tickfold_core::signature::{SIGNATURE_HEADER, sign};
 
 use crate::secrets;
 

@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use super::support::{BODY, KEY, OLD_KEY, OTHER_KEY, request, rig, signed};
 use crate::IngressOptions;
-use crate::signature::sign;
+use tickfold_core::signature::sign;
 
 const MAIN: &str = "/webhook/main";
 const LIMIT: usize = 4 * 1024 * 1024;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::support::{Answered, BODY, KEY, Rig, request, rig, signed};
 use crate::IngressOptions;
 use crate::budget::REQUEST_OVERHEAD_BYTES;
-use crate::signature::sign;
+use tickfold_core::signature::sign;
 
 fn assert_503(answer: &Answered) {
     assert_eq!(answer.status, 503);

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{BODY, KEY, PARTITIONS, rig};
 use crate::IngressOptions;
-use crate::signature::sign;
 use crate::ticks;
+use tickfold_core::signature::sign;
 
 fn headers(record: &Record) -> Vec<(&str, &str)> {
     let text = |value| std::str::from_utf8(value).unwrap();

@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{BODY, KEY, TOPIC, parts, short};
-use crate::signature::sign;
 use crate::{Error, IngressOptions, IngressStatus, run};
+use tickfold_core::signature::sign;
 
 struct Running {
     address: SocketAddr,

@@ -16,8 +16,8 @@ use tower::ServiceExt;
 
 use crate::handler::{Ingress, router};
 use crate::server::build;
-use crate::signature::sign;
 use crate::{App, IngressOptions, IngressStatus, Parts, Secret, VerifyToken};
+use tickfold_core::signature::sign;
 
 pub(super) const TOPIC: &str = "wa.webhook.raw.v1";
 pub(super) const PARTITIONS: u32 = 8;
