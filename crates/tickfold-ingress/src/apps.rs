@@ -1,11 +1,14 @@
-//! The apps whose webhooks are accepted: each with its path, its active secrets and its verify
-//! tokens. `Debug` shows names and ids, never a secret or a token.
+//! Apps as they are configured: each with its path, its secrets and its verify tokens, and the check
+//! that refuses what could verify nothing. `Debug` shows names and ids, never a secret or a token.
+//!
+//! What is served of them, and its counters, is in `served`.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tickfold_core::signature::{Signature, verify};
+use tickfold_core::time::Timestamp;
 
 use crate::Error;
 
@@ -20,7 +23,7 @@ const NAME_BYTES_MAX: usize = 64;
 pub struct App {
     /// Lower-case letters, digits, `-` and `_`.
     pub name: String,
-    /// Active app secrets, tried in this order; at least one.
+    /// App secrets, tried in this order; at least one. While a secret is exchanged, both are here.
     pub secrets: Vec<Secret>,
     /// Tokens the verification handshake accepts; none refuses every handshake.
     pub verify_tokens: Vec<VerifyToken>,
@@ -33,11 +36,35 @@ pub struct Secret {
     pub id: String,
     /// The bytes of the secret.
     pub key: Vec<u8>,
+    /// It verifies from this time on; `None`: from ever.
+    pub active_from: Option<Timestamp>,
+    /// It verifies before this time; `None`: for ever.
+    pub active_until: Option<Timestamp>,
+}
+
+impl Secret {
+    /// A secret that is always active.
+    pub fn new(id: impl Into<String>, key: impl Into<Vec<u8>>) -> Self {
+        Self { id: id.into(), key: key.into(), active_from: None, active_until: None }
+    }
+
+    /// Whether it may verify at this time.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.active_from.is_none_or(|from| from <= now)
+            && self.active_until.is_none_or(|until| now < until)
+    }
+
+    /// Whether the signature is that of this body with this secret, active or not.
+    pub(crate) fn verifies(&self, body: &[u8], signature: &Signature) -> bool {
+        verify(&self.key, body, signature)
+    }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("id", &self.id).finish_non_exhaustive()
+        let mut secret = f.debug_struct("Secret");
+        secret.field("id", &self.id).field("active_from", &self.active_from);
+        secret.field("active_until", &self.active_until).finish_non_exhaustive()
     }
 }
 
@@ -75,11 +102,6 @@ impl App {
         Ok(())
     }
 
-    /// The first secret that gives this signature for this body.
-    pub(crate) fn matching_secret(&self, body: &[u8], signature: &Signature) -> Option<&Secret> {
-        self.secrets.iter().find(|secret| verify(&secret.key, body, signature))
-    }
-
     /// Whether the token is one of this app's. All tokens are compared, found or not.
     pub(crate) fn accepts_token(&self, token: &str) -> bool {
         let given = VerifyToken::new(token);
@@ -107,6 +129,12 @@ impl App {
             if secret.key.is_empty() {
                 return Err(self.refuse(&format!("secret {} is empty", secret.id)));
             }
+            if let (Some(from), Some(until)) = (secret.active_from, secret.active_until)
+                && until <= from
+            {
+                let reason = format!("secret {} ends before it begins", secret.id);
+                return Err(self.refuse(&reason));
+            }
             if self.secrets.iter().take(position).any(|earlier| earlier.id == secret.id) {
                 return Err(self.refuse(&format!("secret id {} occurs twice", secret.id)));
             }
@@ -123,25 +151,6 @@ impl App {
     }
 }
 
-/// All apps, checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Apps(Vec<App>);
-
-impl Apps {
-    pub(crate) fn new(apps: Vec<App>) -> Result<Self, Error> {
-        App::check_all(&apps)?;
-        Ok(Self(apps))
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&App> {
-        self.0.iter().find(|app| app.name == name)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &App> {
-        self.0.iter()
-    }
-}
-
 fn is_name(name: &str, allowed: impl Fn(char) -> bool) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(allowed)
 }
@@ -151,10 +160,7 @@ mod tests {
     use super::*;
 
     fn app(name: &str, secrets: &[(&str, &str)], tokens: &[&str]) -> App {
-        let secret = |(id, key): &(&str, &str)| Secret {
-            id: (*id).to_owned(),
-            key: key.as_bytes().to_vec(),
-        };
+        let secret = |(id, key): &(&str, &str)| Secret::new(*id, *key);
         App {
             name: name.to_owned(),
             secrets: secrets.iter().map(secret).collect(),
@@ -184,7 +190,12 @@ mod tests {
     #[test]
     fn apps_that_could_verify_nothing_or_be_mixed_up_are_refused() {
         let good = || app("main", &[("1", "k")], &["t"]);
-        assert!(Apps::new(vec![good()]).is_ok());
+        assert!(App::check_all(&[good()]).is_ok());
+        let mut ends_before_it_begins = good();
+        if let [secret] = ends_before_it_begins.secrets.as_mut_slice() {
+            let at = Timestamp::from_millis(1_000);
+            (secret.active_from, secret.active_until) = (Some(at), Some(at));
+        }
         let bad = [
             vec![],
             vec![good(), good()],
@@ -195,11 +206,30 @@ mod tests {
             vec![app("main", &[("1", "")], &[])],
             vec![app("main", &[("1\n", "k")], &[])],
             vec![app("main", &[("1", "k"), ("1", "l")], &[])],
+            vec![ends_before_it_begins],
             vec![app("main", &[("1", "k")], &[""])],
         ];
         for apps in bad {
             let shown = format!("{apps:?}");
-            assert!(matches!(Apps::new(apps), Err(Error::Apps(_))), "{shown}");
+            assert!(matches!(App::check_all(&apps), Err(Error::Apps(_))), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_active_from_its_begin_until_just_before_its_end() {
+        let at = Timestamp::from_millis;
+        let secret = |from: Option<i64>, until: Option<i64>| Secret {
+            active_from: from.map(at),
+            active_until: until.map(at),
+            ..Secret::new("1", "k")
+        };
+        for (secret, active) in [
+            (secret(None, None), [true, true, true]),
+            (secret(Some(10), None), [false, true, true]),
+            (secret(None, Some(10)), [true, false, false]),
+            (secret(Some(10), Some(11)), [false, true, false]),
+        ] {
+            assert_eq!([9, 10, 11].map(|ms| secret.is_active(at(ms))), active, "{secret:?}");
         }
     }
 }

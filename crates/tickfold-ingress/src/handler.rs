@@ -18,10 +18,10 @@ use tracing::{debug, warn};
 
 use crate::answer::{Answer, Cause};
 use crate::append::RawTopic;
-use crate::apps::{App, Apps};
 use crate::body;
 use crate::budget::Budget;
 use crate::metrics;
+use crate::served::{Apps, Served};
 use crate::signature::{self, SignatureFault};
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
@@ -52,11 +52,12 @@ async fn webhook_path(
     app: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let app = app.ok().and_then(|Path(name)| ingress.apps.get(&name));
+    let name = app.map_or_else(|_| String::new(), |Path(name)| name);
+    let app = ingress.apps.get(&name);
     let answer = match (app, request.method()) {
         (None, _) => Answer::NotFound,
-        (Some(app), &Method::GET) => handshake(app, request.uri()),
-        (Some(app), &Method::POST) => ingress.webhook(app, request).await,
+        (Some(app), &Method::GET) => handshake(&app, request.uri()),
+        (Some(app), &Method::POST) => ingress.webhook(&name, &app, request).await,
         (Some(_), _) => Answer::MethodNotAllowed,
     };
     finish(answer)
@@ -81,7 +82,7 @@ struct Handshake {
     challenge: String,
 }
 
-fn handshake(app: &App, uri: &Uri) -> Answer {
+fn handshake(app: &Served, uri: &Uri) -> Answer {
     match Query::<Handshake>::try_from_uri(uri) {
         Ok(Query(asked)) if asked.mode == "subscribe" && app.accepts_token(&asked.verify_token) => {
             Answer::Challenge(asked.challenge)
@@ -91,26 +92,32 @@ fn handshake(app: &App, uri: &Uri) -> Answer {
 }
 
 impl Ingress {
-    async fn webhook(&self, app: &App, request: Request) -> Answer {
+    async fn webhook(&self, name: &str, app: &Served, request: Request) -> Answer {
         let Some(request_id) = request_id() else {
             // Without random numbers the process is in no state to vouch for anything.
             return Answer::Unavailable(Cause::Overloaded);
         };
-        let answer = match self.accept(app, &request_id, request).await {
+        let answer = match self.accept(name, app, &request_id, request).await {
             Ok(()) => Answer::Accepted,
             Err(answer) => answer,
         };
-        debug!(app = app.name, request_id, outcome = answer.outcome(), "webhook answered");
+        debug!(app = name, request_id, outcome = answer.outcome(), "webhook answered");
         answer
     }
 
-    async fn accept(&self, app: &App, request_id: &str, request: Request) -> Result<(), Answer> {
+    async fn accept(
+        &self,
+        name: &str,
+        app: &Served,
+        request_id: &str,
+        request: Request,
+    ) -> Result<(), Answer> {
         let (parts, body) = request.into_parts();
         if !is_identity(&parts.headers) {
             return Err(Answer::EncodingRefused);
         }
         let signature = signature::of_request(&parts.headers)
-            .map_err(|fault| self.refuse_signature(app, request_id, fault))?;
+            .map_err(|fault| self.refuse_signature(name, app, request_id, fault))?;
         let promised = body::promised_bytes(&body);
         if promised > self.options.body_bytes_max {
             return Err(Answer::TooLarge);
@@ -125,16 +132,18 @@ impl Ingress {
         let deadline = Instant::now() + self.options.answer_deadline;
         let received_time = (self.clock)();
 
-        let Some(secret) = app.matching_secret(&body, &signature) else {
-            return Err(self.refuse_signature(app, request_id, SignatureFault::Wrong));
+        // Looked up again: a reload while the body was read may have removed the secret, or the app.
+        let now = self.apps.get(name);
+        let matched = now.as_ref().and_then(|app| app.verify(&body, &signature, received_time));
+        let Some(secret_id) = matched else {
+            return Err(self.refuse_signature(name, app, request_id, SignatureFault::Wrong));
         };
-        self.status.count_match(&app.name, &secret.id, received_time);
         metrics::body_bytes(body.len());
         let headers = WebhookHeaders {
             signature: signature.as_str().to_owned(),
             received_time,
-            app: app.name.clone(),
-            secret_id: secret.id.clone(),
+            app: name.to_owned(),
+            secret_id,
             request_id: request_id.to_owned(),
             partition_count: self.raw.partition_count,
         };
@@ -142,12 +151,17 @@ impl Ingress {
         appended.map_err(Answer::Unavailable)
     }
 
-    fn refuse_signature(&self, app: &App, request_id: &str, fault: SignatureFault) -> Answer {
-        self.status.count_failure(&app.name);
-        metrics::signature_failure(&app.name);
+    fn refuse_signature(
+        &self,
+        name: &str,
+        app: &Served,
+        request_id: &str,
+        fault: SignatureFault,
+    ) -> Answer {
+        app.count_failure();
         if let Some(count) = self.refusals.pass() {
-            let (app, reason) = (app.name.as_str(), fault.as_str());
-            warn!(app, request_id, reason, count, "signature refused");
+            let reason = fault.as_str();
+            warn!(app = name, request_id, reason, count, "signature refused");
         }
         Answer::SignatureRefused
     }

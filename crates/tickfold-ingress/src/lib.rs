@@ -17,6 +17,7 @@ mod error;
 mod handler;
 pub mod metrics;
 mod options;
+mod served;
 mod server;
 mod signature;
 mod status;
@@ -28,8 +29,9 @@ mod ticks;
 pub use apps::{App, DEFAULT_APP, Secret, VerifyToken};
 pub use error::Error;
 pub use options::IngressOptions;
+pub use served::{AppStatus, Apps, Replaced, SecretStatus};
 pub use server::{Parts, run};
-pub use status::{AppStatus, IngressSnapshot, IngressStatus, Readiness, SecretStatus};
+pub use status::{IngressStatus, Readiness};
 
 /// Where ingress takes the time of day from.
 pub type Clock = fn() -> tickfold_core::time::Timestamp;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
 /// Requests answered, by `outcome`.
@@ -20,6 +20,8 @@ pub const TICKS: &str = "tickfold_ingress_ticks_total";
 pub const TICK_FAILURES: &str = "tickfold_ingress_tick_failures_total";
 /// Refused signatures, by `app`.
 pub const SIGNATURE_FAILURES: &str = "tickfold_ingress_signature_failures_total";
+/// Verified signatures, by `app` and `secret_id`.
+pub const SIGNATURE_MATCHES: &str = "tickfold_ingress_signature_matches_total";
 /// Connections closed at once because of the cap.
 pub const CONNECTIONS_REFUSED: &str = "tickfold_ingress_connections_refused_total";
 
@@ -47,6 +49,12 @@ pub fn describe() {
         SIGNATURE_FAILURES,
         Unit::Count,
         "Requests refused because their signature was missing, malformed or wrong, by app."
+    );
+    describe_counter!(
+        SIGNATURE_MATCHES,
+        Unit::Count,
+        "Webhooks whose signature was right, by app and secret id. A secret whose count stands \
+         still while another's rises is no longer in use."
     );
     describe_counter!(
         CONNECTIONS_REFUSED,
@@ -81,6 +89,12 @@ pub(crate) fn tick_failures(missed: usize) {
 
 pub(crate) fn signature_failure(app: &str) {
     counter!(SIGNATURE_FAILURES, "app" => app.to_owned()).increment(1);
+}
+
+/// The counter of a secret, looked up once: it is counted for every webhook.
+pub(crate) fn signature_matches(app: &str, secret_id: &str) -> Counter {
+    let (app, secret_id) = (app.to_owned(), secret_id.to_owned());
+    counter!(SIGNATURE_MATCHES, "app" => app, "secret_id" => secret_id)
 }
 
 pub(crate) fn connection_refused() {

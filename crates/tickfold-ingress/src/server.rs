@@ -12,14 +12,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::append::RawTopic;
-use crate::apps::{App, Apps};
 use crate::budget::Budget;
 use crate::connection::Admission;
 use crate::handler::{Ingress, router};
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
 use crate::ticks::{self, Activity};
-use crate::{Clock, Error, IngressOptions, metrics};
+use crate::{Apps, Clock, Error, IngressOptions, metrics};
 
 /// Buffer of a connection, which also bounds the headers of a request.
 const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
@@ -33,8 +32,8 @@ pub struct Parts {
     pub log: Arc<dyn Log>,
     /// Limits and deadlines.
     pub options: IngressOptions,
-    /// Apps whose webhooks are accepted; [`DEFAULT_APP`](crate::DEFAULT_APP) names an only one.
-    pub apps: Vec<App>,
+    /// Apps whose webhooks are accepted; the handle with which the binary replaces them.
+    pub apps: Apps,
     /// Full name of the raw topic, which exists.
     pub raw_topic: String,
     /// Partition count of the raw topic, fixed at its creation.
@@ -78,7 +77,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         options.answer_deadline,
         stop_ticks.clone(),
     ));
-    ingress.status.set_serving(&ingress.apps);
+    ingress.status.set_serving();
     info!(%address, "ingress serves");
 
     let mut serve = pin!(server.serve(router(Arc::clone(&ingress)).into_make_service()));
@@ -128,7 +127,7 @@ pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> 
         failures: Throttle::default(),
     };
     let ingress = Ingress {
-        apps: Apps::new(apps)?,
+        apps,
         clock,
         budget: Budget::new(options.inflight_bytes_max),
         options,

@@ -12,16 +12,19 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
-use tickfold_ingress::{IngressSnapshot, IngressStatus};
+use tickfold_ingress::{AppStatus, Apps, IngressStatus};
 use tickfold_processor::PartitionStatus;
 use tickfold_query::{QueryState, QueryStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::up::now;
+
 /// What the listener shows.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub metrics: PrometheusHandle,
+    pub apps: Apps,
     pub ingress: IngressStatus,
     pub query: QueryStatus,
     pub partitions: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
@@ -46,11 +49,14 @@ pub(crate) async fn run(
     }
 }
 
-/// The reasons for which a node is not ready; empty is ready.
+/// The reasons for which a node is not ready; empty is ready. Warnings are for a person and do not
+/// make it unready: for wrong signatures anyone can send, and a node taken out of service because
+/// of them could never see a right one.
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
     reasons: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Admin {
@@ -91,7 +97,10 @@ impl Admin {
                 reasons.push(format!("partition {partition}: {}", *status));
             }
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        let unmatched = self.apps.no_signature_matched();
+        let warning = |app: &String| format!("ingress: no_signature_matched by app {app}");
+        let warnings = unmatched.iter().map(warning).collect();
+        Readiness { ready: reasons.is_empty(), reasons, warnings }
     }
 }
 
@@ -109,9 +118,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 struct Status {
     version: &'static str,
     readiness: Readiness,
-    /// Apps whose signatures failed while none matched: most likely a wrong secret.
-    no_signature_matched: Vec<String>,
-    ingress: IngressSnapshot,
+    apps: Vec<AppStatus>,
     partitions: Vec<Partition>,
 }
 
@@ -142,8 +149,7 @@ async fn statusz(State(admin): State<Admin>) -> Json<Status> {
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         readiness: admin.readiness(),
-        no_signature_matched: admin.ingress.no_signature_matched(),
-        ingress: admin.ingress.snapshot(),
+        apps: admin.apps.snapshot(now()),
         partitions: partitions.collect(),
     })
 }

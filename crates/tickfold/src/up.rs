@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use tickfold_core::time::Timestamp;
-use tickfold_ingress::{App, DEFAULT_APP, IngressOptions, IngressStatus, Secret, VerifyToken};
+use tickfold_ingress::{
+    App, Apps, DEFAULT_APP, IngressOptions, IngressStatus, Secret, VerifyToken,
+};
 use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log};
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
 use tickfold_query::{QueryOptions, QueryStatus, Role, RoleOf};
@@ -25,8 +27,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let config = layers.read()?;
     telemetry::init_logs(&config.telemetry)?;
     let metrics = telemetry::init_metrics()?;
-    let apps = apps()?;
-    App::check_all(&apps).context("check apps")?;
+    let apps = Apps::new(apps()?, now()).context("check apps")?;
     let (ingress_options, query_options) = (ingress_options(&config), query_options(&config));
     ingress_options.check().context("check ingress options")?;
     tickfold_query::validate(config.grpc_addr, &query_options).context("check query options")?;
@@ -96,7 +97,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             listener: http,
             log: fail_points::wrap(Arc::clone(&log)),
             options: ingress_options,
-            apps,
+            apps: apps.clone(),
             raw_topic,
             partition_count: config.partitions,
             clock: now,
@@ -105,7 +106,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
         ingress_stop.clone(),
     ));
     let admin_parts =
-        Admin { metrics, ingress: ingress_status, query: query_status, partitions: statuses };
+        Admin { metrics, apps, ingress: ingress_status, query: query_status, partitions: statuses };
     let mut admin = tokio::spawn(admin::run(admin, admin_parts.clone(), admin_stop.clone()));
 
     // Queries serve once every partition's state is open; saying so earlier would invite a caller
@@ -170,7 +171,7 @@ fn apps() -> Result<Vec<App>> {
         secrets::require("TICKFOLD_VERIFY_TOKEN", "the verify token of the webhook's handshake")?;
     Ok(vec![App {
         name: DEFAULT_APP.to_owned(),
-        secrets: vec![Secret { id: "primary".to_owned(), key: secret.into_bytes() }],
+        secrets: vec![Secret::new("primary", secret)],
         verify_tokens: vec![VerifyToken::new(&token)],
     }])
 }
@@ -211,7 +212,7 @@ async fn join<E: std::error::Error + Send + Sync + 'static>(
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -151,20 +151,19 @@ async fn the_challenge_is_plain_text_and_decoded() {
 #[tokio::test]
 async fn matches_and_failures_are_counted_by_app_and_secret() {
     let rig = rig(IngressOptions::default());
-    let status = &rig.ingress.status;
-    assert!(status.no_signature_matched().is_empty());
+    let apps = &rig.ingress.apps;
+    assert!(apps.no_signature_matched().is_empty());
     rig.send(post(&[])).await;
-    assert_eq!(status.no_signature_matched(), ["main"]);
+    assert_eq!(apps.no_signature_matched(), ["main"]);
     rig.send(post_signature(&sign(OLD_KEY, BODY.as_bytes()))).await;
-    assert!(status.no_signature_matched().is_empty());
+    assert!(apps.no_signature_matched().is_empty());
     rig.post(BODY).await;
     rig.post(BODY).await;
-    let shown = status.snapshot();
-    assert!(shown.readiness.ready);
-    let main = &shown.apps[0];
+    let shown = apps.snapshot(super::support::NOW);
+    let main = &shown[0];
     assert_eq!((main.name.as_str(), main.signature_failures), ("main", 1));
     let secrets: Vec<_> = main.secrets.iter().map(|s| (s.id.as_str(), s.matches)).collect();
     assert_eq!(secrets, [("new", 2), ("old", 1)]);
     assert_eq!(main.secrets[0].last_match_time, Some(super::support::NOW));
-    assert_eq!(shown.apps[1].secrets[0].last_match_time, None);
+    assert_eq!(shown[1].secrets[0].last_match_time, None);
 }

@@ -11,14 +11,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{BODY, KEY, TOPIC, parts, short};
-use crate::{Error, IngressOptions, IngressStatus, run};
+use super::support::{BODY, KEY, NOW, TOPIC, parts, short};
+use crate::{Apps, Error, IngressOptions, IngressStatus, run};
 use tickfold_core::signature::sign;
 
 struct Running {
     address: SocketAddr,
     log: MemLog,
     status: IngressStatus,
+    apps: Apps,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
 }
@@ -26,10 +27,10 @@ struct Running {
 fn start(options: IngressOptions) -> Running {
     let (parts, log) = parts(options);
     let address = parts.listener.local_addr().unwrap();
-    let status = parts.status.clone();
+    let (status, apps) = (parts.status.clone(), parts.apps.clone());
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(run(parts, shutdown.clone()));
-    Running { address, log, status, shutdown, task }
+    Running { address, log, status, apps, shutdown, task }
 }
 
 impl Running {
@@ -249,10 +250,8 @@ async fn draining_answers_what_is_under_way_and_takes_no_new_connections() {
     busy.write_all(post(BODY).as_bytes()).await.unwrap();
     let idle = running.connect().await;
     // The match is counted just before the append, so the request is under way from here on.
-    let matched = |status: &IngressStatus| {
-        status.snapshot().apps.first().is_some_and(|app| app.secrets[0].matches == 1)
-    };
-    while !matched(&running.status) {
+    let matched = |apps: &Apps| apps.snapshot(NOW)[0].secrets[0].matches == 1;
+    while !matched(&running.apps) {
         tokio::task::yield_now().await;
     }
     running.shutdown.cancel();

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use crate::handler::{Ingress, router};
 use crate::server::build;
-use crate::{App, IngressOptions, IngressStatus, Parts, Secret, VerifyToken};
+use crate::{App, Apps, IngressOptions, IngressStatus, Parts, Secret, VerifyToken};
 use tickfold_core::signature::sign;
 
 pub(super) const TOPIC: &str = "wa.webhook.raw.v1";
@@ -52,7 +52,7 @@ impl Answered {
 pub(super) fn rig(options: IngressOptions) -> Rig {
     let (parts, log) = parts(options);
     let (_, ingress) = build(parts).unwrap();
-    ingress.status.set_serving(&ingress.apps);
+    ingress.status.set_serving();
     let router = router(Arc::clone(&ingress));
     Rig { log, ingress, router }
 }
@@ -61,7 +61,7 @@ pub(super) fn parts(options: IngressOptions) -> (Parts, MemLog) {
     let log = MemLog::new(NOW.as_millis());
     let raw = TopicSpec { name: TOPIC.to_owned(), partitions: PARTITIONS, compacted: false };
     log.ensure_topics_now(&[raw]).unwrap();
-    let secret = |id: &str, key: &[u8]| Secret { id: id.to_owned(), key: key.to_vec() };
+    let secret = |id: &str, key: &[u8]| Secret::new(id, key);
     let main = App {
         name: "main".to_owned(),
         secrets: vec![secret("new", KEY), secret("old", OLD_KEY)],
@@ -76,7 +76,7 @@ pub(super) fn parts(options: IngressOptions) -> (Parts, MemLog) {
         listener: TcpListener::bind("127.0.0.1:0").unwrap(),
         log: Arc::new(log.clone()),
         options,
-        apps: vec![main, other],
+        apps: Apps::new(vec![main, other], NOW).unwrap(),
         raw_topic: TOPIC.to_owned(),
         partition_count: PARTITIONS,
         clock: || NOW,
