@@ -58,6 +58,12 @@ reasons! {
     TopicNotFound = "TOPIC_NOT_FOUND", NotFound, None;
     /// The topic has no such partition.
     PartitionNotFound = "PARTITION_NOT_FOUND", NotFound, None;
+    /// The app has no secret of that id.
+    SecretNotFound = "SECRET_NOT_FOUND", NotFound, None;
+    /// What a reload read cannot be served; what was served before goes on.
+    ReloadRefused = "RELOAD_REFUSED", FailedPrecondition, None;
+    /// The node keeps no quarantine.
+    QuarantineOff = "QUARANTINE_OFF", FailedPrecondition, None;
     /// Arguments are missing or malformed; the `BadRequest` names them.
     InvalidArgument = "INVALID_ARGUMENT", InvalidArgument, None;
     /// The page token is damaged, or of a version that this server does not know.
@@ -86,6 +92,13 @@ reasons! {
     LogDamaged = "LOG_DAMAGED", DataLoss, None;
     /// A defect of the server.
     Defect = "DEFECT", Internal, None;
+}
+
+impl Reason {
+    /// The status of a call that failed for this reason, for services of the binary.
+    pub fn status(self, message: impl Into<String>) -> Status {
+        Failure::new(self, message).into()
+    }
 }
 
 /// A failed call, before it becomes a status.

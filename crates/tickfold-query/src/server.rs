@@ -15,6 +15,7 @@ use tickfold_store::{ReadView, Stores};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::admin::Admin;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Told what the server is doing.
     pub status: QueryStatus,
+    /// Further services of the process on the same listener. Their calls do not hold up a drain.
+    pub services: Routes,
 }
 
 /// Refuses what must not be served, before anything is bound or opened.
@@ -65,7 +68,7 @@ pub fn validate(address: SocketAddr, options: &QueryOptions) -> Result<(), Error
 /// connection is open any more.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
     let Parts { listener, stores, log, partition_count, topic_prefix, role, options, .. } = parts;
-    let (clock, status) = (parts.clock, parts.status);
+    let (clock, status, services) = (parts.clock, parts.status, parts.services);
     validate(listener.local_addr().map_err(Error::Listener)?, &options)?;
 
     let views: Arc<[Arc<dyn ReadView>]> =
@@ -91,21 +94,24 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
     let health_service =
         tonic_health::server::HealthService::from_health_reporter(reporter.clone());
 
-    let routes = tonic::service::Routes::new(
-        QueryServiceServer::new(query)
-            .max_decoding_message_size(options.decode_bytes_max)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .send_compressed(CompressionEncoding::Gzip),
-    )
-    .add_service(
-        AdminServiceServer::new(admin)
-            .max_decoding_message_size(options.decode_bytes_max)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .send_compressed(CompressionEncoding::Gzip),
-    )
-    .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
-    .add_service(reflection().build_v1().map_err(|error| Error::Reflection(error.into()))?)
-    .add_service(reflection().build_v1alpha().map_err(|error| Error::Reflection(error.into()))?);
+    let routes = services
+        .add_service(
+            QueryServiceServer::new(query)
+                .max_decoding_message_size(options.decode_bytes_max)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip),
+        )
+        .add_service(
+            AdminServiceServer::new(admin)
+                .max_decoding_message_size(options.decode_bytes_max)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip),
+        )
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
+        .add_service(reflection().build_v1().map_err(|error| Error::Reflection(error.into()))?)
+        .add_service(
+            reflection().build_v1alpha().map_err(|error| Error::Reflection(error.into()))?,
+        );
 
     let server = Server::builder()
         .http2_keepalive_interval(Some(options.keepalive_interval))

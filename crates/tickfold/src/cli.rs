@@ -18,7 +18,9 @@ pub(crate) enum Command {
     /// Run everything in one process on the embedded log: ingress, processor, queries.
     ///
     /// Secrets come from the environment: TICKFOLD_APP_SECRET and TICKFOLD_VERIFY_TOKEN, or
-    /// TICKFOLD_APP_SECRET_FILE and TICKFOLD_VERIFY_TOKEN_FILE. SIGTERM and SIGINT stop in order.
+    /// TICKFOLD_APP_SECRET_FILE and TICKFOLD_VERIFY_TOKEN_FILE; or, for several apps or secrets,
+    /// from the files that `ingress.apps_file` names. SIGHUP reads secrets and certificates again,
+    /// SIGTERM and SIGINT stop in order.
     Up(Settings),
     /// Print the effective settings and where each came from; secrets are not printed.
     Config {
@@ -43,6 +45,20 @@ pub(crate) enum Command {
         #[command(flatten)]
         client: Client,
     },
+    /// Let a running node read its secrets, verify tokens and certificates again.
+    ///
+    /// The same as SIGHUP, but it prints what changed, and what is wrong if something is: then the
+    /// node goes on with what it had. Other settings need a restart.
+    Reload {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Webhooks that were refused for their signature and kept; off unless
+    /// `ingress.quarantine_bytes_max` is set. `tickfold tail wa.webhook.quarantine.v1` lists them.
+    Quarantine {
+        #[command(subcommand)]
+        what: Quarantine,
+    },
     /// Sign a webhook body from standard input with TICKFOLD_APP_SECRET.
     Sign {
         /// Print only the header's value, `sha256=<hex>`.
@@ -63,6 +79,9 @@ pub(crate) struct Settings {
     /// Listener of webhooks [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR")]
     pub http_addr: Option<SocketAddr>,
+    /// Take plain HTTP from a proxy that ends TLS: only from `ingress.trusted_proxies`.
+    #[arg(long)]
+    pub behind_proxy: bool,
     /// Listener of gRPC [default: 127.0.0.1:50051].
     #[arg(long, value_name = "ADDR")]
     pub grpc_addr: Option<SocketAddr>,
@@ -114,6 +133,26 @@ pub(crate) enum Get {
     Number {
         /// Id of the number.
         phone_number_id: String,
+        #[command(flatten)]
+        client: Client,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// Take the webhooks that a secret verifies into the raw topic; the others stay.
+    Accept {
+        /// App whose webhooks they are.
+        #[arg(long, default_value = tickfold_ingress::DEFAULT_APP)]
+        app: String,
+        /// Id of the secret, which the node must serve already: `tickfold reload` after adding it.
+        #[arg(long, value_name = "ID")]
+        secret_id: String,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Delete all of them.
+    Discard {
         #[command(flatten)]
         client: Client,
     },

@@ -55,6 +55,9 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ingress {
+    #[serde(deserialize_with = "optional_path")]
+    pub apps_file: Option<PathBuf>,
+    pub behind_proxy: bool,
     #[serde(deserialize_with = "size")]
     pub body_bytes_max: usize,
     #[serde(deserialize_with = "duration")]
@@ -161,6 +164,16 @@ impl Layers {
                     .parse()
                     .with_context(|| format!("{origin}: {text:?} is not a whole number"))?;
                 Value::Integer(number)
+            }
+            Value::Boolean(_) => {
+                let flag = text
+                    .parse()
+                    .with_context(|| format!("{origin}: {text:?} is neither true nor false"))?;
+                Value::Boolean(flag)
+            }
+            Value::Array(_) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
             }
             _ => Value::String(text.to_owned()),
         };

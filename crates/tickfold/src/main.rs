@@ -1,10 +1,13 @@
 //! The tickfold binary: command line, configuration, composition.
 
 mod admin;
+mod apps;
 mod cli;
 mod client;
 mod config;
 mod fail_points;
+mod ingress_admin;
+mod reload;
 mod secrets;
 mod sign;
 mod telemetry;
@@ -41,6 +44,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Sign { header } => print(&sign::run(header)?),
         Command::Get { what } => return runtime()?.block_on(client::get(what)),
         Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
+        Command::Reload { client } => return runtime()?.block_on(client::reload(client)),
+        Command::Quarantine { what } => return runtime()?.block_on(client::quarantine(what)),
         Command::Topics { client } => return runtime()?.block_on(client::topics(client)),
     }
     Ok(ExitCode::SUCCESS)
@@ -55,11 +60,16 @@ fn layers(settings: &Settings) -> Result<Layers> {
             .with_context(|| format!("read configuration file {name}"))?;
         layers.file(&name, &text)?;
     }
-    layers.environment(|name| std::env::var(name).ok())?;
+    layers.environment(environment)?;
     let flags = [
         ("data_dir", "--data-dir", settings.data_dir.clone()),
         ("http_addr", "--http-addr", settings.http_addr.map(|address| address.to_string())),
         ("grpc_addr", "--grpc-addr", settings.grpc_addr.map(|address| address.to_string())),
+        (
+            "ingress.behind_proxy",
+            "--behind-proxy",
+            settings.behind_proxy.then(|| "true".to_owned()),
+        ),
         ("admin_addr", "--admin-addr", settings.admin_addr.map(|address| address.to_string())),
     ];
     for (key, flag, value) in flags {
@@ -68,6 +78,11 @@ fn layers(settings: &Settings) -> Result<Layers> {
         }
     }
     Ok(layers)
+}
+
+/// A variable of the process's environment.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

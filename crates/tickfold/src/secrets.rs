@@ -1,6 +1,8 @@
 //! Secrets, from the environment or from files it names. They never become settings, flags or log
 //! lines.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 
 /// Reads a secret from the variable `name`, or from the file that `name`_FILE names. A trailing
@@ -12,18 +14,25 @@ pub(crate) fn read(name: &str, get: impl Fn(&str) -> Option<String>) -> Result<O
     if direct.is_some() {
         bail!("{name} and {file_variable} are both set; set one");
     }
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("read {file_variable} {path}"))?;
+    read_file(Path::new(&path)).map(Some).with_context(|| format!("read {file_variable}"))
+}
+
+/// Reads a secret from a file, without a trailing line end; an empty one is refused.
+pub(crate) fn read_file(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
-        bail!("{file_variable} {path} is empty");
+        bail!("{} is empty", path.display());
     }
-    Ok(Some(text.to_owned()))
+    Ok(text.to_owned())
 }
 
 /// The same, as an error that says what to do when it is absent.
-pub(crate) fn require(name: &str, what: &str) -> Result<String> {
-    let get = |name: &str| std::env::var(name).ok();
+pub(crate) fn require(
+    name: &str,
+    what: &str,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<String> {
     let secret = read(name, get)?;
     secret.with_context(|| {
         format!("{name} is not set: put {what} into it, or its path into {name}_FILE")

@@ -9,7 +9,11 @@ use crate::secrets;
 
 /// Signs standard input, byte for byte.
 pub(crate) fn run(only_value: bool) -> Result<String> {
-    let secret = secrets::require("TICKFOLD_APP_SECRET", "the app secret of the Meta app")?;
+    let secret = secrets::require(
+        "TICKFOLD_APP_SECRET",
+        "the app secret of the Meta app",
+        crate::environment,
+    )?;
     let mut body = Vec::new();
     std::io::stdin().lock().read_to_end(&mut body).context("read the body from standard input")?;
     let value = sign(secret.as_bytes(), &body);

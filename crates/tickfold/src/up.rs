@@ -6,28 +6,39 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tickfold_core::time::Timestamp;
-use tickfold_ingress::{
-    App, Apps, DEFAULT_APP, IngressOptions, IngressStatus, Secret, VerifyToken,
-};
+use tickfold_ingress::{AppStatus, Apps, IngressOptions, IngressStatus};
 use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log};
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
+use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
 use tickfold_query::{QueryOptions, QueryStatus, Role, RoleOf};
 use tickfold_store::{RocksOptions, RocksStores, Stores};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tonic::service::Routes;
+use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, Layers};
-use crate::{fail_points, secrets, telemetry};
+use crate::ingress_admin::IngressAdmin;
+use crate::reload::Reload;
+use crate::{apps, environment, fail_points, telemetry};
+
+/// Open files beside the connections of ingress: tables of log and state, other listeners.
+const FILES_BESIDE: u64 = 2_048;
 
 /// Runs until a signal, then stops in order.
 pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let config = layers.read()?;
     telemetry::init_logs(&config.telemetry)?;
     let metrics = telemetry::init_metrics()?;
-    let apps = Apps::new(apps()?, now()).context("check apps")?;
+    // From here on: before, it would end the process.
+    let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    raise_open_files_limit(config.ingress.connections_max);
+    let apps_file = config.ingress.apps_file.clone();
+    let apps = apps::read(apps_file.as_deref(), environment)?;
+    let apps = Apps::new(apps, now()).context("check apps")?;
     let (ingress_options, query_options) = (ingress_options(&config), query_options(&config));
     ingress_options.check().context("check ingress options")?;
     tickfold_query::validate(config.grpc_addr, &query_options).context("check query options")?;
@@ -74,6 +85,9 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let (query_status, ingress_status) =
         (QueryStatus::new(config.partitions), IngressStatus::new());
 
+    let reload =
+        Arc::new(Reload { apps: apps.clone(), apps_file, turn: tokio::sync::Mutex::default() });
+    let ingress_admin = IngressAdmin { reload: Arc::clone(&reload) };
     let roles = statuses.clone();
     let mut query = tokio::spawn(tickfold_query::run(
         tickfold_query::Parts {
@@ -89,6 +103,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             options: query_options,
             clock: tickfold_query::Clock::system(),
             status: query_status.clone(),
+            services: Routes::new(IngressAdminServiceServer::new(ingress_admin)),
         },
         query_stop.clone(),
     ));
@@ -105,16 +120,25 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
         },
         ingress_stop.clone(),
     ));
-    let admin_parts =
-        Admin { metrics, apps, ingress: ingress_status, query: query_status, partitions: statuses };
+    let admin_parts = Admin {
+        metrics,
+        apps: apps.clone(),
+        ingress: ingress_status,
+        query: query_status,
+        partitions: statuses,
+    };
     let mut admin = tokio::spawn(admin::run(admin, admin_parts.clone(), admin_stop.clone()));
 
+    let (scheme, address) = ("http", addresses.0);
+    let url = |app: AppStatus| format!("{scheme}://{address}/webhook/{}", app.name);
+    let webhooks: Vec<_> = apps.snapshot(now()).into_iter().map(url).collect();
+    let webhooks = webhooks.join(" ");
     // Queries serve once every partition's state is open; saying so earlier would invite a caller
     // who then gets UNAVAILABLE.
     let ready = admin_parts.clone();
     let announce = async move {
         ready.until_serving().await;
-        announce(addresses);
+        announce(&webhooks, addresses.1, addresses.2);
         std::future::pending::<()>().await;
     };
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -125,6 +149,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
         _ = terminate.recv() => None,
         // A panic of a partition is a defect; going on without it would look like health.
         ended = processor.ended() => Some(ended.into()),
+        () = reload.on_hangup(hangup) => Some(anyhow!("signals can no longer be received")),
         ended = &mut query => Some(end_of("query", ended)),
         ended = &mut ingress => Some(end_of("ingress", ended)),
         ended = &mut admin => Some(end_of("admin", ended)),
@@ -159,28 +184,29 @@ async fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
     Ok(opened.await.context("open the log")?.context(context)?)
 }
 
+/// Connections need file descriptors, and a usual soft limit is 1,024.
+fn raise_open_files_limit(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let needed = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE);
+    if let Some(current) = current.filter(|current| *current < needed) {
+        warn!(current, needed, "the limit of open files is too low for ingress.connections_max");
+    }
+}
+
 fn bind(name: &str, address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("bind {name} {address}"))?;
     listener.set_nonblocking(true).with_context(|| format!("bind {name} {address}"))?;
     Ok(listener)
 }
 
-fn apps() -> Result<Vec<App>> {
-    let secret = secrets::require("TICKFOLD_APP_SECRET", "the app secret of the Meta app")?;
-    let token =
-        secrets::require("TICKFOLD_VERIFY_TOKEN", "the verify token of the webhook's handshake")?;
-    Ok(vec![App {
-        name: DEFAULT_APP.to_owned(),
-        secrets: vec![Secret::new("primary", secret)],
-        verify_tokens: vec![VerifyToken::new(&token)],
-    }])
-}
-
 #[expect(clippy::print_stdout, reason = "the one line that says where it serves")]
-fn announce((http, grpc, admin): (SocketAddr, SocketAddr, SocketAddr)) {
-    println!(
-        "tickfold up: webhooks http://{http}/webhook/{DEFAULT_APP}, gRPC {grpc}, admin http://{admin}"
-    );
+fn announce(webhooks: &str, grpc: SocketAddr, admin: SocketAddr) {
+    println!("tickfold up: webhooks {webhooks}, gRPC {grpc}, admin http://{admin}");
 }
 
 type Ended<E> = Result<Result<(), E>, tokio::task::JoinError>;

@@ -518,3 +518,477 @@ pub mod admin_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks for a reload.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReloadRequest {}
+/// What the reload changed. Secrets are named app/id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReloadResponse {
+    /// Served from now on, also those whose bytes changed under the same id.
+    #[prost(string, repeated, tag = "1")]
+    pub secrets_added: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Dead from now on.
+    #[prost(string, repeated, tag = "2")]
+    pub secrets_removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Served before and after.
+    #[prost(string, repeated, tag = "3")]
+    pub secrets_kept: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether new connections get certificates that were read again; false without TLS.
+    #[prost(bool, tag = "4")]
+    pub certificates_reloaded: bool,
+}
+/// Asks to accept what a secret verifies.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcceptQuarantineRequest {
+    /// Name of the app. Required.
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    /// Id of one of its secrets as it is served now. Required.
+    #[prost(string, tag = "2")]
+    pub secret_id: ::prost::alloc::string::String,
+}
+/// What became of the quarantine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcceptQuarantineResponse {
+    /// Webhooks of all apps that were looked at.
+    #[prost(uint64, tag = "1")]
+    pub scanned: u64,
+    /// Webhooks that the secret verified, now in the raw topic.
+    #[prost(uint64, tag = "2")]
+    pub accepted: u64,
+    /// Webhooks that are still in quarantine.
+    #[prost(uint64, tag = "3")]
+    pub kept: u64,
+}
+/// Asks to delete the quarantine's content.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardQuarantineRequest {}
+/// What was deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardQuarantineResponse {
+    /// Webhooks.
+    #[prost(uint64, tag = "1")]
+    pub discarded: u64,
+}
+/// Generated client implementations.
+pub mod ingress_admin_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// What operators ask of a running ingress. The same listener as AdminService, on loopback.
+    #[derive(Debug, Clone)]
+    pub struct IngressAdminServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl IngressAdminServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> IngressAdminServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IngressAdminServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IngressAdminServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Reads secrets, verify tokens and certificates again from where they came from, checks all of
+        /// them, and serves them from the reply on: connections stay open, no webhook is refused for it.
+        /// The same as SIGHUP. FAILED_PRECONDITION with reason RELOAD_REFUSED says what is wrong with
+        /// them, and what was served before goes on.
+        pub async fn reload(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReloadRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReloadResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.IngressAdminService/Reload",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.IngressAdminService", "Reload"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Appends those quarantined webhooks of an app to the raw topic that one of its secrets verifies,
+        /// as if they had come now, but with the time at which they were received; they leave the
+        /// quarantine once they are durable. The others stay. A call that ends early leaves at most
+        /// duplicates behind, which change nothing. FAILED_PRECONDITION with reason QUARANTINE_OFF,
+        /// NOT_FOUND with reason SECRET_NOT_FOUND when the secret is not served: reload it first.
+        pub async fn accept_quarantine(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AcceptQuarantineRequest>,
+        ) -> std::result::Result<tonic::Response<super::AcceptQuarantineResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.IngressAdminService/AcceptQuarantine",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "tickfold.admin.v1.IngressAdminService",
+                "AcceptQuarantine",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes everything in the quarantine, of all apps.
+        pub async fn discard_quarantine(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiscardQuarantineRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiscardQuarantineResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.IngressAdminService/DiscardQuarantine",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "tickfold.admin.v1.IngressAdminService",
+                "DiscardQuarantine",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod ingress_admin_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IngressAdminServiceServer.
+    #[async_trait]
+    pub trait IngressAdminService: std::marker::Send + std::marker::Sync + 'static {
+        /// Reads secrets, verify tokens and certificates again from where they came from, checks all of
+        /// them, and serves them from the reply on: connections stay open, no webhook is refused for it.
+        /// The same as SIGHUP. FAILED_PRECONDITION with reason RELOAD_REFUSED says what is wrong with
+        /// them, and what was served before goes on.
+        async fn reload(
+            &self,
+            request: tonic::Request<super::ReloadRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReloadResponse>, tonic::Status>;
+        /// Appends those quarantined webhooks of an app to the raw topic that one of its secrets verifies,
+        /// as if they had come now, but with the time at which they were received; they leave the
+        /// quarantine once they are durable. The others stay. A call that ends early leaves at most
+        /// duplicates behind, which change nothing. FAILED_PRECONDITION with reason QUARANTINE_OFF,
+        /// NOT_FOUND with reason SECRET_NOT_FOUND when the secret is not served: reload it first.
+        async fn accept_quarantine(
+            &self,
+            request: tonic::Request<super::AcceptQuarantineRequest>,
+        ) -> std::result::Result<tonic::Response<super::AcceptQuarantineResponse>, tonic::Status>;
+        /// Deletes everything in the quarantine, of all apps.
+        async fn discard_quarantine(
+            &self,
+            request: tonic::Request<super::DiscardQuarantineRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiscardQuarantineResponse>, tonic::Status>;
+    }
+    /// What operators ask of a running ingress. The same listener as AdminService, on loopback.
+    #[derive(Debug)]
+    pub struct IngressAdminServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IngressAdminServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IngressAdminServiceServer<T>
+    where
+        T: IngressAdminService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tickfold.admin.v1.IngressAdminService/Reload" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReloadSvc<T: IngressAdminService>(pub Arc<T>);
+                    impl<T: IngressAdminService> tonic::server::UnaryService<super::ReloadRequest> for ReloadSvc<T> {
+                        type Response = super::ReloadResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReloadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngressAdminService>::reload(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReloadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.IngressAdminService/AcceptQuarantine" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcceptQuarantineSvc<T: IngressAdminService>(pub Arc<T>);
+                    impl<T: IngressAdminService>
+                        tonic::server::UnaryService<super::AcceptQuarantineRequest>
+                        for AcceptQuarantineSvc<T>
+                    {
+                        type Response = super::AcceptQuarantineResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AcceptQuarantineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngressAdminService>::accept_quarantine(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcceptQuarantineSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.IngressAdminService/DiscardQuarantine" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiscardQuarantineSvc<T: IngressAdminService>(pub Arc<T>);
+                    impl<T: IngressAdminService>
+                        tonic::server::UnaryService<super::DiscardQuarantineRequest>
+                        for DiscardQuarantineSvc<T>
+                    {
+                        type Response = super::DiscardQuarantineResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiscardQuarantineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngressAdminService>::discard_quarantine(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiscardQuarantineSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for IngressAdminServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tickfold.admin.v1.IngressAdminService";
+    impl<T> tonic::server::NamedService for IngressAdminServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

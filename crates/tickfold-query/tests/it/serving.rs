@@ -134,6 +134,7 @@ async fn an_address_that_others_reach_is_refused() {
         options: QueryOptions::default(),
         clock: Clock::system(),
         status: QueryStatus::new(1),
+        services: tonic::service::Routes::default(),
     };
     let refused = run(parts, tokio_util::sync::CancellationToken::new()).await;
     assert!(matches!(refused, Err(Error::NotLoopback(_))), "{refused:?}");

@@ -60,6 +60,7 @@ impl World {
             options,
             clock: Clock::new(|| Timestamp::from_millis((T0 + 100) * 1_000 + 250)),
             status: status.clone(),
+            services: tonic::service::Routes::default(),
         };
         let server = tokio::spawn(run(parts, shutdown.clone()));
         let channel =

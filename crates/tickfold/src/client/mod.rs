@@ -1,5 +1,6 @@
 //! Commands that ask a running node over gRPC.
 
+mod ingress;
 mod show;
 mod tail;
 
@@ -18,6 +19,7 @@ use tonic_types::StatusExt as _;
 use crate::cli::{Client, Get, Output, View};
 use show::Show;
 
+pub(crate) use ingress::{quarantine, reload};
 pub(crate) use tail::tail;
 
 /// Exit code of a lookup whose thing is not there.

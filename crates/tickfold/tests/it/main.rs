@@ -22,5 +22,6 @@ mod orders;
 mod poison;
 mod restart;
 mod run_script;
+mod secrets;
 mod support;
 mod support_crash;

@@ -383,8 +383,10 @@ fn read_from(path: &Path, begin: u64) -> String {
 }
 
 fn addresses(line: &str) -> Option<(String, String, String)> {
-    let line = line.trim_end().strip_prefix("tickfold up: webhooks http://")?;
-    let (http, line) = line.split_once("/webhook/main, gRPC ")?;
+    let (webhooks, line) =
+        line.trim_end().strip_prefix("tickfold up: webhooks ")?.split_once(", gRPC ")?;
+    let (_, http) = webhooks.split_once("://")?;
+    let (http, _) = http.split_once("/webhook/")?;
     let (grpc, admin) = line.split_once(", admin http://")?;
     Some((http.to_owned(), grpc.to_owned(), admin.to_owned()))
 }
@@ -422,7 +424,12 @@ pub(crate) fn cli(args: &[&str]) -> Ended {
 
 /// The signature Meta would send; computed here, not by the crate that verifies it.
 pub(crate) fn signature(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    signature_with(SECRET.as_bytes(), body)
+}
+
+/// The same with another secret.
+pub(crate) fn signature_with(secret: &[u8], body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
     mac.update(body);
     let digest = mac.finalize().into_bytes();
     let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
