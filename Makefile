@@ -15,7 +15,7 @@ TEST := cargo test --workspace --locked --features tickfold/fail-points
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: # system packages and librocksdb.a; says so when there is something to do
+setup: # system packages, librocksdb.a, promtool; says so when there is something to do
 	@scripts/setup.sh
 
 run: setup ## build, start one node with a demo secret, post three statuses, show the message, keep serving
@@ -74,4 +74,5 @@ schemas: setup ## regenerate the committed JSON Schemas of the topics
 	@$(ENV) cargo run --locked -p xtask -- schemas
 
 clean-cache: ## remove what setup built for this machine; the next setup builds it again
-	@$(ENV) rm -rf "$$tickfold_rocksdb_dir" "$$tickfold_cargo_deny_dir" "$$tickfold_checks_dir"
+	@$(ENV) rm -rf "$$tickfold_rocksdb_dir" "$$tickfold_cargo_deny_dir" "$$tickfold_checks_dir" \
+	  "$$tickfold_promtool_dir"

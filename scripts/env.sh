@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Environment of a build; source it: `. scripts/env.sh`.
 #
-# Points cargo at the librocksdb.a that scripts/setup.sh built once for this machine, and puts the pinned check tools
-# on PATH where they are installed. Nothing here is needed to build: without it cargo compiles RocksDB itself, once per
+# Points cargo at the librocksdb.a that scripts/setup.sh built once for this machine, puts the pinned check tools on
+# PATH where they are installed, and tells tests where promtool is. Nothing here is needed to build: without it cargo compiles RocksDB itself, once per
 # target directory and profile. What is not there is left out, so sourcing this never fails.
 #
 # Stay with one of the two ways inside one target directory: when ROCKSDB_LIB_DIR appears or goes away, cargo runs the
@@ -19,10 +19,21 @@ tickfold_rocksdb_dir=$tickfold_cache/rocksdb-$tickfold_rocksdb_version-lz4-zstd-
 tickfold_cargo_deny_version=0.20.2
 tickfold_cargo_deny_dir=$tickfold_cache/cargo-deny-$tickfold_cargo_deny_version-$(uname -m)
 tickfold_checks_dir=$tickfold_cache/checks-$(cksum <"$tickfold_root/scripts/checks.txt" | cut -d ' ' -f 1)-$(uname -m)
+# Of whatever version the distribution has: its archive drops old ones, so a pinned one would be gone one day.
+tickfold_promtool_dir=$tickfold_cache/promtool-$(uname -m)
 
 if [ -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then
   export ROCKSDB_LIB_DIR=$tickfold_rocksdb_dir
   export ROCKSDB_STATIC=1
+fi
+# For the test of /metrics. A path that is set already, and where setup fetched none one on PATH, serves as well.
+if [ -z "${TICKFOLD_PROMTOOL:-}" ]; then
+  if [ -x "$tickfold_promtool_dir/promtool" ]; then
+    export TICKFOLD_PROMTOOL=$tickfold_promtool_dir/promtool
+  elif command -v promtool >/dev/null 2>&1; then
+    TICKFOLD_PROMTOOL=$(command -v promtool)
+    export TICKFOLD_PROMTOOL
+  fi
 fi
 for tickfold_bin in "$tickfold_cargo_deny_dir/bin" "$tickfold_checks_dir/bin"; do
   case ":$PATH:" in

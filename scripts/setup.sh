@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepares a machine for building and testing; safe to repeat, and quick when nothing is missing.
 #
-#   scripts/setup.sh            system packages, and librocksdb.a in the cache directory
+#   scripts/setup.sh            system packages; librocksdb.a and promtool in the cache directory
 #   scripts/setup.sh --checks   the same, and the pinned tools of `make lint`
 #
 # RocksDB is a quarter of an hour of C++ on two cores. It is built once per machine and version, outside every target
@@ -114,6 +114,33 @@ mkdir -p "$tickfold_cache"
 exec 9>"$tickfold_cache/setup.lock"
 flock 9
 if [ ! -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then build_rocksdb; fi
+
+# --- promtool ----------------------------------------------------------------------------------------------------
+# The test of /metrics asks it. Taken out of Debian's package without installing that, which would start a server; apt
+# checks the archive's signature and needs no root for a download. Building and running need no promtool, so a machine
+# that cannot have it goes on, and the test fails with what to do.
+fetch_promtool() ( # a subshell, whose end removes its directory; a chain, since -e is off in a condition
+  work=$(mktemp -d "$tickfold_cache/build.XXXXXX") && trap 'rm -rf "$work"' EXIT && cd "$work" &&
+    # As root apt would fetch as another user, who cannot write into this directory.
+    apt-get download -qq -o APT::Sandbox::User=root prometheus >/dev/null &&
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool &&
+    rm -rf "$tickfold_promtool_dir" &&
+    mv usr/bin "$tickfold_promtool_dir"
+)
+
+if [ -z "${TICKFOLD_PROMTOOL:-}" ]; then
+  if command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1; then
+    say "fetching promtool (20 MB)"
+    # Without package lists, or with old ones, the first attempt finds nothing; only root may renew them.
+    if ! fetch_promtool 2>/dev/null && { [ "$(id -u)" -ne 0 ] || ! apt-get update -qq || ! fetch_promtool; }; then
+      say "no promtool: the test of /metrics will fail. Run \`sudo apt-get update\` and this again, or set" \
+        "TICKFOLD_PROMTOOL to a promtool" >&2
+    fi
+  else
+    say "no promtool, and not a Debian system: the test of /metrics will fail. Install promtool by the system's own" \
+      "means, on PATH or named by TICKFOLD_PROMTOOL" >&2
+  fi
+fi
 
 # --- check tools -------------------------------------------------------------------------------------------------
 if [ "$checks" = yes ]; then
