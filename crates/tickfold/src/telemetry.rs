@@ -15,6 +15,9 @@ const SECONDS: [f64; 14] =
 const BYTES: [f64; 8] =
     [512.0, 2_048.0, 8_192.0, 32_768.0, 131_072.0, 524_288.0, 2_097_152.0, 8_388_608.0];
 
+/// Buckets of counts, in records.
+const RECORDS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0];
+
 /// Log lines go to standard error: standard output belongs to answers.
 pub(crate) fn init_logs(telemetry: &Telemetry) -> Result<()> {
     let filter = EnvFilter::try_new(&telemetry.log)
@@ -33,6 +36,9 @@ pub(crate) fn init_metrics() -> Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)
+        })
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_records".to_owned()), &RECORDS)
         })
         .context("set metric buckets")?
         .install_recorder()

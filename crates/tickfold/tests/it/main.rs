@@ -17,6 +17,7 @@ mod crash;
 mod docs;
 mod faults;
 mod latency;
+mod metrics;
 mod oracle;
 mod orders;
 mod poison;
