@@ -3,7 +3,7 @@
 //! Every adapter runs all of it through [`run_all`]. A case opens its own log through the
 //! [`Fixture`] and fails by panicking with the promise that was broken; nothing here knows an
 //! adapter. Cases about appends and reads are in `appends`, about groups and commits in `commits`,
-//! about the life of a log in `lifecycle`.
+//! about deletion on purpose in `trims`, about the life of a log in `lifecycle`.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@
 pub mod appends;
 pub mod commits;
 pub mod lifecycle;
+pub mod trims;
 
 use std::sync::Arc;
 
@@ -77,6 +78,12 @@ pub async fn run_all(fixture: &dyn Fixture) -> Vec<&'static str> {
         commits::metadata_comes_back,
         commits::bad_commits_are_aborted_and_may_be_corrected,
         commits::commits_and_appends_share_a_partition,
+        trims::a_trim_moves_the_start,
+        trims::a_trim_again_changes_nothing,
+        trims::a_trim_of_everything_reuses_no_offset,
+        trims::trims_and_appends_go_on_side_by_side,
+        trims::a_trim_wakes_nobody_and_moves_no_position,
+        trims::trims_survive_a_restart,
         lifecycle::topics_are_created_once,
         lifecycle::topics_that_differ_are_refused,
         lifecycle::wait_past_wakes,

@@ -10,7 +10,7 @@
 //! thread would cost more than it spares; the processor reads from a thread of its own anyway.
 //! A caller on a shared runtime keeps `max_bytes` small.
 //!
-//! Tables (`compacted`) are kept whole: nothing is compacted or trimmed here yet.
+//! Tables (`compacted`) are kept whole: nothing is compacted here yet.
 //!
 //! After a failed write or sync the log is poisoned: what the disk holds is not known, so writes
 //! are refused until it is opened anew, while reads of what was synced go on. A commit on a
@@ -28,6 +28,7 @@ mod recover;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod writer;
 
 use std::{
@@ -167,6 +168,20 @@ impl Log for EmbeddedLog {
 
     fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>> {
         Box::pin(async move { Ok(self.shared.find(of)?.1) })
+    }
+
+    fn trim<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        before: Offset,
+    ) -> LogFuture<'a, Result<Bounds, Error>> {
+        Box::pin(async move {
+            self.shared.check_poison()?;
+            self.shared.find(of)?;
+            let (answer, answered) = oneshot::channel();
+            self.shared.push(Request::Trim { of: of.clone(), before, answer })?;
+            answered.await.unwrap_or_else(|_| Err(self.shared.unanswered()))
+        })
     }
 
     fn wait_past<'a>(

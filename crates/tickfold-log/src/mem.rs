@@ -112,6 +112,11 @@ impl MemLog {
         self.state().bounds(of)
     }
 
+    /// [`Log::trim`], at once.
+    pub fn trim_now(&self, of: &TopicPartition, before: Offset) -> Result<Bounds, Error> {
+        self.change(|state| state.trim(of, before))
+    }
+
     /// [`Log::claim`], at once.
     pub fn claim_now(
         &self,
@@ -215,6 +220,14 @@ impl Log for MemLog {
 
     fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>> {
         Box::pin(async move { self.bounds_now(of) })
+    }
+
+    fn trim<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        before: Offset,
+    ) -> LogFuture<'a, Result<Bounds, Error>> {
+        Box::pin(async move { self.trim_now(of, before) })
     }
 
     fn wait_past<'a>(

@@ -14,6 +14,8 @@ pub const QUEUE_BYTES: &str = "tickfold_log_queue_bytes";
 pub const APPENDS_REFUSED: &str = "tickfold_log_appends_refused_total";
 /// Commits refused because another owner has the partition.
 pub const FENCED: &str = "tickfold_log_commits_fenced_total";
+/// Records deleted on purpose.
+pub const RECORDS_TRIMMED: &str = "tickfold_log_records_trimmed_total";
 /// 1 once a write or sync failed.
 pub const POISONED: &str = "tickfold_log_poisoned";
 
@@ -25,5 +27,6 @@ pub fn describe() {
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes waiting to be written and synced");
     describe_counter!(APPENDS_REFUSED, Unit::Count, "Appends refused, the queue being full");
     describe_counter!(FENCED, Unit::Count, "Commits refused, another owner having claimed");
+    describe_counter!(RECORDS_TRIMMED, Unit::Count, "Records deleted on purpose by trimming");
     describe_gauge!(POISONED, Unit::Count, "1 once a write or sync of the log failed");
 }

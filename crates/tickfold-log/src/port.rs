@@ -134,7 +134,7 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
         max_bytes: usize,
     ) -> LogFuture<'a, Result<Vec<Record>, Error>>;
 
-    /// The last readable record of a partition, if any.
+    /// The last readable record of a partition; `None` if it never had one or all were trimmed.
     fn last_record<'a>(
         &'a self,
         from: &'a TopicPartition,
@@ -142,6 +142,21 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
 
     /// The readable range.
     fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>>;
+
+    /// Deletes the records below `before` on purpose and returns the bounds after it: the start is
+    /// now `max(start, min(before, end))`, and the end is what it was, so no offset is ever given
+    /// twice. `before` above the end deletes everything there is; one at or below the start
+    /// changes nothing.
+    ///
+    /// When it returns `Ok` it is durable: the start never moves back. Readers may meet it a moment
+    /// before. After an error it may have taken effect or not, as a whole. A reader that was still below goes on at the start without
+    /// a word, and positions of groups stay where they are, so it is for the caller to know that
+    /// everybody is past `before`. When the space comes back is up to the adapter.
+    fn trim<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        before: Offset,
+    ) -> LogFuture<'a, Result<Bounds, Error>>;
 
     /// Waits until the partition's end is above `offset`. Returns [`Error::Closed`] when the log
     /// closes. May wait for ever: callers bring their own deadline, and may drop the future.

@@ -166,6 +166,146 @@ async fn a_failed_sync_poisons_writes_and_spares_reads() {
 }
 
 #[tokio::test]
+async fn a_trim_whose_sync_failed_is_whole_or_nothing() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, small()).await;
+    log.append((0..10).map(|n| value(0, n.to_string())).collect()).await.unwrap();
+    log.trim(&at(0), 2).await.unwrap();
+    log.fail_next_sync();
+    let failed = log.trim(&at(0), 6).await;
+    assert!(matches!(failed, Err(Error::Poisoned { .. })), "{failed:?}");
+    let later = log.trim(&at(0), 7).await;
+    assert!(matches!(later, Err(Error::Poisoned { .. })), "{later:?}");
+    assert_eq!(log.bounds(&at(0)).await.unwrap().start, 2, "not told before it was synced");
+    let left = values(&log, 0).await.len();
+    assert!(matches!(left, 4 | 8), "reads go on: {left}");
+    drop(log);
+    let log = open(&dir, small()).await;
+    let start = log.bounds(&at(0)).await.unwrap().start;
+    assert!(matches!(start, 2 | 6), "{start}");
+    let expected: Vec<String> = (start..10).map(|n| n.to_string()).collect();
+    assert_eq!(values(&log, 0).await, expected);
+}
+
+/// Real threads: a reader looks at the bounds, a trim lands, and only then does the reader look at
+/// the records. None of that is damage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_meet_trims_and_no_damage() {
+    const RECORDS: u64 = 2_000;
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, small()).await;
+    log.append((0..RECORDS).map(|n| value(0, n.to_string())).collect()).await.unwrap();
+    let reads = (0..2).map(|_| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            let mut reads = 0;
+            loop {
+                let read = log.read(&at(0), 0, 3, usize::MAX).await.unwrap();
+                let Some(first) = read.first() else { return reads };
+                assert_eq!(first.value, Some(Bytes::from(first.offset.to_string())));
+                reads += 1;
+            }
+        })
+    });
+    let reads: Vec<_> = reads.collect();
+    for before in 1..=RECORDS {
+        assert_eq!(log.trim(&at(0), before).await.unwrap().start, before);
+    }
+    for reads in reads {
+        assert!(reads.await.unwrap() > 0);
+    }
+}
+
+/// Files that hold nothing but trimmed records go with the trim; what is left of them goes with a
+/// compaction, and a file that ends with the first record to be kept stays.
+#[tokio::test]
+async fn a_trim_gives_the_space_back() {
+    const RECORDS: u64 = 2_000;
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, small()).await;
+    let mut noise = 1_u64;
+    let mut incompressible = || {
+        let mut next = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.to_be_bytes()
+        };
+        Bytes::from((0..1_000).flat_map(|_| next()).collect::<Vec<u8>>())
+    };
+    let all: Vec<Bytes> = (0..RECORDS).map(|_| incompressible()).collect();
+    for some in all.chunks(50) {
+        let append = |bytes: &Bytes| Append { value: Some(bytes.clone()), ..value(0, "") };
+        log.append(some.iter().map(append).collect()).await.unwrap();
+    }
+    log.append(vec![value(1, "other")]).await.unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    // Everything into files of the lowest level, as it would be after some time.
+    let ends = compact(&dir);
+    let full = size(&dir);
+    assert!(full > RECORDS * 8_000, "{full} bytes");
+    let start = RECORDS * 9 / 10;
+    let ends: Vec<u64> = ends.into_iter().filter(|end| *end < start).collect();
+    assert!(ends.len() > 2, "several files: {ends:?}");
+
+    let log = open(&dir, small()).await;
+    for end in ends {
+        log.trim(&at(0), end).await.unwrap();
+        // The next trim is answered after the files of the one before were dropped.
+        log.trim(&at(0), 0).await.unwrap();
+        let first = log.read(&at(0), 0, 1, usize::MAX).await.unwrap();
+        assert_eq!(first[0].offset, end);
+        assert_eq!(first[0].value.as_ref(), all.get(usize::try_from(end).unwrap()));
+    }
+    log.trim(&at(0), start).await.unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    let dropped = size(&dir);
+    assert!(dropped < full / 2, "{dropped} of {full} bytes after the trim");
+
+    let log = open(&dir, small()).await;
+    let left = log.read(&at(0), 0, usize::MAX, usize::MAX).await.unwrap();
+    let left: Vec<_> = left.into_iter().map(|record| record.value.unwrap()).collect();
+    assert_eq!(left, all[usize::try_from(start).unwrap()..]);
+    log.trim(&at(0), RECORDS).await.unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    compact(&dir);
+    let nothing = size(&dir);
+    println!("{full} bytes, {dropped} after trimming nine tenths, {nothing} after all");
+    assert!(nothing < full / 20, "{nothing} of {full} bytes after a compaction");
+    let log = open(&dir, small()).await;
+    assert_eq!(log.append(vec![value(0, "next")]).await.unwrap(), [RECORDS]);
+    assert_eq!(values(&log, 1).await, ["other"]);
+}
+
+/// Rewrites everything into files of 2 MiB, and says with which offsets of the first partition
+/// they end.
+fn compact(dir: &TempDir) -> Vec<u64> {
+    let mut options = rocksdb::Options::default();
+    options.set_target_file_size_base(2 << 20);
+    let db = rocksdb::DB::open(&options, dir.path().join("db")).unwrap();
+    let mut how = rocksdb::CompactOptions::default();
+    how.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+    db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &how);
+    // Prefix, topic, partition, offset.
+    let offset = |key: Vec<u8>| match key.split_at_checked(7)? {
+        ([0x10, 0, 0, 0, 0, 0, 0], offset) => Some(u64::from_be_bytes(offset.try_into().unwrap())),
+        _ => None,
+    };
+    let mut ends: Vec<u64> =
+        db.live_files().unwrap().into_iter().filter_map(|file| offset(file.end_key?)).collect();
+    ends.sort_unstable();
+    ends
+}
+
+/// Bytes of all table files.
+fn size(dir: &TempDir) -> u64 {
+    let files = std::fs::read_dir(dir.path().join("db")).unwrap().map(Result::unwrap);
+    let tables = files.filter(|file| file.path().extension().is_some_and(|e| e == "sst"));
+    tables.map(|file| file.metadata().unwrap().len()).sum()
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_appends_but_not_commits() {
     let dir = TempDir::new().unwrap();
     let log = open(&dir, EmbeddedOptions { queue_bytes_max: 4_096, ..small() }).await;

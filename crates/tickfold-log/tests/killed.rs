@@ -1,5 +1,5 @@
-//! The embedded log under kill -9: a child process appends and commits, the parent kills it at
-//! some moment, and everything the child had acknowledged is there. The opening after each kill is
+//! The embedded log under kill -9: a child process appends, commits and trims, the parent kills it
+//! at some moment, and everything the child had acknowledged is there. The opening after each kill is
 //! also the proof that the damage checks do not refuse a log that only crashed.
 
 #![cfg(feature = "embedded")]
@@ -57,26 +57,35 @@ fn killed_processes_lose_nothing_acknowledged() {
         child.wait().unwrap();
         assert!(killed, "the child ended by itself in round {round}");
 
-        let found = check(dir.path());
+        let found = check(dir.path(), acknowledged);
         assert!(found >= acknowledged, "round {round}: {found} of {acknowledged} groups are there");
         unacknowledged += found - acknowledged;
     }
     println!("{rounds} kills: {acknowledged} groups acknowledged, {unacknowledged} more written");
 }
 
-/// Opens the log and returns how many groups are there, each of them whole.
-fn check(dir: &std::path::Path) -> u64 {
+/// The outputs are trimmed up to every so many of them.
+const TRIM_EVERY: u64 = 7;
+
+/// Opens the log and returns how many groups are there, each of them whole. Of what was trimmed
+/// nothing is back, and above it nothing is missing.
+fn check(dir: &std::path::Path, acknowledged: u64) -> u64 {
     let runtime = runtime();
     let log = open(dir);
     let read = |partition| {
         let at = TopicPartition::new("t", partition);
+        let bounds = runtime.block_on(log.bounds(&at)).unwrap();
         let read = runtime.block_on(log.read(&at, 0, usize::MAX, usize::MAX)).unwrap();
-        for (n, record) in read.iter().enumerate() {
-            assert_eq!(record.value, Some(value(n as u64)), "record {n} of {at}");
+        assert_eq!(read.len() as u64, bounds.end - bounds.start);
+        for (n, record) in (bounds.start..).zip(&read) {
+            assert_eq!(record.value, Some(value(n)), "record {n} of {at}");
         }
-        read.len() as u64
+        (bounds.start, bounds.end)
     };
-    let (inputs, outputs) = (read(0), read(1));
+    let ((_, inputs), (start, outputs)) = (read(0), read(1));
+    let trimmed = acknowledged.saturating_sub(1) / TRIM_EVERY * TRIM_EVERY;
+    assert!(start >= trimmed, "outputs begin at {start}, trimmed to {trimmed}");
+    assert_eq!(start % TRIM_EVERY, 0, "a trim is there as a whole");
     let input = TopicPartition::new("t", 0);
     let committed = runtime.block_on(log.claim("g", &input)).unwrap().committed;
     assert_eq!(committed.map_or(0, |c| c.offset), outputs, "outputs and position together");
@@ -109,6 +118,9 @@ fn child_appends_until_killed() {
         }
         let position = Committed { offset: outputs + 1, metadata: "token".to_owned() };
         runtime.block_on(owned.commit(vec![append(1, outputs)], position)).unwrap();
+        if outputs.is_multiple_of(TRIM_EVERY) {
+            runtime.block_on(log.trim(&of(1), outputs)).unwrap();
+        }
         println!("acknowledged {}", outputs + 1);
     }
 }

@@ -126,7 +126,9 @@ fn operators_and_damage() {
     log.append_now(vec![value("in", "a"), value("in", "b"), value("in", "c")]).unwrap();
     assert!(log.replace_record(&at("in"), 1, Some(Bytes::from_static(b"B"))));
     assert!(!log.replace_record(&at("in"), 9, None));
-    log.trim(&at("in"), 1).unwrap();
+    log.trim_now(&at("in"), 1).unwrap();
+    log.fail_trims(true);
+    assert!(matches!(log.trim_now(&at("in"), 2), Err(Error::Unavailable { .. })));
     let read = log.read_now(&at("in"), 0, 9, 9).unwrap();
     assert_eq!(read.iter().map(|r| r.offset).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(read[0].value.as_deref(), Some(&b"B"[..]));

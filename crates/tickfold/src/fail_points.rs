@@ -129,6 +129,13 @@ mod armed {
         fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>> {
             self.0.bounds(of)
         }
+        fn trim<'a>(
+            &'a self,
+            of: &'a TopicPartition,
+            before: Offset,
+        ) -> LogFuture<'a, Result<Bounds, Error>> {
+            self.0.trim(of, before)
+        }
         fn wait_past<'a>(
             &'a self,
             of: &'a TopicPartition,

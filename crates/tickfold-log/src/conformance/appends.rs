@@ -234,6 +234,7 @@ pub async fn unknown_partitions_are_refused(fixture: &dyn Fixture) {
             log.read(&unknown, 0, 1, 1).await.err(),
             log.last_record(&unknown).await.err(),
             log.bounds(&unknown).await.err(),
+            log.trim(&unknown, 1).await.err(),
             log.wait_past(&unknown, 0).await.err(),
             log.claim("group", &unknown).await.err(),
         ];

@@ -113,6 +113,7 @@ pub async fn a_closed_log_refuses_everything(fixture: &dyn Fixture) {
     expect_closed("read", log.read(&at, 0, 1, 1).await);
     expect_closed("last_record", log.last_record(&at).await);
     expect_closed("bounds", log.bounds(&at).await);
+    expect_closed("trim", log.trim(&at, 1).await);
     expect_closed("wait_past", log.wait_past(&at, 0).await);
     expect_closed("claim", log.claim("g", &at).await);
     expect_closed("topics", log.topics().await);

@@ -30,8 +30,8 @@ pub(super) struct Topic {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Partition {
     pub(super) bounds: Bounds,
-    /// The last append time the log itself gave; 0 if the last record has another. Later ones do
-    /// not fall below it.
+    /// The last append time the log itself gave; 0 if the last record has another or was trimmed
+    /// before this log was opened. Later ones do not fall below it.
     pub(super) log_time_ms: i64,
 }
 
@@ -109,13 +109,17 @@ fn scan(db: &DB, prefix: u8) -> impl Iterator<Item = Result<KeyValue, rocksdb::E
     })
 }
 
-fn load_partition(db: &DB, id: TopicId, of: &TopicPartition) -> Result<Partition, Error> {
-    let number: PartitionId = of.partition;
-    let key = layout::start_key(id, number);
+/// The start of a partition as the database has it, which is where the first record is.
+pub(super) fn load_start(db: &DB, id: TopicId, partition: PartitionId) -> Result<Offset, Error> {
+    let key = layout::start_key(id, partition);
     let start = db.get(&key).map_err(|error| read_failed("a start offset", &error))?;
     let start = start.map(|value| layout::decode_start(&key, &value)).transpose();
-    let start = start.map_err(|why| damaged("a start offset", why, None))?.unwrap_or(0);
+    Ok(start.map_err(|why| damaged("a start offset", why, None))?.unwrap_or(0))
+}
 
+fn load_partition(db: &DB, id: TopicId, of: &TopicPartition) -> Result<Partition, Error> {
+    let number: PartitionId = of.partition;
+    let start = load_start(db, id, number)?;
     let bounds = Bounds { start, end: start };
     let mut partition = Partition { bounds, log_time_ms: 0 };
     let highest = layout::record_key(id, number, Offset::MAX);

@@ -128,6 +128,10 @@ pub(super) fn decode_committed(key: &[u8], value: &[u8]) -> Result<Committed, Un
     Ok(Committed { offset, metadata: text(content)? })
 }
 
+pub(super) fn encode_start(key: &[u8], start: Offset) -> Vec<u8> {
+    seal(key, |out| out.extend_from_slice(&start.to_be_bytes()))
+}
+
 pub(super) fn decode_start(key: &[u8], value: &[u8]) -> Result<Offset, Unreadable> {
     open_seal(key, value)?.try_get_u64().map_err(|_| SHORT)
 }

@@ -1,8 +1,8 @@
 //! The bounded queue between callers and the writer thread.
 //!
-//! Appends are refused when it is full, which slows the world outside down. Commits, claims and
-//! the creation of topics are always admitted: they are bounded by the number of owners, each of
-//! which has at most one under way, and refusing them would punish the side that drains the log.
+//! Appends are refused when it is full, which slows the world outside down. Commits, claims, trims
+//! and the creation of topics are always admitted: they are bounded by the number of owners, each
+//! of which has at most one under way, and refusing them would punish the side that drains the log.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{Append, CommitError, Committed, Error, Offset, TopicInfo, TopicPartition, TopicSpec};
+use crate::{
+    Append, Bounds, CommitError, Committed, Error, Offset, TopicInfo, TopicPartition, TopicSpec,
+};
 
 /// What callers ask of the writer thread, and where it answers.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) enum Request {
     Commit { commit: Commit, answer: oneshot::Sender<Result<(), CommitError>> },
     Claim { group: String, input: TopicPartition, answer: Answer<(Option<Committed>, u64)> },
     Topics { specs: Vec<TopicSpec>, answer: Answer<Vec<TopicInfo>> },
+    Trim { of: TopicPartition, before: Offset, answer: Answer<Bounds> },
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -170,7 +173,7 @@ impl Request {
         let records = match self {
             Self::Append { records, .. } => records.as_slice(),
             Self::Commit { commit, .. } => commit.outputs.as_slice(),
-            Self::Claim { .. } | Self::Topics { .. } => &[],
+            Self::Claim { .. } | Self::Topics { .. } | Self::Trim { .. } => &[],
         };
         EACH + records.iter().map(|r| EACH + r.size_bytes()).sum::<usize>()
     }

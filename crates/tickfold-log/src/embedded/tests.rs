@@ -62,6 +62,11 @@ fn values_do_not_change() {
     assert_eq!(hex(&value[4..]), "01000000020174");
     assert_eq!(layout::decode_topic(&key, &value).unwrap(), spec);
 
+    let key = layout::start_key(1, 2);
+    let value = layout::encode_start(&key, 258);
+    assert_eq!(hex(&value[4..]), "010000000000000102");
+    assert_eq!(layout::decode_start(&key, &value).unwrap(), 258);
+
     let committed = Committed { offset: 9, metadata: "m".to_owned() };
     let key = layout::group_key(1, 2, "g");
     let value = layout::encode_committed(&key, &committed);

@@ -17,8 +17,11 @@ use super::{
     mark::{Mark, MarkFile},
     queue::{Answer, Commit, Held, Next, Request},
     shared::Shared,
+    trim::Trimmed,
 };
-use crate::{Append, CommitError, Committed, Error, Offset, TopicInfo, TopicPartition, TopicSpec};
+use crate::{
+    Append, Bounds, CommitError, Committed, Error, Offset, TopicInfo, TopicPartition, TopicSpec,
+};
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -45,6 +48,7 @@ enum Pending {
     Commit(oneshot::Sender<Result<(), CommitError>>),
     Claim(Answer<(Option<Committed>, u64)>, Option<Committed>, u64),
     Topics(Answer<Vec<TopicInfo>>, Vec<String>),
+    Trim(Answer<Bounds>, Bounds),
 }
 
 /// A group on its way to the disk.
@@ -52,6 +56,7 @@ enum Pending {
 struct Building {
     batch: WriteBatch,
     records: usize,
+    trimmed: Vec<Trimmed>,
     pending: Vec<Pending>,
 }
 
@@ -101,7 +106,7 @@ impl Writer {
         for request in requests {
             self.join(request, now_ms, &mut building);
         }
-        let Building { batch, records, pending } = building;
+        let Building { batch, records, trimmed, pending } = building;
         let written =
             self.shared.check_poison().and_then(|()| self.write(batch, records, held.bytes));
         if written.is_ok() {
@@ -112,6 +117,13 @@ impl Writer {
         metrics::gauge!(crate::metrics::QUEUE_BYTES).set(as_f64(queued));
         for pending in pending {
             self.answer(pending, written.is_ok());
+        }
+        // After the answers: nobody waits for the space.
+        if let (Ok(()), Some(db)) = (written, self.shared.db().as_ref()) {
+            for trimmed in trimmed {
+                metrics::counter!(crate::metrics::RECORDS_TRIMMED).increment(trimmed.records);
+                trimmed.drop_files(db);
+            }
         }
     }
 
@@ -138,6 +150,10 @@ impl Writer {
             }
             Request::Topics { specs, answer } => match self.put_topics(&specs, building) {
                 Ok(names) => building.pending.push(Pending::Topics(answer, names)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+            Request::Trim { of, before, answer } => match self.put_trim(&of, before, building) {
+                Ok(bounds) => building.pending.push(Pending::Trim(answer, bounds)),
                 Err(error) => drop(answer.send(Err(error))),
             },
         }
@@ -228,6 +244,30 @@ impl Writer {
         Ok(specs.iter().map(|spec| spec.name.clone()).collect())
     }
 
+    /// Moves the start of a partition. Also where it is there already the answer waits for the
+    /// group, since an earlier trim may be in it.
+    fn put_trim(
+        &mut self,
+        of: &TopicPartition,
+        before: Offset,
+        building: &mut Building,
+    ) -> Result<Bounds, Error> {
+        let place = self.topics.get_mut(&of.topic).and_then(|topic| {
+            let partition = topic.partitions.get_mut(of.partition as usize)?;
+            Some((topic.id, &mut partition.bounds))
+        });
+        let (id, bounds) = place.ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+        let start = before.min(bounds.end);
+        if start > bounds.start {
+            let records = start - bounds.start;
+            bounds.start = start;
+            let trimmed = Trimmed { topic: id, partition: of.partition, start, records };
+            trimmed.put(&mut building.batch);
+            building.trimmed.push(trimmed);
+        }
+        Ok(*bounds)
+    }
+
     fn topic(&self, of: &TopicPartition) -> Result<&Topic, Error> {
         let topic = self.topics.get(&of.topic);
         let topic = topic.filter(|topic| of.partition < topic.spec.partitions);
@@ -277,6 +317,7 @@ impl Writer {
                 Pending::Append(answer, _) => drop(answer.send(Err(self.shared.unanswered()))),
                 Pending::Claim(answer, ..) => drop(answer.send(Err(self.shared.unanswered()))),
                 Pending::Topics(answer, _) => drop(answer.send(Err(self.shared.unanswered()))),
+                Pending::Trim(answer, _) => drop(answer.send(Err(self.shared.unanswered()))),
                 Pending::Commit(answer) => {
                     let reason = self.shared.unanswered().to_string();
                     drop(answer.send(Err(CommitError::Unclear { reason })));
@@ -287,6 +328,7 @@ impl Writer {
             Pending::Append(answer, offsets) => drop(answer.send(Ok(offsets))),
             Pending::Claim(answer, committed, epoch) => drop(answer.send(Ok((committed, epoch)))),
             Pending::Commit(answer) => drop(answer.send(Ok(()))),
+            Pending::Trim(answer, bounds) => drop(answer.send(Ok(bounds))),
             Pending::Topics(answer, names) => {
                 let infos = names.iter().filter_map(|name| self.topics.get(name));
                 drop(answer.send(Ok(infos.map(Topic::info).collect())));

@@ -52,6 +52,11 @@ impl MemLog {
         self.change(|state| state.fail_appends = fail);
     }
 
+    /// While true, trims are [`Error::Unavailable`] and delete nothing.
+    pub fn fail_trims(&self, fail: bool) {
+        self.change(|state| state.fail_trims = fail);
+    }
+
     /// While true, appends hang: they finish when released, or with [`Error::Closed`] when the log
     /// closes. Nothing of them is readable meanwhile.
     pub fn hold_appends(&self, hold: bool) {
@@ -69,17 +74,6 @@ impl MemLog {
     pub fn committed(&self, group: &str, input: &TopicPartition) -> Option<Committed> {
         let key = (group.to_owned(), input.clone());
         self.state().groups.get(&key).and_then(|group: &Group| group.committed.clone())
-    }
-
-    /// Removes the records below `start` on purpose, and moves the start there.
-    pub fn trim(&self, of: &TopicPartition, start: Offset) -> Result<(), Error> {
-        self.change(|state| {
-            let partition =
-                state.partition_mut(of).ok_or_else(|| Error::UnknownPartition(of.clone()))?;
-            partition.start = start.clamp(partition.start, partition.end);
-            partition.records = partition.records.split_off(&partition.start);
-            Ok(())
-        })
     }
 
     /// Damage: the record at `offset` now has another value. False if there is no such record.

@@ -16,6 +16,7 @@ pub(super) struct State {
     pub(super) closed: bool,
     pub(super) hold_appends: bool,
     pub(super) fail_appends: bool,
+    pub(super) fail_trims: bool,
     pub(super) commit_faults: VecDeque<Fault>,
     topics: BTreeMap<String, Topic>,
     pub(super) groups: BTreeMap<(String, TopicPartition), Group>,
@@ -121,6 +122,19 @@ impl State {
     pub(super) fn bounds(&self, of: &TopicPartition) -> Result<Bounds, Error> {
         self.check_open()?;
         Ok(self.partition(of)?.bounds())
+    }
+
+    pub(super) fn trim(&mut self, of: &TopicPartition, before: Offset) -> Result<Bounds, Error> {
+        self.check_open()?;
+        self.partition(of)?;
+        if self.fail_trims {
+            return Err(Error::Unavailable { reason: "trims fail on request".to_owned() });
+        }
+        let partition = self.partition_mut(of);
+        let partition = partition.ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+        partition.start = before.clamp(partition.start, partition.end);
+        partition.records = partition.records.split_off(&partition.start);
+        Ok(partition.bounds())
     }
 
     /// Settles what is unfinished, fences earlier owners, and returns the position and the epoch.

@@ -96,7 +96,7 @@ fn a_first_start_on_a_trimmed_log_is_refused_raw_gap() {
     let mut world = World::single();
     append_tick(&world.log);
     append_tick(&world.log);
-    world.log.trim(&world.raw, 1).unwrap();
+    world.log.trim_now(&world.raw, 1).unwrap();
     assert!(matches!(refused(&mut world), Refusal::RawGap { start: 1, .. }));
 }
 
@@ -211,7 +211,7 @@ fn e_below_b_is_refused_raw_damaged() {
     let old = world.token();
     append_tick(&world.log);
     append_tick(&world.log);
-    world.log.trim(&world.raw, 8).unwrap();
+    world.log.trim_now(&world.raw, 8).unwrap();
     world.set_committed(Some((6, old)));
     let refusal = refused(&mut world);
     assert!(matches!(refusal, Refusal::RawDamaged(RawDamage::OutOfBounds { emitted: 6, .. })));
@@ -274,7 +274,7 @@ fn s_below_b_is_replaced_by_the_newest_checkpoint_or_refused_raw_gap() {
     checkpoint(&world);
     world.processes[0].stores.lose_last_batches(PARTITION, 3);
     assert_eq!(world.cursor(0), 3);
-    world.log.trim(&world.raw, 5).unwrap();
+    world.log.trim_now(&world.raw, 5).unwrap();
     world.start(0);
     world.settle(0);
     assert_eq!((world.cursor(0), world.emitted()), (6, 6));
@@ -282,7 +282,7 @@ fn s_below_b_is_replaced_by_the_newest_checkpoint_or_refused_raw_gap() {
 
     let mut world = folded();
     world.processes[0].stores.lose_last_batches(PARTITION, 3);
-    world.log.trim(&world.raw, 5).unwrap();
+    world.log.trim_now(&world.raw, 5).unwrap();
     let refusal = refused(&mut world);
     assert_eq!(refusal, Refusal::RawGap { start: 5, emitted: 6, reason: "below-raw" });
     assert!(rejected(&world).is_empty(), "nothing takes its place, so it stays readable");
@@ -303,7 +303,7 @@ fn no_store_is_folded_from_the_newest_checkpoint_else_from_empty_else_refused_ra
 
     let mut world = folded();
     world.processes[0].stores.wipe(PARTITION);
-    world.log.trim(&world.raw, 1).unwrap();
+    world.log.trim_now(&world.raw, 1).unwrap();
     assert!(matches!(refused(&mut world), Refusal::RawGap { start: 1, emitted: 6, .. }));
 }
 
@@ -330,7 +330,7 @@ fn a_checkpoint_above_e_or_below_b_is_not_used() {
     let crc = world.log.records(&world.raw.topic, PARTITION)[2].crc();
     let token = Token { digest, crc, ..Token::parse(&world.token()).unwrap() };
     world.set_committed(Some((3, token.to_string())));
-    world.log.trim(&world.raw, 2).unwrap();
+    world.log.trim_now(&world.raw, 2).unwrap();
     assert!(matches!(refused(&mut world), Refusal::RawGap { start: 2, emitted: 3, .. }));
 }
 
@@ -441,7 +441,7 @@ fn another_digest_after_refolding_from_nothing_is_refused_raw_damaged() {
 fn everything_trimmed_below_e_still_starts_and_keeps_the_crc_in_the_token() {
     let mut world = folded();
     let crc = Token::parse(&world.token()).unwrap().crc;
-    world.log.trim(&world.raw, 6).unwrap();
+    world.log.trim_now(&world.raw, 6).unwrap();
     assert_eq!(world.start_and_settle(0), Rest::Idle { until: None });
     assert_eq!(Token::parse(&world.token()).unwrap().crc, crc);
     assert_ne!(crc, 0);
