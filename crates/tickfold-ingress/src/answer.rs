@@ -1,5 +1,10 @@
 //! The table of answers: every way a request can end, with its status, headers and metric label.
 //!
+//! Beside it stands what is no request: for something that is not HTTP, or that could be read in two
+//! ways, hyper answers 400 and closes (outcome [`BROKEN_HTTP`]); its 414 and 431 cannot be reached
+//! behind the limits of `head`. A body announced by `Expect: 100-continue` is asked for by 100.
+//! Above the connection cap a plain listener answers 503 with Retry-After (`listener`).
+//!
 //! Meta retries everything that is not 200, for up to 7 days, so a code is chosen by what a retry
 //! would mean: 503 asks for one, 4xx says that the request itself has to change.
 
@@ -10,12 +15,17 @@ use axum::response::{IntoResponse, Response};
 /// Seconds in `Retry-After`: soon, since Meta gives up one day and the pause is its choice anyway.
 pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
+/// Outcome of what hyper refused, counted from the error with which its connection ended.
+pub(crate) const BROKEN_HTTP: &str = "broken_http";
+
 /// The methods of a webhook path.
 const ALLOWED: &str = "GET, POST";
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
+    /// Not through a trusted proxy, or not from an allowed peer.
+    PeerRefused,
     /// The log holds the body.
     Accepted,
     /// The handshake's bare challenge.
@@ -56,6 +66,7 @@ impl Answer {
     /// Label of the request counter.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
+            Self::PeerRefused => "peer_refused",
             Self::Accepted => "accepted",
             Self::Challenge(_) => "handshake",
             Self::HandshakeRefused => "handshake_refused",
@@ -75,7 +86,7 @@ impl Answer {
     fn status(&self) -> StatusCode {
         match self {
             Self::Accepted | Self::Challenge(_) => StatusCode::OK,
-            Self::HandshakeRefused => StatusCode::FORBIDDEN,
+            Self::PeerRefused | Self::HandshakeRefused => StatusCode::FORBIDDEN,
             Self::SignatureRefused => StatusCode::UNAUTHORIZED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyIncomplete => StatusCode::BAD_REQUEST,
@@ -94,7 +105,8 @@ impl Answer {
             Self::TooLarge | Self::BodyIncomplete => Some((header::CONNECTION, "close")),
             Self::MethodNotAllowed => Some((header::ALLOW, ALLOWED)),
             Self::Unavailable(_) => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),
-            Self::Accepted
+            Self::PeerRefused
+            | Self::Accepted
             | Self::HandshakeRefused
             | Self::SignatureRefused
             | Self::NotFound

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Both kinds are for a person: ingress itself retries everything that passes by itself.
+/// All kinds are for a person: ingress itself retries everything that passes by itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,6 +12,9 @@ pub enum Error {
     /// An app, a secret or a token that cannot be used. Never contains key bytes.
     #[error("check ingress apps: {0}")]
     Apps(String),
+    /// A certificate, a key or a client name that cannot be used. Never contains key bytes.
+    #[error("check ingress TLS: {0}")]
+    Tls(String),
     /// The listener cannot be used.
     #[error("serve the ingress listener")]
     Listener(#[source] io::Error),

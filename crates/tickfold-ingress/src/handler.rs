@@ -1,15 +1,18 @@
 //! The public paths: verification handshake and webhook.
 //!
-//! The order of checks is part of the contract. What headers alone decide comes first, so that
+//! The order of checks is part of the contract. First who is asking: someone we do not talk to does
+//! not even learn which paths there are. What headers alone decide comes first, so that
 //! nothing is read for a request that is refused anyway; the body is looked into only after its
 //! signature held; and after that only the log decides.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tickfold_core::raw::WebhookHeaders;
@@ -21,6 +24,7 @@ use crate::append::RawTopic;
 use crate::body;
 use crate::budget::Budget;
 use crate::metrics;
+use crate::peers::{PeerFault, peer};
 use crate::served::{Apps, Served};
 use crate::signature::{self, SignatureFault};
 use crate::status::IngressStatus;
@@ -37,14 +41,41 @@ pub(crate) struct Ingress {
     pub(crate) raw: Arc<RawTopic>,
     pub(crate) status: IngressStatus,
     pub(crate) refusals: Throttle,
+    pub(crate) peer_refusals: Throttle,
 }
+
+/// The other end of a request's connection, put into its extensions by the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connected(pub(crate) IpAddr);
+
+/// Who a request comes from, put into its extensions once it may.
+#[derive(Debug, Clone, Copy)]
+struct Peer(IpAddr);
 
 /// The router of the public listener; it knows one path, everything else is 404.
 pub(crate) fn router(ingress: Arc<Ingress>) -> Router {
     Router::new()
         .route("/webhook/{app}", any(webhook_path))
         .fallback(unknown_path)
+        .layer(from_fn_with_state(Arc::clone(&ingress), known_peer))
         .with_state(ingress)
+}
+
+async fn known_peer(
+    State(ingress): State<Arc<Ingress>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let connected = request.extensions().get().map(|&Connected(address)| address);
+    // Every request of a connection has an address; without one it is from nobody we know.
+    let connected = connected.unwrap_or(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
+    match peer(&ingress.options, connected, request.headers()) {
+        Ok(address) => {
+            request.extensions_mut().insert(Peer(address));
+            next.run(request).await
+        }
+        Err(fault) => finish(ingress.refuse_peer(connected, fault)),
+    }
 }
 
 async fn webhook_path(
@@ -113,11 +144,12 @@ impl Ingress {
         request: Request,
     ) -> Result<(), Answer> {
         let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get().map(|&Peer(address)| address);
         if !is_identity(&parts.headers) {
             return Err(Answer::EncodingRefused);
         }
         let signature = signature::of_request(&parts.headers)
-            .map_err(|fault| self.refuse_signature(name, app, request_id, fault))?;
+            .map_err(|fault| self.refuse_signature(name, app, request_id, peer, fault))?;
         let promised = body::promised_bytes(&body);
         if promised > self.options.body_bytes_max {
             return Err(Answer::TooLarge);
@@ -136,7 +168,7 @@ impl Ingress {
         let now = self.apps.get(name);
         let matched = now.as_ref().and_then(|app| app.verify(&body, &signature, received_time));
         let Some(secret_id) = matched else {
-            return Err(self.refuse_signature(name, app, request_id, SignatureFault::Wrong));
+            return Err(self.refuse_signature(name, app, request_id, peer, SignatureFault::Wrong));
         };
         metrics::body_bytes(body.len());
         let headers = WebhookHeaders {
@@ -151,17 +183,25 @@ impl Ingress {
         appended.map_err(Answer::Unavailable)
     }
 
+    fn refuse_peer(&self, connected: IpAddr, fault: PeerFault) -> Answer {
+        if let Some(count) = self.peer_refusals.pass() {
+            warn!(%connected, reason = fault.as_str(), count, "peer refused");
+        }
+        Answer::PeerRefused
+    }
+
     fn refuse_signature(
         &self,
         name: &str,
         app: &Served,
         request_id: &str,
+        peer: Option<IpAddr>,
         fault: SignatureFault,
     ) -> Answer {
         app.count_failure();
         if let Some(count) = self.refusals.pass() {
-            let reason = fault.as_str();
-            warn!(app = name, request_id, reason, count, "signature refused");
+            let (peer, reason) = (peer.map(tracing::field::display), fault.as_str());
+            warn!(app = name, request_id, peer, reason, count, "signature refused");
         }
         Answer::SignatureRefused
     }

@@ -6,17 +6,26 @@
 //! it answers within its deadline whatever the log does.
 //!
 //! Start with [`run`]; the table of answers is in `answer`, the order of checks in `handler`.
+//! A connection passes `listener` (accept), `places` (cap), `tls`, `gate` (heads) and `connection`
+//! (deadlines, end).
 
 mod answer;
 mod append;
 mod apps;
 mod body;
 mod budget;
+mod client_name;
 mod connection;
+mod course;
 mod error;
+mod gate;
 mod handler;
+mod head;
+mod listener;
 pub mod metrics;
 mod options;
+mod peers;
+mod places;
 mod served;
 mod server;
 mod signature;
@@ -25,6 +34,7 @@ mod status;
 mod tests;
 mod throttle;
 mod ticks;
+mod tls;
 
 pub use apps::{App, DEFAULT_APP, Secret, VerifyToken};
 pub use error::Error;
@@ -32,6 +42,7 @@ pub use options::IngressOptions;
 pub use served::{AppStatus, Apps, Replaced, SecretStatus};
 pub use server::{Parts, run};
 pub use status::{IngressStatus, Readiness};
+pub use tls::{Tls, TlsPem};
 
 /// Where ingress takes the time of day from.
 pub type Clock = fn() -> tickfold_core::time::Timestamp;

@@ -22,15 +22,23 @@ pub const TICK_FAILURES: &str = "tickfold_ingress_tick_failures_total";
 pub const SIGNATURE_FAILURES: &str = "tickfold_ingress_signature_failures_total";
 /// Verified signatures, by `app` and `secret_id`.
 pub const SIGNATURE_MATCHES: &str = "tickfold_ingress_signature_matches_total";
+/// Connections open.
+pub const CONNECTIONS: &str = "tickfold_ingress_connections";
 /// Connections closed at once because of the cap.
 pub const CONNECTIONS_REFUSED: &str = "tickfold_ingress_connections_refused_total";
+/// Connections that ended otherwise than after an answer, by `reason`.
+pub const CONNECTIONS_CUT: &str = "tickfold_ingress_connections_cut_total";
+/// Failures to accept a connection.
+pub const ACCEPT_FAILURES: &str = "tickfold_ingress_accept_failures_total";
+/// Failed TLS handshakes, by `reason`.
+pub const TLS_HANDSHAKE_FAILURES: &str = "tickfold_ingress_tls_handshake_failures_total";
 
 /// Registers the descriptions with the installed recorder.
 pub fn describe() {
     describe_counter!(
         REQUESTS,
         Unit::Count,
-        "Requests answered by the public listener, by outcome. Broken HTTP is not among them."
+        "Requests answered by the public listener, by outcome; broken_http is what was no request."
     );
     describe_histogram!(
         APPEND_SECONDS,
@@ -50,6 +58,11 @@ pub fn describe() {
         Unit::Count,
         "Requests refused because their signature was missing, malformed or wrong, by app."
     );
+    describe_gauge!(
+        CONNECTIONS,
+        Unit::Count,
+        "Connections that hold a place under the connection cap."
+    );
     describe_counter!(
         SIGNATURE_MATCHES,
         Unit::Count,
@@ -59,7 +72,22 @@ pub fn describe() {
     describe_counter!(
         CONNECTIONS_REFUSED,
         Unit::Count,
-        "Connections closed at once because the connection cap was reached."
+        "Connections closed at once because the cap was reached and none could make room."
+    );
+    describe_counter!(
+        CONNECTIONS_CUT,
+        Unit::Count,
+        "Connections that ended otherwise than after an answer, by reason."
+    );
+    describe_counter!(
+        ACCEPT_FAILURES,
+        Unit::Count,
+        "Connections that the system did not hand over, for want of descriptors most often."
+    );
+    describe_counter!(
+        TLS_HANDSHAKE_FAILURES,
+        Unit::Count,
+        "TLS handshakes that failed, by reason."
     );
 }
 
@@ -95,6 +123,23 @@ pub(crate) fn signature_failure(app: &str) {
 pub(crate) fn signature_matches(app: &str, secret_id: &str) -> Counter {
     let (app, secret_id) = (app.to_owned(), secret_id.to_owned());
     counter!(SIGNATURE_MATCHES, "app" => app, "secret_id" => secret_id)
+}
+
+/// Adds to the number of open connections.
+pub(crate) fn connections(change: f64) {
+    gauge!(CONNECTIONS).increment(change);
+}
+
+pub(crate) fn connection_cut(reason: &'static str) {
+    counter!(CONNECTIONS_CUT, "reason" => reason).increment(1);
+}
+
+pub(crate) fn accept_failure() {
+    counter!(ACCEPT_FAILURES).increment(1);
+}
+
+pub(crate) fn handshake_failure(reason: &'static str) {
+    counter!(TLS_HANDSHAKE_FAILURES, "reason" => reason).increment(1);
 }
 
 pub(crate) fn connection_refused() {

@@ -1,7 +1,11 @@
 //! Tests of the whole of ingress: at the router with time paused, and on real sockets.
 
 mod answers;
+mod counted;
 mod deadlines;
+mod places;
 mod records;
+mod running;
 mod sockets;
 mod support;
+mod wire;

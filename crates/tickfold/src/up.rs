@@ -117,6 +117,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             partition_count: config.partitions,
             clock: now,
             status: ingress_status.clone(),
+            tls: None,
         },
         ingress_stop.clone(),
     ));
@@ -255,6 +256,7 @@ pub(crate) fn ingress_options(config: &Config) -> IngressOptions {
         inflight_bytes_max: c.inflight_bytes_max,
         drain_limit: c.drain_limit,
         tick_interval: c.tick_interval,
+        ..IngressOptions::default()
     }
 }
 

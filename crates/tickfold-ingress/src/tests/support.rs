@@ -81,6 +81,7 @@ pub(super) fn parts(options: IngressOptions) -> (Parts, MemLog) {
         partition_count: PARTITIONS,
         clock: || NOW,
         status: IngressStatus::new(),
+        tls: None,
     };
     (parts, log)
 }

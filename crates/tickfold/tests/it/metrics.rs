@@ -20,9 +20,12 @@ use crate::support::{
 const SIGNATURE: &str = "x-hub-signature-256";
 
 /// Described, but first seen after a fault or a refusal, which this test does not cause.
-const AFTER_FAULTS: [&str; 7] = [
+const AFTER_FAULTS: [&str; 10] = [
+    "tickfold_ingress_accept_failures_total",
+    "tickfold_ingress_connections_cut_total",
     "tickfold_ingress_connections_refused_total",
     "tickfold_ingress_tick_failures_total",
+    "tickfold_ingress_tls_handshake_failures_total",
     "tickfold_log_appends_refused_total",
     "tickfold_log_commits_fenced_total",
     "tickfold_log_poisoned",
@@ -32,8 +35,8 @@ const AFTER_FAULTS: [&str; 7] = [
 
 /// Last words of gauges and histograms: units, things counted, and the flags that are 0 or 1. A new
 /// word here is a decision about how a metric reads on a dashboard.
-const LAST_WORDS: [&str; 7] =
-    ["bytes", "seconds", "records", "streams", "partition", "poisoned", "info"];
+const LAST_WORDS: [&str; 8] =
+    ["bytes", "seconds", "records", "streams", "connections", "partition", "poisoned", "info"];
 
 #[test]
 fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
