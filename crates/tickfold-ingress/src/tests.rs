@@ -8,4 +8,5 @@ mod records;
 mod running;
 mod sockets;
 mod support;
+mod tls;
 mod wire;
