@@ -5,11 +5,12 @@
 //! here reads the environment or the disk by itself.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
@@ -57,7 +58,19 @@ pub(crate) enum LogFormat {
 pub(crate) struct Ingress {
     #[serde(deserialize_with = "optional_path")]
     pub apps_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_cert_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_client_ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_text")]
+    pub tls_client_name: Option<String>,
     pub behind_proxy: bool,
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "networks")]
+    pub allow: Vec<IpNet>,
     #[serde(deserialize_with = "size")]
     pub body_bytes_max: usize,
     #[serde(deserialize_with = "duration")]
@@ -325,6 +338,22 @@ fn parse_size(text: &str) -> Option<usize> {
     number.parse::<usize>().ok()?.checked_mul(1 << shift)
 }
 
+/// Networks in CIDR form; a bare address is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: String| {
+        let parsed = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        parsed.map_err(|_| {
+            serde::de::Error::custom(format!("{text:?} is not a network such as \"10.0.0.0/8\""))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(network).collect()
+}
+
+fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then_some(text))
+}
+
 fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
@@ -395,6 +424,7 @@ mod tests {
         assert!(error("partitions = 0").contains("between 1 and 1024"));
         assert!(error("topic_prefix = \"Über\"").contains("topic_prefix"));
         assert!(error("ingress = 4").contains("is a section"));
+        assert!(error("[ingress]\nallow = [\"Meta\"]").contains("\"Meta\" is not a network"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tickfold_core::time::Timestamp;
-use tickfold_ingress::{AppStatus, Apps, IngressOptions, IngressStatus};
+use tickfold_ingress::{AppStatus, IngressOptions, IngressStatus};
 use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log};
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
@@ -22,8 +22,8 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Layers};
 use crate::ingress_admin::IngressAdmin;
-use crate::reload::Reload;
-use crate::{apps, environment, fail_points, telemetry};
+use crate::reload::{Reload, Sources};
+use crate::{fail_points, telemetry};
 
 /// Open files beside the connections of ingress: tables of log and state, other listeners.
 const FILES_BESIDE: u64 = 2_048;
@@ -36,19 +36,15 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     // From here on: before, it would end the process.
     let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     raise_open_files_limit(config.ingress.connections_max);
-    let apps_file = config.ingress.apps_file.clone();
-    let apps = apps::read(apps_file.as_deref(), environment)?;
-    let apps = Apps::new(apps, now()).context("check apps")?;
+    let reload = Arc::new(Reload::first(Sources::new(&config)?)?);
+    let (apps, tls) = (reload.apps.clone(), reload.tls.clone());
     let (ingress_options, query_options) = (ingress_options(&config), query_options(&config));
     ingress_options.check().context("check ingress options")?;
     tickfold_query::validate(config.grpc_addr, &query_options).context("check query options")?;
-    for (name, address) in [("http_addr", config.http_addr), ("admin_addr", config.admin_addr)] {
-        if !address.ip().is_loopback() {
-            anyhow::bail!(
-                "{name} = {address} is not a loopback address: without TLS the listener stays behind a proxy on \
-                 the same machine"
-            );
-        }
+    ingress_options.check_listener(config.http_addr, tls.is_some()).context("check http_addr")?;
+    let admin_addr = config.admin_addr;
+    if !admin_addr.ip().is_loopback() {
+        anyhow::bail!("admin_addr = {admin_addr} is not a loopback address: anyone could read it");
     }
     let http = bind("http_addr", config.http_addr)?;
     let grpc = bind("grpc_addr", config.grpc_addr)?;
@@ -85,8 +81,6 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let (query_status, ingress_status) =
         (QueryStatus::new(config.partitions), IngressStatus::new());
 
-    let reload =
-        Arc::new(Reload { apps: apps.clone(), apps_file, turn: tokio::sync::Mutex::default() });
     let ingress_admin = IngressAdmin { reload: Arc::clone(&reload) };
     let roles = statuses.clone();
     let mut query = tokio::spawn(tickfold_query::run(
@@ -117,7 +111,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             partition_count: config.partitions,
             clock: now,
             status: ingress_status.clone(),
-            tls: None,
+            tls: tls.clone(),
         },
         ingress_stop.clone(),
     ));
@@ -130,7 +124,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     };
     let mut admin = tokio::spawn(admin::run(admin, admin_parts.clone(), admin_stop.clone()));
 
-    let (scheme, address) = ("http", addresses.0);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = addresses.0;
     let url = |app: AppStatus| format!("{scheme}://{address}/webhook/{}", app.name);
     let webhooks: Vec<_> = apps.snapshot(now()).into_iter().map(url).collect();
     let webhooks = webhooks.join(" ");
@@ -256,7 +251,9 @@ pub(crate) fn ingress_options(config: &Config) -> IngressOptions {
         inflight_bytes_max: c.inflight_bytes_max,
         drain_limit: c.drain_limit,
         tick_interval: c.tick_interval,
-        ..IngressOptions::default()
+        behind_proxy: c.behind_proxy,
+        trusted_proxies: c.trusted_proxies.clone(),
+        allow: c.allow.clone(),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::{Node, Rng, assert_golden, eventually, say, up};
+use crate::support::{Node, Rng, assert_golden, eventually, is_soak, say, soak_row, up};
 use crate::support_crash::{Clients, Load, Oracle, Posted, Spoil, Verdict, set_aside};
 
 const SIGKILL: i32 = 9;
@@ -117,10 +117,10 @@ impl Report {
 
     /// Appends the rows to the table of a soak, if this is one.
     fn append(&self) {
-        let Some(path) = std::env::var_os("TICKFOLD_SOAK_TABLE") else { return };
-        let mut table = std::fs::File::options().append(true).create(true).open(path).unwrap();
-        for (kill, Row { attempted, landed, lost, twice }) in &self.rows {
-            writeln!(table, "| {kill} | {attempted} | {landed} | {lost} | {twice} |").unwrap();
+        for (kill, row) in &self.rows {
+            let [attempted, landed, lost, twice] =
+                [row.attempted, row.landed, row.lost, row.twice].map(|n| n.try_into().unwrap());
+            soak_row(&kill.to_string(), attempted, landed, lost, twice);
         }
     }
 }
@@ -350,10 +350,6 @@ impl Run {
     }
 }
 
-fn soak() -> bool {
-    std::env::var("TICKFOLD_SOAK").is_ok_and(|soak| soak == "1")
-}
-
 /// The seed of this run: fixed in CI, or the one a failure printed.
 fn seed(default: u64) -> u64 {
     std::env::var("TICKFOLD_SEED").map_or(default, |seed| seed.parse().unwrap())
@@ -375,7 +371,7 @@ fn plan(times: usize, seed: u64) -> Vec<Kill> {
 #[test]
 #[cfg_attr(not(feature = "fail-points"), ignore = "needs --features tickfold/fail-points")]
 fn crash_kills_lose_nothing_and_repeat_nothing() {
-    let times = if soak() { 10 } else { 1 };
+    let times = if is_soak() { 10 } else { 1 };
     let seed = seed(1);
     let plan = plan(times, seed);
     let begin = Instant::now();

@@ -386,7 +386,7 @@ fn faults_failing_fdatasync_is_answered_503_and_the_next_start_is_clean() {
     posted.acknowledged.iter().for_each(|body| oracle.acknowledged(body));
 
     let injected = root.path().join("injected");
-    let mut tracer = attach(&node, &injected);
+    let mut tracer = attach(&node, &injected, "error=EIO");
     // Some may have begun before: from the first failure on, none is answered 200.
     let mut http = node.webhooks();
     let mut refused = 0;
@@ -424,7 +424,7 @@ fn faults_failing_fdatasync_is_answered_503_and_the_next_start_is_clean() {
 }
 
 /// strace beside a node, which lets go of it when killed.
-struct Tracer {
+pub(crate) struct Tracer {
     child: Child,
 }
 
@@ -435,10 +435,11 @@ impl Drop for Tracer {
     }
 }
 
-/// Makes every sync of a running node fail from now on.
-fn attach(node: &Node, output: &Path) -> Tracer {
+/// Injects a fault into every sync of a running node, from now on until the tracer is dropped.
+pub(crate) fn attach(node: &Node, output: &Path, fault: &str) -> Tracer {
     let mut command = strace();
-    command.args(["-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO"]);
+    command.args(["-f", "-e", "trace=fdatasync,fsync"]);
+    command.args(["-e", &format!("inject=fdatasync,fsync:{fault}")]);
     command.arg("-o").arg(output).args(["-p", &node.child.id().to_string()]);
     let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut tracer = Tracer { child };

@@ -19,8 +19,8 @@ use crate::support::{
 
 const SIGNATURE: &str = "x-hub-signature-256";
 
-/// Described, but first seen after a fault or a refusal, which this test does not cause.
-const AFTER_FAULTS: [&str; 10] = [
+/// Described, but first seen after a fault, a refusal or a trim, which this test does not cause.
+const AFTER_FAULTS: [&str; 11] = [
     "tickfold_ingress_accept_failures_total",
     "tickfold_ingress_connections_cut_total",
     "tickfold_ingress_connections_refused_total",
@@ -29,6 +29,7 @@ const AFTER_FAULTS: [&str; 10] = [
     "tickfold_log_appends_refused_total",
     "tickfold_log_commits_fenced_total",
     "tickfold_log_poisoned",
+    "tickfold_log_records_trimmed_total",
     "tickfold_processor_lost_total",
     "tickfold_processor_refused_partition",
 ];

@@ -78,6 +78,18 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Whether the counts are those of a soak.
+pub(crate) fn is_soak() -> bool {
+    std::env::var("TICKFOLD_SOAK").is_ok_and(|soak| soak == "1")
+}
+
+/// Appends a row to the table of a soak, if this is one.
+pub(crate) fn soak_row(what: &str, attempted: u64, landed: u64, lost: u64, twice: u64) {
+    let Some(path) = std::env::var_os("TICKFOLD_SOAK_TABLE") else { return };
+    let mut table = File::options().append(true).create(true).open(path).unwrap();
+    writeln!(table, "| {what} | {attempted} | {landed} | {lost} | {twice} |").unwrap();
+}
+
 /// A seeded generator (splitmix64); the seed belongs into every failure message.
 #[derive(Debug)]
 pub(crate) struct Rng(pub(crate) u64);
