@@ -31,6 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tickfold-proto", &[]),
     ("tickfold-query", &["tickfold-core", "tickfold-log", "tickfold-proto", "tickfold-store"]),
     ("tickfold-store", &["tickfold-core", "tickfold-proto"]),
+    ("tickfold-workload", &["tickfold-core"]),
     ("xtask", &["tickfold-core", "tickfold-proto"]),
 ];
 
