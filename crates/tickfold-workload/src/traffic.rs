@@ -91,7 +91,7 @@ impl Traffic {
             taken: 0,
             to_come: BTreeMap::new(),
             queued: 0,
-            template_times: vec![base; ids.templates.len()],
+            template_times: vec![whole_seconds(base); ids.templates.len()],
             overtaken: Vec::new(),
             recent: VecDeque::new(),
             ids,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -59,6 +60,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Quarantine,
     },
+    /// Send generated, signed webhooks at a fixed rate and judge the answers.
+    ///
+    /// Open loop: each webhook is sent when its time has come, whether or not earlier ones were
+    /// answered, and its latency counts from that time. Needs TICKFOLD_APP_SECRET, or
+    /// TICKFOLD_APP_SECRET_FILE, the secret that the node verifies with. Ctrl-C stops sending and
+    /// reports what was done.
+    ///
+    /// Passes by what Meta asks of a receiver: a median of at most 250 ms and less than 1 % of good
+    /// webhooks above 1 s. One that was not answered 200 counts as above 1 s, since Meta has to
+    /// send it again; so refusals with 503 fail the run only from 1 % on. Any other answer than 200
+    /// or 503 to a good webhook, than 401 or 503 to one with a bad signature, or a 503 without
+    /// Retry-After, fails it. Exit code 0 if it passes and --verify finds nothing wrong, else 1.
+    Load(Box<Load>),
     /// Sign a webhook body from standard input with TICKFOLD_APP_SECRET.
     Sign {
         /// Print only the header's value, `sha256=<hex>`.
@@ -178,6 +192,79 @@ pub(crate) struct Tail {
     pub client: Client,
 }
 
+/// A share from 0 to 1 is of the webhooks, if not said otherwise.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// Where to POST; https needs --tls-ca.
+    #[arg(long, default_value = "http://127.0.0.1:8080/webhook/main", env = "TICKFOLD_LOAD_URL")]
+    pub url: String,
+    /// Certificate authorities (PEM) that may vouch for an https server.
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Webhooks per second, before any burst.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// How long to send, such as 30s or 5m.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub duration: Duration,
+    /// Multiply the rate by this during a burst; 1 is no burst.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub burst: f64,
+    /// When the burst begins.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub burst_after: Duration,
+    /// How long the burst lasts.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub burst_for: Duration,
+    /// Seed of the traffic [default: another one each time, which the report names]. A seed that
+    /// the node has seen before sends it messages that it already knows.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Accounts that the traffic is about, in number.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub wabas: u32,
+    /// Share that carries an inbound message instead of statuses.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub inbound: f64,
+    /// Share that carries a template event instead of statuses.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    pub templates: f64,
+    /// Share of webhooks with statuses that carries 2 to 100 of them instead of one.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub batches: f64,
+    /// Share that repeats earlier ones: half the same body, half the same facts in another one.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    pub duplicates: f64,
+    /// Share of messages whose statuses come in any order.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
+    pub disorder: f64,
+    /// Share with a signature that is missing, malformed or wrong.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub bad_signatures: f64,
+    /// Most connections at once, in number. When all are busy a webhook waits, and its wait counts
+    /// in its latency.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub connections: u32,
+    /// Give a webhook up so long after its time.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// Afterwards ask the node over gRPC whether every accepted fact is in its state exactly once,
+    /// and nothing that nobody sent.
+    #[arg(long)]
+    pub verify: bool,
+    /// How long --verify waits for the node to have folded everything.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub verify_timeout: Duration,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: Result<jiff::SignedDuration, _> = text.parse();
+    let duration = span.ok().and_then(|span| Duration::try_from(span).ok());
+    duration.ok_or_else(|| "not a duration such as 5s".to_owned())
+}
+
 /// What every command that asks a running node has.
 #[derive(Debug, Args)]
 pub(crate) struct Client {
@@ -192,7 +279,8 @@ pub(crate) struct Client {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
-    /// Give up after so many seconds; `tail` only applies it to connecting.
+    /// Give up after so many seconds; `tail` only applies it to connecting, `load` to each question
+    /// of --verify.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub timeout: u64,
 }

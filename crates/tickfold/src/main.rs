@@ -8,6 +8,7 @@ mod config;
 mod fail_points;
 mod ingress_admin;
 mod reload;
+mod load;
 mod secrets;
 mod sign;
 mod telemetry;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<ExitCode> {
             print(&layers.print());
         }
         Command::Sign { header } => print(&sign::run(header)?),
+        Command::Load(load) => return runtime()?.block_on(load::run(*load)),
         Command::Get { what } => return runtime()?.block_on(client::get(what)),
         Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
         Command::Reload { client } => return runtime()?.block_on(client::reload(client)),

@@ -14,7 +14,8 @@ use super::*;
 use crate::{Expectation, Taken};
 
 const SECRET: &[u8] = b"a-secret";
-const BASE: Timestamp = Timestamp::from_millis(1_795_132_800_000);
+/// Not a whole second, as no clock's now is.
+const BASE: Timestamp = Timestamp::from_millis(1_795_132_800_789);
 
 fn traffic(spec: &Spec) -> Traffic {
     Traffic::new(spec, SECRET, BASE).unwrap()

@@ -89,7 +89,7 @@ pub(crate) async fn topics(client: Client) -> Result<ExitCode> {
 }
 
 /// Prints the reply, or that there is no such thing.
-fn answer<R, S: Show + Serialize>(
+fn answer<R, S: Serialize>(
     client: &Client,
     reply: Result<tonic::Response<R>, tonic::Status>,
     shown: impl FnOnce(R) -> Option<S>,
@@ -102,21 +102,26 @@ fn answer<R, S: Show + Serialize>(
         }
         Err(status) => return Err(failed(&status)),
     };
-    let shown = shown(reply).context("the node sent an empty reply")?;
-    match client.output {
-        Output::Table => print(&shown.table()),
-        Output::Json => print(&(serde_json::to_string_pretty(&shown)? + "\n")),
-        Output::Jsonl => print(&(serde_json::to_string(&shown)? + "\n")),
-    }
+    document(client.output, &shown(reply).context("the node sent an empty reply")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn queries(client: &Client) -> Result<QueryServiceClient<Channel>> {
+/// Prints one document in the form that was asked for.
+pub(crate) fn document(output: Output, shown: &impl Serialize) -> Result<()> {
+    match output {
+        Output::Table => print(&shown.table()),
+        Output::Json => print(&(serde_json::to_string_pretty(shown)? + "\n")),
+        Output::Jsonl => print(&(serde_json::to_string(shown)? + "\n")),
+    }
+    Ok(())
+}
+
+pub(crate) async fn queries(client: &Client) -> Result<QueryServiceClient<Channel>> {
     // Replies of the service stay below the limit that clients have by default.
     Ok(QueryServiceClient::new(connect(client).await?))
 }
 
-async fn connect(client: &Client) -> Result<Channel> {
+pub(crate) async fn connect(client: &Client) -> Result<Channel> {
     let address = client.grpc_addr;
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).context("make the node's address")?;
@@ -128,14 +133,14 @@ async fn connect(client: &Client) -> Result<Channel> {
 }
 
 /// A request with the deadline of the command.
-fn timed<R>(client: &Client, request: R) -> tonic::Request<R> {
+pub(crate) fn timed<R>(client: &Client, request: R) -> tonic::Request<R> {
     let mut request = tonic::Request::new(request);
     request.set_timeout(Duration::from_secs(client.timeout));
     request
 }
 
 /// What the node said, with its stable reason where there is one.
-fn failed(status: &tonic::Status) -> anyhow::Error {
+pub(crate) fn failed(status: &tonic::Status) -> anyhow::Error {
     let reason = status.get_details_error_info().map(|info| info.reason);
     let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()));
     anyhow::anyhow!("{} ({reason})", status.message())

@@ -269,6 +269,7 @@ fn help_and_version_are_everywhere() {
         &["get", "number"],
         &["tail"],
         &["topics"],
+        &["load"],
         &["sign"],
     ] {
         for flag in ["--help", "-h"] {

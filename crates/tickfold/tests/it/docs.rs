@@ -89,6 +89,7 @@ fn every_command_of_the_documentation_runs() {
                 }
                 let mut shell = shell(&text, dir.path());
                 shell.env("TICKFOLD_GRPC_ADDR", &node.grpc);
+                shell.env("TICKFOLD_LOAD_URL", format!("http://{}/webhook/main", node.http));
                 let ended = run(shell, b"{}");
                 let absent = text.starts_with("tickfold get") && ended.code == Some(3);
                 assert!(ended.code == Some(0) || absent, "{place}: {ended:?}");

@@ -18,6 +18,7 @@ mod docs;
 mod faults;
 mod latency;
 mod metrics;
+mod load;
 mod oracle;
 mod orders;
 mod poison;
