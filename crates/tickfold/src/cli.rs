@@ -259,10 +259,13 @@ pub(crate) struct Load {
     pub client: Client,
 }
 
+/// Up to a year, so that no sum of some leaves the clock.
 fn duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
     let span: Result<jiff::SignedDuration, _> = text.parse();
     let duration = span.ok().and_then(|span| Duration::try_from(span).ok());
-    duration.ok_or_else(|| "not a duration such as 5s".to_owned())
+    let duration = duration.filter(|duration| *duration <= MAX);
+    duration.ok_or_else(|| "not a duration such as 5s, of a year at most".to_owned())
 }
 
 /// What every command that asks a running node has.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, anyhow};
 use tickfold_core::time::Timestamp;
 use tickfold_workload::{Expectation, Spec, Taken, Traffic, Webhook};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::Load;
@@ -29,6 +30,7 @@ use report::Report;
 use schedule::Schedule;
 use tally::{Done, Tally};
 use target::Target;
+use verify::Verification;
 
 /// Sends, reports, and is a failure if the verdict is.
 pub(crate) async fn run(load: Load) -> Result<ExitCode> {
@@ -42,11 +44,16 @@ pub(crate) async fn run(load: Load) -> Result<ExitCode> {
         client::connect(&load.client).await?;
     }
 
-    let intended = schedule.times().count() as u64;
-    let mut sent = send(&load, target, schedule, traffic).await?;
+    let intended = schedule.len();
+    let mut interrupts = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
+    let mut sent = send(&load, target, schedule, traffic, &mut interrupts).await?;
     let verify = match sent.expectation.take() {
         Some(expectation) => {
-            Some(verify::verify(&load.client, &expectation, load.verify_timeout).await)
+            let verify = verify::verify(&load.client, &expectation, load.verify_timeout);
+            Some(tokio::select! {
+                verification = verify => verification,
+                _ = interrupts.recv() => Verification::interrupted(),
+            })
         }
         None => None,
     };
@@ -64,7 +71,13 @@ struct Sent {
 }
 
 /// Sends until the schedule ends or Ctrl-C comes, and waits for every answer that is still out.
-async fn send(load: &Load, target: Target, schedule: Schedule, traffic: Traffic) -> Result<Sent> {
+async fn send(
+    load: &Load,
+    target: Target,
+    schedule: Schedule,
+    traffic: Traffic,
+    interrupts: &mut Signal,
+) -> Result<Sent> {
     let pool = Arc::new(Pool::new(target, load.connections as usize));
     let timeout = load.request_timeout;
     let (stop, stopped) = std::sync::mpsc::channel();
@@ -98,8 +111,7 @@ async fn send(load: &Load, target: Target, schedule: Schedule, traffic: Traffic)
                     expectation.add(&done.webhook.facts, taken);
                 }
             }
-            signal = tokio::signal::ctrl_c() => {
-                signal.context("listen for Ctrl-C")?;
+            _ = interrupts.recv() => {
                 // The thread hears that its other end is gone. A second Ctrl-C waits for nothing.
                 stop.take().context("interrupted again while waiting for the last answers")?;
             }

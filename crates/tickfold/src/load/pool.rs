@@ -30,8 +30,8 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub(super) enum Outcome {
     /// The server answered, and the answer was read to its end.
     Answered { status: u16, retry_after: bool },
-    /// Every connection was busy until the deadline; the request was never sent.
-    NoConnectionFree,
+    /// There was no connection for it before the deadline.
+    NotSentInTime,
     /// No connection could be made; the request was never sent.
     ConnectionFailed,
     /// The connection ended before the answer did.
@@ -70,16 +70,19 @@ impl Pool {
     /// Sends a webhook and waits for its answer, in all until the deadline.
     pub(super) async fn post(&self, webhook: &Webhook, deadline: Instant) -> Outcome {
         let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
-            return Outcome::NoConnectionFree;
+            return Outcome::NotSentInTime;
         };
         loop {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let was_kept = kept.is_some();
-            let connection = match kept {
-                Some(connection) => Ok(Ok(connection)),
-                None => timeout_at(deadline, self.connect()).await,
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => match timeout_at(deadline, self.connect()).await {
+                    Ok(Ok(connection)) => connection,
+                    Ok(Err(_)) => return Outcome::ConnectionFailed,
+                    Err(_) => return Outcome::NotSentInTime,
+                },
             };
-            let Ok(Ok(mut connection)) = connection else { return Outcome::ConnectionFailed };
             match timeout_at(deadline, self.exchange(&mut connection, webhook)).await {
                 Ok(Ok(outcome)) => {
                     self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

@@ -30,9 +30,10 @@ pub(super) struct Report {
     good: u64,
     /// Good webhooks answered 200.
     accepted: u64,
-    /// Webhooks answered 503, by code.
+    /// Answers that ask for the webhook again: 503.
     refused: BTreeMap<u16, u64>,
     refused_without_retry_after: u64,
+    /// The longest time in which good webhooks ended and none of them was accepted.
     longest_refusal_seconds: f64,
     bad_signatures: u64,
     /// Bad signatures answered 401, as they should be.
@@ -175,4 +176,113 @@ fn percentiles(of: &Histogram<u64>) -> Percentiles {
 /// To four decimals: more would be noise.
 fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use tickfold_core::time::Timestamp;
+    use tickfold_workload::{Spec, Taken, Traffic, Webhook};
+
+    use super::*;
+    use crate::load::pool::Outcome;
+    use crate::load::tally::Done;
+
+    const OK: Outcome = Outcome::Answered { status: 200, retry_after: false };
+    const REFUSED: Outcome = Outcome::Answered { status: 503, retry_after: true };
+
+    fn webhook(good: bool) -> Webhook {
+        let spec = Spec { bad_signatures: if good { 0.0 } else { 1.0 }, ..Spec::default() };
+        let mut traffic = Traffic::new(&spec, b"s", Timestamp::from_millis(0)).unwrap();
+        traffic.next().unwrap()
+    }
+
+    /// A run of these outcomes, one each second: whether good, how it ended, after how many ms.
+    fn run(all: &[(u32, bool, Outcome, u64)]) -> (Report, Vec<Taken>) {
+        let (mut tally, mut taken) = (Tally::new().unwrap(), Vec::new());
+        let mut second = 0;
+        for &(times, good, outcome, ms) in all {
+            for _ in 0..times {
+                let intended = Duration::from_secs(second);
+                let ended = intended + Duration::from_millis(ms);
+                let webhook = webhook(good);
+                let done = Done { webhook, outcome, intended, started: intended, ended };
+                taken.push(tally.add(&done));
+                second += 1;
+            }
+        }
+        (Report::new("http://x/", 1, second, false, &tally, None), taken)
+    }
+
+    fn reasons(all: &[(u32, bool, Outcome, u64)]) -> usize {
+        let (report, _) = run(all);
+        assert_eq!(report.passes(), report.reasons.is_empty());
+        report.reasons.len()
+    }
+
+    #[test]
+    fn the_verdict_is_by_metas_bounds_and_by_what_no_node_may_answer() {
+        let answered = |status| Outcome::Answered { status, retry_after: false };
+        assert_eq!(reasons(&[(100, true, OK, 249), (9, false, answered(401), 1)]), 0);
+        assert_eq!(reasons(&[(100, true, OK, 252)]), 1, "the median");
+        // Less than 1 % is let pass, whether slow, refused or lost.
+        for (outcome, ms) in [(OK, 1_500), (REFUSED, 1), (Outcome::TimedOut, 10_000)] {
+            assert_eq!(reasons(&[(200, true, OK, 1), (1, true, outcome, ms)]), 0, "{outcome:?}");
+            assert_eq!(reasons(&[(98, true, OK, 1), (2, true, outcome, ms)]), 1, "{outcome:?}");
+        }
+        // A single one is too many.
+        for (good, outcome) in
+            [(true, answered(401)), (true, answered(503)), (false, OK), (false, answered(400))]
+        {
+            assert_eq!(reasons(&[(500, true, OK, 1), (1, good, outcome, 1)]), 1, "{outcome:?}");
+        }
+        assert!(reasons(&[(1, false, answered(401), 1)]) > 0, "nothing was accepted");
+    }
+
+    #[test]
+    fn what_was_taken_follows_from_the_outcome() {
+        let answered = |status| Outcome::Answered { status, retry_after: true };
+        let (_, taken) = run(&[
+            (1, true, OK, 1),
+            (1, true, answered(401), 1),
+            (1, true, REFUSED, 1),
+            (1, true, Outcome::TimedOut, 1),
+            (1, true, Outcome::ConnectionLost, 1),
+            (1, true, Outcome::ConnectionFailed, 1),
+            (1, true, Outcome::NotSentInTime, 1),
+            (1, false, OK, 1),
+            (1, false, Outcome::TimedOut, 1),
+        ]);
+        let (yes, no, unclear) = (Taken::Yes, Taken::No, Taken::Unclear);
+        assert_eq!(taken, [yes, no, unclear, unclear, unclear, no, no, no, no]);
+    }
+
+    #[test]
+    fn the_longest_refusal_is_between_two_accepted_webhooks() {
+        let (report, _) = run(&[
+            (2, true, OK, 1),
+            (3, true, REFUSED, 1),
+            (1, true, OK, 1),
+            (5, true, Outcome::ConnectionFailed, 1),
+            (1, true, OK, 1),
+        ]);
+        assert!((report.longest_refusal_seconds - 4.0).abs() < 0.01, "{report:?}");
+    }
+
+    #[test]
+    fn a_generator_that_is_late_says_whose_the_numbers_are() {
+        let mut tally = Tally::new().unwrap();
+        for late in [false, true] {
+            let started = if late { LATE * 2 } else { LATE };
+            let done = Done {
+                webhook: webhook(true),
+                outcome: OK,
+                intended: Duration::ZERO,
+                started,
+                ended: started,
+            };
+            tally.add(&done);
+            let report = Report::new("http://x/", 1, 1, false, &tally, None);
+            assert_eq!(report.note.is_some(), late, "{report:?}");
+        }
+    }
 }

@@ -31,10 +31,15 @@ impl Schedule {
     /// Times since the beginning, rising. Each is computed from the beginning of its stretch, so
     /// that errors do not add up.
     pub(super) fn times(&self) -> impl Iterator<Item = Duration> + use<> {
-        self.stretches.clone().into_iter().flat_map(|(begin, end, rate)| {
-            let at = move |n: u64| begin + Duration::from_secs_f64(n as f64 / rate);
-            (0..).map(at).take_while(move |at| *at < end)
+        self.stretches.clone().into_iter().flat_map(|stretch| {
+            let (begin, _, rate) = stretch;
+            (0..count(stretch)).map(move |n| begin + Duration::from_secs_f64(n as f64 / rate))
         })
+    }
+
+    /// How many times there are.
+    pub(super) fn len(&self) -> u64 {
+        self.stretches.iter().copied().map(count).sum()
     }
 
     /// The greatest rate per second.
@@ -42,6 +47,15 @@ impl Schedule {
         let busy = self.stretches.iter().filter(|(begin, end, _)| begin < end);
         busy.map(|(_, _, rate)| *rate).fold(0.0, f64::max)
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and the cast saturates"
+)]
+fn count((begin, end, rate): (Duration, Duration, f64)) -> u64 {
+    (end.saturating_sub(begin).as_secs_f64() * rate).ceil() as u64
 }
 
 #[cfg(test)]
@@ -56,14 +70,14 @@ mod tests {
 
     #[test]
     fn times_are_evenly_spaced_and_denser_in_a_burst() {
-        let times: Vec<_> =
-            schedule(&[(0, 5, 10.0), (5, 7, 30.0), (7, 10, 10.0)]).times().collect();
+        let stretches = [(0, 5, 10.0), (5, 7, 30.0), (7, 10, 10.0)];
+        let times: Vec<_> = schedule(&stretches).times().collect();
         let within = |from, to| {
             let range = Duration::from_secs(from)..Duration::from_secs(to);
             times.iter().filter(|at| range.contains(at)).count()
         };
         assert_eq!((within(0, 5), within(5, 7), within(7, 10)), (50, 60, 30));
-        assert_eq!(times.len(), 140);
+        assert_eq!((times.len(), schedule(&stretches).len()), (140, 140));
         assert!(times.is_sorted());
         assert_eq!(times.get(..3), Some(&[0, 100, 200].map(Duration::from_millis)[..]));
     }

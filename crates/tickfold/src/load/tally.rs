@@ -37,7 +37,7 @@ pub(super) struct Tally {
     pub(super) accepted: u64,
     /// Bad signatures answered 401.
     pub(super) bad_refused: u64,
-    /// 503 by code, to good and bad ones alike.
+    /// Answers that ask for the webhook again, by code, to good and bad ones alike.
     pub(super) refused: BTreeMap<u16, u64>,
     /// Answers that no node should give, by what they were to.
     pub(super) unexpected: BTreeMap<String, u64>,
@@ -53,7 +53,7 @@ pub(super) struct Tally {
     pub(super) lag: Histogram<u64>,
     pub(super) last_started: Duration,
     pub(super) last_ended: Duration,
-    /// Since when no good webhook was accepted although some were answered.
+    /// End of the first good webhook that was not accepted since the last one that was.
     refusing_since: Option<Duration>,
     pub(super) longest_refusal: Duration,
 }
@@ -102,7 +102,7 @@ impl Tally {
             Outcome::Answered { status, retry_after } => {
                 return self.answer(done, good, status, retry_after);
             }
-            Outcome::NoConnectionFree => ("no_connection_free", Taken::No),
+            Outcome::NotSentInTime => ("not_sent_in_time", Taken::No),
             Outcome::ConnectionFailed => ("connection_failed", Taken::No),
             Outcome::ConnectionLost => ("connection_lost", Taken::Unclear),
             Outcome::TimedOut => ("timed_out", Taken::Unclear),

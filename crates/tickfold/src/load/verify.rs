@@ -122,6 +122,11 @@ async fn compare(
 }
 
 impl Verification {
+    /// One that was not finished.
+    pub(super) fn interrupted() -> Self {
+        Self { error: Some("interrupted".to_owned()), ..Self::default() }
+    }
+
     fn note(&mut self, of: &str, findings: Findings) {
         let Findings { missing, twice, unexplained } = findings;
         let kinds = [
