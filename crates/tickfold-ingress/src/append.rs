@@ -44,7 +44,7 @@ impl RawTopic {
         reservation: Reservation,
         deadline: Instant,
     ) -> Result<(), Cause> {
-        let records = self.records(headers, &body);
+        let records = records(&self.name, headers, &body);
         let partitions: Vec<u32> = records.iter().map(|record| record.to.partition).collect();
         let (log, activity) = (Arc::clone(&self.log), Arc::clone(&self.activity));
         let append = self.appends.spawn(async move {
@@ -73,20 +73,21 @@ impl RawTopic {
         }
         Err(cause)
     }
+}
 
-    fn records(&self, headers: &WebhookHeaders, body: &Bytes) -> Vec<Append> {
-        let headers = encode(headers.encode());
-        let destinations = route(body, self.partition_count);
-        let record = |to, key| Append {
-            to: TopicPartition::new(&*self.name, to),
-            key: Some(Bytes::from(key)),
-            value: Some(body.clone()),
-            headers: headers.clone(),
-            // The raw topic keeps the log's own append time: log time is made of it.
-            timestamp_ms: None,
-        };
-        destinations.into_iter().map(|to| record(to.partition, to.key)).collect()
-    }
+/// The raw records of a webhook whose signature was verified: one for each partition it names.
+pub(crate) fn records(raw_topic: &str, headers: &WebhookHeaders, body: &Bytes) -> Vec<Append> {
+    let destinations = route(body, headers.partition_count);
+    let headers = encode(headers.encode());
+    let record = |to, key| Append {
+        to: TopicPartition::new(raw_topic, to),
+        key: Some(Bytes::from(key)),
+        value: Some(body.clone()),
+        headers: headers.clone(),
+        // The raw topic keeps the log's own append time: log time is made of it.
+        timestamp_ms: None,
+    };
+    destinations.into_iter().map(|to| record(to.partition, to.key)).collect()
 }
 
 /// Headers of a raw record as the log takes them.

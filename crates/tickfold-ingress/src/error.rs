@@ -15,6 +15,18 @@ pub enum Error {
     /// A certificate, a key or a client name that cannot be used. Never contains key bytes.
     #[error("check ingress TLS: {0}")]
     Tls(String),
+    /// The log failed under the quarantine. What was done before stays done; try again.
+    #[error("{attempt}")]
+    Quarantine {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why it failed.
+        #[source]
+        source: tickfold_log::Error,
+    },
+    /// Work on the quarantine panicked or ended with its runtime.
+    #[error("finish the work on the quarantine")]
+    QuarantineStopped(#[source] tokio::task::JoinError),
     /// The listener cannot be used.
     #[error("serve the ingress listener")]
     Listener(#[source] io::Error),

@@ -25,6 +25,7 @@ use crate::body;
 use crate::budget::Budget;
 use crate::metrics;
 use crate::peers::{PeerFault, peer};
+use crate::quarantine::{Quarantine, Refused};
 use crate::served::{Apps, Served};
 use crate::signature::{self, SignatureFault};
 use crate::status::IngressStatus;
@@ -42,6 +43,7 @@ pub(crate) struct Ingress {
     pub(crate) status: IngressStatus,
     pub(crate) refusals: Throttle,
     pub(crate) peer_refusals: Throttle,
+    pub(crate) quarantine: Option<Quarantine>,
 }
 
 /// The other end of a request's connection, put into its extensions by the connection.
@@ -168,6 +170,12 @@ impl Ingress {
         let now = self.apps.get(name);
         let matched = now.as_ref().and_then(|app| app.verify(&body, &signature, received_time));
         let Some(secret_id) = matched else {
+            if let Some(quarantine) = &self.quarantine {
+                let (app, request_id) = (name.to_owned(), request_id.to_owned());
+                let refused =
+                    Refused { app, signature, received_time, request_id, body, reservation };
+                quarantine.offer(refused);
+            }
             return Err(self.refuse_signature(name, app, request_id, peer, SignatureFault::Wrong));
         };
         metrics::body_bytes(body.len());

@@ -32,6 +32,16 @@ pub const CONNECTIONS_CUT: &str = "tickfold_ingress_connections_cut_total";
 pub const ACCEPT_FAILURES: &str = "tickfold_ingress_accept_failures_total";
 /// Failed TLS handshakes, by `reason`.
 pub const TLS_HANDSHAKE_FAILURES: &str = "tickfold_ingress_tls_handshake_failures_total";
+/// Webhooks of unknown signature that were kept.
+pub const QUARANTINED: &str = "tickfold_ingress_quarantined_total";
+/// Webhooks of unknown signature that were not kept, by `reason`.
+pub const QUARANTINE_DROPPED: &str = "tickfold_ingress_quarantine_dropped_total";
+/// Webhooks moved from the quarantine into the raw topic.
+pub const QUARANTINE_ACCEPTED: &str = "tickfold_ingress_quarantine_accepted_total";
+/// Webhooks deleted from the quarantine.
+pub const QUARANTINE_DISCARDED: &str = "tickfold_ingress_quarantine_discarded_total";
+/// Bytes in the quarantine.
+pub const QUARANTINE_BYTES: &str = "tickfold_ingress_quarantine_bytes";
 
 /// Registers the descriptions with the installed recorder.
 pub fn describe() {
@@ -89,6 +99,27 @@ pub fn describe() {
         Unit::Count,
         "TLS handshakes that failed, by reason."
     );
+    describe_counter!(
+        QUARANTINED,
+        Unit::Count,
+        "Webhooks of unknown signature kept in the quarantine, repeats included."
+    );
+    describe_counter!(
+        QUARANTINE_DROPPED,
+        Unit::Count,
+        "Webhooks of unknown signature not kept, by reason: full, busy, or log_failed."
+    );
+    describe_counter!(
+        QUARANTINE_ACCEPTED,
+        Unit::Count,
+        "Webhooks moved from the quarantine into the raw topic, their signature being verified."
+    );
+    describe_counter!(QUARANTINE_DISCARDED, Unit::Count, "Webhooks deleted from the quarantine.");
+    describe_gauge!(
+        QUARANTINE_BYTES,
+        Unit::Bytes,
+        "Records in the quarantine or on their way there; it is full at quarantine_bytes_max."
+    );
 }
 
 pub(crate) fn request(outcome: &'static str) {
@@ -144,6 +175,26 @@ pub(crate) fn handshake_failure(reason: &'static str) {
 
 pub(crate) fn connection_refused() {
     counter!(CONNECTIONS_REFUSED).increment(1);
+}
+
+pub(crate) fn quarantined() {
+    counter!(QUARANTINED).increment(1);
+}
+
+pub(crate) fn quarantine_dropped(reason: &'static str) {
+    counter!(QUARANTINE_DROPPED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn quarantine_accepted(webhooks: u64) {
+    counter!(QUARANTINE_ACCEPTED).increment(webhooks);
+}
+
+pub(crate) fn quarantine_discarded(webhooks: u64) {
+    counter!(QUARANTINE_DISCARDED).increment(webhooks);
+}
+
+pub(crate) fn quarantine_bytes(bytes: usize) {
+    gauge!(QUARANTINE_BYTES).set(exact(bytes));
 }
 
 /// Sizes stay far below 2^53, so f64 holds them exactly.

@@ -54,6 +54,10 @@ pub struct IngressOptions {
     /// Senders to talk to; others get 403 for everything. Empty for all. Meta's addresses change
     /// often; its client certificate is the better check. Default: empty.
     pub allow: Vec<IpNet>,
+    /// Bytes of webhooks with a signature of no known secret that are kept to be accepted later,
+    /// headers included; 0 keeps none. Anyone can fill it, so it is disk space given to strangers.
+    /// Default: 0.
+    pub quarantine_bytes_max: usize,
 }
 
 impl Default for IngressOptions {
@@ -71,6 +75,7 @@ impl Default for IngressOptions {
             behind_proxy: false,
             trusted_proxies: vec![LOOPBACK_V4.into(), LOOPBACK_V6.into()],
             allow: Vec::new(),
+            quarantine_bytes_max: 0,
         }
     }
 }
@@ -105,6 +110,11 @@ impl IngressOptions {
             let reason = "inflight_bytes_max is below body_bytes_max: such a body never passes";
             return Err(Error::Options(reason.to_owned()));
         }
+        let largest_record = self.body_bytes_max.saturating_add(RECORD_EXTRA_BYTES);
+        if self.quarantine_bytes_max > 0 && self.quarantine_bytes_max < largest_record {
+            let reason = "quarantine_bytes_max is below body_bytes_max: such a body is never kept";
+            return Err(Error::Options(reason.to_owned()));
+        }
         Ok(())
     }
 
@@ -137,6 +147,7 @@ mod tests {
             IngressOptions { inflight_bytes_max: default.body_bytes_max, ..default.clone() },
             IngressOptions { connections_max: 0, ..default.clone() },
             IngressOptions { behind_proxy: true, trusted_proxies: Vec::new(), ..default.clone() },
+            IngressOptions { quarantine_bytes_max: default.body_bytes_max, ..default.clone() },
             IngressOptions { answer_deadline: Duration::ZERO, ..default },
         ];
         for options in bad {

@@ -17,7 +17,7 @@ use crate::listener::Listener;
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
 use crate::ticks::{self, Activity};
-use crate::{Apps, Clock, Error, IngressOptions, Tls, metrics};
+use crate::{Apps, Clock, Error, IngressOptions, Quarantine, Tls, metrics};
 
 /// What ingress is made of. The binary binds and builds, [`run`] serves.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The handle that the admin listener keeps a clone of.
     pub status: IngressStatus,
+    /// Opened if [`IngressOptions::quarantine_bytes_max`] is not 0, and only then.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// Serves until `shutdown`, then drains: no new connections, requests under way get their answer,
@@ -77,6 +79,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         error!("the task of the ticks panicked, log time stood still on idle partitions");
     }
     drain_appends(&ingress.raw.appends, drain_until).await;
+    if let Some(quarantine) = &ingress.quarantine {
+        drain_appends(quarantine.tasks(), drain_until).await;
+    }
     Ok(())
 }
 
@@ -91,9 +96,13 @@ async fn drain_appends(appends: &TaskTracker, until: Instant) {
 
 /// Checks everything before anything is served.
 pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> {
-    let Parts { listener, log, options, apps, raw_topic, partition_count, clock, status, tls: _ } =
-        parts;
+    let Parts { listener, log, options, apps, raw_topic, partition_count, .. } = parts;
+    let Parts { clock, status, quarantine, .. } = parts;
     options.check()?;
+    if quarantine.is_some() != (options.quarantine_bytes_max > 0) {
+        let reason = "quarantine_bytes_max is not 0 exactly if there is a quarantine";
+        return Err(Error::Options(reason.to_owned()));
+    }
     if partition_count == 0 {
         return Err(Error::Options("the raw topic has no partitions".to_owned()));
     }
@@ -115,6 +124,7 @@ pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> 
         status,
         refusals: Throttle::default(),
         peer_refusals: Throttle::default(),
+        quarantine,
     };
     Ok((listener, Arc::new(ingress)))
 }

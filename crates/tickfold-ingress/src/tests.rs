@@ -4,6 +4,7 @@ mod answers;
 mod counted;
 mod deadlines;
 mod places;
+mod quarantine;
 mod records;
 mod running;
 mod sockets;

@@ -112,6 +112,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             clock: now,
             status: ingress_status.clone(),
             tls: tls.clone(),
+            quarantine: None,
         },
         ingress_stop.clone(),
     ));

@@ -51,6 +51,10 @@ impl Answered {
 
 pub(super) fn rig(options: IngressOptions) -> Rig {
     let (parts, log) = parts(options);
+    rig_of(parts, log)
+}
+
+pub(super) fn rig_of(parts: Parts, log: MemLog) -> Rig {
     let (_, ingress) = build(parts).unwrap();
     ingress.status.set_serving();
     let router = router(Arc::clone(&ingress));
@@ -82,6 +86,7 @@ pub(super) fn parts(options: IngressOptions) -> (Parts, MemLog) {
         clock: || NOW,
         status: IngressStatus::new(),
         tls: None,
+        quarantine: None,
     };
     (parts, log)
 }
