@@ -232,6 +232,8 @@ impl Shared {
 
     /// Some records from `next` on and below `end`; none if there are no more.
     async fn read(&self, next: Offset, end: Offset) -> Result<Vec<Record>, Error> {
+        // A log may read without ever waiting, and a chunk takes milliseconds to verify.
+        tokio::task::yield_now().await;
         let read = self.log.read(&self.at, next, CHUNK_RECORDS, CHUNK_BYTES).await;
         let mut read = read.map_err(failed("read the quarantine"))?;
         read.retain(|record| record.offset < end);
