@@ -19,11 +19,17 @@ use crate::support::{
 
 const SIGNATURE: &str = "x-hub-signature-256";
 
-/// Described, but first seen after a fault, a refusal or a trim, which this test does not cause.
-const AFTER_FAULTS: [&str; 11] = [
+/// Described, but first seen after a fault, a refusal or an act of an operator, which this test does
+/// not cause.
+const AFTER_FAULTS: [&str; 16] = [
     "tickfold_ingress_accept_failures_total",
     "tickfold_ingress_connections_cut_total",
     "tickfold_ingress_connections_refused_total",
+    "tickfold_ingress_quarantine_accepted_total",
+    "tickfold_ingress_quarantine_bytes",
+    "tickfold_ingress_quarantine_discarded_total",
+    "tickfold_ingress_quarantine_dropped_total",
+    "tickfold_ingress_quarantined_total",
     "tickfold_ingress_tick_failures_total",
     "tickfold_ingress_tls_handshake_failures_total",
     "tickfold_log_appends_refused_total",
