@@ -88,6 +88,10 @@ impl Topic {
 /// Name of the raw topic, without prefix.
 pub const RAW_TOPIC: &str = "webhook.raw.v1";
 
+/// Name of the topic of webhooks whose signature no secret gave, without prefix. Ingress alone reads
+/// and writes it; nothing is derived from it.
+pub const QUARANTINE_TOPIC: &str = "webhook.quarantine.v1";
+
 /// What every derived record has: where it came from and when.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

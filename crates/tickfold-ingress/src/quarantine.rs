@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tickfold_core::raw::header;
+use tickfold_core::records::QUARANTINE_TOPIC;
 use tickfold_core::signature::Signature;
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Append, Bounds, Log, Offset, Record, TopicPartition, TopicSpec};
@@ -35,8 +36,6 @@ use crate::{Error, metrics};
 
 pub use review::{Accepted, Discarded};
 
-/// Name of the topic without its prefix.
-const TOPIC: &str = "webhook.quarantine.v1";
 /// Value of `wa-kind`; never that of a raw record, so that neither can be taken for the other.
 const KIND: &str = "quarantined";
 /// Appends under way at once: as much memory as so many bodies, however many wrong signatures come.
@@ -109,7 +108,8 @@ enum Dropped {
 impl Quarantine {
     /// The topic, as it is to be created before [`Quarantine::open`].
     pub fn topic(prefix: &str) -> TopicSpec {
-        TopicSpec { name: format!("{prefix}.{TOPIC}"), partitions: 1, compacted: false }
+        let name = format!("{prefix}.{QUARANTINE_TOPIC}");
+        TopicSpec { name, partitions: 1, compacted: false }
     }
 
     /// Opens it, reading the topic once to count what is there: `bytes_max` counts across starts.

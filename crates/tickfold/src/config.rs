@@ -84,6 +84,8 @@ pub(crate) struct Ingress {
     pub connections_max: usize,
     #[serde(deserialize_with = "size")]
     pub inflight_bytes_max: usize,
+    #[serde(deserialize_with = "size")]
+    pub quarantine_bytes_max: usize,
     #[serde(deserialize_with = "duration")]
     pub drain_limit: Duration,
     #[serde(deserialize_with = "duration")]

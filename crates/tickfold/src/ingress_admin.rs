@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tickfold_ingress::{Accepted, Error, Quarantine};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminService;
 use tickfold_query::Reason;
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use crate::reload::{Reload, Reloaded};
 
@@ -13,6 +15,8 @@ use crate::reload::{Reload, Reloaded};
 #[derive(Debug)]
 pub(crate) struct IngressAdmin {
     pub reload: Arc<Reload>,
+    /// `None`: it is off.
+    pub quarantine: Option<Quarantine>,
 }
 
 #[tonic::async_trait]
@@ -34,15 +38,41 @@ impl IngressAdminService for IngressAdmin {
 
     async fn accept_quarantine(
         &self,
-        _: Request<pb::AcceptQuarantineRequest>,
+        request: Request<pb::AcceptQuarantineRequest>,
     ) -> Result<Response<pb::AcceptQuarantineResponse>, Status> {
-        Err(Reason::QuarantineOff.status("the node keeps no quarantine"))
+        let pb::AcceptQuarantineRequest { app, secret_id } = request.into_inner();
+        let quarantine = self.quarantine()?;
+        let secret = self.reload.apps.secret(&app, &secret_id).ok_or_else(|| {
+            let message = format!("app {app:?} has no secret {secret_id:?} that is served");
+            Reason::SecretNotFound.status(message)
+        })?;
+        let accepted = quarantine.accept(&app, &secret).await.map_err(failed)?;
+        let Accepted { scanned, accepted, kept } = accepted;
+        info!(app, secret_id, scanned, accepted, kept, "quarantine accepted");
+        Ok(Response::new(pb::AcceptQuarantineResponse { scanned, accepted, kept }))
     }
 
     async fn discard_quarantine(
         &self,
         _: Request<pb::DiscardQuarantineRequest>,
     ) -> Result<Response<pb::DiscardQuarantineResponse>, Status> {
-        Err(Reason::QuarantineOff.status("the node keeps no quarantine"))
+        let discarded = self.quarantine()?.discard().await.map_err(failed)?.records;
+        info!(discarded, "quarantine discarded");
+        Ok(Response::new(pb::DiscardQuarantineResponse { discarded }))
     }
+}
+
+impl IngressAdmin {
+    fn quarantine(&self) -> Result<&Quarantine, Status> {
+        let off = || {
+            Reason::QuarantineOff
+                .status("the node keeps no quarantine: ingress.quarantine_bytes_max is 0")
+        };
+        self.quarantine.as_ref().ok_or_else(off)
+    }
+}
+
+/// What is left to say of a log that failed: the call may be made again.
+fn failed(error: Error) -> Status {
+    Reason::LogUnavailable.status(format!("{:#}", anyhow::Error::from(error)))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tickfold_core::time::Timestamp;
-use tickfold_ingress::{AppStatus, IngressOptions, IngressStatus};
+use tickfold_ingress::{AppStatus, IngressOptions, IngressStatus, Quarantine, QuarantineParts};
 use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log};
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
@@ -71,6 +71,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
         );
     }
     let raw_topic = tickfold_processor::raw_topic(&config.topic_prefix);
+    let quarantine = open_quarantine(&config, &log, &raw_topic).await?;
 
     let runtime = tokio::runtime::Handle::current();
     let mut processor =
@@ -81,7 +82,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let (query_status, ingress_status) =
         (QueryStatus::new(config.partitions), IngressStatus::new());
 
-    let ingress_admin = IngressAdmin { reload: Arc::clone(&reload) };
+    let ingress_admin =
+        IngressAdmin { reload: Arc::clone(&reload), quarantine: quarantine.clone() };
     let roles = statuses.clone();
     let mut query = tokio::spawn(tickfold_query::run(
         tickfold_query::Parts {
@@ -112,7 +114,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             clock: now,
             status: ingress_status.clone(),
             tls: tls.clone(),
-            quarantine: None,
+            quarantine: quarantine.clone(),
         },
         ingress_stop.clone(),
     ));
@@ -179,6 +181,28 @@ async fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
     let context = format!("open the log in {}", dir.display());
     let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(dir, options));
     Ok(opened.await.context("open the log")?.context(context)?)
+}
+
+/// The quarantine, if there is to be one; its topic is created with it.
+async fn open_quarantine(
+    config: &Config,
+    log: &Arc<dyn Log>,
+    raw_topic: &str,
+) -> Result<Option<Quarantine>> {
+    let bytes_max = config.ingress.quarantine_bytes_max;
+    if bytes_max == 0 {
+        return Ok(None);
+    }
+    let topic = Quarantine::topic(&config.topic_prefix);
+    let parts = QuarantineParts {
+        log: Arc::clone(log),
+        topic: topic.name.clone(),
+        raw_topic: raw_topic.to_owned(),
+        partition_count: config.partitions,
+        bytes_max,
+    };
+    log.ensure_topics(&[topic]).await.context("check the topic of the quarantine")?;
+    Ok(Some(Quarantine::open(parts).await.context("open the quarantine")?))
 }
 
 /// Connections need file descriptors, and a usual soft limit is 1,024.
@@ -255,6 +279,7 @@ pub(crate) fn ingress_options(config: &Config) -> IngressOptions {
         behind_proxy: c.behind_proxy,
         trusted_proxies: c.trusted_proxies.clone(),
         allow: c.allow.clone(),
+        quarantine_bytes_max: c.quarantine_bytes_max,
     }
 }
 

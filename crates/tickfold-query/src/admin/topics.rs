@@ -1,6 +1,6 @@
 //! The topics and what their records are.
 
-use tickfold_core::records::{RAW_TOPIC, Topic};
+use tickfold_core::records::{QUARANTINE_TOPIC, RAW_TOPIC, Topic};
 use tickfold_log::{Bounds, TopicInfo};
 use tickfold_proto::admin::v1 as pb;
 
@@ -33,6 +33,9 @@ fn description(name: &str) -> Option<&'static str> {
         return Some(
             "Webhooks exactly as Meta sent them, and control records; all else follows from them.",
         );
+    }
+    if name == QUARANTINE_TOPIC {
+        return Some("Webhooks whose signature no secret gave, kept until one does.");
     }
     let topic = Topic::ALL.into_iter().find(|topic| topic.name() == name)?;
     Some(match topic {

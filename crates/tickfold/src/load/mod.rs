@@ -34,7 +34,11 @@ use verify::Verification;
 
 /// Sends, reports, and is a failure if the verdict is.
 pub(crate) async fn run(load: Load) -> Result<ExitCode> {
-    let secret = secrets::require("TICKFOLD_APP_SECRET", "the app secret that the node has")?;
+    let secret = secrets::require(
+        "TICKFOLD_APP_SECRET",
+        "the app secret that the node has",
+        crate::environment,
+    )?;
     let target = Target::new(&load.url, load.tls_ca.as_deref())?;
     let schedule = Schedule::new(&load)?;
     let seed = load.seed.map_or_else(any_seed, Ok)?;

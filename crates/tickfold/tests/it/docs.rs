@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     NUMBER, Node, PARTY, SECRET, VERIFY_TOKEN, WABA, assert_golden, clean, messages_of, run,
-    status, with_secrets,
+    status, up, with_secrets,
 };
 
 /// Markdown files of the repository.
@@ -61,7 +61,9 @@ fn commands_are_found_in_blocks_and_freed_of_prompt_and_remark() {
 #[test]
 fn every_command_of_the_documentation_runs() {
     let dir = TempDir::new().unwrap();
-    let node = Node::start(dir.path());
+    let mut command = up(dir.path());
+    command.env("TICKFOLD_INGRESS_QUARANTINE_BYTES_MAX", "8MiB");
+    let node = Node::spawn(dir.path(), command).unwrap_or_else(|ended| panic!("{ended:?}"));
     node.post(messages_of(WABA, &format!(r#""statuses":[{}]"#, status("wamid.DOCS", "sent", 1))));
     assert_golden(&node);
     let words = [
@@ -71,6 +73,7 @@ fn every_command_of_the_documentation_runs() {
         ("WAMID", "wamid.DOCS"),
         ("LANGUAGE", "en_US"),
         ("PARTY", PARTY),
+        ("SECRET_ID", "primary"),
     ];
     let mut ran = 0;
     for page in pages() {

@@ -8,14 +8,16 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Node, eventually, signature_with, status_body, tickfold, up_args};
+use crate::support::{
+    Node, WEBHOOK, assert_golden, eventually, signature_with, status_body, tickfold, up_args,
+};
 
 const OLD: &[u8] = b"the-old-secret";
 const NEW: &[u8] = b"the-new-secret";
 const OTHER: &[u8] = b"the-secret-of-the-other-app";
 
 /// An apps file with `main` (the secrets given by id) and `other`, beside its secret files.
-fn write_apps(root: &Path, main: &[(&str, &[u8])]) {
+pub(crate) fn write_apps(root: &Path, main: &[(&str, &[u8])]) {
     let mut text =
         String::from("[[app]]\nname = \"main\"\nverify_tokens = [{ env = \"TOKEN\" }]\n");
     for (id, secret) in main.iter().chain([&("other-1", OTHER)]) {
@@ -119,5 +121,43 @@ fn a_signal_and_a_call_reload_secrets_and_a_bad_file_changes_nothing() {
         let secret = std::str::from_utf8(secret).unwrap();
         assert!(!node.log().contains(secret), "{secret} is in the log");
     }
+    node.stop();
+}
+
+#[test]
+fn what_a_secret_signed_before_it_was_known_is_taken_from_the_quarantine() {
+    const QUARANTINE: &str = "wa.webhook.quarantine.v1";
+    let dir = TempDir::new().unwrap();
+    write_apps(dir.path(), &[("old", OLD)]);
+    let mut command = up(dir.path());
+    command.env("TICKFOLD_INGRESS_QUARANTINE_BYTES_MAX", "8MiB");
+    let node = Node::spawn(dir.path(), command).unwrap();
+    let body = status_body("wamid.QUARANTINED", "sent", 1);
+    for secret in [NEW, b"of an attacker"] {
+        let signature = signature_with(secret, body.as_bytes());
+        let headers = [("x-hub-signature-256", signature.as_str())];
+        let answer = node.webhooks().send("POST", WEBHOOK, &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 401);
+    }
+    let kept = || node.tail(QUARANTINE);
+    eventually("both are kept", || (kept().len() == 2).then_some(()));
+    assert!(node.raw_webhooks().is_empty());
+
+    let accept = ["quarantine", "accept", "--secret-id", "new"];
+    let unknown = node.cli(&accept);
+    assert!(unknown.code == Some(3) && unknown.stderr.contains("new"), "{unknown:?}");
+    write_apps(dir.path(), &[("new", NEW), ("old", OLD)]);
+    node.cli_json(&["reload"]);
+    let accepted = node.cli_json(&accept);
+    assert_eq!(accepted, serde_json::json!({ "scanned": 2, "accepted": 1, "kept": 1 }));
+    let [raw] = node.raw_webhooks().try_into().unwrap();
+    assert_eq!((raw.bytes().unwrap(), &*raw.headers["wa-secret-id"]), (body.into_bytes(), "new"));
+    eventually("it is folded", || node.rpc().message("wamid.QUARANTINED"));
+    assert_eq!(node.cli_json(&accept)["accepted"], 0, "once");
+
+    assert_eq!(kept().len(), 1);
+    assert_eq!(node.cli_json(&["quarantine", "discard"])["discarded"], 1);
+    assert!(kept().is_empty());
+    assert_golden(&node);
     node.stop();
 }
