@@ -15,16 +15,15 @@ mod verify;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use tickfold_core::time::Timestamp;
 use tickfold_workload::{Expectation, Spec, Taken, Traffic, Webhook};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::Load;
-use crate::{client, secrets};
+use crate::{client, secrets, up};
 use pool::Pool;
 use report::Report;
 use schedule::Schedule;
@@ -42,7 +41,7 @@ pub(crate) async fn run(load: Load) -> Result<ExitCode> {
     let target = Target::new(&load.url, load.tls_ca.as_deref())?;
     let schedule = Schedule::new(&load)?;
     let seed = load.seed.map_or_else(any_seed, Ok)?;
-    let traffic = Traffic::new(&spec(&load, seed, &schedule), secret.as_bytes(), now()?)?;
+    let traffic = Traffic::new(&spec(&load, seed, &schedule), secret.as_bytes(), up::now())?;
     if load.verify {
         // A wrong address is better known before the load than after it.
         client::connect(&load.client).await?;
@@ -163,12 +162,6 @@ fn per_second(rate: f64) -> u32 {
     rate.ceil().clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
-fn now() -> Result<Timestamp> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let since = since.context("read the clock, which is before 1970")?;
-    Ok(Timestamp::from_millis(i64::try_from(since.as_millis()).context("read the clock")?))
-}
-
 fn any_seed() -> Result<u64> {
     let seed = getrandom::u64().map_err(|error| anyhow!("draw a seed: {error}"))?;
     // Short enough for every JSON reader.
@@ -178,6 +171,8 @@ fn any_seed() -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+
+    use tickfold_core::time::Timestamp;
 
     use super::*;
 

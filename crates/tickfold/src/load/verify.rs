@@ -5,7 +5,7 @@
 //! them, so one reading is final. If the node does not get there in time, what is there is judged
 //! all the same: facts that are not yet folded are then missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost_types::Timestamp as WireTime;
 use serde::Serialize;
 use tickfold_core::ids::{ConversationKey, TemplateKey};
+use tickfold_core::raw::partition_of;
 use tickfold_core::records::RAW_TOPIC;
 use tickfold_core::state::Status;
 use tickfold_core::time::Timestamp;
@@ -91,7 +92,7 @@ async fn compare(
     let channel = client::connect(client).await?;
     let node = Node { client, queries: QueryServiceClient::new(channel.clone()), deadline };
     let ends = node.ends_of_raw(channel).await?;
-    verification.timed_out = !node.reached(ends).await?;
+    verification.timed_out = !node.reached(of_traffic(ends, expectation)).await?;
     verification.waited_seconds = (begin.elapsed().as_secs_f64() * 1_000.0).round() / 1_000.0;
 
     let messages: Vec<_> = expectation.messages().collect();
@@ -267,6 +268,18 @@ impl Node<'_> {
             }
         }
     }
+}
+
+/// Of all partitions those that the traffic goes to. Others hold ticks at their end, which a node
+/// takes its time to commit.
+fn of_traffic(ends: Vec<query::Position>, expectation: &Expectation) -> Vec<query::Position> {
+    let count = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+    let messages = expectation.messages().map(|(message, _)| &message.number.waba_id);
+    let templates = expectation.templates().map(|(key, _)| &key.waba_id);
+    let wabas: BTreeSet<_> = messages.chain(templates).collect();
+    let partitions: BTreeSet<_> =
+        wabas.into_iter().map(|waba_id| partition_of(waba_id, count)).collect();
+    ends.into_iter().filter(|end| partitions.contains(&end.partition)).collect()
 }
 
 /// Whether the node may answer later: not there yet, starting, or busy.
