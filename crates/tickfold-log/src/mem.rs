@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 #[cfg(feature = "test-util")]
-pub use faults::CommitFault;
+pub use faults::{AppendFault, CommitFault};
 use state::State;
 
 use crate::{
@@ -188,6 +188,8 @@ impl Log for MemLog {
 
     fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<Offset>, Error>> {
         Box::pin(async move {
+            #[cfg(feature = "test-util")]
+            self.delay_append().await;
             let mut records = Some(records);
             let appended = self.when(|state| {
                 if state.hold_appends && !state.closed {

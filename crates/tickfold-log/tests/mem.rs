@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use tickfold_log::{
     Append, CommitError, Committed, Error, Log, LogFuture, MemLog, TopicPartition, TopicSpec,
     conformance::{self, Fixture},
-    mem::CommitFault,
+    mem::{AppendFault, CommitFault},
 };
 
 struct Mem;
@@ -145,6 +145,44 @@ fn operators_and_damage() {
     log.set_now_ms(5);
     assert_eq!(log.append_now(vec![value("in", "new")]).unwrap(), [0]);
     assert_eq!(log.records("in", 0)[0].timestamp_ms, 5);
+}
+
+#[tokio::test]
+async fn appends_fail_as_asked_and_are_counted() {
+    let log = log();
+    let two = || vec![value("in", "a"), value("in", "b")];
     log.fail_appends(true);
-    assert!(matches!(log.append_now(vec![value("in", "no")]), Err(Error::Unavailable { .. })));
+    assert!(matches!(log.append_now(two()), Err(Error::Unavailable { .. })));
+    for (fault, readable) in [
+        (AppendFault::Unavailable, 0),
+        (AppendFault::Full, 0),
+        (AppendFault::Poisoned, 0),
+        (AppendFault::HalfWay, 1),
+    ] {
+        log.fail_appends_with(Some(fault));
+        let poisoned = fault == AppendFault::Poisoned;
+        match log.append(two()).await {
+            Err(Error::Poisoned { .. }) if poisoned => {}
+            Err(Error::Unavailable { .. }) if !poisoned => {}
+            other => panic!("{fault:?}: {other:?}"),
+        }
+        assert_eq!(log.records("in", 0).len(), readable, "{fault:?}");
+    }
+    log.fail_appends_with(None);
+    log.append(two()).await.unwrap();
+    assert_eq!(log.append_faults_met(), 5);
+}
+
+#[tokio::test]
+async fn a_delayed_append_is_readable_only_after_its_delay() {
+    let log = log();
+    let delay = std::time::Duration::from_millis(20);
+    log.delay_appends(Some(delay));
+    let began = std::time::Instant::now();
+    let mut append = log.append(vec![value("in", "a")]);
+    assert!((&mut append).now_or_never().is_none());
+    assert_eq!(log.records("in", 0).len(), 0);
+    append.await.unwrap();
+    assert!(began.elapsed() >= delay);
+    assert_eq!((log.records("in", 0).len(), log.append_faults_met()), (1, 1));
 }

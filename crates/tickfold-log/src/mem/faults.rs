@@ -3,11 +3,13 @@
 //! Faults are what a log may do by its contract; operator acts are what people, other tools and
 //! broken disks do to it behind its back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
     MemLog,
-    state::{Fault, Group},
+    state::{FailAppends, Fault, Group},
 };
 use crate::{Committed, Error, Offset, PartitionId, Record, TopicPartition};
 
@@ -23,6 +25,20 @@ pub enum CommitFault {
     /// The answer got lost and the commit is still under way: readers do not see it yet; it takes
     /// effect just before the next claim of the same group and partition returns.
     UnclearAppliedLate,
+}
+
+/// How appends fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendFault {
+    /// [`Error::Unavailable`], as of a log that is not there; nothing is written.
+    Unavailable,
+    /// The same, as of a log whose queue or disk is full.
+    Full,
+    /// [`Error::Poisoned`], as after a failed sync; nothing is written.
+    Poisoned,
+    /// [`Error::Unavailable`] after the first half of the records was written, one at least: an
+    /// append is not atomic.
+    HalfWay,
 }
 
 impl MemLog {
@@ -49,7 +65,41 @@ impl MemLog {
 
     /// While true, appends are [`Error::Unavailable`] and write nothing. Commits go on.
     pub fn fail_appends(&self, fail: bool) {
-        self.change(|state| state.fail_appends = fail);
+        self.fail_appends_with(fail.then_some(AppendFault::Unavailable));
+    }
+
+    /// Until it is taken back with `None`, appends fail like this. Commits go on.
+    pub fn fail_appends_with(&self, fault: Option<AppendFault>) {
+        let fault = fault.map(|fault| match fault {
+            AppendFault::Unavailable => FailAppends::Unavailable,
+            AppendFault::Full => FailAppends::Full,
+            AppendFault::Poisoned => FailAppends::Poisoned,
+            AppendFault::HalfWay => FailAppends::HalfWay,
+        });
+        self.change(|state| state.append_fault = fault);
+    }
+
+    /// Each coming append takes this much longer, on its own and in tokio's time; nothing of it is
+    /// readable before.
+    pub fn delay_appends(&self, delay: Option<Duration>) {
+        self.state().append_delay = delay;
+    }
+
+    /// How many appends were failed, held or delayed on request: the proof that a fault landed.
+    pub fn append_faults_met(&self) -> u64 {
+        self.state().append_faults_met
+    }
+
+    pub(super) async fn delay_append(&self) {
+        let delay = {
+            let mut state = self.state();
+            let met = state.hold_appends || state.append_delay.is_some();
+            state.append_faults_met += u64::from(met);
+            state.append_delay
+        };
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
     }
 
     /// While true, trims are [`Error::Unavailable`] and delete nothing.

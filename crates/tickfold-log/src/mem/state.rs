@@ -15,11 +15,25 @@ pub(super) struct State {
     pub(super) now_ms: i64,
     pub(super) closed: bool,
     pub(super) hold_appends: bool,
-    pub(super) fail_appends: bool,
+    pub(super) append_fault: Option<FailAppends>,
+    /// Appends that were failed, held or delayed on request.
+    pub(super) append_faults_met: u64,
+    #[cfg(feature = "test-util")]
+    pub(super) append_delay: Option<std::time::Duration>,
     pub(super) fail_trims: bool,
     pub(super) commit_faults: VecDeque<Fault>,
     topics: BTreeMap<String, Topic>,
     pub(super) groups: BTreeMap<(String, TopicPartition), Group>,
+}
+
+/// How appends fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "set by test-util only"))]
+pub(super) enum FailAppends {
+    Unavailable,
+    Full,
+    Poisoned,
+    HalfWay,
 }
 
 /// What shall become of a coming commit instead of success.
@@ -87,11 +101,23 @@ impl State {
 
     pub(super) fn append(&mut self, records: Vec<Append>) -> Result<Vec<Offset>, Error> {
         self.check_open()?;
-        if self.fail_appends {
-            return Err(Error::Unavailable { reason: "appends fail on request".to_owned() });
-        }
-        self.check_appends(&records)?;
-        Ok(self.write(records))
+        let Some(fault) = self.append_fault else {
+            self.check_appends(&records)?;
+            return Ok(self.write(records));
+        };
+        self.append_faults_met += 1;
+        let unavailable = |reason: &str| Error::Unavailable { reason: reason.to_owned() };
+        Err(match fault {
+            FailAppends::Unavailable => unavailable("appends fail on request"),
+            FailAppends::Full => unavailable("the queue is full, on request"),
+            FailAppends::Poisoned => Error::Poisoned { reason: "on request".to_owned() },
+            FailAppends::HalfWay => {
+                self.check_appends(&records)?;
+                let half = records.len().div_ceil(2);
+                self.write(records.into_iter().take(half).collect());
+                unavailable("appends fail half-way, on request")
+            }
+        })
     }
 
     pub(super) fn read(
