@@ -9,6 +9,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod decode;
+pub mod event_time;
 pub mod fold;
 pub mod hash;
 pub mod ids;

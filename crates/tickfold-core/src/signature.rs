@@ -42,6 +42,11 @@ impl Signature {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Its bytes. Once verified they name the body: other bodies have other ones.
+    pub fn digest(&self) -> &[u8; DIGEST_BYTES] {
+        &self.digest
+    }
 }
 
 /// The signature Meta would send for this body with this app secret.

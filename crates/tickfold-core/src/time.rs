@@ -47,7 +47,11 @@ impl Timestamp {
     /// judges the same: more than a day after it, or before 2009.
     pub fn of_event(json: Option<Json<'_>>, appended: Self) -> Option<Self> {
         let text = json?.scalar_text()?;
-        let number: i64 = text.trim().parse().ok()?;
+        Self::of_event_number(text.trim().parse().ok()?, appended)
+    }
+
+    /// [`of_event`](Self::of_event) of a number that was read already.
+    pub(crate) fn of_event_number(number: i64, appended: Self) -> Option<Self> {
         let ms = if number >= 1_000_000_000_000 { number } else { number.checked_mul(1_000)? };
         let plausible = EARLIEST_MS..=appended.0.saturating_add(DAY_MS);
         plausible.contains(&ms).then_some(Self(ms))
