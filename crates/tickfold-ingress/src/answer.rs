@@ -60,6 +60,8 @@ pub(crate) enum Cause {
     Draining,
     /// Bytes in flight are above the budget.
     Overloaded,
+    /// The log takes too long at present: refused before the body is read.
+    LogBehind,
 }
 
 impl Answer {
@@ -80,6 +82,7 @@ impl Answer {
             Self::Unavailable(Cause::LogSlow) => "log_slow",
             Self::Unavailable(Cause::Draining) => "draining",
             Self::Unavailable(Cause::Overloaded) => "overloaded",
+            Self::Unavailable(Cause::LogBehind) => "log_behind",
         }
     }
 

@@ -1,23 +1,23 @@
-//! The way into the raw topic: builds the records of a webhook and appends them under a deadline.
+//! The way into the raw topic: builds the records of a webhook and waits, under a deadline, until
+//! they are durable.
 //!
-//! An append runs in a task of its own, so neither the deadline nor a client that went away cuts
-//! it half-way. After the deadline it may still succeed; the webhook was answered 503 then, Meta
-//! sends it again, and the duplicate folds to nothing. The port would also allow dropping the
-//! future, but then the budget would forget bytes that the log still holds.
+//! Where a webhook goes ([`destinations`](RawTopic::destinations)) is found apart from appending
+//! it, since for large bodies that is work for another thread. After the deadline an append may
+//! still succeed; the webhook was answered 503 then, Meta sends it again, and the duplicate folds
+//! to nothing.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tickfold_core::raw::WebhookHeaders;
-use tickfold_core::route::route;
-use tickfold_log::{Append, Header, Headers, Log, TopicPartition};
+use tickfold_core::route::{Destination, route};
+use tickfold_log::{Append, Header, Headers, TopicPartition};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::answer::Cause;
+use crate::appender::Appender;
 use crate::budget::Reservation;
-use crate::metrics;
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
 use crate::ticks::Activity;
@@ -25,69 +25,63 @@ use crate::ticks::Activity;
 /// The raw topic, and how appends to it went.
 #[derive(Debug)]
 pub(crate) struct RawTopic {
-    pub(crate) log: Arc<dyn Log>,
     pub(crate) name: String,
     pub(crate) partition_count: u32,
+    pub(crate) appender: Arc<Appender>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) status: IngressStatus,
-    /// Appends under way, also those whose request was answered.
-    pub(crate) appends: TaskTracker,
     pub(crate) failures: Throttle,
 }
 
 impl RawTopic {
-    /// Appends a body once to each partition it names. `Ok` only when all of them are durable.
+    /// The partitions that a body names, each once. Reads the whole body.
+    pub(crate) fn destinations(&self, body: &[u8]) -> Vec<Destination> {
+        route(body, self.partition_count)
+    }
+
+    /// Appends a body once to each destination. `Ok` only when all of them are durable.
     pub(crate) async fn append(
         &self,
         headers: &WebhookHeaders,
-        body: Bytes,
+        destinations: Vec<Destination>,
+        body: &Bytes,
         reservation: Reservation,
         deadline: Instant,
     ) -> Result<(), Cause> {
-        let records = records(&self.name, headers, &body);
-        let partitions: Vec<u32> = records.iter().map(|record| record.to.partition).collect();
-        let (log, activity) = (Arc::clone(&self.log), Arc::clone(&self.activity));
-        let append = self.appends.spawn(async move {
-            let started = Instant::now();
-            let appended = log.append(records).await;
-            metrics::append(started.elapsed());
-            if appended.is_ok() {
-                partitions.iter().for_each(|&partition| activity.written(partition));
-            }
-            drop(reservation);
-            appended
-        });
-        let (cause, reason) = match timeout_at(deadline, append).await {
-            Ok(Ok(Ok(_))) => {
-                self.status.set_log_failing(false);
-                return Ok(());
-            }
-            Ok(Ok(Err(error))) => (Cause::LogFailed, error.to_string()),
-            Ok(Err(_)) => (Cause::LogFailed, "the append panicked".to_owned()),
-            Err(_) => (Cause::LogSlow, "no answer before the deadline".to_owned()),
+        let records = records(&self.name, headers, destinations, body);
+        let appended = self.appender.append(records, Some(reservation));
+        let (cause, reason) = match timeout_at(deadline, appended).await {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(failure))) => (Cause::LogFailed, failure),
+            Ok(Err(_)) => (Cause::LogFailed, "the append panicked".into()),
+            Err(_) => (Cause::LogSlow, "no answer before the deadline".into()),
         };
         self.status.set_log_failing(true);
         if let Some(count) = self.failures.pass() {
-            let request_id = headers.request_id.as_str();
+            let (request_id, reason) = (headers.request_id.as_str(), &*reason);
             warn!(request_id, count, reason, "append of a webhook failed, answered 503");
         }
         Err(cause)
     }
 }
 
-/// The raw records of a webhook whose signature was verified: one for each partition it names.
-pub(crate) fn records(raw_topic: &str, headers: &WebhookHeaders, body: &Bytes) -> Vec<Append> {
-    let destinations = route(body, headers.partition_count);
+/// The raw records of a webhook whose signature was verified: one for each destination.
+pub(crate) fn records(
+    raw_topic: &str,
+    headers: &WebhookHeaders,
+    destinations: Vec<Destination>,
+    body: &Bytes,
+) -> Vec<Append> {
     let headers = encode(headers.encode());
-    let record = |to, key| Append {
-        to: TopicPartition::new(raw_topic, to),
-        key: Some(Bytes::from(key)),
+    let record = |to: Destination| Append {
+        to: TopicPartition::new(raw_topic, to.partition),
+        key: Some(Bytes::from(to.key)),
         value: Some(body.clone()),
         headers: headers.clone(),
         // The raw topic keeps the log's own append time: log time is made of it.
         timestamp_ms: None,
     };
-    destinations.into_iter().map(|to| record(to.partition, to.key)).collect()
+    destinations.into_iter().map(record).collect()
 }
 
 /// Headers of a raw record as the log takes them.

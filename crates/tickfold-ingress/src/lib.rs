@@ -2,8 +2,8 @@
 //!
 //! It answers 200 to a webhook only after the log holds its exact bytes, and never refuses a body
 //! whose signature is right for what it contains. Of the body it knows only what
-//! [`tickfold_core::route()`] reads, after the signature held. It keeps no state but counters, and
-//! it answers within its deadline whatever the log does.
+//! [`tickfold_core::route()`] reads, after the signature held. It keeps no state but what its metrics
+//! need, and it answers within its deadline whatever the log does.
 //!
 //! Start with [`run`]; the table of answers is in `answer`, the order of checks in `handler`.
 //! A connection passes `listener` (accept), `places` (cap), `tls`, `gate` (heads) and `connection`
@@ -11,6 +11,7 @@
 
 mod answer;
 mod append;
+mod appender;
 mod apps;
 mod body;
 mod budget;
@@ -27,6 +28,7 @@ mod options;
 mod peers;
 mod places;
 mod quarantine;
+mod redelivery;
 mod served;
 mod server;
 mod signature;

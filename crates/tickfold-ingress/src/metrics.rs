@@ -5,6 +5,9 @@ use std::time::Duration;
 use ::metrics::{
     Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+use tickfold_core::time::Timestamp;
+
+use crate::redelivery::{HORIZON, Report};
 
 /// Requests answered, by `outcome`.
 pub const REQUESTS: &str = "tickfold_ingress_requests_total";
@@ -24,6 +27,27 @@ pub const SIGNATURE_FAILURES: &str = "tickfold_ingress_signature_failures_total"
 pub const SIGNATURE_MATCHES: &str = "tickfold_ingress_signature_matches_total";
 /// Connections open.
 pub const CONNECTIONS: &str = "tickfold_ingress_connections";
+/// Appends of the log, of all webhooks and ticks of a batch at once.
+pub const APPENDS: &str = "tickfold_ingress_appends_total";
+/// Webhooks and ticks in these appends.
+pub const APPENDED: &str = "tickfold_ingress_append_entries_total";
+/// Webhooks and ticks whose request ended before the log got them.
+pub const ABANDONED: &str = "tickfold_ingress_append_entries_abandoned_total";
+/// Age of the newest event of a body at its arrival.
+pub const EVENT_AGE_SECONDS: &str = "tickfold_ingress_event_age_seconds";
+/// Bodies that were here before, by how they were answered `before`.
+pub const REDELIVERED: &str = "tickfold_ingress_redelivered_bodies_total";
+/// Share of bodies of the last minute that were here before.
+pub const REDELIVERED_RATIO: &str = "tickfold_ingress_redelivered_ratio";
+/// Refused webhooks that were not accepted yet.
+pub const REFUSALS: &str = "tickfold_ingress_outstanding_refusals";
+/// Age of the oldest refusal of a webhook that was not accepted yet.
+pub const OLDEST_REFUSAL_SECONDS: &str = "tickfold_ingress_oldest_refusal_seconds";
+/// Time until Meta gives it up.
+pub const OLDEST_REFUSAL_REMAINING_SECONDS: &str =
+    "tickfold_ingress_oldest_refusal_remaining_seconds";
+/// Refused webhooks that Meta gave up.
+pub const REFUSALS_EXPIRED: &str = "tickfold_ingress_refusals_expired_total";
 /// Connections closed at once because of the cap.
 pub const CONNECTIONS_REFUSED: &str = "tickfold_ingress_connections_refused_total";
 /// Connections that ended otherwise than after an answer, by `reason`.
@@ -53,13 +77,68 @@ pub fn describe() {
     describe_histogram!(
         APPEND_SECONDS,
         Unit::Seconds,
-        "Time the log took to append one webhook to all its partitions, also after its 503."
+        "Time from the handing over of a webhook until the log had appended it to all its partitions \
+         or failed to, waiting for its batch included; counted also after a 503."
     );
     describe_histogram!(BODY_BYTES, Unit::Bytes, "Size of bodies whose signature was right.");
     describe_gauge!(
         INFLIGHT_BYTES,
         Unit::Bytes,
         "Bodies in memory: being read, or on their way into the log."
+    );
+    describe_counter!(
+        APPENDS,
+        Unit::Count,
+        "Appends of the log, each of a whole batch, also failed ones. Entries by appends is the mean \
+         size of a batch."
+    );
+    describe_counter!(APPENDED, Unit::Count, "Webhooks and rounds of ticks in these appends.");
+    describe_counter!(
+        ABANDONED,
+        Unit::Count,
+        "Webhooks and rounds of ticks dropped because their request ended, by its deadline or its \
+         client, before the log was ready for them. Meta sends such a webhook again."
+    );
+    describe_histogram!(
+        EVENT_AGE_SECONDS,
+        Unit::Seconds,
+        "Time from the newest of Meta's timestamps in a body until it was received, for bodies whose \
+         signature was right and that have one. Rises when Meta delivers late or again."
+    );
+    describe_counter!(
+        REDELIVERED,
+        Unit::Count,
+        "Bodies whose signature was right and that were here before, by how they were answered \
+         before: accepted (of the last 65536; Meta did not get or not take the 200) or refused (503; \
+         this is the retry one hopes for)."
+    );
+    describe_gauge!(
+        REDELIVERED_RATIO,
+        "Share of the well-signed bodies of the last minute that were here before, 0 to 1. Normal is \
+         below 0.01. Above 0.1 for five minutes without an outage before it is a retry storm: answers \
+         do not reach Meta in time."
+    );
+    describe_gauge!(
+        REFUSALS,
+        Unit::Count,
+        "Webhooks answered 503 and not accepted since, at most 65536. Those refused before their body \
+         was read have unverified signatures, so anybody can add to them."
+    );
+    describe_gauge!(
+        OLDEST_REFUSAL_SECONDS,
+        Unit::Seconds,
+        "Age of the first 503 to the oldest of them, 0 if there is none. Known to this process only."
+    );
+    describe_gauge!(
+        OLDEST_REFUSAL_REMAINING_SECONDS,
+        Unit::Seconds,
+        "Time until Meta gives that one up, by the shortest horizon that Meta documents, 36 hours; \
+         all of it if there is none. Other pages of Meta say 7 days."
+    );
+    describe_counter!(
+        REFUSALS_EXPIRED,
+        Unit::Count,
+        "Webhooks answered 503 and not accepted within 36 hours: given up by Meta, or never its own."
     );
     describe_counter!(TICKS, Unit::Count, "Ticks appended to idle raw partitions.");
     describe_counter!(TICK_FAILURES, Unit::Count, "Ticks that the log did not take in time.");
@@ -130,12 +209,44 @@ pub(crate) fn append(elapsed: Duration) {
     histogram!(APPEND_SECONDS).record(elapsed.as_secs_f64());
 }
 
+pub(crate) fn appended(entries: usize) {
+    counter!(APPENDS).increment(1);
+    counter!(APPENDED).increment(entries as u64);
+}
+
+pub(crate) fn abandoned() {
+    counter!(ABANDONED).increment(1);
+}
+
 pub(crate) fn body_bytes(bytes: usize) {
-    histogram!(BODY_BYTES).record(exact(bytes));
+    histogram!(BODY_BYTES).record(exact(bytes as u64));
+}
+
+/// Clocks differ a little, so an event may seem to come before it happened; its age is 0 then.
+pub(crate) fn event_age(received: Timestamp, event: Timestamp) {
+    let age_ms = received.as_millis().saturating_sub(event.as_millis());
+    let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+    histogram!(EVENT_AGE_SECONDS).record(age.as_secs_f64());
+}
+
+pub(crate) fn redelivered(before: &'static str) {
+    counter!(REDELIVERED, "before" => before).increment(1);
+}
+
+pub(crate) fn redelivery(report: Report) {
+    gauge!(REDELIVERED_RATIO).set(report.redelivered_ratio);
+    gauge!(REFUSALS).set(exact(report.refusals as u64));
+    gauge!(OLDEST_REFUSAL_SECONDS).set(report.oldest_refusal.as_secs_f64());
+    let remaining = HORIZON.saturating_sub(report.oldest_refusal);
+    gauge!(OLDEST_REFUSAL_REMAINING_SECONDS).set(remaining.as_secs_f64());
+}
+
+pub(crate) fn refusals_expired(count: u64) {
+    counter!(REFUSALS_EXPIRED).increment(count);
 }
 
 pub(crate) fn inflight_bytes(bytes: usize) {
-    gauge!(INFLIGHT_BYTES).set(exact(bytes));
+    gauge!(INFLIGHT_BYTES).set(exact(bytes as u64));
 }
 
 pub(crate) fn ticks(appended: usize) {
@@ -194,10 +305,10 @@ pub(crate) fn quarantine_discarded(webhooks: u64) {
 }
 
 pub(crate) fn quarantine_bytes(bytes: usize) {
-    gauge!(QUARANTINE_BYTES).set(exact(bytes));
+    gauge!(QUARANTINE_BYTES).set(exact(bytes as u64));
 }
 
-/// Sizes stay far below 2^53, so f64 holds them exactly.
-fn exact(bytes: usize) -> f64 {
-    bytes as f64
+/// Sizes and counts stay far below 2^53, so f64 holds them exactly.
+pub(crate) fn exact(count: u64) -> f64 {
+    count as f64
 }

@@ -32,6 +32,10 @@ pub struct IngressOptions {
     pub idle_deadline: Duration,
     /// Time from the body's last byte to the answer, whatever the log does; then 503. Default: 3 s.
     pub answer_deadline: Duration,
+    /// Longest time that a webhook may be expected to take until it is durable, by what is seen of
+    /// the log; above it requests are answered 503 before their body is read. Less than
+    /// `answer_deadline`. Default: 2 s.
+    pub append_latency_max: Duration,
     /// Connections open at once, in number, TLS handshakes included. For one more, the connection
     /// that has waited longest without a complete request is closed; if all have a request under
     /// way, the new one gets 503 (with TLS: nothing) and is closed. Each needs a file descriptor,
@@ -68,6 +72,7 @@ impl Default for IngressOptions {
             body_deadline: Duration::from_secs(10),
             idle_deadline: Duration::from_secs(60),
             answer_deadline: Duration::from_secs(3),
+            append_latency_max: Duration::from_secs(2),
             connections_max: 4096,
             inflight_bytes_max: 128 * 1024 * 1024,
             drain_limit: Duration::from_secs(10),
@@ -88,12 +93,18 @@ impl IngressOptions {
             ("body_deadline", self.body_deadline),
             ("idle_deadline", self.idle_deadline),
             ("answer_deadline", self.answer_deadline),
+            ("append_latency_max", self.append_latency_max),
             ("tick_interval", self.tick_interval),
         ];
         for (name, deadline) in deadlines {
             if deadline.is_zero() {
                 return Err(Error::Options(format!("{name} is zero")));
             }
+        }
+        if self.append_latency_max >= self.answer_deadline {
+            let reason = "append_latency_max is not below answer_deadline: what is taken in could \
+                          not be answered in time";
+            return Err(Error::Options(reason.to_owned()));
         }
         if self.connections_max == 0 {
             return Err(Error::Options("connections_max is zero".to_owned()));
@@ -148,7 +159,9 @@ mod tests {
             IngressOptions { connections_max: 0, ..default.clone() },
             IngressOptions { behind_proxy: true, trusted_proxies: Vec::new(), ..default.clone() },
             IngressOptions { quarantine_bytes_max: default.body_bytes_max, ..default.clone() },
-            IngressOptions { answer_deadline: Duration::ZERO, ..default },
+            IngressOptions { answer_deadline: Duration::ZERO, ..default.clone() },
+            IngressOptions { append_latency_max: Duration::ZERO, ..default.clone() },
+            IngressOptions { append_latency_max: default.answer_deadline, ..default },
         ];
         for options in bad {
             assert!(matches!(options.check(), Err(Error::Options(_))), "{options:?}");

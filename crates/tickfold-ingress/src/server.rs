@@ -10,10 +10,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::append::RawTopic;
+use crate::appender::Appender;
 use crate::budget::Budget;
 use crate::connection::Front;
 use crate::handler::{Ingress, router};
 use crate::listener::Listener;
+use crate::redelivery;
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
 use crate::ticks::{self, Activity};
@@ -66,6 +68,8 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         options.answer_deadline,
         stop_ticks.clone(),
     ));
+    let reports =
+        tokio::spawn(redelivery::run(Arc::clone(&ingress.redelivery), stop_ticks.clone()));
     ingress.status.set_serving();
     info!(%address, "ingress serves");
 
@@ -78,19 +82,22 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
     if ticks.await.is_err() {
         error!("the task of the ticks panicked, log time stood still on idle partitions");
     }
-    drain_appends(&ingress.raw.appends, drain_until).await;
+    if reports.await.is_err() {
+        error!("the task of the redelivery gauges panicked, they stood still");
+    }
+    drain_appends(ingress.raw.appender.tasks(), drain_until).await;
     if let Some(quarantine) = &ingress.quarantine {
         drain_appends(quarantine.tasks(), drain_until).await;
     }
     Ok(())
 }
 
-/// Waits for appends whose requests were answered 503 already. Those that a hanging log keeps are
-/// left to it: nobody was told that they are durable.
+/// Waits for appends whose requests were answered already. Those that a hanging log keeps are left
+/// to it: nobody was told that they are durable.
 async fn drain_appends(appends: &TaskTracker, until: Instant) {
     appends.close();
     if timeout_at(until, appends.wait()).await.is_err() {
-        warn!(appends = appends.len(), "ingress stops while appends are under way");
+        warn!("ingress stops while appends are under way");
     }
 }
 
@@ -106,13 +113,14 @@ pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> 
     if partition_count == 0 {
         return Err(Error::Options("the raw topic has no partitions".to_owned()));
     }
+    let activity = Arc::new(Activity::new(partition_count));
+    let appender = Appender::new(log, Arc::clone(&activity), status.clone());
     let raw = RawTopic {
-        log,
         name: raw_topic,
         partition_count,
-        activity: Arc::new(Activity::new(partition_count)),
+        appender: Arc::new(appender),
+        activity,
         status: status.clone(),
-        appends: TaskTracker::new(),
         failures: Throttle::default(),
     };
     let ingress = Ingress {
@@ -122,6 +130,7 @@ pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> 
         options,
         raw: Arc::new(raw),
         status,
+        redelivery: Arc::default(),
         refusals: Throttle::default(),
         peer_refusals: Throttle::default(),
         quarantine,

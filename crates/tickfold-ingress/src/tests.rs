@@ -3,6 +3,7 @@
 mod answers;
 mod counted;
 mod deadlines;
+mod latency;
 mod places;
 mod quarantine;
 mod records;

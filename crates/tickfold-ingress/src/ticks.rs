@@ -76,8 +76,7 @@ pub(crate) async fn run(
                 *tried = now;
             }
         }
-        // At shutdown the append is dropped: the port leaves open whether the ticks are there,
-        // and neither matters.
+        // At shutdown nobody waits for the ticks: whether they are there does not matter.
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -100,18 +99,16 @@ async fn append(raw: &RawTopic, partitions: &[u32], deadline: Duration) {
         timestamp_ms: None,
     };
     let ticks = partitions.iter().map(tick).collect();
-    let reason = match timeout(deadline, raw.log.append(ticks)).await {
-        Ok(Ok(_)) => {
-            raw.status.set_log_failing(false);
-            partitions.iter().for_each(|&partition| raw.activity.written(partition));
-            return metrics::ticks(partitions.len());
-        }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer before the deadline".to_owned(),
+    let reason = match timeout(deadline, raw.appender.append(ticks, None)).await {
+        Ok(Ok(Ok(()))) => return metrics::ticks(partitions.len()),
+        Ok(Ok(Err(failure))) => failure,
+        Ok(Err(_)) => "the append panicked".into(),
+        Err(_) => "no answer before the deadline".into(),
     };
     raw.status.set_log_failing(true);
     metrics::tick_failures(partitions.len());
     if let Some(count) = raw.failures.pass() {
+        let reason = &*reason;
         warn!(count, reason, "append of ticks failed, tried again at the next interval");
     }
 }

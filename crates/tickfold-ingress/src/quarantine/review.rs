@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tickfold_core::raw::{WebhookHeaders, header};
+use tickfold_core::route::route;
 use tickfold_core::signature::{Signature, verify};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Append, Offset, Record};
@@ -111,7 +112,8 @@ impl Shared {
         let (mut accepted, mut webhooks, mut kept) = (Vec::new(), 0, Vec::new());
         for record in chunk {
             if let Some((headers, body)) = self.webhook(&record, app, secret) {
-                accepted.extend(records(&self.raw_topic, &headers, &body));
+                let destinations = route(&body, headers.partition_count);
+                accepted.extend(records(&self.raw_topic, &headers, destinations, &body));
                 webhooks += 1;
             } else {
                 kept.push(self.again(record));

@@ -72,8 +72,7 @@ async fn a_hanging_log_is_503_after_3_seconds_and_the_late_append_is_kept() {
     assert_eq!(rig.raw().len(), 0);
 
     rig.log.hold_appends(false);
-    rig.ingress.raw.appends.close();
-    rig.ingress.raw.appends.wait().await;
+    rig.drain().await;
     assert_eq!(rig.raw().len(), 1, "not cut half-way");
     assert_eq!(rig.ingress.budget.used(), 0);
 }
@@ -112,8 +111,7 @@ async fn a_client_that_goes_away_does_not_cut_its_append() {
     let gone = tokio::time::timeout(Duration::from_secs(1), rig.post(BODY)).await;
     assert!(gone.is_err());
     rig.log.hold_appends(false);
-    rig.ingress.raw.appends.close();
-    rig.ingress.raw.appends.wait().await;
+    rig.drain().await;
     assert_eq!(rig.raw().len(), 1);
 }
 

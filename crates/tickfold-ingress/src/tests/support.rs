@@ -104,6 +104,13 @@ impl Rig {
         self.send(signed(body)).await
     }
 
+    /// Waits for all appends that were handed over.
+    pub(super) async fn drain(&self) {
+        let appends = self.ingress.raw.appender.tasks();
+        appends.close();
+        appends.wait().await;
+    }
+
     /// All raw records with their partitions.
     pub(super) fn raw(&self) -> Vec<(u32, Record)> {
         let of = |p| self.log.records(TOPIC, p).into_iter().map(move |record| (p, record));
@@ -138,6 +145,7 @@ pub(super) fn short() -> IngressOptions {
         body_deadline: Duration::from_millis(400),
         idle_deadline: Duration::from_millis(1_500),
         answer_deadline: Duration::from_millis(500),
+        append_latency_max: Duration::from_millis(400),
         drain_limit: Duration::from_secs(3),
         ..IngressOptions::default()
     }

@@ -1,0 +1,254 @@
+//! Group commit: whatever waits becomes one append of the log, and its answer wakes one task, which
+//! answers everybody of the batch. Webhooks and ticks go this way alike.
+//!
+//! - Nothing waits for company: a batch is what is ready in the same round of the scheduler, and what
+//!   came while all places were taken. An idle log takes a single webhook at once; the answers of one
+//!   sync bring many new webhooks at once, and they go together.
+//! - A batch fails as a whole. After an error some of it may be readable; all of it was answered 503,
+//!   Meta sends it again, and duplicates fold to nothing. What could make one webhook fail alone is
+//!   checked before it joins.
+//! - An append that was handed to the log is not cut: not by a deadline, not by a client that went
+//!   away, and its bytes count as in flight until the log lets go of them.
+//! - A webhook whose request ended before the log got it is dropped. Nobody was told that it is
+//!   durable, and to a log that is already late it would only be more load.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tickfold_log::{Append, Log, RECORD_BYTES_MAX};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Reservation;
+use crate::metrics;
+use crate::status::IngressStatus;
+use crate::ticks::Activity;
+
+/// Appends under way at once. The log groups what it is given, so it should have the next group at
+/// hand when a sync ends: with one or two places, a webhook that came during a sync would miss the
+/// next one too. The bound is for a log that hangs, and for what a broker is asked at once.
+pub(crate) const APPENDS_IN_FLIGHT_MAX: usize = 16;
+
+/// Bytes of records in one batch, and webhooks or ticks in it; a single larger one goes alone.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+const BATCH_ENTRIES_MAX: usize = 1024;
+
+/// Why an append failed, shared by all of its batch.
+pub(crate) type Failure = Arc<str>;
+
+/// Appends for all requests; shared.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    log: Arc<dyn Log>,
+    activity: Arc<Activity>,
+    status: IngressStatus,
+    state: Mutex<State>,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Entry>,
+    waiting_bytes: usize,
+    /// A task was started that has not taken its first batch yet: it will take what comes now.
+    starting: bool,
+    /// Appends under way, by number, with their beginning; oldest first.
+    under_way: VecDeque<(u64, Instant)>,
+    appends: u64,
+    /// How long the append took that ended last.
+    latest: Duration,
+}
+
+/// What one request or the ticks want appended.
+#[derive(Debug)]
+struct Entry {
+    records: Vec<Append>,
+    bytes: usize,
+    since: Instant,
+    /// The bytes of a webhook; ticks have none.
+    reservation: Option<Reservation>,
+    answer: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// Entries that go into one append.
+#[derive(Debug, Default)]
+struct Batch {
+    number: u64,
+    records: Vec<Append>,
+    entries: Vec<Entry>,
+}
+
+impl Appender {
+    pub(crate) fn new(log: Arc<dyn Log>, activity: Arc<Activity>, status: IngressStatus) -> Self {
+        Self { log, activity, status, state: Mutex::default(), tasks: TaskTracker::new() }
+    }
+
+    /// Hands records over. The answer is `Ok` once all of them are durable; it is dropped if the
+    /// log panicked. Dropping the receiver takes the records back if the log has not got them yet.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        records: Vec<Append>,
+        reservation: Option<Reservation>,
+    ) -> oneshot::Receiver<Result<(), Failure>> {
+        let (answer, answered) = oneshot::channel();
+        let mut bytes = 0;
+        for record in &records {
+            let size = record.size_bytes();
+            if size > RECORD_BYTES_MAX {
+                let _ = answer.send(Err("a record is above the limit of the log".into()));
+                return answered;
+            }
+            bytes += size;
+        }
+        let mut state = self.state();
+        state.waiting_bytes += bytes;
+        state.waiting.push_back(Entry {
+            records,
+            bytes,
+            since: Instant::now(),
+            reservation,
+            answer,
+        });
+        self.start(state);
+        answered
+    }
+
+    /// Starts a task if there is work and a place for it.
+    fn start(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let place = !state.starting && state.under_way.len() < APPENDS_IN_FLIGHT_MAX;
+        if place && !state.waiting.is_empty() {
+            state.starting = true;
+            drop(state);
+            self.tasks.spawn(Arc::clone(self).work());
+        }
+    }
+
+    /// How long a webhook that came now would take to be durable, by what is seen of the log.
+    ///
+    /// With nothing under way it is zero, whatever was seen before: so a log that was slow is tried
+    /// with one webhook at a time, and the first quick answer opens the door again. Otherwise an
+    /// append takes as long as the last one took, or as the oldest under way takes already; and
+    /// where all places are taken, one has to become free first. Bytes per second are not
+    /// extrapolated: a log that shares its syncs takes a thousand webhooks in the time of one.
+    pub(crate) fn expected_latency(&self) -> Duration {
+        let state = self.state();
+        let Some((_, oldest)) = state.under_way.front() else { return Duration::ZERO };
+        let age = oldest.elapsed();
+        let append = state.latest.max(age);
+        let all_taken = state.under_way.len() >= APPENDS_IN_FLIGHT_MAX;
+        let until_free = if all_taken { append - age } else { Duration::ZERO };
+        let batches_ahead = (state.waiting_bytes / BATCH_BYTES_MAX)
+            .max(state.waiting.len() / BATCH_ENTRIES_MAX)
+            .div_ceil(APPENDS_IN_FLIGHT_MAX);
+        let ahead = append.saturating_mul(u32::try_from(batches_ahead).unwrap_or(u32::MAX));
+        until_free.saturating_add(ahead).saturating_add(append)
+    }
+
+    /// Ended when nothing is under way or waits.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Takes and appends batches until nothing waits.
+    async fn work(self: Arc<Self>) {
+        // Requests that are ready to run come first and join the batch.
+        tokio::task::yield_now().await;
+        let mut next = {
+            let mut state = self.state();
+            state.starting = false;
+            let next = state.take();
+            // What did not fit goes at the same time, if it may.
+            self.start(state);
+            next
+        };
+        while let Some(Batch { number, records, entries }) = next {
+            let place = Place { appender: &self, number };
+            let partitions: Vec<u32> = records.iter().map(|record| record.to.partition).collect();
+            let began = Instant::now();
+            let appended = self.log.append(records).await;
+            metrics::appended(entries.len());
+            let failure: Option<Failure> = appended.err().map(|error| error.to_string().into());
+            if failure.is_none() {
+                partitions.iter().for_each(|&partition| self.activity.written(partition));
+            }
+            self.answer(entries, failure.as_ref());
+            next = {
+                let mut state = self.state();
+                state.latest = began.elapsed();
+                state.leave(number);
+                state.take()
+            };
+            drop(place);
+        }
+    }
+
+    fn answer(&self, entries: Vec<Entry>, failure: Option<&Failure>) {
+        let mut in_time = false;
+        for Entry { since, reservation, answer, .. } in entries {
+            if let Some(reservation) = reservation {
+                metrics::append(since.elapsed());
+                drop(reservation);
+            }
+            in_time |=
+                answer.send(failure.map_or(Ok(()), |failure| Err(Arc::clone(failure)))).is_ok();
+        }
+        // A success that came after everybody's deadline is no sign of health.
+        if failure.is_some() || in_time {
+            self.status.set_log_failing(failure.is_some());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No step leaves the state half changed, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The next batch, which counts as under way from here on.
+    fn take(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        while let Some(entry) = self.waiting.front() {
+            let full = batch.entries.len() >= BATCH_ENTRIES_MAX
+                || (bytes + entry.bytes > BATCH_BYTES_MAX && !batch.entries.is_empty());
+            if full {
+                break;
+            }
+            let Some(mut entry) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= entry.bytes;
+            if entry.answer.is_closed() {
+                metrics::abandoned();
+                continue;
+            }
+            bytes += entry.bytes;
+            batch.records.append(&mut entry.records);
+            batch.entries.push(entry);
+        }
+        if batch.entries.is_empty() {
+            return None;
+        }
+        self.appends += 1;
+        batch.number = self.appends;
+        self.under_way.push_back((batch.number, Instant::now()));
+        Some(batch)
+    }
+
+    fn leave(&mut self, number: u64) {
+        self.under_way.retain(|(of, _)| *of != number);
+    }
+}
+
+/// The place of an append under way, given back also when the log panics.
+struct Place<'a> {
+    appender: &'a Appender,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.appender.state().leave(self.number);
+    }
+}
