@@ -11,6 +11,13 @@ use crate::config::{LogFormat, Telemetry};
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Buckets of the age of events, in seconds: Meta delivers again for up to 7 days, by another of its
+/// pages for 36 hours.
+const EVENT_AGES: [f64; 15] = [
+    1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 43_200.0, 86_400.0,
+    129_600.0, 259_200.0, 604_800.0,
+];
+
 /// Buckets of sizes, in bytes.
 const BYTES: [f64; 8] =
     [512.0, 2_048.0, 8_192.0, 32_768.0, 131_072.0, 524_288.0, 2_097_152.0, 8_388_608.0];
@@ -39,6 +46,10 @@ pub(crate) fn init_metrics() -> Result<PrometheusHandle> {
         })
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_records".to_owned()), &RECORDS)
+        })
+        .and_then(|builder| {
+            let event_age = tickfold_ingress::metrics::EVENT_AGE_SECONDS.to_owned();
+            builder.set_buckets_for_metric(Matcher::Full(event_age), &EVENT_AGES)
         })
         .context("set metric buckets")?
         .install_recorder()
