@@ -81,6 +81,8 @@ pub(crate) struct Ingress {
     pub idle_deadline: Duration,
     #[serde(deserialize_with = "duration")]
     pub answer_deadline: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub append_latency_max: Duration,
     pub connections_max: usize,
     #[serde(deserialize_with = "size")]
     pub inflight_bytes_max: usize,

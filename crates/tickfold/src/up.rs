@@ -272,6 +272,7 @@ pub(crate) fn ingress_options(config: &Config) -> IngressOptions {
         body_deadline: c.body_deadline,
         idle_deadline: c.idle_deadline,
         answer_deadline: c.answer_deadline,
+        append_latency_max: c.append_latency_max,
         connections_max: c.connections_max,
         inflight_bytes_max: c.inflight_bytes_max,
         drain_limit: c.drain_limit,

@@ -21,8 +21,9 @@ const SIGNATURE: &str = "x-hub-signature-256";
 
 /// Described, but first seen after a fault, a refusal or an act of an operator, which this test does
 /// not cause.
-const AFTER_FAULTS: [&str; 16] = [
+const AFTER_FAULTS: [&str; 17] = [
     "tickfold_ingress_accept_failures_total",
+    "tickfold_ingress_append_entries_abandoned_total",
     "tickfold_ingress_connections_cut_total",
     "tickfold_ingress_connections_refused_total",
     "tickfold_ingress_quarantine_accepted_total",
