@@ -43,8 +43,18 @@ const AFTER_FAULTS: [&str; 17] = [
 
 /// Last words of gauges and histograms: units, things counted, and the flags that are 0 or 1. A new
 /// word here is a decision about how a metric reads on a dashboard.
-const LAST_WORDS: [&str; 8] =
-    ["bytes", "seconds", "records", "streams", "connections", "partition", "poisoned", "info"];
+const LAST_WORDS: [&str; 10] = [
+    "bytes",
+    "seconds",
+    "records",
+    "streams",
+    "connections",
+    "partition",
+    "poisoned",
+    "info",
+    "ratio",
+    "refusals",
+];
 
 #[test]
 fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
