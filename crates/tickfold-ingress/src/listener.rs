@@ -28,6 +28,10 @@ const CAP_ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r
 /// Time a refused connection may take to receive [`CAP_ANSWER`].
 const CAP_ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Connections that may wait to be accepted, in number; the system may allow fewer. With the 128 of
+/// the standard library a burst loses connections, which then come a second later.
+const LISTEN_BACKLOG: i32 = 1_024;
+
 /// Pauses after failures to accept: doubled from the first to the longest while they go on.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
@@ -50,6 +54,8 @@ impl Listener {
         connections_max: usize,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        // On a socket that listens already this only changes the backlog.
+        rustix::net::listen(&socket, LISTEN_BACKLOG)?;
         Ok(Self {
             socket: TcpListener::from_std(socket)?,
             front: Arc::new(front),
@@ -151,4 +157,25 @@ async fn refuse(mut stream: TcpStream, has_tls: bool) {
     };
     // Refused either way; whether the answer got through changes nothing.
     let _ = timeout(CAP_ANSWER_DEADLINE, answer).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::IngressOptions;
+
+    /// Nothing is accepted meanwhile, and a lost connection would try again after a second.
+    #[tokio::test]
+    async fn a_burst_of_connections_finds_room_in_the_backlog() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let front = Front::new(axum::Router::new(), IngressOptions::default(), None);
+        let _listener = Listener::new(socket, front, 1).unwrap();
+        let within = Duration::from_millis(900);
+        let burst: Result<Vec<_>, _> =
+            (0..400).map(|_| TcpStream::connect_timeout(&address, within)).collect();
+        assert_eq!(burst.unwrap().len(), 400);
+    }
 }

@@ -4,6 +4,7 @@ mod answers;
 mod counted;
 mod deadlines;
 mod latency;
+mod peers;
 mod places;
 mod quarantine;
 mod records;

@@ -58,6 +58,7 @@ async fn without_descriptors_what_waits_gives_way_and_nothing_spins() {
         partition_count: 1,
         clock: || NOW,
         status: IngressStatus::new(),
+        quarantine: None,
     };
     let address = parts.listener.local_addr().unwrap();
     let stop = CancellationToken::new();
