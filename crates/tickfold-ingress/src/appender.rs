@@ -155,33 +155,30 @@ impl Appender {
     async fn work(self: Arc<Self>) {
         // Requests that are ready to run come first and join the batch.
         tokio::task::yield_now().await;
-        let mut next = {
-            let mut state = self.state();
-            state.starting = false;
-            let next = state.take();
-            // What did not fit goes at the same time, if it may.
-            self.start(state);
-            next
-        };
-        while let Some(Batch { number, records, entries }) = next {
-            let place = Place { appender: &self, number };
+        self.state().starting = false;
+        while let Some(Batch { number, records, entries }) = self.take() {
             let partitions: Vec<u32> = records.iter().map(|record| record.to.partition).collect();
             let began = Instant::now();
-            let appended = self.log.append(records).await;
+            let appended = {
+                let _place = Place { appender: &self, number };
+                self.log.append(records).await
+            };
+            self.state().latest = began.elapsed();
             metrics::appended(entries.len());
             let failure: Option<Failure> = appended.err().map(|error| error.to_string().into());
             if failure.is_none() {
                 partitions.iter().for_each(|&partition| self.activity.written(partition));
             }
             self.answer(entries, failure.as_ref());
-            next = {
-                let mut state = self.state();
-                state.latest = began.elapsed();
-                state.leave(number);
-                state.take()
-            };
-            drop(place);
         }
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Batch> {
+        let mut state = self.state();
+        let batch = state.take();
+        // What did not fit goes at the same time, if there is a place.
+        self.start(state);
+        batch
     }
 
     fn answer(&self, entries: Vec<Entry>, failure: Option<&Failure>) {
@@ -207,8 +204,12 @@ impl Appender {
 }
 
 impl State {
-    /// The next batch, which counts as under way from here on.
+    /// The next batch, which counts as under way from here on. None if nothing waits, or if others
+    /// have all places: they take it when they are done.
     fn take(&mut self) -> Option<Batch> {
+        if self.under_way.len() >= APPENDS_IN_FLIGHT_MAX {
+            return None;
+        }
         let mut batch = Batch::default();
         let mut bytes = 0;
         while let Some(entry) = self.waiting.front() {
@@ -235,10 +236,6 @@ impl State {
         self.under_way.push_back((batch.number, Instant::now()));
         Some(batch)
     }
-
-    fn leave(&mut self, number: u64) {
-        self.under_way.retain(|(of, _)| *of != number);
-    }
 }
 
 /// The place of an append under way, given back also when the log panics.
@@ -249,6 +246,6 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.appender.state().leave(self.number);
+        self.appender.state().under_way.retain(|(number, _)| *number != self.number);
     }
 }

@@ -31,7 +31,7 @@ pub struct Readiness {
     /// Whether to send webhooks here.
     pub ready: bool,
     /// Why not: `starting`, `draining` or `log_unavailable` (the last append failed or missed its
-    /// deadline, and none succeeded since; ticks try again without any request).
+    /// deadline, and none succeeded in time since; ticks try again without any request).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
 }

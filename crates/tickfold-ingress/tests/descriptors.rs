@@ -52,7 +52,6 @@ async fn without_descriptors_what_waits_gives_way_and_nothing_spins() {
         log: Arc::new(log.clone()),
         options: IngressOptions { header_deadline, ..IngressOptions::default() },
         tls: None,
-        quarantine: None,
         apps: Apps::new(vec![app], NOW).unwrap(),
         raw_topic: TOPIC.to_owned(),
         partition_count: 1,

@@ -287,7 +287,6 @@ fn listen() -> (SocketAddr, CancellationToken, thread::JoinHandle<()>) {
         log: Arc::new(log),
         options: IngressOptions::default(),
         tls: None,
-        quarantine: None,
         apps: Apps::new(vec![app], NOW).unwrap(),
         raw_topic: topic.to_owned(),
         partition_count: 8,
