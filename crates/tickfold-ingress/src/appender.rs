@@ -35,6 +35,10 @@ pub(crate) const APPENDS_IN_FLIGHT_MAX: usize = 16;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BATCH_ENTRIES_MAX: usize = 1024;
 
+/// Bytes of records under way at once, but always one batch. Below what the log's own queue holds by
+/// default: what it refuses for want of room would be answered 503, what waits here is not.
+const UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Why an append failed, shared by all of its batch.
 pub(crate) type Failure = Arc<str>;
 
@@ -54,11 +58,19 @@ struct State {
     waiting_bytes: usize,
     /// A task was started that has not taken its first batch yet: it will take what comes now.
     starting: bool,
-    /// Appends under way, by number, with their beginning; oldest first.
-    under_way: VecDeque<(u64, Instant)>,
+    /// Appends under way; oldest first.
+    under_way: VecDeque<UnderWay>,
     appends: u64,
     /// How long the append took that ended last.
     latest: Duration,
+}
+
+/// An append that the log has.
+#[derive(Debug)]
+struct UnderWay {
+    number: u64,
+    began: Instant,
+    bytes: usize,
 }
 
 /// What one request or the ticks want appended.
@@ -103,6 +115,7 @@ impl Appender {
             bytes += size;
         }
         let mut state = self.state();
+        state.forget_abandoned();
         state.waiting_bytes += bytes;
         state.waiting.push_back(Entry {
             records,
@@ -117,8 +130,7 @@ impl Appender {
 
     /// Starts a task if there is work and a place for it.
     fn start(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        let place = !state.starting && state.under_way.len() < APPENDS_IN_FLIGHT_MAX;
-        if place && !state.waiting.is_empty() {
+        if !state.starting && state.has_place() {
             state.starting = true;
             drop(state);
             self.tasks.spawn(Arc::clone(self).work());
@@ -128,16 +140,16 @@ impl Appender {
     /// How long a webhook that came now would take to be durable, by what is seen of the log.
     ///
     /// With nothing under way it is zero, whatever was seen before: so a log that was slow is tried
-    /// with one webhook at a time, and the first quick answer opens the door again. Otherwise an
+    /// with what comes until an append is under way, and the first quick answer opens the door again. Otherwise an
     /// append takes as long as the last one took, or as the oldest under way takes already; and
     /// where all places are taken, one has to become free first. Bytes per second are not
     /// extrapolated: a log that shares its syncs takes a thousand webhooks in the time of one.
     pub(crate) fn expected_latency(&self) -> Duration {
         let state = self.state();
-        let Some((_, oldest)) = state.under_way.front() else { return Duration::ZERO };
-        let age = oldest.elapsed();
+        let Some(oldest) = state.under_way.front() else { return Duration::ZERO };
+        let age = oldest.began.elapsed();
         let append = state.latest.max(age);
-        let all_taken = state.under_way.len() >= APPENDS_IN_FLIGHT_MAX;
+        let all_taken = !state.waiting.is_empty() && !state.has_place();
         let until_free = if all_taken { append - age } else { Duration::ZERO };
         let batches_ahead = (state.waiting_bytes / BATCH_BYTES_MAX)
             .max(state.waiting.len() / BATCH_ENTRIES_MAX)
@@ -207,7 +219,8 @@ impl State {
     /// The next batch, which counts as under way from here on. None if nothing waits, or if others
     /// have all places: they take it when they are done.
     fn take(&mut self) -> Option<Batch> {
-        if self.under_way.len() >= APPENDS_IN_FLIGHT_MAX {
+        self.forget_abandoned();
+        if !self.has_place() {
             return None;
         }
         let mut batch = Batch::default();
@@ -233,8 +246,26 @@ impl State {
         }
         self.appends += 1;
         batch.number = self.appends;
-        self.under_way.push_back((batch.number, Instant::now()));
+        self.under_way.push_back(UnderWay { number: batch.number, began: Instant::now(), bytes });
         Some(batch)
+    }
+
+    /// Whether something waits that may go to the log now.
+    fn has_place(&self) -> bool {
+        let Some(first) = self.waiting.front() else { return false };
+        let under_way: usize = self.under_way.iter().map(|one| one.bytes).sum();
+        self.under_way.is_empty()
+            || (self.under_way.len() < APPENDS_IN_FLIGHT_MAX
+                && under_way.saturating_add(first.bytes) <= UNDER_WAY_BYTES_MAX)
+    }
+
+    /// Drops what waits in front and nobody waits for any more. Ticks come for as long as a log
+    /// hangs, and no budget bounds them.
+    fn forget_abandoned(&mut self) {
+        while self.waiting.front().is_some_and(|entry| entry.answer.is_closed()) {
+            self.waiting_bytes -= self.waiting.pop_front().map_or(0, |entry| entry.bytes);
+            metrics::abandoned();
+        }
     }
 }
 
@@ -246,6 +277,6 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.appender.state().under_way.retain(|(number, _)| *number != self.number);
+        self.appender.state().under_way.retain(|one| one.number != self.number);
     }
 }

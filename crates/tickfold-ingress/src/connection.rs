@@ -27,7 +27,6 @@ use tracing::debug;
 use crate::course::{Course, Overdue, Phase};
 use crate::gate::Gate;
 use crate::handler::Connected;
-use crate::head::HEAD_BYTES_MAX;
 use crate::places::Place;
 use crate::tls::Tls;
 use crate::{IngressOptions, answer, metrics};
@@ -35,6 +34,9 @@ use crate::{IngressOptions, answer, metrics};
 /// Time and bytes a client gets to end its side after ours ended. It keeps its place under the cap.
 const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// What hyper reads of a body at once, at most.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ enum End {
     InOrder,
     /// After the answer to something that is not HTTP, or that can be read in two ways.
     BrokenHttp,
-    /// By the client, in the middle of a request or of its handshake.
+    /// By the client, in the middle of a head or a body.
     Abandoned,
     /// The socket failed.
     Io,
@@ -99,7 +101,7 @@ impl Front {
     pub(crate) fn new(router: Router, options: IngressOptions, tls: Option<Tls>) -> Self {
         let mut http = http1::Builder::new();
         // Deadlines of heads are kept here, from their first byte, which hyper's are not.
-        http.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+        http.header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
         Self { router, options, tls, http }
     }
 
@@ -184,7 +186,12 @@ impl Front {
         std::future::poll_fn(|cx| {
             loop {
                 if let Poll::Ready(served) = Pin::new(&mut *connection).poll(cx) {
-                    return Poll::Ready((End::of_served(served), true));
+                    // To hyper, which has seen nothing of a half-sent head, that is an orderly end.
+                    let end = match (End::of_served(served), course.phase()) {
+                        (End::InOrder, Phase::Head { .. }) => End::Abandoned,
+                        (end, _) => end,
+                    };
+                    return Poll::Ready((end, true));
                 }
                 // After the poll above: a request that has arrived is served before it is told.
                 if !told && closing.as_mut().poll(cx).is_ready() {

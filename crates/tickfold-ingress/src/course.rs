@@ -87,7 +87,7 @@ impl Course {
         }
     }
 
-    /// No head can be found behind the request that begins: its answer closes the connection.
+    /// No head can be found behind the one that was opened: the next answer closes the connection.
     pub(crate) fn set_last(&self) {
         self.state().last = true;
     }

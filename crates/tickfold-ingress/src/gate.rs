@@ -4,7 +4,8 @@
 //! task knows when a head began and whether a request is under way, hyper never sees what `head`
 //! refuses, and of the bytes behind a head hyper gets exactly the body, so the next head begins
 //! where this file expects it. Behind a chunked body the next head cannot be found without reading
-//! chunks a second time; such a request is the last of its connection.
+//! chunks a second time; such a request is the last of its connection. If it was sent before the
+//! answer to another one, that answer closes the connection already, and its sender repeats it.
 //!
 //! A refused head is handed on as one that no parser takes. So hyper answers every broken request,
 //! in order behind answers under way, whoever found the fault.

@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use crate::answer::{Answer, Cause};
 use crate::append::RawTopic;
 use crate::body;
-use crate::budget::Budget;
+use crate::budget::{Budget, Reservation};
 use crate::metrics;
 use crate::peers::{PeerFault, peer};
 use crate::quarantine::{Quarantine, Refused};
@@ -74,6 +74,7 @@ pub(crate) struct Ingress {
     pub(crate) redelivery: Arc<Redelivery>,
     pub(crate) refusals: Throttle,
     pub(crate) peer_refusals: Throttle,
+    pub(crate) overloads: Throttle,
     pub(crate) quarantine: Option<Quarantine>,
 }
 
@@ -168,6 +169,12 @@ impl Ingress {
             Ok(()) => Answer::Accepted,
             Err(answer) => answer,
         };
+        // A log that failed is told of where it failed, a drain where it began.
+        if let Answer::Unavailable(Cause::LogBehind | Cause::Overloaded) = answer
+            && let Some(count) = self.overloads.pass()
+        {
+            warn!(outcome = answer.outcome(), count, "webhooks refused, Meta will repeat them");
+        }
         debug!(app = name, request_id, outcome = answer.outcome(), "webhook answered");
         answer
     }
@@ -230,10 +237,10 @@ impl Ingress {
         let body = body::read(body, body_bytes_max, body_deadline, &mut reservation).await?;
         let deadline = Instant::now() + self.options.answer_deadline;
         let received_time = (self.clock)();
-        let checked = self.checked(sender.name, &body, &signature, received_time, deadline).await;
-        let Some(Checked { secret_id, destinations, event_time }) =
-            checked.map_err(Answer::Unavailable)?
-        else {
+        let checked =
+            self.checked(sender.name, &body, &signature, received_time, deadline, reservation);
+        let (checked, reservation) = checked.await.map_err(Answer::Unavailable)?;
+        let Some(Checked { secret_id, destinations, event_time }) = checked else {
             if let Some(quarantine) = &self.quarantine {
                 let (app, request_id) = (sender.name.to_owned(), sender.request_id.to_owned());
                 let refused =
@@ -275,14 +282,17 @@ impl Ingress {
         signature: &Signature,
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<Option<Checked>, Cause> {
+        reservation: Reservation,
+    ) -> Result<(Option<Checked>, Reservation), Cause> {
         if body.len() <= INLINE_BYTES_MAX {
-            return Ok(self.check(app, body, signature, now));
+            return Ok((self.check(app, body, signature, now), reservation));
         }
         let (ingress, app, body) = (Arc::clone(self), app.to_owned(), body.clone());
         let signature = signature.clone();
-        let check =
-            tokio::task::spawn_blocking(move || ingress.check(&app, &body, &signature, now));
+        // The reservation goes along: past the deadline the body is still in memory there.
+        let check = tokio::task::spawn_blocking(move || {
+            (ingress.check(&app, &body, &signature, now), reservation)
+        });
         match timeout_at(deadline, check).await {
             Ok(Ok(checked)) => Ok(checked),
             // All threads are busy, or this one panicked or ends with the runtime.

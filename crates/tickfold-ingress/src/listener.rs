@@ -44,6 +44,7 @@ pub(crate) struct Listener {
     places: Arc<Places>,
     connections: JoinSet<()>,
     failures: Throttle,
+    refusals: Arc<Throttle>,
 }
 
 impl Listener {
@@ -62,6 +63,7 @@ impl Listener {
             places: Places::new(connections_max),
             connections: JoinSet::new(),
             failures: Throttle::default(),
+            refusals: Arc::default(),
         })
     }
 
@@ -81,10 +83,11 @@ impl Listener {
                 Ok((stream, client)) => {
                     pause = PAUSE_FIRST;
                     let (front, places) = (Arc::clone(&self.front), Arc::clone(&self.places));
+                    let refusals = Arc::clone(&self.refusals);
                     self.connections.spawn(async move {
                         match places.take().await {
                             Some(place) => front.serve(stream, client, place).await,
-                            None => refuse(stream, front.has_tls()).await,
+                            None => refuse(stream, front.has_tls(), &refusals).await,
                         }
                     });
                     continue;
@@ -145,8 +148,11 @@ fn joined(ended: Result<(), JoinError>) {
     }
 }
 
-async fn refuse(mut stream: TcpStream, has_tls: bool) {
+async fn refuse(mut stream: TcpStream, has_tls: bool, refusals: &Throttle) {
     metrics::connection_refused();
+    if let Some(count) = refusals.pass() {
+        warn!(count, "connections refused: all places have a request under way");
+    }
     // Before a handshake nothing can be said.
     if has_tls {
         return;

@@ -19,7 +19,7 @@ use crate::redelivery;
 use crate::status::IngressStatus;
 use crate::throttle::Throttle;
 use crate::ticks::{self, Activity};
-use crate::{Apps, Clock, Error, IngressOptions, Quarantine, Tls, metrics};
+use crate::{Apps, Clock, Error, IngressOptions, Quarantine, Tls};
 
 /// What ingress is made of. The binary binds and builds, [`run`] serves.
 #[derive(Debug)]
@@ -51,7 +51,6 @@ pub struct Parts {
 /// appends under way finish, all within the drain limit. Must run within a tokio runtime with its
 /// timer and IO. Returns early only if it cannot start.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
-    metrics::describe();
     let tls = parts.tls.clone();
     let (listener, ingress) = build(parts)?;
     let options = &ingress.options;
@@ -133,6 +132,7 @@ pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> 
         redelivery: Arc::default(),
         refusals: Throttle::default(),
         peer_refusals: Throttle::default(),
+        overloads: Throttle::default(),
         quarantine,
     };
     Ok((listener, Arc::new(ingress)))

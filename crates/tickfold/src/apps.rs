@@ -59,9 +59,24 @@ pub(crate) fn read(
     let Some(path) = apps_file else { return environment(get) };
     let context = || format!("read apps file {}", path.display());
     let text = std::fs::read_to_string(path).with_context(context)?;
-    let file: AppsFile = toml::from_str(&text).with_context(context)?;
+    let file: AppsFile =
+        toml::from_str(&text).map_err(|error| unreadable(&error, &text)).with_context(context)?;
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     file.app.into_iter().map(|entry| app(entry, dir, &get).with_context(context)).collect()
+}
+
+/// What is wrong with an apps file, and where. The library's own text quotes the line and often the
+/// value, and what stands there by mistake may be a secret.
+fn unreadable(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let message = error.message();
+    // These name fields and nothing else.
+    let named = ["unknown field", "missing field", "duplicate key"];
+    let what = match named.iter().any(|begin| message.starts_with(begin)) {
+        true => message,
+        false => "not the form of an apps file",
+    };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    anyhow::anyhow!("line {}: {what}", before.matches('\n').count() + 1)
 }
 
 fn environment(get: impl Fn(&str) -> Option<String>) -> Result<Vec<App>> {
@@ -179,7 +194,16 @@ mod tests {
         assert!(secret("file = \"x\"\nenv = \"Y\"").contains("give either file or env"));
         assert!(secret("env = \"Y\"").contains("environment variable Y is not set"));
         assert!(secret("file = \"gone\"").contains("gone"));
-        assert!(secret("key = \"in the open\"").contains("unknown field"));
+        let open = secret("key = \"in the open\"");
+        assert!(open.contains("line 5: unknown field `key`") && !open.contains("open"), "{open}");
+        for text in [
+            "[[app]]\nname = \"a\"\nverify_tokens = [\"in the open\"]",
+            "[[app]]\nname = \"a\"\nverify_tokens = [{ env = \"in the open }]",
+            "[[app]]\nname = \"a\"\nsecret = \"in the open\"",
+        ] {
+            let shown = error(text);
+            assert!(shown.contains("line 3: not the form") && !shown.contains("open"), "{shown}");
+        }
         std::fs::write(dir.path().join("k"), "k").unwrap();
         let late = secret("file = \"k\"\nactive_from = \"tomorrow\"");
         assert!(late.contains("\"tomorrow\" is not a time"), "{late}");

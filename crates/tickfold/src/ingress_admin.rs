@@ -7,7 +7,6 @@ use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminService;
 use tickfold_query::Reason;
 use tonic::{Request, Response, Status};
-use tracing::info;
 
 use crate::reload::{Reload, Reloaded};
 
@@ -48,7 +47,6 @@ impl IngressAdminService for IngressAdmin {
         })?;
         let accepted = quarantine.accept(&app, &secret).await.map_err(failed)?;
         let Accepted { scanned, accepted, kept } = accepted;
-        info!(app, secret_id, scanned, accepted, kept, "quarantine accepted");
         Ok(Response::new(pb::AcceptQuarantineResponse { scanned, accepted, kept }))
     }
 
@@ -57,7 +55,6 @@ impl IngressAdminService for IngressAdmin {
         _: Request<pb::DiscardQuarantineRequest>,
     ) -> Result<Response<pb::DiscardQuarantineResponse>, Status> {
         let discarded = self.quarantine()?.discard().await.map_err(failed)?.records;
-        info!(discarded, "quarantine discarded");
         Ok(Response::new(pb::DiscardQuarantineResponse { discarded }))
     }
 }
