@@ -176,3 +176,25 @@ async fn refusals_are_outstanding_until_meta_sent_them_again() {
     // The last minute saw the two repetitions and nothing else.
     assert!((oldest().redelivered_ratio - 1.0).abs() < 1e-9, "{:?}", oldest());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_any_more_does_not_pile_up_while_the_log_hangs() {
+    let rig = rig(IngressOptions::default());
+    rig.log.hold_appends(true);
+    let appender = &rig.ingress.raw.appender;
+    let record = || tickfold_log::Append {
+        to: tickfold_log::TopicPartition::new(super::support::TOPIC, 0),
+        key: None,
+        value: Some(bytes::Bytes::new()),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    };
+    for _ in 0..1_000 {
+        // Given up at once, as a tick is at its deadline.
+        drop(appender.append(vec![record()], None));
+        sleep(ms(1)).await;
+    }
+    assert!(appender.waiting() <= 1, "{} entries wait", appender.waiting());
+    rig.log.hold_appends(false);
+    rig.drain().await;
+}

@@ -58,6 +58,7 @@ async fn what_is_broken_or_can_be_read_in_two_ways_is_400_and_the_end() {
         ("length with a sign", post("").replace("length: 0", "length: +0")),
         ("length in hex", post("").replace("length: 0", "length: 0x0")),
         ("length above 64 bits", post("").replace("length: 0", "length: 99999999999999999999")),
+        ("the greatest length", post("").replace("length: 0", "length: 18446744073709551615")),
         ("chunked twice", chunked("transfer-encoding: chunked\r\n", &chunks)),
         ("gzip, chunked", chunked("", &chunks).replace(": chunked", ": gzip, chunked")),
         ("identity", chunked("", &chunks).replace(": chunked", ": identity")),
