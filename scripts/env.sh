@@ -22,6 +22,11 @@ tickfold_checks_dir=$tickfold_cache/checks-$(cksum <"$tickfold_root/scripts/chec
 # Of whatever version the distribution has: its archive drops old ones, so a pinned one would be gone one day.
 tickfold_promtool_dir=$tickfold_cache/promtool-$(uname -m)
 
+# The broker of the tests. They look for it themselves, by the same rule.
+tickfold_kafka_version=$(sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' "$tickfold_root/scripts/kafka/pom.xml")
+# shellcheck disable=SC2034 # of setup.sh and the Makefile
+tickfold_kafka_dir=$tickfold_cache/kafka-$tickfold_kafka_version
+
 if [ -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then
   export ROCKSDB_LIB_DIR=$tickfold_rocksdb_dir
   export ROCKSDB_STATIC=1

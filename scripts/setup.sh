@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepares a machine for building and testing; safe to repeat, and quick when nothing is missing.
 #
-#   scripts/setup.sh            system packages; librocksdb.a and promtool in the cache directory
+#   scripts/setup.sh            system packages; librocksdb.a, promtool and Kafka's jars in the cache directory
 #   scripts/setup.sh --checks   the same, and the pinned tools of `make lint`
 #
 # RocksDB is a quarter of an hour of C++ on two cores. It is built once per machine and version, outside every target
@@ -21,8 +21,12 @@ cd "$tickfold_root"
 say() { printf 'setup: %s\n' "$*"; }
 
 # --- system packages ---------------------------------------------------------------------------------------------
-# clang and libclang-dev: bindgen reads RocksDB's headers. strace: the test that each 200 follows an fdatasync.
-packages=(clang libclang-dev pkg-config make g++ python3 strace curl)
+# clang and libclang-dev: bindgen reads RocksDB's headers. libssl-dev: librdkafka speaks TLS and SCRAM through it.
+# strace: the test that each 200 follows an fdatasync. Java and Maven: the broker of the tests.
+packages=(clang libclang-dev pkg-config make g++ libssl-dev python3 strace curl)
+# Whatever Java is there will do.
+command -v java >/dev/null 2>&1 || packages+=(default-jre-headless)
+command -v mvn >/dev/null 2>&1 || packages+=(maven)
 if [ "$checks" = yes ]; then packages+=(python3-venv); fi
 
 if command -v dpkg-query >/dev/null 2>&1; then
@@ -44,11 +48,12 @@ if command -v dpkg-query >/dev/null 2>&1; then
   fi
 else
   missing=()
-  for tool in clang pkg-config make g++ python3 strace curl; do
+  for tool in clang pkg-config make g++ python3 strace curl java mvn; do
     command -v "$tool" >/dev/null 2>&1 || missing+=("$tool")
   done
   if [ "${#missing[@]}" -gt 0 ]; then
-    say "not a Debian system: install ${missing[*]} (and the libclang library) by its own means, then run this again" >&2
+    say "not a Debian system: install ${missing[*]} (and the libraries of libclang and OpenSSL with headers)" \
+      "by its own means, then run this again" >&2
     exit 1
   fi
 fi
@@ -140,6 +145,18 @@ if [ -z "${TICKFOLD_PROMTOOL:-}" ]; then
     say "no promtool, and not a Debian system: the test of /metrics will fail. Install promtool by the system's own" \
       "means, on PATH or named by TICKFOLD_PROMTOOL" >&2
   fi
+fi
+
+# --- the broker of the tests -------------------------------------------------------------------------------------
+if [ ! -d "$tickfold_kafka_dir" ]; then
+  say "fetching Kafka $tickfold_kafka_version, the broker of the tests: 43 MB"
+  work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  mvn --quiet --batch-mode --file scripts/kafka/pom.xml dependency:copy-dependencies \
+    -DoutputDirectory="$work/kafka" -DincludeScope=runtime
+  mv "$work/kafka" "$tickfold_kafka_dir"
+  rm -rf "$work"
+  trap - EXIT
 fi
 
 # --- check tools -------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("hmac", &["tickfold-core"]),
     ("metrics", &["tickfold-ingress", "tickfold-log", "tickfold-processor", "tickfold-query"]),
     ("prost", &["tickfold-proto", "tickfold-store"]),
+    ("rdkafka", &["tickfold-log"]),
     ("rocksdb", &["tickfold-log", "tickfold-store"]),
     ("serde", &["tickfold-core"]),
     ("serde_json", &["tickfold-core"]),

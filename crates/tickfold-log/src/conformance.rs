@@ -39,6 +39,11 @@ pub trait Fixture: Sync {
     /// What the log's own clock shows, in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 
+    /// The least timestamp the log can store; a lesser one that is given is stored as this one.
+    fn least_timestamp_ms(&self) -> i64 {
+        0
+    }
+
     /// The topic name a case uses.
     fn name(&self, case: &str) -> String {
         format!("conformance.{case}")

@@ -6,15 +6,17 @@
 //! that suite is not yet a promise.
 //!
 //! Adapters: `mem` (deterministic, with fault injection for tests), `embedded` (RocksDB, one
-//! machine; feature `embedded`).
+//! machine; feature `embedded`), `kafka` (a cluster, by librdkafka; feature `kafka`).
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub mod mem;
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "kafka"))]
 pub mod metrics;
 mod port;
 mod record;
@@ -22,6 +24,10 @@ mod record;
 #[cfg(feature = "embedded")]
 pub use embedded::{Clock, EmbeddedLog, EmbeddedOptions};
 pub use error::{CommitError, Error};
+#[cfg(feature = "kafka")]
+pub use kafka::{
+    Compression, KafkaLog, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls,
+};
 pub use mem::MemLog;
 pub use port::{Bounds, Claim, Committed, Log, LogFuture, OwnedPartition, TopicInfo, TopicSpec};
 pub use record::{

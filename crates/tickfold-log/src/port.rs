@@ -158,7 +158,9 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
         before: Offset,
     ) -> LogFuture<'a, Result<Bounds, Error>>;
 
-    /// Waits until the partition's end is above `offset`. Returns [`Error::Closed`] when the log
+    /// Waits until the partition has a readable record at or above `offset`. Where offsets are
+    /// dense that is to say, until its end is above `offset`; a marker that only moves the end, as
+    /// Kafka's do, wakes nobody, so reading and waiting in turn never spins. Returns [`Error::Closed`] when the log
     /// closes. May wait for ever: callers bring their own deadline, and may drop the future.
     fn wait_past<'a>(
         &'a self,

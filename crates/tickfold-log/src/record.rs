@@ -61,8 +61,9 @@ pub struct Append {
     pub value: Option<Bytes>,
     /// Headers, kept in order.
     pub headers: Headers,
-    /// Milliseconds since the Unix epoch, stored as given. `None`: the log sets its own append
-    /// time when it accepts the record (`LogAppendTime`), which is what raw topics use.
+    /// Milliseconds since the Unix epoch, stored as given; an adapter may raise those below 1 to 1.
+    /// `None`: the log sets its own append time when it accepts the record (`LogAppendTime`), which
+    /// is what raw topics use.
     pub timestamp_ms: Option<i64>,
 }
 

@@ -1,0 +1,358 @@
+//! The transactional producer of one claimed partition.
+//!
+//! What fences whom:
+//!
+//! - **The transactional id**, `GROUP/TOPIC/PARTITION`: a claim initialises it, upon which the
+//!   coordinator aborts what an earlier producer of this id left open, finishes what it had decided
+//!   to commit, and refuses every later request of it. So whoever claimed last is the only one who
+//!   can commit, and the position read after the claim is stable. This protects the log from an
+//!   owner that lives on after it was replaced.
+//! - **The group's generation** is not used yet: positions are committed without a member id, by
+//!   assignment from outside. It would protect the owner that a group assigned from one that claims
+//!   without being assigned; [`Committer::commit`] is the place where the member's metadata goes.
+//!
+//! What an outcome means: until the end of the transaction is asked for, nothing can have taken
+//! effect, so a failure the brokers stated is an abort or a fence. From then on only success is
+//! certain. After anything uncertain, a timeout above all, the producer is given up: librdkafka
+//! speaks the older transaction protocol, in which a late request can end up in the next
+//! transaction of the same producer, and only a new claim's epoch keeps it out.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Message},
+    producer::{BaseProducer, Producer, ProducerContext},
+    topic_partition_list::{Offset as KafkaOffset, TopicPartitionList},
+    util::Timeout,
+};
+
+use super::{
+    context::{self, Quiet},
+    convert::{offset as known_offset, partition_id, to_kafka, unavailable},
+    options::KafkaOptions,
+    owned::Request,
+    places::Place,
+};
+use crate::{Append, CommitError, Committed, Error, TopicPartition};
+
+/// How long the producer may sleep while delivery reports are awaited. Its poll does not return
+/// before this time is over, even if the last report is in.
+const POLL: Duration = Duration::from_millis(1);
+
+/// Checked outputs of a commit.
+pub(super) type Outputs = Vec<(Append, Arc<Place>)>;
+
+/// One claim's producer.
+pub(super) struct Committer {
+    input: TopicPartition,
+    group: Arc<BaseConsumer<Quiet>>,
+    timeout: Duration,
+    state: State,
+    /// Given up and not taken down yet.
+    retired: Option<BaseProducer<Reports>>,
+}
+
+enum State {
+    Ready(BaseProducer<Reports>),
+    /// Another owner has the partition.
+    Fenced,
+    /// An outcome was not certain; the producer is gone.
+    Spent,
+}
+
+/// How a commit failed.
+enum Failure {
+    /// The brokers stated that this transaction cannot go on; it may be aborted and sent again.
+    Abortable(String),
+    Fenced,
+    Unclear(String),
+}
+
+impl Committer {
+    /// Blocks until this producer is the only one that can commit, and reads the position.
+    pub(super) fn claim(
+        options: &KafkaOptions,
+        group: Arc<BaseConsumer<Quiet>>,
+        group_name: &str,
+        input: TopicPartition,
+    ) -> Result<(Option<Committed>, Self), Error> {
+        let id = format!("{group_name}/{}/{}", input.topic, input.partition);
+        let failed =
+            |error: KafkaError| unavailable(format!("claim {input} for {group_name}"), &error);
+        let producer: BaseProducer<Reports> =
+            options.committer(&id).create_with_context(Reports::default()).map_err(failed)?;
+        let begun = Instant::now();
+        // Connects first: without a connection librdkafka's next attempt is half a second away.
+        let known = producer.client().fetch_metadata(Some(&input.topic), options.call_timeout);
+        known.map_err(failed)?;
+        producer.init_transactions(options.claim_timeout).map_err(failed)?;
+        let left = options.claim_timeout.saturating_sub(begun.elapsed());
+        let committed =
+            committed(&group, &input, left.max(options.call_timeout)).map_err(failed)?;
+        let (timeout, state) = (options.transaction_timeout, State::Ready(producer));
+        Ok((committed, Self { input, group, timeout, state, retired: None }))
+    }
+
+    /// Commits until the handle is dropped.
+    pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        while let Ok(Request { outputs, position, answer, open }) = requests.recv() {
+            let outcome = match &self.state {
+                State::Fenced => Err(CommitError::Fenced),
+                State::Spent => Err(CommitError::Unclear {
+                    reason: "an earlier commit of this claim was unclear".to_owned(),
+                }),
+                State::Ready(producer) => {
+                    let outcome = self.commit(producer, &outputs, &position);
+                    outcome.map_err(|failure| self.fail(failure))
+                }
+            };
+            // Whoever asked may be gone.
+            let _ = answer.send(outcome);
+            drop(open);
+            // Taking a producer down takes time that nobody has to wait for.
+            self.retired = None;
+        }
+    }
+
+    /// One transaction.
+    fn commit(
+        &self,
+        producer: &BaseProducer<Reports>,
+        outputs: &Outputs,
+        position: &Committed,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.timeout;
+        producer.begin_transaction().map_err(|error| failure("begin", &error))?;
+        self.produce(producer, outputs, deadline)?;
+        let mut offsets = TopicPartitionList::with_capacity(1);
+        let offset = KafkaOffset::Offset(i64::try_from(position.offset).unwrap_or(i64::MAX));
+        offsets
+            .add_partition_offset(&self.input.topic, partition_id(self.input.partition), offset)
+            .map_err(|error| failure("name the position", &error))?;
+        for mut place in offsets.elements() {
+            place.set_metadata(&position.metadata);
+        }
+        let member = self.group.group_metadata();
+        let member = member.ok_or_else(|| Failure::Unclear("no group metadata".to_owned()))?;
+        producer
+            .send_offsets_to_transaction(&offsets, &member, Timeout::Never)
+            .map_err(|error| failure("add the position", &error))?;
+        // `Never` is the rest of the transaction's time, which is what librdkafka recommends.
+        producer
+            .commit_transaction(Timeout::Never)
+            .map_err(|error| Failure::Unclear(format!("end the transaction: {error}")))?;
+        for ((_, place), offset) in outputs.iter().zip(producer.context().take().offsets) {
+            place.has(offset);
+        }
+        Ok(())
+    }
+
+    /// Produces the outputs and waits until each is answered for. Waiting here, with the reports
+    /// served, spares the flush inside of the binding's commit: that one sleeps in slices of 100 ms.
+    /// After a failure too, nothing is under way any more: an abort would wait for it, and a
+    /// request that came late could end up in the next transaction.
+    fn produce(
+        &self,
+        producer: &BaseProducer<Reports>,
+        outputs: &Outputs,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        producer.context().begin(outputs.len());
+        let sent = send(producer, outputs, deadline);
+        while producer.in_flight_count() > 0 {
+            in_time(deadline)?;
+            producer.poll(POLL);
+        }
+        if let Some((code, text)) = producer.client().fatal_error() {
+            let fenced = code == RDKafkaErrorCode::Fenced;
+            return Err(if fenced { Failure::Fenced } else { Failure::Unclear(text) });
+        }
+        sent?;
+        let failed = producer.context().lock().failed.take();
+        failed.map_or(Ok(()), |error| Err(failure("produce", &error)))
+    }
+
+    /// Cleans up after a failed commit, and says what it came to.
+    fn fail(&mut self, failure: Failure) -> CommitError {
+        match failure {
+            Failure::Abortable(reason) => {
+                let State::Ready(producer) = &self.state else {
+                    return CommitError::Unclear { reason };
+                };
+                match abort(producer) {
+                    Ok(()) => CommitError::Aborted { reason },
+                    Err(Failure::Fenced) => self.fail(Failure::Fenced),
+                    Err(Failure::Abortable(why) | Failure::Unclear(why)) => {
+                        self.fail(Failure::Unclear(format!("{reason}; then abort: {why}")))
+                    }
+                }
+            }
+            Failure::Fenced => {
+                metrics::counter!(crate::metrics::FENCED).increment(1);
+                self.retire(State::Fenced);
+                CommitError::Fenced
+            }
+            Failure::Unclear(reason) => {
+                self.retire(State::Spent);
+                CommitError::Unclear { reason }
+            }
+        }
+    }
+
+    /// Gives the producer up.
+    fn retire(&mut self, now: State) {
+        if let State::Ready(producer) = std::mem::replace(&mut self.state, now) {
+            self.retired = Some(producer);
+        }
+    }
+}
+
+/// Hands the outputs to the producer, serving reports while its queue is full.
+fn send(
+    producer: &BaseProducer<Reports>,
+    outputs: &Outputs,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    for (index, (append, _)) in outputs.iter().enumerate() {
+        let mut record = to_kafka(append, index);
+        while let Err((error, back)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(failure("produce", &error));
+            }
+            in_time(deadline)?;
+            producer.poll(POLL);
+            record = back;
+        }
+    }
+    Ok(())
+}
+
+/// Aborts the open transaction. Nothing may be under way then: librdkafka's abort waits for reports
+/// that nobody but this thread serves.
+fn abort(producer: &BaseProducer<Reports>) -> Result<(), Failure> {
+    producer.abort_transaction(Timeout::Never).map_err(|error| failure("abort", &error))
+}
+
+fn in_time(deadline: Instant) -> Result<(), Failure> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Failure::Unclear("the brokers did not answer in the transaction's time".to_owned()))
+}
+
+/// What a failure before the end of the transaction means.
+fn failure(doing: &str, error: &KafkaError) -> Failure {
+    use RDKafkaErrorCode as Code;
+    let reason = format!("{doing}: {error}");
+    match (error, error.rdkafka_error_code()) {
+        (_, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) => {
+            Failure::Fenced
+        }
+        (_, Some(code)) if is_late(code) => Failure::Unclear(reason),
+        (KafkaError::Transaction(error), _) if error.txn_requires_abort() => {
+            Failure::Abortable(reason)
+        }
+        (KafkaError::MessageProduction(_), Some(code)) if code != Code::Fatal => {
+            Failure::Abortable(reason)
+        }
+        _ => Failure::Unclear(reason),
+    }
+}
+
+/// True if a request may still be under way.
+fn is_late(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::OperationTimedOut
+            | Code::MessageTimedOut
+            | Code::RequestTimedOut
+            | Code::PurgeInflight
+            | Code::BrokerTransportFailure
+    )
+}
+
+/// The group's stable position. "Stable" is what a consumer with `read_committed` asks for: the
+/// brokers then answer only when no transaction on it is open.
+fn committed(
+    group: &BaseConsumer<Quiet>,
+    input: &TopicPartition,
+    timeout: Duration,
+) -> Result<Option<Committed>, KafkaError> {
+    let mut asked = TopicPartitionList::with_capacity(1);
+    asked.add_partition(&input.topic, partition_id(input.partition));
+    let answer = group.committed_offsets(asked, timeout)?;
+    let Some(place) = answer.find_partition(&input.topic, partition_id(input.partition)) else {
+        return Ok(None);
+    };
+    place.error()?;
+    let KafkaOffset::Offset(offset) = place.offset() else { return Ok(None) };
+    let metadata = place.metadata().to_owned();
+    Ok(known_offset(offset).map(|offset| Committed { offset, metadata }))
+}
+
+/// The context of a committer: delivery reports of the commit under way.
+#[derive(Default)]
+struct Reports {
+    delivered: Mutex<Delivered>,
+}
+
+#[derive(Default)]
+struct Delivered {
+    offsets: Vec<u64>,
+    failed: Option<KafkaError>,
+}
+
+impl Reports {
+    fn begin(&self, outputs: usize) {
+        *self.lock() = Delivered { offsets: vec![0; outputs], failed: None };
+    }
+
+    fn take(&self) -> Delivered {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Delivered> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        context::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        context::trouble(&error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, index: usize) {
+        let mut delivered = self.lock();
+        match report {
+            Ok(message) => {
+                let offset = known_offset(message.offset());
+                if let (Some(slot), Some(offset)) = (delivered.offsets.get_mut(index), offset) {
+                    *slot = offset;
+                }
+            }
+            // One that may still arrive says more than those that certainly will not.
+            Err((error, _)) => {
+                let late = error.rdkafka_error_code().is_some_and(is_late);
+                if late || delivered.failed.is_none() {
+                    delivered.failed = Some(error.clone());
+                }
+            }
+        }
+    }
+}

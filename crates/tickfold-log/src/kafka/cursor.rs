@@ -1,0 +1,300 @@
+//! A place in a partition from which records are read on, and the table of all of them.
+//!
+//! librdkafka reads ahead by itself: a partition that is assigned to a consumer is fetched into a
+//! queue until that is full. So a reader that goes on where it stopped finds its records there,
+//! and only one that jumps costs a question to the broker. A consumer has one place per partition,
+//! and one fetch under way per broker; so there are two consumers. [`WATCH`] waits at the ends: the
+//! broker holds its fetches until records arrive. [`LOOK`] reads whatever is there: it has short
+//! fetches, so that a new place is read at once, and its cursors end soon after they are used.
+//!
+//! A cursor is either in the table, where anybody may take it, or held by one call. A hold that is
+//! dropped, with its future or otherwise, puts its cursor back or ends it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    context::Quiet,
+    convert::{from_kafka, partition_id, unavailable},
+    places::Place,
+};
+use crate::{Error, Offset, Record, TopicPartition};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer, base_consumer::PartitionQueue},
+    error::{KafkaError, RDKafkaErrorCode},
+    topic_partition_list::{Offset as KafkaOffset, TopicPartitionList},
+};
+
+/// The consumer that waits for what is to come.
+pub(super) const WATCH: usize = 0;
+/// The consumer that reads what is there.
+pub(super) const LOOK: usize = 1;
+/// The consumers of a log.
+pub(super) const LANES: [usize; 2] = [WATCH, LOOK];
+/// A cursor nobody used for so long is ended, with what it read ahead.
+const IDLE_MAX: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(1)];
+
+/// Both lanes and their cursors.
+#[derive(Debug)]
+pub(super) struct Cursors {
+    slots: Mutex<Slots>,
+}
+
+type Slots = [HashMap<TopicPartition, Slot>; 2];
+
+#[derive(Debug)]
+enum Slot {
+    Held,
+    Free(Box<Cursor>),
+}
+
+/// The right to one lane's place in a partition.
+#[derive(Debug)]
+pub(super) struct Hold {
+    cursors: Arc<Cursors>,
+    lane: usize,
+    of: TopicPartition,
+    place: Arc<Place>,
+    pub(super) cursor: Option<Box<Cursor>>,
+}
+
+/// A place in a partition.
+pub(super) struct Cursor {
+    consumer: Arc<BaseConsumer<Quiet>>,
+    queue: PartitionQueue<Quiet>,
+    of: TopicPartition,
+    /// The next offset to be given.
+    pub(super) next: Offset,
+    /// The end of the partition when this was opened; 0 once everything below it was found.
+    pub(super) end: Offset,
+    /// Taken from the queue and not given yet.
+    ahead: Option<Record>,
+    used: Instant,
+}
+
+/// What a cursor finds without waiting.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The next record.
+    Record(Record),
+    /// Everything up to the end, as it was when this was found, has been given.
+    End,
+    /// Nothing has arrived yet.
+    Nothing,
+    /// The place lies outside of the partition.
+    Outside,
+    /// Reading failed. The cursor is of no more use.
+    Failed(Error),
+}
+
+impl Cursors {
+    pub(super) fn new() -> Arc<Self> {
+        let slots = Mutex::new(std::array::from_fn(|_| HashMap::new()));
+        Arc::new(Self { slots })
+    }
+
+    /// A cursor of that lane that `fits`, if it is there and not held.
+    pub(super) fn standing(
+        self: &Arc<Self>,
+        lane: usize,
+        of: &TopicPartition,
+        place: &Arc<Place>,
+        fits: impl Fn(&Cursor) -> bool,
+    ) -> Option<Hold> {
+        match self.slots().get_mut(lane)?.get_mut(of)? {
+            slot @ Slot::Free(_) => match std::mem::replace(slot, Slot::Held) {
+                Slot::Free(cursor) if fits(&cursor) => {
+                    Some(self.hold(lane, of, place, Some(cursor)))
+                }
+                other => {
+                    *slot = other;
+                    None
+                }
+            },
+            Slot::Held => None,
+        }
+    }
+
+    /// The right to open a cursor there, with the one that may be in its place, unless it is held.
+    pub(super) fn lane(
+        self: &Arc<Self>,
+        lane: usize,
+        of: &TopicPartition,
+        place: &Arc<Place>,
+    ) -> Option<Hold> {
+        let mut all = self.slots();
+        let slots = all.get_mut(lane)?;
+        match slots.insert(of.clone(), Slot::Held) {
+            Some(Slot::Held) => None,
+            Some(Slot::Free(cursor)) => Some(self.hold(lane, of, place, Some(cursor))),
+            None => Some(self.hold(lane, of, place, None)),
+        }
+    }
+
+    fn hold(
+        self: &Arc<Self>,
+        lane: usize,
+        of: &TopicPartition,
+        place: &Arc<Place>,
+        cursor: Option<Box<Cursor>>,
+    ) -> Hold {
+        let (cursors, place) = (Arc::clone(self), Arc::clone(place));
+        Hold { cursors, lane, of: of.clone(), place, cursor }
+    }
+
+    /// Ends cursors that nobody used for long.
+    pub(super) fn end_idle(&self) {
+        self.end(|lane, cursor| IDLE_MAX.get(lane).is_some_and(|max| cursor.used.elapsed() > *max));
+    }
+
+    /// Ends all cursors that are not held.
+    pub(super) fn end_all(&self) {
+        self.end(|_, _| true);
+    }
+
+    fn end(&self, which: impl Fn(usize, &Cursor) -> bool) {
+        let mut ended = Vec::new();
+        for (lane, slots) in self.slots().iter_mut().enumerate() {
+            let which = |slot: &Slot| matches!(slot, Slot::Free(cursor) if which(lane, cursor));
+            ended.extend(slots.extract_if(|_, slot| which(slot)));
+        }
+        // Ending one asks its consumer, which is nothing to do under the lock.
+        drop(ended);
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// Opens a cursor at `next` in place of whatever is there; `end` is the partition's now. Blocks for the time it takes
+    /// librdkafka's own thread to answer, never for a broker.
+    pub(super) fn open(
+        &mut self,
+        consumer: &Arc<BaseConsumer<Quiet>>,
+        next: Offset,
+        end: Offset,
+    ) -> Result<(), Error> {
+        // First the old one: a partition can be assigned once.
+        self.cursor = None;
+        let place = Arc::clone(&self.place);
+        let cursor =
+            Cursor::open(consumer, &self.of, next, end, move || place.changed.notify_waiters());
+        self.cursor = Some(Box::new(cursor?));
+        Ok(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let cursor = self.cursor.take();
+        let mut lanes = self.cursors.slots();
+        if let Some(slots) = lanes.get_mut(self.lane) {
+            match cursor {
+                Some(mut cursor) => {
+                    cursor.used = Instant::now();
+                    slots.insert(self.of.clone(), Slot::Free(cursor));
+                }
+                None => _ = slots.remove(&self.of),
+            }
+        }
+        drop(lanes);
+        self.place.released.notify_waiters();
+    }
+}
+
+impl Cursor {
+    fn open(
+        consumer: &Arc<BaseConsumer<Quiet>>,
+        of: &TopicPartition,
+        next: Offset,
+        end: Offset,
+        arrived: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let refused = |error: &KafkaError| unavailable(format!("read {of} from {next}"), error);
+        let place = place(of, KafkaOffset::Offset(i64::try_from(next).unwrap_or(i64::MAX)))
+            .map_err(|error| refused(&error))?;
+        // The queue is split off first, so that no record goes to the consumer's common queue.
+        let queue = consumer.split_partition_queue(&of.topic, partition_id(of.partition));
+        let mut queue = queue.ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+        // Called under the queue's lock: it must not touch the queue.
+        queue.set_nonempty_callback(arrived);
+        consumer.incremental_assign(&place).map_err(|error| refused(&error))?;
+        let (consumer, of) = (Arc::clone(consumer), of.clone());
+        Ok(Self { consumer, queue, of, next, end, ahead: None, used: Instant::now() })
+    }
+
+    /// What is next, without waiting.
+    pub(super) fn find(&mut self) -> Found {
+        if let Some(record) = self.ahead.take() {
+            return Found::Record(record);
+        }
+        loop {
+            return match self.queue.poll(Duration::ZERO) {
+                None => Found::Nothing,
+                Some(Ok(message)) => match from_kafka(&message) {
+                    // An assignment that was just replaced may leave one behind.
+                    Ok(record) if record.offset < self.next => continue,
+                    Ok(record) => Found::Record(record),
+                    Err(why) => Found::Failed(Error::Damaged {
+                        reason: format!("a record of {} cannot be read: {why}", self.of),
+                        first_lost: Some((self.of.clone(), self.next)),
+                    }),
+                },
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.end = 0;
+                    Found::End
+                }
+                Some(Err(error)) => self.failed(&error),
+            };
+        }
+    }
+
+    /// Gives a record back that was found and not given.
+    pub(super) fn put_back(&mut self, record: Record) {
+        self.ahead = Some(record);
+    }
+
+    /// True if it reads on from `offset` or will see whatever arrives there.
+    pub(super) fn watches(&self, offset: Offset) -> bool {
+        self.next == offset || (self.next < offset && self.ahead.is_none())
+    }
+
+    fn failed(&self, error: &KafkaError) -> Found {
+        use RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Found::Outside,
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Found::Failed(Error::UnknownPartition(self.of.clone()))
+            }
+            _ => Found::Failed(unavailable(format!("read {} at {}", self.of, self.next), error)),
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let ended = place(&self.of, KafkaOffset::Invalid)
+            .and_then(|place| self.consumer.incremental_unassign(&place));
+        if let Err(error) = ended {
+            tracing::debug!(partition = %self.of, %error, "cursor not ended");
+        }
+    }
+}
+
+impl std::fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cursor").field("of", &self.of).field("next", &self.next).finish()
+    }
+}
+
+/// A list of one partition.
+fn place(of: &TopicPartition, offset: KafkaOffset) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&of.topic, partition_id(of.partition), offset)?;
+    Ok(list)
+}

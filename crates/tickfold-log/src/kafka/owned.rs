@@ -1,0 +1,158 @@
+//! A claim as its holder sees it, and the thread behind it.
+//!
+//! A claim is one transactional producer (`committer`) on a thread of its own, since every step of a
+//! transaction blocks. The handle sends it one commit at a time. A commit whose future was dropped
+//! goes on; since nobody saw its outcome, the handle takes no further one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
+
+use rdkafka::consumer::BaseConsumer;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Inner,
+    calls::spawn,
+    committer::{Committer, Outputs},
+    context::Quiet,
+    convert::unavailable,
+    options::KafkaOptions,
+};
+use crate::{
+    Append, Claim, CommitError, Committed, Error, LogFuture, OwnedPartition, TopicPartition,
+};
+
+/// A commit on its way to the thread.
+pub(super) struct Request {
+    pub(super) outputs: Outputs,
+    pub(super) position: Committed,
+    pub(super) answer: oneshot::Sender<Result<(), CommitError>>,
+    /// Held until it is answered: closing the log waits for it.
+    pub(super) open: Open,
+}
+
+/// Counts commits under way.
+#[derive(Debug)]
+pub(super) struct Open(Arc<watch::Sender<usize>>);
+
+impl Open {
+    pub(super) fn new(count: &Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A claimed partition.
+pub(super) struct Owned {
+    inner: Arc<Inner>,
+    requests: mpsc::Sender<Request>,
+    /// Set while a commit is under way: a future that was dropped leaves it set.
+    in_doubt: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Owned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owned").finish_non_exhaustive()
+    }
+}
+
+impl OwnedPartition for Owned {
+    fn commit(
+        &mut self,
+        outputs: Vec<Append>,
+        position: Committed,
+    ) -> LogFuture<'_, Result<(), CommitError>> {
+        Box::pin(async move {
+            let aborted = |error: Error| CommitError::Aborted { reason: error.to_string() };
+            let unclear = |reason: &str| CommitError::Unclear { reason: reason.to_owned() };
+            if self.in_doubt.load(Ordering::Acquire) {
+                return Err(unclear("an earlier commit of this claim was not waited for"));
+            }
+            position.check()?;
+            let outputs = self.inner.check_appends(outputs).await.map_err(aborted)?;
+            let open = Open::new(&self.inner.commits);
+            // Behind the count, so that a close that did not see it is seen here.
+            self.inner.check_open().map_err(aborted)?;
+            self.in_doubt.store(true, Ordering::Release);
+            let (answer, answered) = oneshot::channel();
+            let request = Request { outputs, position, answer, open };
+            self.requests.send(request).map_err(|_| unclear("the claim has ended"))?;
+            let outcome = answered.await;
+            self.in_doubt.store(false, Ordering::Release);
+            outcome.unwrap_or_else(|_| Err(unclear("the claim has ended")))
+        })
+    }
+}
+
+/// Claims `input` for `group`.
+pub(super) async fn claim(
+    inner: &Arc<Inner>,
+    group: &str,
+    input: &TopicPartition,
+) -> Result<Claim, Error> {
+    let (options, group, input) = (inner.options.clone(), group.to_owned(), input.clone());
+    let members = inner.group(&group)?;
+    let (requests, waiting) = mpsc::channel();
+    let (answer, answered) = oneshot::channel();
+    spawn("tickfold-kafka-commit", move || {
+        match Committer::claim(&options, members, &group, input) {
+            Ok((committed, committer)) => {
+                if answer.send(Ok(committed)).is_ok() {
+                    committer.run(&waiting);
+                }
+            }
+            // Whoever asked may be gone.
+            Err(error) => _ = answer.send(Err(error)),
+        }
+    })?;
+    let committed = answered.await.map_err(|_| Error::Closed)??;
+    let in_doubt = Arc::default();
+    let owned = Owned { inner: Arc::clone(inner), requests, in_doubt };
+    Ok(Claim { committed, partition: Box::new(owned) })
+}
+
+/// Consumers that speak for groups, one per group, made when first needed.
+#[derive(Default)]
+pub(super) struct Groups(Mutex<HashMap<String, Arc<BaseConsumer<Quiet>>>>);
+
+impl Groups {
+    pub(super) fn get(
+        &self,
+        options: &KafkaOptions,
+        group: &str,
+    ) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(consumer) = groups.get(group) {
+            return Ok(Arc::clone(consumer));
+        }
+        let consumer = options.group(group).create_with_context(Quiet);
+        let consumer: BaseConsumer<Quiet> =
+            consumer.map_err(|error| unavailable(format!("start for group {group}"), &error))?;
+        let consumer = Arc::new(consumer);
+        groups.insert(group.to_owned(), Arc::clone(&consumer));
+        Ok(consumer)
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl std::fmt::Debug for Groups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Groups").finish_non_exhaustive()
+    }
+}

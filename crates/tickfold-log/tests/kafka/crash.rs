@@ -1,0 +1,202 @@
+//! A broker that is killed with SIGKILL under load and comes back with what it had.
+//!
+//! Its process dies, not its machine, so what it had written is there again; what is tested is our
+//! side: that a call says Ok only for what the broker has, and that doubt is resolved rightly.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tickfold_log::{
+    Append, CommitError, Committed, Error, KafkaLog, KafkaOptions, Log, Offset, OwnedPartition,
+    TopicPartition,
+};
+
+use crate::{
+    bench::{all, append, options, position, stream, unique, values},
+    broker::Broker,
+};
+
+/// Appends and commits before the kill, and again after the restart, before the run may end.
+const AT_LEAST: usize = 200;
+const COMMITS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost() {
+    let broker = Arc::new(Broker::start());
+    let options = KafkaOptions {
+        append_timeout: Duration::from_secs(2),
+        call_timeout: Duration::from_secs(3),
+        claim_timeout: Duration::from_secs(5),
+        transaction_timeout: Duration::from_secs(5),
+        ..options(&broker.plain)
+    };
+    let log = KafkaLog::connect(options).unwrap();
+    let topic = unique("crash");
+    log.ensure_topics(&[stream(&topic, 3)]).await.unwrap();
+    let progress = Arc::new(Progress::default());
+    let appends: Vec<_> = (0..4)
+        .map(|task| {
+            let at = TopicPartition::new(topic.as_str(), task % 2);
+            tokio::spawn(append_on(Arc::clone(&log), at, task, Arc::clone(&progress)))
+        })
+        .collect();
+    let out = TopicPartition::new(topic.as_str(), 2);
+    let input = TopicPartition::new(topic.as_str(), 0);
+    let commits = tokio::spawn(commit_on(
+        Arc::clone(&log),
+        input.clone(),
+        out.clone(),
+        Arc::clone(&progress),
+    ));
+
+    progress.reach(AT_LEAST, COMMITS).await;
+    let killed = Arc::clone(&broker);
+    let before = progress.now();
+    tokio::task::spawn_blocking(move || {
+        killed.kill();
+        killed.restart();
+    })
+    .await
+    .unwrap();
+    let (appended, committed) = progress.now();
+    progress.reach(appended + AT_LEAST, committed + COMMITS).await;
+    progress.stop.store(true, Ordering::SeqCst);
+
+    let mut acknowledged = BTreeMap::new();
+    for task in appends {
+        acknowledged.extend(task.await.unwrap());
+    }
+    let (position, sent, unclear) = commits.await.unwrap();
+    let failed = progress.failed.load(Ordering::SeqCst);
+    println!(
+        "killed after {before:?} appends and commits; {} appends acknowledged, {failed} calls \
+         failed, {unclear} commits in doubt, {sent} committed",
+        acknowledged.len()
+    );
+    assert!(failed > 0, "the kill struck nothing");
+    for partition in 0..2 {
+        let at = TopicPartition::new(topic.as_str(), partition);
+        let found = all(&*log, &at).await;
+        let found: BTreeMap<_, _> = found.iter().map(|r| r.offset).zip(values(&found)).collect();
+        let wanted = acknowledged.iter().filter(|((p, _), _)| *p == partition);
+        for ((_, offset), value) in wanted {
+            assert_eq!(found.get(offset), Some(value), "acknowledged at {at}@{offset}");
+        }
+    }
+    // Each commit's output exactly once, in order, and the position is that of the last.
+    let outputs = values(&all(&*log, &out).await);
+    assert_eq!(outputs, (0..sent).map(|n| format!("c{n}")).collect::<Vec<_>>());
+    let committed = log.claim("g", &input).await.unwrap().committed;
+    assert_eq!(committed, position);
+    log.close().await.unwrap();
+}
+
+#[derive(Default)]
+struct Progress {
+    appended: AtomicUsize,
+    committed: AtomicUsize,
+    failed: AtomicUsize,
+    moved: tokio::sync::Notify,
+    stop: AtomicBool,
+}
+
+impl Progress {
+    fn now(&self) -> (usize, usize) {
+        (self.appended.load(Ordering::SeqCst), self.committed.load(Ordering::SeqCst))
+    }
+
+    fn step(&self, counter: &AtomicUsize) {
+        counter.fetch_add(1, Ordering::SeqCst);
+        self.moved.notify_one();
+    }
+
+    async fn reach(&self, appended: usize, committed: usize) {
+        while self.now().0 < appended || self.now().1 < committed {
+            self.moved.notified().await;
+        }
+    }
+}
+
+/// Appends one by one and returns what was acknowledged, and where.
+async fn append_on(
+    log: Arc<KafkaLog>,
+    at: TopicPartition,
+    task: u32,
+    progress: Arc<Progress>,
+) -> BTreeMap<(u32, Offset), String> {
+    let mut acknowledged = BTreeMap::new();
+    for n in 0.. {
+        if progress.stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let value = format!("{task}:{n}");
+        match log.append(vec![append(&at, &value)]).await {
+            Ok(offsets) => {
+                let before = acknowledged.insert((at.partition, offsets[0]), value);
+                assert_eq!(before, None, "an offset given twice");
+                progress.step(&progress.appended);
+            }
+            Err(Error::Unavailable { .. }) => progress.step(&progress.failed),
+            Err(error) => panic!("append: {error}"),
+        }
+    }
+    acknowledged
+}
+
+/// Commits one output at a time and resolves doubt as the processor does: claim anew and look at
+/// the position. Returns the last position, the number of commits and how many were in doubt.
+async fn commit_on(
+    log: Arc<KafkaLog>,
+    input: TopicPartition,
+    out: TopicPartition,
+    progress: Arc<Progress>,
+) -> (Option<Committed>, usize, usize) {
+    let (mut before, mut owned) = claim(&log, &input, &progress).await;
+    let (mut sent, mut unclear) = (0, 0);
+    while !progress.stop.load(Ordering::SeqCst) {
+        let output: Append = append(&out, &format!("c{sent}"));
+        let to = position(sent as u64 + 1, &format!("t{sent}"));
+        match owned.commit(vec![output], to.clone()).await {
+            Ok(()) => before = Some(to),
+            Err(CommitError::Aborted { .. }) => {
+                progress.step(&progress.failed);
+                continue;
+            }
+            Err(CommitError::Unclear { .. }) => {
+                progress.step(&progress.failed);
+                unclear += 1;
+                let (found, anew) = claim(&log, &input, &progress).await;
+                owned = anew;
+                if found == before {
+                    continue;
+                }
+                assert_eq!(found, Some(to.clone()), "neither before nor after");
+                before = Some(to);
+            }
+            Err(error) => panic!("commit: {error}"),
+        }
+        sent += 1;
+        progress.step(&progress.committed);
+    }
+    (before, sent, unclear)
+}
+
+async fn claim(
+    log: &KafkaLog,
+    input: &TopicPartition,
+    progress: &Progress,
+) -> (Option<Committed>, Box<dyn OwnedPartition>) {
+    loop {
+        match log.claim("g", input).await {
+            Ok(claim) => return (claim.committed, claim.partition),
+            Err(Error::Unavailable { .. }) => progress.step(&progress.failed),
+            Err(error) => panic!("claim: {error}"),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Topics: the settings they get, those that are refused, and that nothing creates one by accident.
+
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use tickfold_log::{Append, Error, KafkaLog, KafkaOptions, Log, TopicPartition, TopicSpec};
+
+use crate::{
+    bench::{Bench, admin, append, options, stream, unique},
+    broker,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_has_the_brokers_time_and_is_kept() {
+    let raw = unique("raw");
+    let append_time_topics = vec![raw.clone()];
+    let log = KafkaLog::connect(KafkaOptions { append_time_topics, ..options(broker::shared()) })
+        .unwrap();
+    let table = TopicSpec { compacted: true, ..stream(&unique("table"), 1) };
+    let specs = [stream(&raw, 1), table.clone()];
+    log.ensure_topics(&specs).await.unwrap();
+    log.ensure_topics(&specs).await.expect("what it created is as it wants it");
+
+    let at = TopicPartition::new(raw.as_str(), 0);
+    log.append(vec![Append { timestamp_ms: Some(5), ..append(&at, "a") }]).await.unwrap();
+    let read = log.read(&at, 0, 1, 1).await.unwrap();
+    assert!(read[0].timestamp_ms > 1_700_000_000_000, "{:?}", read[0].timestamp_ms);
+
+    let topics = [ResourceSpecifier::Topic(&raw), ResourceSpecifier::Topic(&table.name)];
+    let described = admin().describe_configs(&topics, &AdminOptions::new()).await.unwrap();
+    let setting = |topic: usize, name: &str| {
+        described[topic].as_ref().unwrap().get(name).unwrap().value.clone().unwrap()
+    };
+    for (name, wanted) in [
+        ("message.timestamp.type", "LogAppendTime"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("cleanup.policy", "delete"),
+        ("unclean.leader.election.enable", "false"),
+    ] {
+        assert_eq!(setting(0, name), wanted, "{name}");
+    }
+    assert_eq!(setting(1, "cleanup.policy"), "compact");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_settings_are_refused_by_name() {
+    let large = ("max.message.bytes", "6000000");
+    let log_time = ("message.timestamp.type", "LogAppendTime");
+    let (ever, any_size) = (("retention.ms", "-1"), ("retention.bytes", "-1"));
+    // What is wrong first, and whether it is wrong for raw.
+    type Case<'a> = (&'a str, bool, Vec<(&'a str, &'a str)>);
+    let cases: [Case<'_>; 8] = [
+        ("max.message.bytes", false, vec![]),
+        ("max.message.bytes", true, vec![log_time, ever, any_size]),
+        ("message.timestamp.type", true, vec![large, ever, any_size]),
+        ("message.timestamp.type", false, vec![large, log_time]),
+        ("retention.ms", true, vec![large, log_time, ("retention.ms", "604800000"), any_size]),
+        ("retention.bytes", true, vec![large, log_time, ever, ("retention.bytes", "1000000")]),
+        ("compacted", false, vec![large, ("cleanup.policy", "compact")]),
+        ("unclean", false, vec![large, ("unclean.leader.election.enable", "true")]),
+    ];
+    for (setting, raw, settings) in cases {
+        let name = unique("wrong");
+        let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        admin().create_topics([&topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+        let append_time_topics = if raw { vec![name.clone()] } else { vec![] };
+        let options = KafkaOptions { append_time_topics, ..options(broker::shared()) };
+        let log = KafkaLog::connect(options).unwrap();
+        let refused = log.ensure_topics(&[stream(&name, 1)]).await;
+        let Err(Error::TopicMismatch { topic, reason }) = &refused else {
+            panic!("{setting}: {refused:?}")
+        };
+        assert!(*topic == name && reason.starts_with(setting), "{setting}: {reason}");
+    }
+    // The same topic, for an owner who wants more replicas in sync.
+    let bench = Bench::new(broker::shared(), "replicas").await;
+    let options = KafkaOptions { min_insync_replicas: 2, ..options(broker::shared()) };
+    let log = KafkaLog::connect(options).unwrap();
+    let refused = log.ensure_topics(&[stream(&bench.topic, 2)]).await.unwrap_err().to_string();
+    assert!(refused.contains("min.insync.replicas: wanted 2, found 1"), "{refused}");
+}
+
+/// The broker creates topics on demand, as many clusters do; no call of ours demands one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_creates_a_topic() {
+    let log = KafkaLog::connect(options(broker::shared())).unwrap();
+    let name = unique("never");
+    let at = TopicPartition::new(name.as_str(), 0);
+    for attempt in 0..2 {
+        let errors = [
+            log.append(vec![append(&at, "x")]).await.err(),
+            log.read(&at, 0, 1, 1).await.err(),
+            log.bounds(&at).await.err(),
+            log.wait_past(&at, 0).await.err(),
+            log.claim("g", &at).await.err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Some(Error::UnknownPartition(_))), "{attempt}: {error:?}");
+        }
+    }
+    let listed = log.topics().await.unwrap();
+    assert!(listed.iter().all(|topic| topic.spec.name != name));
+}

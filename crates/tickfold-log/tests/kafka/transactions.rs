@@ -1,0 +1,163 @@
+//! Transactions as readers and owners meet them, with Kafka's own producer as the other party.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use rdkafka::{
+    admin::{AdminOptions, NewTopic, TopicReplication},
+    error::RDKafkaErrorCode,
+    producer::{BaseProducer, Producer},
+    util::Timeout,
+};
+use tickfold_log::{Bounds, CommitError, Error, Log, TopicPartition};
+
+use crate::{
+    bench::{Bench, admin, all, append, position, unique, values},
+    broker,
+};
+
+/// A claim ends what an earlier owner has open at once, long before its transaction would time out,
+/// and that owner can commit nothing any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_ends_the_open_transaction_of_the_older() {
+    let bench = Bench::new(broker::shared(), "fence").await;
+    let older = bench.foreign_owner("g", 0);
+    bench.begin(&older, 1, &["never", "seen"]);
+    assert_eq!(bench.log.bounds(&bench.at(1)).await.unwrap(), Bounds { start: 0, end: 0 });
+
+    let begun = Instant::now();
+    let mut claim = bench.log.claim("g", &bench.at(0)).await.unwrap();
+    println!("claim over an open transaction: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "waited for the transaction's timeout");
+    assert_eq!(claim.committed, None);
+    assert_eq!(bench.log.bounds(&bench.at(1)).await.unwrap().end, 3, "two records and a marker");
+    assert_eq!(bench.values(1).await, [""; 0]);
+
+    let fenced = older.commit_transaction(Timeout::Never).unwrap_err();
+    assert_eq!(fenced.rdkafka_error_code(), Some(RDKafkaErrorCode::Fenced), "{fenced}");
+    let commit = claim.partition.commit(vec![append(&bench.at(1), "newer")], position(1, "t"));
+    commit.await.expect("the claim holds");
+    assert_eq!(bench.values(1).await, ["newer"]);
+}
+
+/// Whichever step of a commit meets the newer owner first, the older learns that it was fenced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_learns_that_it_was_fenced() {
+    let bench = Bench::new(broker::shared(), "fenced").await;
+    for (n, outputs) in [vec![append(&bench.at(1), "late")], vec![]].into_iter().enumerate() {
+        let (mine, before) = (format!("mine{n}"), position(n as u64, "before"));
+        let mut owned = bench.log.claim("g", &bench.at(0)).await.unwrap().partition;
+        owned.commit(vec![append(&bench.at(1), &mine)], before.clone()).await.unwrap();
+        let _newer = bench.foreign_owner("g", 0);
+        for round in 0..2 {
+            let fenced = owned.commit(outputs.clone(), position(9, "late")).await;
+            assert!(matches!(fenced, Err(CommitError::Fenced)), "{n}, {round}: {fenced:?}");
+        }
+        assert_eq!(bench.values(1).await.last(), Some(&mine));
+        let committed = bench.log.claim("g", &bench.at(0)).await.unwrap().committed;
+        assert_eq!(committed, Some(before));
+    }
+}
+
+/// What the brokers refuse takes no effect, and the claim still holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_output_aborts_the_commit() {
+    let bench = Bench::new(broker::shared(), "refused").await;
+    let small = unique("small");
+    let topic =
+        NewTopic::new(&small, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "999");
+    let created = admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    created[0].as_ref().unwrap();
+    let small = TopicPartition::new(small, 0);
+    // Not to be compressed below the limit.
+    let large: String = (0..2_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string()).collect();
+
+    let mut owned = bench.log.claim("g", &bench.at(0)).await.unwrap().partition;
+    for _ in 0..2 {
+        let outputs = vec![append(&bench.at(1), "with it"), append(&small, &large)];
+        let aborted = owned.commit(outputs, position(1, "never")).await;
+        assert!(matches!(aborted, Err(CommitError::Aborted { .. })), "{aborted:?}");
+    }
+    // The refused ones left a gap in librdkafka's sequence, which costs one more abort.
+    let mut aborts = 0;
+    while let Err(error) = owned.commit(vec![append(&small, "fits")], position(2, "t")).await {
+        assert!(matches!(error, CommitError::Aborted { .. }), "the claim holds: {error}");
+        aborts += 1;
+        assert!(aborts < 3, "sent again and again: {error}");
+    }
+    assert_eq!(bench.values(1).await, [""; 0]);
+    assert_eq!(values(&all(&*bench.log, &small).await), ["fits"]);
+    let committed = bench.log.claim("g", &bench.at(0)).await.unwrap().committed;
+    assert_eq!(committed, Some(position(2, "t")));
+    let refused = bench.log.append(vec![append(&small, &large)]).await;
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+}
+
+/// Aborted records are never read, wherever they lie, and reading goes on behind them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aborted_records_are_never_read() {
+    let bench = Bench::new(broker::shared(), "aborted").await;
+    let (log, at) = (&bench.log, bench.at(0));
+    let other = bench.foreign_owner("other", 1);
+    let abort = |producer: &BaseProducer, values: &[&str]| {
+        bench.begin(producer, 0, values);
+        producer.abort_transaction(Timeout::Never).unwrap();
+    };
+    abort(&other, &["x"; 3]);
+    let mut owned = log.claim("g", &at).await.unwrap().partition;
+    owned.commit(vec![append(&at, "a"), append(&at, "b")], position(1, "")).await.unwrap();
+    abort(&other, &["x"; 40]);
+    log.append(vec![append(&at, "c")]).await.unwrap();
+    abort(&other, &["x"; 200]);
+
+    let all = bench.all(0).await;
+    assert_eq!(values(&all), ["a", "b", "c"]);
+    let [first, _, third] = [0, 1, 2].map(|n| all[n].offset);
+    assert!(first >= 3 && third >= first + 42, "aborted records keep their offsets");
+    let last = log.last_record(&at).await.unwrap();
+    assert_eq!(last.as_ref(), all.last(), "though aborted records and markers follow it");
+    let end = log.bounds(&at).await.unwrap().end;
+    for from in [0, first, first + 1, first + 2, third - 1, third, third + 1, end, end + 99] {
+        let wanted: Vec<_> = all.iter().filter(|r| r.offset >= from).cloned().collect();
+        assert_eq!(log.read(&at, from, 9, usize::MAX).await.unwrap(), wanted, "from {from}");
+    }
+}
+
+/// An open transaction holds back what follows it, until it ends, and then wakes who waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_read_past_an_open_transaction() {
+    let bench = Bench::new(broker::shared(), "open").await;
+    let (log, at) = (&bench.log, bench.at(0));
+    log.append(vec![append(&at, "before")]).await.unwrap();
+    let other = bench.foreign_owner("other", 1);
+    bench.begin(&other, 0, &["open"]);
+    assert_eq!(bench.values(0).await, ["before"]);
+    assert_eq!(log.bounds(&at).await.unwrap().end, 1);
+    let mut waiting = log.wait_past(&at, 1);
+    assert!((&mut waiting).now_or_never().is_none());
+    other.commit_transaction(Timeout::Never).unwrap();
+    waiting.await.unwrap();
+    assert_eq!(bench.values(0).await, ["before", "open"]);
+}
+
+/// After a commit the end lies behind a marker: there is nothing to wait for but a record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marker_wakes_nobody() {
+    let bench = Bench::new(broker::shared(), "marker").await;
+    let (log, at) = (&bench.log, bench.at(0));
+    let mut owned = log.claim("g", &at).await.unwrap().partition;
+    owned.commit(vec![append(&at, "a")], position(1, "")).await.unwrap();
+    assert_eq!(log.bounds(&at).await.unwrap().end, 2);
+    let next = bench.all(0).await[0].offset + 1;
+    let other = bench.foreign_owner("other", 1);
+    let mut waiting = log.wait_past(&at, next);
+    for _ in 0..3 {
+        bench.begin(&other, 0, &["x"]);
+        other.abort_transaction(Timeout::Never).unwrap();
+        assert_eq!(log.read(&at, next, 1, 1).await.unwrap(), []);
+        assert!((&mut waiting).now_or_never().is_none(), "woken by a marker");
+    }
+    let offset = log.append(vec![append(&at, "b")]).await.unwrap()[0];
+    waiting.await.unwrap();
+    assert_eq!(log.read(&at, next, 1, 1).await.unwrap()[0].offset, offset);
+}
