@@ -90,6 +90,9 @@ pub(crate) struct Settings {
     /// Directory of log and state.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
+    /// Keep the log on Kafka instead of in the data directory; see [kafka] in the settings.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
     /// Listener of webhooks [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR")]
     pub http_addr: Option<SocketAddr>,

@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub group: String,
     pub telemetry: Telemetry,
     pub ingress: Ingress,
+    pub kafka: Kafka,
     pub log: Log,
     pub store: Store,
     pub processor: Processor,
@@ -92,6 +93,26 @@ pub(crate) struct Ingress {
     pub drain_limit: Duration,
     #[serde(deserialize_with = "duration")]
     pub tick_interval: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kafka {
+    #[serde(deserialize_with = "optional_text")]
+    pub brokers: Option<String>,
+    pub tls: bool,
+    #[serde(deserialize_with = "optional_path")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_text")]
+    pub sasl_mechanism: Option<String>,
+    #[serde(deserialize_with = "optional_text")]
+    pub sasl_username: Option<String>,
+    pub replication_factor: u16,
+    pub min_insync_replicas: u16,
+    #[serde(deserialize_with = "duration")]
+    pub append_timeout: Duration,
+    #[serde(deserialize_with = "size")]
+    pub append_bytes_max: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -375,7 +396,7 @@ mod tests {
             tickfold_ingress::IngressOptions::default()
         );
         let (ours, theirs) =
-            (crate::up::log_options(&config), tickfold_log::EmbeddedOptions::default());
+            (crate::log::embedded_options(&config), tickfold_log::EmbeddedOptions::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
         assert_eq!(crate::up::store_options(&config), tickfold_store::RocksOptions::default());
         let (ours, theirs) =

@@ -8,6 +8,7 @@ mod config;
 mod fail_points;
 mod ingress_admin;
 mod load;
+mod log;
 mod reload;
 mod secrets;
 mod sign;
@@ -64,6 +65,7 @@ fn layers(settings: &Settings) -> Result<Layers> {
     }
     layers.environment(environment)?;
     let flags = [
+        ("kafka.brokers", "--kafka", settings.kafka.clone()),
         ("data_dir", "--data-dir", settings.data_dir.clone()),
         ("http_addr", "--http-addr", settings.http_addr.map(|address| address.to_string())),
         ("grpc_addr", "--grpc-addr", settings.grpc_addr.map(|address| address.to_string())),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::{AppStatus, IngressOptions, IngressStatus, Quarantine, QuarantineParts};
-use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log};
+use tickfold_log::Log;
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
 use tickfold_query::{QueryOptions, QueryStatus, Role, RoleOf};
@@ -23,7 +23,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Layers};
 use crate::ingress_admin::IngressAdmin;
 use crate::reload::{Reload, Sources};
-use crate::{fail_points, telemetry};
+use crate::{fail_points, log, telemetry};
 
 /// Open files beside the connections of ingress: tables of log and state, other listeners.
 const FILES_BESIDE: u64 = 2_048;
@@ -51,7 +51,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let admin = bind("admin_addr", config.admin_addr)?;
     let addresses = (http.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
 
-    let log = open_log(&config).await?;
+    let log = log::open(&config).await?;
     let stores = Arc::new(
         RocksStores::open(config.data_dir.join("state"), store_options(&config))
             .context("open state")?,
@@ -174,15 +174,6 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     failures.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Opens the log off the async threads: recovery reads the whole WAL.
-async fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
-    let (dir, options) = (config.data_dir.join("log"), log_options(config));
-    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    let context = format!("open the log in {}", dir.display());
-    let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(dir, options));
-    Ok(opened.await.context("open the log")?.context(context)?)
-}
-
 /// The quarantine, if there is to be one; its topic is created with it.
 async fn open_quarantine(
     config: &Config,
@@ -281,17 +272,6 @@ pub(crate) fn ingress_options(config: &Config) -> IngressOptions {
         trusted_proxies: c.trusted_proxies.clone(),
         allow: c.allow.clone(),
         quarantine_bytes_max: c.quarantine_bytes_max,
-    }
-}
-
-pub(crate) fn log_options(config: &Config) -> EmbeddedOptions {
-    let c = &config.log;
-    EmbeddedOptions {
-        queue_bytes_max: c.queue_bytes_max,
-        group_bytes_max: c.group_bytes_max,
-        write_buffer_bytes: c.write_buffer_bytes,
-        block_cache_bytes: c.block_cache_bytes,
-        ..EmbeddedOptions::default()
     }
 }
 
