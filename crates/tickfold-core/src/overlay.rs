@@ -195,6 +195,9 @@ impl<S: Source + ?Sized> Source for Layered<'_, S> {
     }
     fn next_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
         use std::ops::Bound::{Excluded, Unbounded};
+        // Timers are armed for later than log time and fire up to it, so none is left up to the
+        // last that fired. The search must not wade through them: the source still has them all.
+        let after = after.max(self.upper.fired.as_ref());
         let from = after.map_or(Unbounded, Excluded);
         let armed = self.upper.timers.range((from, Unbounded)).find(|(_, armed)| **armed);
         let armed = armed.map(|(key, _)| key.clone());

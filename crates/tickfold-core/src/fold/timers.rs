@@ -15,9 +15,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn fire_timers(&mut self) -> Result<(), SourceError> {
         for _ in 0..TIMERS_MAX {
             let layered = Layered { upper: &*self.overlay, lower: self.below };
-            // What fired in this overlay need not be searched again: timers are armed for later
-            // than log time, and only those up to it fire.
-            let Some(timer) = layered.next_timer(self.overlay.fired.as_ref())? else { break };
+            let Some(timer) = layered.next_timer(None)? else { break };
             if timer.due > self.place.log_time || self.is_full() {
                 break;
             }
