@@ -70,6 +70,11 @@ pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
     /// Checkpoints of a partition that can be read, newest cursor first.
     fn checkpoints(&self, partition: u32) -> Result<Vec<Checkpoint>, Error>;
 
+    /// Removes a checkpoint; does nothing if there is none of that id. It is out of the list at
+    /// once and for good, even if the process dies before all of its space comes back. A store that
+    /// was restored from it is not touched.
+    fn remove_checkpoint(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error>;
+
     /// Makes a checkpoint the store of the partition, to be opened then. There must be no store:
     /// `reject` it first, else [`Error::Io`].
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error>;

@@ -118,3 +118,34 @@ pub fn a_restore_does_not_overwrite(disk: &dyn Disk) {
     let unknown = Checkpoint { id: "../0".to_owned(), ..checkpoint };
     assert!(stores.restore(0, &unknown).is_err());
 }
+
+pub fn a_removed_checkpoint_is_gone_and_the_others_stay(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let (mut one, mut other) = (stores.open(0).unwrap(), stores.open(1).unwrap());
+    let (head, model) = fill(&mut *one, 9);
+    let old = one.checkpoint().unwrap();
+    fill(&mut *one, 10);
+    let new = one.checkpoint().unwrap();
+    fill(&mut *other, 9);
+    let others = other.checkpoint().unwrap();
+    assert_eq!(others.id, old.id, "another partition's of the same name");
+    drop((one, other));
+    // A store that came from it keeps what it shares with it.
+    stores.reject(0, "test").unwrap();
+    stores.restore(0, &old).unwrap();
+    stores.remove_checkpoint(0, &old).unwrap();
+    stores.remove_checkpoint(0, &old).unwrap();
+    stores.remove_checkpoint(0, &Checkpoint { id: "../1".to_owned(), ..old }).unwrap();
+    assert_eq!(stores.checkpoints(0).unwrap(), std::slice::from_ref(&new));
+    assert_eq!(stores.checkpoints(1).unwrap(), std::slice::from_ref(&others));
+    let store = stores.open(0).unwrap();
+    assert_eq!(store.store_head(), head);
+    model.check_store(&*store, "restored from a checkpoint that is gone");
+    drop(store);
+    drop(stores);
+    let stores = disk.stores();
+    assert_eq!(stores.checkpoints(0).unwrap(), [new]);
+    assert_eq!(stores.checkpoints(1).unwrap(), [others]);
+    stores.reject(0, "test").unwrap();
+    assert!(stores.restore(0, &old).is_err());
+}

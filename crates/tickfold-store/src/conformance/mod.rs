@@ -67,6 +67,7 @@ pub const CASES: &[Case] = cases![
     a_rejected_store_is_out_of_the_way,
     a_restored_checkpoint_is_the_store_it_was_made_of,
     a_restore_does_not_overwrite,
+    a_removed_checkpoint_is_gone_and_the_others_stay,
 ];
 
 /// Runs every case on a disk of its own.

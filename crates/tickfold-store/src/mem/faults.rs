@@ -61,7 +61,7 @@ impl MemStores {
         found.undo.clear();
     }
 
-    /// From now on writes, checkpoints, rejections and restores fail, or work again.
+    /// From now on whatever changes something fails, checkpoints too, or works again.
     pub fn fail_writes(&self, fail: bool) {
         self.disk.fail_writes.store(fail, Ordering::SeqCst);
     }

@@ -135,6 +135,17 @@ impl Stores for MemStores {
             .collect())
     }
 
+    fn remove_checkpoint(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.disk.check_writes("remove checkpoint", partition)?;
+        let mut partitions = self.disk.partitions();
+        if let Ok(id) = checkpoint.id.parse::<u64>()
+            && let Some(found) = partitions.get_mut(&partition)
+        {
+            found.checkpoints.remove(&id);
+        }
+        Ok(())
+    }
+
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.disk.check_writes("restore store", partition)?;
         let mut partitions = self.disk.partitions();

@@ -113,6 +113,27 @@ pub(super) fn restore(
     copy().map_err(|error| io_error(attempted, error))
 }
 
+/// Removes a checkpoint if it is the one that was listed. Without its manifest it is none any more,
+/// so that goes first, durably: half a checkpoint is never restored.
+pub(super) fn remove(
+    checkpoint_dir: &Path,
+    partition: u32,
+    checkpoint: &Checkpoint,
+) -> Result<(), Error> {
+    let Ok(cursor) = checkpoint.id.parse::<u64>() else { return Ok(()) };
+    let target = checkpoint_dir.join(partition.to_string()).join(cursor.to_string());
+    let listed = Manifest { partition, head: checkpoint.head };
+    if !read_manifest(&target).is_ok_and(|found| found == listed) {
+        return Ok(());
+    }
+    let remove = || {
+        fs::remove_file(target.join(MANIFEST))?;
+        sync_dir(&target)?;
+        remove_if_there(&target)
+    };
+    remove().map_err(|source| io_error(format!("remove checkpoint {}", target.display()), source))
+}
+
 /// Table files are never changed, so both may share them where they lie on one file system; all
 /// others are changed in place and must be copied.
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {

@@ -148,6 +148,11 @@ impl Stores for RocksStores {
             .map_or_else(|| Ok(Vec::new()), |dir| checkpoints::list(dir, partition))
     }
 
+    fn remove_checkpoint(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let dir = self.checkpoint_dir();
+        dir.map_or(Ok(()), |dir| checkpoints::remove(dir, partition, checkpoint))
+    }
+
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
