@@ -34,12 +34,22 @@ pub enum Bug {
     StoreAheadAccepted,
     /// The CRC of the last folded record is not compared to the token's.
     CrcNotCompared,
+    /// What is folded on top of a commit in flight is folded on top of the store alone.
+    SecondIgnoresFirst,
+    /// The digest of what is folded on top of a commit in flight is made on top of the store alone.
+    SecondDigestIgnoresFirst,
+    /// After the first commit the store is written with both overlays.
+    StoreHasBoth,
+    /// While an aborted commit waits to be sent again, what was folded on top is committed.
+    SecondBeforeFirst,
+    /// A commit that is not ours any more is dropped, and what was folded on top is kept.
+    SecondOutlivesFirst,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::StoreBeforeCommit,
         Self::TokenNotChecked,
         Self::UnclearIsSuccess,
@@ -51,6 +61,11 @@ impl Bug {
         Self::RefoldEmits,
         Self::StoreAheadAccepted,
         Self::CrcNotCompared,
+        Self::SecondIgnoresFirst,
+        Self::SecondDigestIgnoresFirst,
+        Self::StoreHasBoth,
+        Self::SecondBeforeFirst,
+        Self::SecondOutlivesFirst,
     ];
 }
 

@@ -22,8 +22,12 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until that time of this clock, or for ever.
+    /// Waits until that time of this clock, or for ever. One that has come costs no turn of the
+    /// timer.
     pub(crate) async fn wait_until(&self, until_ms: Option<u64>) {
+        if until_ms.is_some_and(|until| until <= self.now_ms()) {
+            return;
+        }
         let until = until_ms.and_then(|ms| self.start.checked_add(Duration::from_millis(ms)));
         match until {
             Some(until) => tokio::time::sleep_until(until).await,

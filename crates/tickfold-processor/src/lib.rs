@@ -8,22 +8,24 @@
 //! state is kept (`tickfold-store`).
 
 mod bugs;
+mod checkpoint;
 mod clock;
 pub mod driver;
 pub mod metrics;
 mod options;
 mod outputs;
 mod processor;
+mod pulse;
 mod status;
 mod task;
 mod token;
 
 #[cfg(feature = "planted-bugs")]
 pub use bugs::Bug;
+pub use checkpoint::take_checkpoint;
 pub use driver::Driver;
 pub use options::{Options, fail_point};
 pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};
 pub use processor::{Error, Processor, ensure_topics};
 pub use status::PartitionStatus;
-pub use task::{End, Parts, run_partition};
 pub use token::{Address, AddressError, NotOurs, Token};

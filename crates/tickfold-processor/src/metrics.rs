@@ -11,12 +11,13 @@ const COMMITS_TOTAL: &str = "tickfold_processor_commits_total";
 const OUTPUTS_TOTAL: &str = "tickfold_processor_outputs_total";
 const DEAD_LETTERS_TOTAL: &str = "tickfold_processor_dead_letters_total";
 const RESTORE_REMAINING_RECORDS: &str = "tickfold_processor_restore_remaining_records";
+const CHECKPOINTS_TOTAL: &str = "tickfold_processor_checkpoints_total";
 const LOST_TOTAL: &str = "tickfold_processor_lost_total";
 const REFUSED_PARTITIONS: &str = "tickfold_processor_refused_partition";
 
 /// Describes the metrics to the installed recorder.
 pub fn describe() {
-    describe_gauge!(LAG_RECORDS, Unit::Count, "Raw offsets not yet committed, by partition");
+    describe_gauge!(LAG_RECORDS, Unit::Count, "Raw offsets not committed, by partition");
     describe_histogram!(
         EVENT_AGE_SECONDS,
         Unit::Seconds,
@@ -31,6 +32,7 @@ pub fn describe() {
         Unit::Count,
         "Raw offsets still to be refolded before the partition is live"
     );
+    describe_counter!(CHECKPOINTS_TOTAL, Unit::Count, "Checkpoints made and failed, by outcome");
     describe_counter!(LOST_TOTAL, Unit::Count, "Partitions lost and started anew");
     describe_gauge!(REFUSED_PARTITIONS, "1 if the partition is refused, by partition and reason");
 }
@@ -58,6 +60,11 @@ pub(crate) fn outputs(topic: &str, records: u64) {
 
 pub(crate) fn dead_letter(reason: String) {
     counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+pub(crate) fn checkpoint(made: bool) {
+    let outcome = if made { "made" } else { "failed" };
+    counter!(CHECKPOINTS_TOTAL, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn lost() {

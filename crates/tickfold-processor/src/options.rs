@@ -28,6 +28,16 @@ pub struct Options {
     pub restart_backoff_ms: u64,
     /// Upper bound of the above.
     pub restart_backoff_ms_max: u64,
+    /// Milliseconds between two looks at how far each partition lags and whether it is stuck.
+    pub poll_interval_ms: u64,
+    /// Milliseconds without progress, while input waits and the log answers, after which a
+    /// partition is stuck. To be well above `tick_commit_interval_ms`, for which input may wait.
+    pub stuck_ms_max: u64,
+    /// Milliseconds between checkpoints of a live partition; `None` makes none. A partition stands
+    /// still while it is copied, and they take turns.
+    pub checkpoint_interval_ms: Option<u64>,
+    /// Checkpoints kept of each partition; older ones are removed after a new one is made.
+    pub checkpoints_kept: usize,
     /// Called at named places of the shell, for tests that kill the process there.
     pub fail_point: fn(&'static str),
     /// A bug to plant, for the tests that must catch it.
@@ -62,6 +72,10 @@ impl Default for Options {
             commit_backoff_ms_max: 5_000,
             restart_backoff_ms: 100,
             restart_backoff_ms_max: 10_000,
+            poll_interval_ms: 1_000,
+            stuck_ms_max: 60_000,
+            checkpoint_interval_ms: None,
+            checkpoints_kept: 3,
             fail_point: |_| (),
             #[cfg(feature = "planted-bugs")]
             bug: None,

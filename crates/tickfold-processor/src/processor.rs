@@ -93,6 +93,7 @@ impl Processor {
                 stores: Arc::clone(stores),
                 options: Arc::clone(&options),
                 partition: Partition { id, count: partitions },
+                pulse: Arc::default(),
             };
             let (status, statuses) = watch::channel(PartitionStatus::Starting);
             let (alive, ended) = oneshot::channel::<()>();

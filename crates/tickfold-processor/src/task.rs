@@ -1,43 +1,54 @@
 //! The shell of a driver: executes its commands on the ports and brings the answers.
 //!
 //! It decides nothing. Meant for a thread of its own ([`crate::Processor`]), since folding and the
-//! store block.
+//! store block. A commit runs beside reads and waits; what concerns the store is done at once,
+//! since nothing can be folded without it.
+//!
+//! A commit is begun before the driver folds on, but while it folds nobody asks how the commit
+//! fares: the log must get on with it by itself, as the port's adapters do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tickfold_core::fold::Partition;
 use tickfold_core::json::Json;
 use tickfold_core::records::Topic;
-use tickfold_log::{Append, CommitError, Error as LogError, Log, OwnedPartition, TopicPartition};
+use tickfold_log::{
+    Append, CommitError, Committed, Error as LogError, Log, LogFuture, Offset, OwnedPartition,
+    TopicPartition,
+};
 use tickfold_store::Stores;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::checkpoint::take_checkpoint;
 use crate::clock::{Clock, age_ms};
 use crate::driver::{Command, Derived, Driver, Input, Lost, Progress, Purpose, Refusal};
 use crate::options::{Options, fail_point};
 use crate::outputs::{DerivedTopics, derived_topic, raw_topic, source_offset};
+use crate::pulse::Pulse;
 use crate::{metrics, status::PartitionStatus};
 
 /// What a partition runs on.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The log.
-    pub log: Arc<dyn Log>,
+    pub(crate) log: Arc<dyn Log>,
     /// The stores of this process.
-    pub stores: Arc<dyn Stores>,
+    pub(crate) stores: Arc<dyn Stores>,
     /// Options.
-    pub options: Arc<Options>,
+    pub(crate) options: Arc<Options>,
     /// The partition.
-    pub partition: Partition,
+    pub(crate) partition: Partition,
+    /// What others are told of it.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// How a partition came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Stopped as told.
     Stopped,
     /// A person must act.
@@ -47,44 +58,88 @@ pub enum End {
 }
 
 /// Runs a partition from its claim to its end. When `stop` is cancelled, a commit in flight and
-/// the store write that follows it are finished first.
-pub async fn run_partition(
+/// the store write that follows it are finished first. Nothing else holds up the way out, not even
+/// a log that does not answer.
+pub(crate) async fn run_partition(
     parts: &Parts,
     status: &watch::Sender<PartitionStatus>,
     stop: &CancellationToken,
 ) -> End {
-    let mut shell = Shell::new(parts);
+    let ports = Ports::new(parts);
+    let mut lanes = Lanes::default();
     let mut driver = Driver::new(Arc::clone(&parts.options), parts.partition);
-    let mut commands = driver.step(Input::Start, shell.clock.now_ms());
+    let mut commands = driver.step(Input::Start, ports.clock.now_ms());
+    let mut told = false;
     loop {
-        let mut answers = Vec::new();
         for command in commands {
-            match shell.execute(command, stop).await {
-                Ok(input) => answers.push(input),
-                Err(end) => return end,
+            if let Err(end) = ports.begin(command, &mut lanes) {
+                return end;
             }
         }
-        commands = Vec::new();
-        if stop.is_cancelled() {
-            commands.extend(driver.step(Input::Stop, shell.clock.now_ms()));
-        }
-        for input in answers {
-            commands.extend(driver.step(input, shell.clock.now_ms()));
-        }
-        shell.publish(driver.progress(), status);
+        ports.publish(driver.progress(), status);
+        let input = tokio::select! {
+            biased;
+            () = stop.cancelled(), if !told => {
+                told = true;
+                Input::Stop
+            }
+            input = lanes.next() => input,
+        };
+        commands = driver.step(input, ports.clock.now_ms());
     }
 }
 
-struct Shell<'a> {
+type Owned = Option<Box<dyn OwnedPartition>>;
+
+/// What is outstanding.
+#[derive(Default)]
+struct Lanes<'a> {
+    /// A commit, or what finds out about it. It has the claim in its hands and gives it back.
+    commit: Option<LogFuture<'a, (Owned, Input)>>,
+    /// A read of the log, or a wait for it.
+    raw: Option<LogFuture<'a, Input>>,
+    /// Answers of the store.
+    ready: VecDeque<Input>,
+    /// The right to commit, by the latest claim.
+    owned: Owned,
+}
+
+impl Lanes<'_> {
+    /// The next answer. A commit is looked at first: that is what sends it.
+    async fn next(&mut self) -> Input {
+        std::future::poll_fn(|context| {
+            use std::task::Poll::{Pending, Ready};
+            if let Some(commit) = &mut self.commit
+                && let Ready((owned, input)) = commit.as_mut().poll(context)
+            {
+                self.commit = None;
+                self.owned = owned;
+                return Ready(input);
+            }
+            if let Some(input) = self.ready.pop_front() {
+                return Ready(input);
+            }
+            if let Some(raw) = &mut self.raw
+                && let Ready(input) = raw.as_mut().poll(context)
+            {
+                self.raw = None;
+                return Ready(input);
+            }
+            Pending
+        })
+        .await
+    }
+}
+
+/// Everything commands are executed on.
+struct Ports<'a> {
     parts: &'a Parts,
     raw: TopicPartition,
     derived: DerivedTopics,
     clock: Clock,
-    /// The right to commit, by the latest claim.
-    owned: Option<Box<dyn OwnedPartition>>,
 }
 
-impl<'a> Shell<'a> {
+impl<'a> Ports<'a> {
     fn new(parts: &'a Parts) -> Self {
         let Parts { options, partition, .. } = parts;
         Self {
@@ -92,14 +147,51 @@ impl<'a> Shell<'a> {
             raw: TopicPartition::new(raw_topic(&options.topic_prefix), partition.id),
             derived: DerivedTopics::new(&options.topic_prefix, partition.id),
             clock: Clock::start(),
-            owned: None,
         }
     }
 
-    async fn execute(&mut self, command: Command, stop: &CancellationToken) -> Result<Input, End> {
-        match command {
+    /// Begins a command of the log, or does one of the store.
+    fn begin<'b>(&'b self, command: Command, lanes: &mut Lanes<'b>) -> Result<(), End> {
+        let (id, stores) = (self.id(), &self.parts.stores);
+        let done = match command {
+            Command::Claim => {
+                // An older claim is void from here on.
+                lanes.owned = None;
+                lanes.commit = Some(Box::pin(self.claim()));
+                return Ok(());
+            }
             Command::Commit { purpose, outputs, position } => {
-                Ok(self.commit(purpose, outputs, position).await)
+                let owned = lanes.owned.take();
+                lanes.commit = Some(Box::pin(self.commit(owned, purpose, outputs, position)));
+                return Ok(());
+            }
+            Command::Pause { until } => {
+                let owned = lanes.owned.take();
+                lanes.commit = Some(Box::pin(async move {
+                    self.clock.wait_until(Some(until)).await;
+                    (owned, Input::Paused)
+                }));
+                return Ok(());
+            }
+            Command::ReadBounds => {
+                let bounds = self.parts.log.bounds(&self.raw);
+                lanes.raw = Some(Box::pin(async { Input::BoundsRead(self.heard(bounds.await)) }));
+                return Ok(());
+            }
+            Command::ReadLastOutputs => {
+                let outputs = self.last_outputs();
+                lanes.raw =
+                    Some(Box::pin(async { Input::LastOutputsRead(self.heard(outputs.await)) }));
+                return Ok(());
+            }
+            Command::ReadRaw { from, max_records, max_bytes } => {
+                let read = self.parts.log.read(&self.raw, from, max_records, max_bytes);
+                lanes.raw = Some(Box::pin(async { Input::RawRead(self.heard(read.await)) }));
+                return Ok(());
+            }
+            Command::Wait { past, until } => {
+                lanes.raw = Some(Box::pin(self.wait(past, until)));
+                return Ok(());
             }
             Command::WriteStore { mut store, write } => {
                 let result = write.apply(&mut *store);
@@ -108,90 +200,81 @@ impl<'a> Shell<'a> {
                     if let Some(log_time) = write.to.head.log_time {
                         metrics::event_age(age_ms(log_time.as_millis()));
                     }
-                    self.measure_lag(write.to.cursor).await;
                 }
-                Ok(Input::StoreWritten { store, result })
+                Input::StoreWritten { store, result }
             }
-            Command::OpenStore => Ok(Input::StoreOpened(self.parts.stores.open(self.id()))),
-            Command::ListCheckpoints => {
-                Ok(Input::CheckpointsListed(self.parts.stores.checkpoints(self.id())))
+            Command::Checkpoint { mut store, kept } => {
+                let result = take_checkpoint(&mut *store, &**stores, id, kept);
+                metrics::checkpoint(result.is_ok());
+                match &result {
+                    Ok(made) => info!(partition = id, checkpoint = made.id, "checkpoint made"),
+                    Err(error) => warn!(partition = id, %error, "checkpoint failed, going on"),
+                }
+                Input::Checkpointed { store, result }
             }
+            Command::OpenStore => Input::StoreOpened(stores.open(id)),
+            Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(id)),
             Command::Reject(reason) => {
-                warn!(partition = self.id(), reason = reason.as_str(), "store set aside");
-                Ok(Input::Rejected(self.parts.stores.reject(self.id(), reason.as_str())))
+                warn!(partition = id, reason = reason.as_str(), "store set aside");
+                Input::Rejected(stores.reject(id, reason.as_str()))
             }
             Command::Restore(checkpoint) => {
-                info!(partition = self.id(), checkpoint = checkpoint.id, "restoring checkpoint");
-                Ok(Input::Restored(self.parts.stores.restore(self.id(), &checkpoint)))
+                info!(partition = id, checkpoint = checkpoint.id, "restoring checkpoint");
+                Input::Restored(stores.restore(id, &checkpoint))
             }
-            Command::Refused(refusal) => Err(End::Refused(refusal)),
-            Command::Lost(lost) => Err(End::Lost(lost)),
-            Command::Stopped => Err(End::Stopped),
-            // The others change nothing, so leaving them half done is as good as a stop before
-            // them: a log that does not answer must not hold up the way out.
-            harmless => {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => Err(End::Stopped),
-                    input = self.ask(harmless) => Ok(input),
+            Command::Refused(refusal) => return Err(End::Refused(refusal)),
+            Command::Lost(lost) => return Err(End::Lost(lost)),
+            Command::Stopped => return Err(End::Stopped),
+        };
+        lanes.ready.push_back(done);
+        Ok(())
+    }
+
+    async fn claim(&self) -> (Owned, Input) {
+        let claim = self.parts.log.claim(&self.parts.options.group, &self.raw).await;
+        match self.heard(claim) {
+            Ok(claim) => {
+                if let Some(committed) = &claim.committed {
+                    self.parts.pulse.committed(committed.offset);
                 }
+                (Some(claim.partition), Input::Claimed(Ok(claim.committed)))
             }
+            Err(error) => (None, Input::Claimed(Err(error))),
         }
     }
 
-    /// Commands that may be dropped half way.
-    async fn ask(&mut self, command: Command) -> Input {
-        let log = &self.parts.log;
-        match command {
-            Command::Claim => {
-                // An older claim is void from here on.
-                self.owned = None;
-                let claim = log.claim(&self.parts.options.group, &self.raw).await;
-                Input::Claimed(claim.map(|claim| {
-                    self.owned = Some(claim.partition);
-                    claim.committed
-                }))
-            }
-            Command::ReadBounds => Input::BoundsRead(log.bounds(&self.raw).await),
-            Command::ReadLastOutputs => Input::LastOutputsRead(self.last_outputs().await),
-            Command::ReadRaw { from, max_records, max_bytes } => {
-                Input::RawRead(log.read(&self.raw, from, max_records, max_bytes).await)
-            }
-            Command::Wait { past: Some(offset), until } => {
-                tokio::select! {
-                    result = log.wait_past(&self.raw, offset) => match result {
-                        Ok(()) => Input::Woken,
-                        // The next read would say the same.
-                        Err(error) => Input::RawRead(Err(error)),
-                    },
-                    () = self.clock.wait_until(until) => Input::Woken,
-                }
-            }
-            Command::Wait { past: None, until } => {
-                self.clock.wait_until(until).await;
-                Input::Woken
-            }
-            // Executed before this is called. The driver takes such an answer for the defect it is.
-            Command::Commit { .. }
-            | Command::WriteStore { .. }
-            | Command::OpenStore
-            | Command::ListCheckpoints
-            | Command::Reject(_)
-            | Command::Restore(_)
-            | Command::Refused(_)
-            | Command::Lost(_)
-            | Command::Stopped => Input::Woken,
+    async fn wait(&self, past: Option<Offset>, until: Option<u64>) -> Input {
+        let Some(offset) = past else {
+            self.clock.wait_until(until).await;
+            return Input::Woken;
+        };
+        tokio::select! {
+            result = self.parts.log.wait_past(&self.raw, offset) => match self.heard(result) {
+                Ok(()) => Input::Woken,
+                // The next read would say the same.
+                Err(error) => Input::RawRead(Err(error)),
+            },
+            () = self.clock.wait_until(until) => Input::Woken,
         }
+    }
+
+    /// Notes an answer that says the log can do nothing now. That is no fault of the partition.
+    fn heard<T>(&self, answer: Result<T, LogError>) -> Result<T, LogError> {
+        if let Err(LogError::Unavailable { .. } | LogError::Closed) = &answer {
+            self.parts.pulse.log_away();
+        }
+        answer
     }
 
     async fn commit(
-        &mut self,
+        &self,
+        owned: Owned,
         purpose: Purpose,
         outputs: Vec<Append>,
-        position: tickfold_log::Committed,
-    ) -> Input {
-        let Some(owned) = &mut self.owned else {
-            return Input::CommitDone(Err(CommitError::Fenced));
+        position: Committed,
+    ) -> (Owned, Input) {
+        let Some(mut owned) = owned else {
+            return (None, Input::CommitDone(Err(CommitError::Fenced)));
         };
         let counts = Counts::of(&outputs, &self.parts.options.topic_prefix);
         let hook = self.parts.options.fail_point;
@@ -207,11 +290,13 @@ impl<'a> Shell<'a> {
         let partition = self.id();
         match &result {
             Ok(()) => {
+                self.parts.pulse.committed(offset);
                 metrics::commit("committed", took_ms);
                 counts.count();
                 debug!(partition, offset, records, took_ms, "committed");
             }
             Err(CommitError::Aborted { reason }) => {
+                self.parts.pulse.log_away();
                 metrics::commit("aborted", took_ms);
                 warn!(partition, offset, reason, "commit aborted, will be sent again");
             }
@@ -221,7 +306,7 @@ impl<'a> Shell<'a> {
                 warn!(partition, offset, %error, "commit in doubt, claiming anew to find out");
             }
         }
-        Input::CommitDone(result)
+        (Some(owned), Input::CommitDone(result))
     }
 
     /// What the ends of the derived partitions tell of outputs emitted before.
@@ -236,12 +321,6 @@ impl<'a> Shell<'a> {
                 derived.highest_source.max(last.as_ref().and_then(source_offset));
         }
         Ok(derived)
-    }
-
-    async fn measure_lag(&self, cursor: u64) {
-        if let Ok(bounds) = self.parts.log.bounds(&self.raw).await {
-            metrics::lag(self.id(), bounds.end.saturating_sub(cursor));
-        }
     }
 
     fn publish(&self, progress: Progress, status: &watch::Sender<PartitionStatus>) {

@@ -8,7 +8,9 @@ use tickfold_core::raw::{CONTROL_TICK, KIND_CONTROL, RawRecord, header};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Offset, Record};
 
-/// Records folded on top of the store and not yet committed.
+use crate::options::Options;
+
+/// Records folded and not yet committed: on top of the store, or of the batch being committed.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) overlay: Overlay,
@@ -19,48 +21,104 @@ pub(super) struct Batch {
     pub(super) crc: u32,
     /// True once there is anything but the passing of time: then it is committed at once.
     pub(super) urgent: bool,
+    /// True once nothing more fits: then it is committed too.
+    pub(super) full: bool,
     /// When the first record was folded, on the driver's clock; `None` while empty.
     pub(super) since_ms: Option<u64>,
+    /// What was folded, to fold it anew without a last record that does not fit.
+    records: Vec<Record>,
+    /// Bytes of these.
+    bytes: usize,
+    /// What a planted bug takes for the digest.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) digest: Option<u128>,
+}
+
+/// Where and how far to fold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) partition: Partition,
+    /// Stop before a record at or above this offset.
+    pub(super) end: Option<Offset>,
+    pub(super) records_max: usize,
+    pub(super) bytes_max: usize,
+    pub(super) outputs_max: usize,
+    pub(super) now_ms: u64,
+}
+
+impl Limits {
+    /// Those of the options.
+    pub(super) fn new(options: &Options, partition: Partition, now_ms: u64) -> Self {
+        Self {
+            partition,
+            end: None,
+            records_max: options.batch_records_max,
+            bytes_max: options.batch_bytes_max,
+            outputs_max: options.batch_outputs_max,
+            now_ms,
+        }
+    }
 }
 
 impl Batch {
     /// Nothing yet, after a position.
     pub(super) fn at(next: Offset, crc: u32) -> Self {
-        let overlay = Overlay::default();
-        Self { overlay, outputs: Vec::new(), next, crc, urgent: false, since_ms: None }
+        Self {
+            overlay: Overlay::default(),
+            outputs: Vec::new(),
+            next,
+            crc,
+            urgent: false,
+            full: false,
+            since_ms: None,
+            records: Vec::new(),
+            bytes: 0,
+            #[cfg(feature = "planted-bugs")]
+            digest: None,
+        }
     }
 
-    /// Folds records from the front of the queue, until it is empty or the batch is full. Stops
-    /// before a record at or above `end`. What is left in the queue belongs to the next batch.
+    /// Records and bytes that may still be read for it; not 0 unless it is full.
+    pub(super) fn room(&self, options: &Options) -> (usize, usize) {
+        let records = options.batch_records_max.saturating_sub(self.records.len());
+        (records, options.batch_bytes_max.saturating_sub(self.bytes))
+    }
+
+    /// Folds records from the front of the queue on top of what is `below`, until it is empty or
+    /// the batch is full. What is left in the queue belongs to the next batch.
     pub(super) fn fold<S: Source + ?Sized>(
         &mut self,
-        store: &S,
-        partition: Partition,
+        below: &S,
         queue: &mut VecDeque<Record>,
-        end: Option<Offset>,
         limits: &Limits,
     ) -> Result<(), SourceError> {
-        let before = self.overlay.head;
-        let unurgent = !self.urgent;
-        let mut folded: Vec<Record> = Vec::new();
-        while let Some(record) = queue.pop_front() {
-            if end.is_some_and(|end| record.offset >= end) {
+        while !self.full
+            && let Some(record) = queue.pop_front()
+        {
+            let bytes = self.bytes.saturating_add(record.size_bytes());
+            let too_large = bytes > limits.bytes_max && !self.records.is_empty();
+            if too_large || limits.end.is_some_and(|end| record.offset >= end) {
+                self.full = true;
                 queue.push_front(record);
                 break;
             }
-            let outputs =
-                tickfold_core::fold(&mut self.overlay, store, partition, &raw_record(&record))?;
-            let full = self.outputs.len().saturating_add(outputs.len()) > limits.outputs_max;
-            if full && !self.outputs.is_empty() && unurgent {
+            let outputs = tickfold_core::fold(
+                &mut self.overlay,
+                below,
+                limits.partition,
+                &raw_record(&record),
+            )?;
+            let count = self.outputs.len().saturating_add(outputs.len());
+            if count > limits.outputs_max && !self.outputs.is_empty() {
                 // Its outputs do not fit, and a record is never split. What came before is folded
                 // anew without it: rare, and cheaper than a copy of the overlay per record. The
-                // fold is deterministic, so the outputs at hand stay good. Before this call the
-                // overlay had nothing but a head, or the batch would have been committed.
-                self.overlay = Overlay { head: before, ..Overlay::default() };
-                for earlier in &folded {
+                // fold is deterministic, so the outputs at hand stay good.
+                self.overlay = Overlay::default();
+                for earlier in &self.records {
                     let earlier = raw_record(earlier);
-                    tickfold_core::fold(&mut self.overlay, store, partition, &earlier)?;
+                    tickfold_core::fold(&mut self.overlay, below, limits.partition, &earlier)?;
                 }
+                self.full = true;
                 queue.push_front(record);
                 break;
             }
@@ -69,24 +127,18 @@ impl Batch {
             self.next = record.offset.saturating_add(1);
             self.crc = record.crc();
             self.since_ms.get_or_insert(limits.now_ms);
-            folded.push(record);
+            self.records.push(record);
+            self.bytes = bytes;
             // A timer may change state without an output, so timers count by themselves.
             let changes = self.outputs.len().max(self.overlay.timers.len());
-            if changes >= limits.outputs_max {
-                break;
-            }
+            self.full = self.records.len() >= limits.records_max
+                || bytes >= limits.bytes_max
+                || changes >= limits.outputs_max;
         }
         // A tick without outputs may still forget a natural key or an expired timer.
-        self.urgent |= !self.overlay.is_unchanged();
+        self.urgent = self.urgent || !self.overlay.is_unchanged();
         Ok(())
     }
-}
-
-/// Bounds of one call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) outputs_max: usize,
-    pub(super) now_ms: u64,
 }
 
 /// A record of the log as the fold takes it.

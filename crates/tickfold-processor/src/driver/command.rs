@@ -1,7 +1,9 @@
 //! What the driver asks of its shell, and what the shell answers.
 //!
 //! Except for [`Command::Refused`], [`Command::Lost`] and [`Command::Stopped`], which end the
-//! driver, each command is answered by the input of the same name. [`Input::Start`] comes first;
+//! driver, each command is answered by the input of the same name, or of its passing:
+//! [`Command::Wait`] by [`Input::Woken`], or by [`Input::RawRead`] if the log cannot tell. Which of
+//! them may be outstanding at once is said in the driver. [`Input::Start`] comes first;
 //! [`Input::Stop`] may come at any time.
 
 use tickfold_core::overlay::Overlay;
@@ -37,7 +39,8 @@ pub enum Command {
     Reject(Reason),
     /// Make the checkpoint the store.
     Restore(Checkpoint),
-    /// Commit through the claim.
+    /// Commit through the claim. To be on its way before the driver's next step, since that may
+    /// fold for long.
     Commit {
         /// What for.
         purpose: Purpose,
@@ -53,12 +56,24 @@ pub enum Command {
         /// What to write.
         write: Box<StoreWrite>,
     },
+    /// Make a checkpoint of the store, remove the oldest beyond so many, and give it back.
+    Checkpoint {
+        /// The store.
+        store: Box<dyn PartitionStore>,
+        /// Checkpoints to keep.
+        kept: usize,
+    },
     /// Wait until raw has a record at or above `past`, or it is `until`, whichever is first.
     Wait {
         /// Offset to wait for.
         past: Option<Offset>,
         /// Time to wait for, on the clock that is given to the driver.
         until: Option<u64>,
+    },
+    /// Wait until then, before an aborted commit is sent again.
+    Pause {
+        /// Time to wait for, on the clock that is given to the driver.
+        until: u64,
     },
     /// A person must act. The end.
     Refused(Refusal),
@@ -129,8 +144,17 @@ pub enum Input {
         /// Whether the batch is in it.
         result: Result<(), StoreError>,
     },
+    /// The store comes back.
+    Checkpointed {
+        /// The store.
+        store: Box<dyn PartitionStore>,
+        /// The checkpoint. Without it the partition goes on all the same.
+        result: Result<Checkpoint, StoreError>,
+    },
     /// Something that was waited for may be there.
     Woken,
+    /// The pause is over.
+    Paused,
     /// Finish what is committed, begin nothing new, leave.
     Stop,
 }
@@ -150,7 +174,9 @@ impl Input {
             Self::Restored(_) => "checkpoint restored",
             Self::CommitDone(_) => "commit done",
             Self::StoreWritten { .. } => "store written",
+            Self::Checkpointed { .. } => "checkpointed",
             Self::Woken => "woken",
+            Self::Paused => "paused",
             Self::Stop => "stop",
         }
     }

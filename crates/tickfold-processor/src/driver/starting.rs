@@ -1,13 +1,18 @@
-//! The questions of a start: what has been asked, what was answered, what is next.
+//! The start: what has been asked, what was answered, what is next, until the table can decide.
 
 use std::collections::BTreeSet;
 
 use tickfold_core::fold::Partition;
 use tickfold_log::{Bounds, Committed, Offset, Record};
-use tickfold_store::Checkpoint;
+use tickfold_store::{Checkpoint, Error as StoreError};
 
-use super::command::Command;
-use super::start::{self, Derived, Emitted, Found, LastFolded, Position, Reason, StoreFound};
+use super::command::{Command, Input};
+use super::refusal::{Lost, RawDamage, Refusal};
+use super::start::{
+    self, Decision, Derived, Emitted, Found, LastFolded, Position, Reason, StoreFound, Target,
+    choose_checkpoint, decide,
+};
+use super::{Driver, Next, Phase, defect, log_failed, store_failed};
 use crate::token::Token;
 
 /// Answers so far; `None` has not been asked, or must be asked again.
@@ -82,4 +87,129 @@ impl Starting {
         self.replacing = Some(Replacing { reason, emitted, checkpoint: None });
         Command::ListCheckpoints
     }
+}
+
+impl Driver {
+    /// Takes an answer, and asks on.
+    pub(super) fn starting(&mut self, mut starting: Starting, input: Input, now_ms: u64) -> Next {
+        match input {
+            Input::Claimed(Ok(committed)) => starting.committed = Some(committed),
+            Input::BoundsRead(Ok(bounds)) => starting.bounds = Some(bounds),
+            Input::LastOutputsRead(Ok(derived)) => starting.derived = Some(derived),
+            Input::RawRead(Ok(records)) => starting.last_folded_read(&records),
+            Input::StoreOpened(Ok(store)) => {
+                starting.store = Some(StoreFound::Readable(store.store_head()));
+                self.store = Some(store);
+            }
+            Input::StoreOpened(Err(StoreError::Unreadable { .. })) => {
+                starting.store = Some(StoreFound::Unreadable);
+            }
+            Input::CheckpointsListed(Ok(checkpoints)) => {
+                return self.replace(starting, checkpoints, now_ms);
+            }
+            Input::Rejected(Ok(())) => {
+                let checkpoint = starting.replacing.take().and_then(|r| r.checkpoint);
+                if let Some(checkpoint) = checkpoint {
+                    self.phase = Phase::Starting(starting);
+                    return Ok(vec![Command::Restore(checkpoint)]);
+                }
+            }
+            // One that cannot be restored is like none: it is among those tried.
+            Input::Restored(Ok(()) | Err(StoreError::Unreadable { .. })) => {}
+            Input::Claimed(Err(error))
+            | Input::BoundsRead(Err(error))
+            | Input::LastOutputsRead(Err(error))
+            | Input::RawRead(Err(error)) => return Err(log_failed(error)),
+            Input::StoreOpened(Err(error))
+            | Input::CheckpointsListed(Err(error))
+            | Input::Rejected(Err(error))
+            | Input::Restored(Err(error)) => return Err(store_failed(&error)),
+            input @ (Input::Start
+            | Input::CommitDone(_)
+            | Input::StoreWritten { .. }
+            | Input::Checkpointed { .. }
+            | Input::Woken
+            | Input::Paused
+            | Input::Stop) => return Err(defect(&input)),
+        }
+        self.ask(starting, now_ms)
+    }
+
+    /// The next question, or what the table says once there is none.
+    pub(super) fn ask(&mut self, mut starting: Starting, now_ms: u64) -> Next {
+        let found = match starting.found(self.partition) {
+            Ok(found) => found,
+            Err(question) => {
+                self.phase = Phase::Starting(starting);
+                return Ok(vec![question]);
+            }
+        };
+        #[cfg(feature = "planted-bugs")]
+        let found = crate::bugs::spoil(self.options.bug, found);
+        match decide(&found) {
+            Decision::FirstStart => {
+                let target = Target { emitted: 0, digest: None, crc: 0 };
+                self.commit_start(None, target, now_ms)
+            }
+            Decision::Refold(target) => self.refold(starting, target, now_ms),
+            Decision::Replace { reason, emitted }
+                if starting.emptied && reason != Reason::Missing =>
+            {
+                Err(nothing_left(reason, emitted, &found))
+            }
+            Decision::Replace { reason, emitted } => {
+                let command = starting.replace(reason, emitted);
+                self.phase = Phase::Starting(starting);
+                Ok(vec![command])
+            }
+            Decision::Refuse(refusal) => Err(Command::Refused(refusal)),
+        }
+    }
+
+    /// Chooses what comes in the store's place.
+    fn replace(
+        &mut self,
+        mut starting: Starting,
+        checkpoints: Vec<Checkpoint>,
+        now_ms: u64,
+    ) -> Next {
+        let (Ok(found), Some(replacing)) =
+            (starting.found(self.partition), &mut starting.replacing)
+        else {
+            return Err(Command::Lost(Lost::Defect("checkpoints listed")));
+        };
+        let (reason, emitted, start) = (replacing.reason, replacing.emitted, found.bounds.start);
+        let chosen = choose_checkpoint(checkpoints, &starting.tried, found.bounds, emitted);
+        match &chosen {
+            Some(checkpoint) => _ = starting.tried.insert(checkpoint.id.clone()),
+            None if start > 0 => {
+                // The store stays where it is: readers may still be served from it.
+                let reason = reason.as_str();
+                return Err(Command::Refused(Refusal::RawGap { start, emitted, reason }));
+            }
+            None if reason == Reason::Missing => {
+                starting.replacing = None;
+                return self.refold(starting, start::target(&found, emitted), now_ms);
+            }
+            None => starting.emptied = true,
+        }
+        replacing.checkpoint = chosen;
+        starting.store = None;
+        self.store = None;
+        self.phase = Phase::Starting(starting);
+        Ok(vec![Command::Reject(reason)])
+    }
+}
+
+/// Not even the empty store does: either raw does not give the committed state, or the disk does
+/// not keep a store.
+fn nothing_left(reason: Reason, emitted: Offset, found: &Found) -> Command {
+    if let (Emitted::Ours { token, .. }, StoreFound::Readable(store)) =
+        (&found.emitted, found.store)
+    {
+        let (found, token) = (store.digest, token.digest);
+        let damage = RawDamage::DigestDiffers { emitted, found, token };
+        return Command::Refused(Refusal::RawDamaged(damage));
+    }
+    Command::Lost(Lost::Store(format!("a new store is {} again", reason.as_str())))
 }

@@ -13,6 +13,7 @@
 
 mod bugs;
 mod oracle;
+mod pace;
 mod rng;
 mod seeds;
 mod start_table;

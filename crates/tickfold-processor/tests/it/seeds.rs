@@ -1,6 +1,7 @@
-//! Seeded runs: two processes fight over one partition, crash after any command, lose newest
-//! store batches or whole stores, and meet every outcome of a commit. Whatever happened, the
-//! outputs equal the golden fold byte for byte, and so do the stores.
+//! Seeded runs: two processes fight over one partition, crash after any command and before any
+//! answer, lose newest store batches or whole stores, and meet every outcome of a commit. Commands
+//! are executed and answered in any order, so that folding and commits overlap in every way.
+//! Whatever happened, the outputs equal the golden fold byte for byte, and so do the stores.
 //!
 //! `TICKFOLD_SEED=n` runs one seed, `TICKFOLD_SEEDS=n` the first n instead of the usual number.
 
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) faults: Faults,
     pub(crate) outputs: usize,
     pub(crate) commands: usize,
+    /// See [`World::overlaps`].
+    pub(crate) overlaps: u64,
 }
 
 /// A run that broke a promise.
@@ -43,15 +46,20 @@ const COMMIT_FAULTS: [(&str, CommitFault); 4] = [
     ("commit unclear, applied late", CommitFault::UnclearAppliedLate),
 ];
 
-const OTHER_FAULTS: [&str; 8] = [
+const OTHER_FAULTS: [&str; 13] = [
+    "crash with two overlays",
+    "stopped with two overlays",
     "fenced by the other owner",
+    "overtaken while in doubt",
     "newest store batches lost",
     "store wiped",
     "store write fails",
     "store read fails",
     "group offset expired",
     "checkpoint taken",
-    "stopped in order",
+    "checkpoint fails",
+    "stopped while waiting",
+    "stopped while committing",
 ];
 
 struct Run {
@@ -69,6 +77,8 @@ pub(crate) fn run(seed: u64, options: &Options, chaos: bool) -> Result<Report, F
         batch_records_max: usize::try_from(rng.pick(&[1, 2, 5, 100_u64])).unwrap(),
         batch_outputs_max: usize::try_from(rng.pick(&[4, 12, 20_000_u64])).unwrap(),
         tick_commit_interval_ms: 1_000,
+        checkpoint_interval_ms: rng.pick(&[None, Some(300), Some(2_000)]),
+        checkpoints_kept: usize::try_from(rng.pick(&[1, 3_u64])).unwrap(),
         ..options.clone()
     };
     let world = World::new(2, &options);
@@ -80,7 +90,7 @@ pub(crate) fn run(seed: u64, options: &Options, chaos: bool) -> Result<Report, F
     match result {
         Ok(()) => {
             let (outputs, commands) = (golden.outputs(), run.world.trace.len());
-            Ok(Report { faults: run.faults, outputs, commands })
+            Ok(Report { faults: run.faults, outputs, commands, overlaps: run.world.overlaps })
         }
         Err(text) => {
             let difference = golden.compare_outputs(&run.world.log).err().unwrap_or_default().0;
@@ -91,18 +101,27 @@ pub(crate) fn run(seed: u64, options: &Options, chaos: bool) -> Result<Report, F
 
 impl Run {
     fn fight(&mut self) -> Result<(), String> {
-        for _ in 0..90 + self.rng.below(110) {
-            match self.rng.below(14) {
+        for _ in 0..180 + self.rng.below(220) {
+            match self.rng.below(20) {
                 0 => {
                     for _ in 0..=self.rng.below(3) {
                         self.workload.append_one(&self.world.log, &mut self.rng);
                     }
                 }
                 1 => {
+                    // Now and then long enough for everything to expire.
+                    let days = if self.rng.one_in(12) { 91 } else { 0 };
                     let ms = self.rng.below(700);
-                    self.world.pass(ms);
+                    self.world.pass(days * 24 * 3_600_000 + ms);
                 }
-                2 | 3 if self.chaos => _ = self.turn(1)?,
+                2..=4 if self.chaos => {
+                    // While one is in doubt the other gets time to overtake it.
+                    let in_doubt = self.world.next_kind(0) == Some("claim");
+                    let turns = if in_doubt && self.rng.one_in(3) { 60 } else { 1 };
+                    for _ in 0..turns {
+                        self.turn(1)?;
+                    }
+                }
                 _ => _ = self.turn(0)?,
             }
         }
@@ -117,7 +136,7 @@ impl Run {
             let mut turns = 0;
             loop {
                 turns += 1;
-                if turns > 5_000 {
+                if turns > 10_000 {
                     return Err("the healed world does not come to rest".to_owned());
                 }
                 let idle = self.turn(process)?;
@@ -135,7 +154,7 @@ impl Run {
         Ok(())
     }
 
-    /// One command of a process, and perhaps a fault; true if it waits.
+    /// One command of a process or one answer, and perhaps a fault; true if it waits.
     fn turn(&mut self, process: usize) -> Result<bool, String> {
         if !self.world.is_running(process) {
             if process == 0 || !self.chaos || self.rng.one_in(12) {
@@ -143,26 +162,47 @@ impl Run {
             }
             return Ok(false);
         }
-        let kind = self.world.next_kind(process).expect("a command");
+        if self.chaos && self.world.is_committing(process) && self.rng.one_in(60) {
+            self.note("stopped while committing", true);
+            if self.world.has_two_overlays(process) {
+                self.note("stopped with two overlays", true);
+            }
+            self.world.stop(process);
+            return Ok(false);
+        }
+        let (ready, held) = (self.world.ready(process), self.world.held(process));
+        if held > 0 && (ready.is_empty() || self.rng.one_in(2)) {
+            let at = usize::try_from(self.rng.below(held as u64)).unwrap();
+            self.answer(process, at);
+            return Ok(false);
+        }
+        if ready.is_empty() {
+            // A crash while waiting, or being told to stop, changes nothing either.
+            if self.chaos && self.rng.one_in(8) {
+                let kind = self.world.next_kind(process).expect("it waits");
+                self.crash(process, kind);
+            } else if self.chaos && self.rng.one_in(12) {
+                self.note("stopped while waiting", true);
+                self.world.stop(process);
+            }
+            return Ok(true);
+        }
+        let at = self.rng.pick(&ready);
+        self.execute(process, at)?;
+        Ok(false)
+    }
+
+    /// Executes a command, and keeps its answer back.
+    fn execute(&mut self, process: usize, at: usize) -> Result<(), String> {
+        let kind = self.world.kind_of(process, at);
         let fault = self.before(process, kind);
-        let executed = self.world.execute(process);
+        let executed = self.world.execute_at(process, at);
         self.world.log.forget_commit_faults();
         self.world.processes[process].stores.fail_writes(false);
         let input = match executed {
             Executed::Answer(input) => input,
-            Executed::Waits { .. } => {
-                // A crash while waiting, or being told to stop, changes nothing either.
-                if self.chaos && self.rng.one_in(8) {
-                    self.crash(process, kind);
-                } else if self.chaos && self.rng.one_in(12) {
-                    self.note("stopped in order", true);
-                    self.world.stop(process);
-                }
-                return Ok(true);
-            }
-            Executed::End(end) => {
-                return self.ended(&end).map(|()| false);
-            }
+            Executed::Waits { .. } => return Err(format!("{kind} was ready and waits")),
+            Executed::End(end) => return self.ended(&end),
         };
         self.world.state_is_not_ahead()?;
         if let Some(fault) = fault {
@@ -170,16 +210,29 @@ impl Run {
                 &input,
                 Input::CommitDone(Err(CommitError::Aborted { .. } | CommitError::Unclear { .. }))
                     | Input::StoreWritten { result: Err(_), .. }
+                    | Input::Checkpointed { result: Err(_), .. }
             );
             self.note(fault, landed);
         }
         if matches!(input, Input::CommitDone(Err(CommitError::Fenced))) {
             self.note("fenced by the other owner", true);
         }
-        if self.chaos && self.rng.one_in(12) {
+        if self.chaos && self.rng.one_in(16) {
             drop(input);
             self.crash(process, kind);
-            return Ok(false);
+        } else {
+            self.world.hold(process, kind, input);
+        }
+        Ok(())
+    }
+
+    /// Delivers an answer.
+    fn answer(&mut self, process: usize, at: usize) {
+        let (kind, input) = self.world.release(process, at);
+        if self.chaos && self.rng.one_in(40) {
+            drop(input);
+            self.crash(process, kind);
+            return;
         }
         let read_fails = self.chaos && matches!(input, Input::RawRead(_)) && self.rng.one_in(30);
         self.world.processes[process].stores.fail_reads(read_fails);
@@ -189,7 +242,6 @@ impl Run {
             let landed = self.world.next_kind(process) == Some("lost");
             self.note("store read fails", landed);
         }
-        Ok(false)
     }
 
     /// A fault for the command that comes, if the dice say so.
@@ -207,14 +259,21 @@ impl Run {
                 self.world.processes[process].stores.fail_writes(true);
                 Some("store write fails")
             }
+            "checkpoint" if self.rng.one_in(4) => {
+                self.world.processes[process].stores.fail_writes(true);
+                Some("checkpoint fails")
+            }
             _ => None,
         }
     }
 
-    /// The process dies after the command was executed and before it saw the answer; sometimes the
+    /// The process dies after a command was executed and before it saw the answer; sometimes the
     /// disk loses something too.
     fn crash(&mut self, process: usize, kind: &'static str) {
         self.note(&format!("crash after {kind}"), true);
+        if self.world.has_two_overlays(process) {
+            self.note("crash with two overlays", true);
+        }
         self.world.crash(process);
         let stores = self.world.processes[process].stores.clone();
         let before = self.world.cursor(process);
@@ -250,6 +309,10 @@ impl Run {
         match end {
             End::Refused(refusal) => Err(format!("refused: {refusal}")),
             End::Lost(Lost::Defect(what)) => Err(format!("defect: {what}")),
+            End::Lost(Lost::NotOwner { .. }) => {
+                self.note("overtaken while in doubt", true);
+                Ok(())
+            }
             End::Lost(_) | End::Stopped => Ok(()),
         }
     }
@@ -298,11 +361,14 @@ fn seeded_runs_equal_the_golden_fold() {
         table.insert(name, Line::default());
     }
     let (mut outputs, mut commands, mut failures) = (0, 0, Vec::new());
+    let (mut overlaps, mut overlapped) = (0, 0);
     for &seed in &seeds {
         let (faults, difference) = match run(seed, &Options::default(), true) {
             Ok(report) => {
                 outputs += report.outputs;
                 commands += report.commands;
+                overlaps += report.overlaps;
+                overlapped += usize::from(report.overlaps > 0);
                 (report.faults, Difference::default())
             }
             Err(failure) => {
@@ -321,6 +387,7 @@ fn seeded_runs_equal_the_golden_fold() {
         }
     }
     println!("{} seeds, {commands} commands, {outputs} outputs", seeds.len());
+    println!("folded on top of a commit in flight: {overlaps} times, in {overlapped} seeds");
     println!("{:32} {:>9} {:>7} {:>5} {:>5}", "fault", "attempted", "landed", "lost", "twice");
     for (fault, Line { attempted, landed, lost, twice }) in &table {
         println!("{fault:32} {attempted:>9} {landed:>7} {lost:>5} {twice:>5}");
@@ -330,6 +397,7 @@ fn seeded_runs_equal_the_golden_fold() {
     if seeds.len() > 1 {
         let missed: Vec<_> = table.iter().filter(|(_, line)| line.landed == 0).collect();
         assert!(missed.is_empty(), "never landed: {missed:?}");
+        assert!(overlapped * 10 > seeds.len() * 9, "only {overlapped} seeds overlap");
     }
 }
 

@@ -1,8 +1,9 @@
 //! The driver, live: records in, derived records out, the clock moved by hand.
 
 use tickfold_log::mem::CommitFault;
-use tickfold_processor::driver::Lost;
+use tickfold_processor::driver::{Input, Lost};
 use tickfold_processor::{Options, Token};
+use tickfold_store::{Checkpoint, Stores};
 
 use crate::workload::{PARTITION, append_tick, append_webhook, broken, status};
 use crate::world::{End, Executed, Rest, World};
@@ -269,4 +270,113 @@ fn a_stop_finishes_the_commit_in_flight_and_the_store_write_and_begins_nothing_n
     let mut world = live(&Options::default());
     world.stop(0);
     assert_eq!(world.settle(0), Rest::Ended(End::Stopped));
+}
+
+/// A commit of the first record is executed and not answered, and two more records are folded on
+/// top of it.
+fn with_two_overlays(options: &Options, fault: Option<CommitFault>) -> (World, Input) {
+    let mut world = live(options);
+    append_webhook(&world.log, &status(1, "sent", TIME));
+    world.run_to(0, "commit");
+    if let Some(fault) = fault {
+        world.log.fail_next_commit(fault);
+    }
+    let Executed::Answer(outcome) = world.execute(0) else { panic!("a commit answers") };
+    append_webhook(&world.log, &status(1, "read", TIME));
+    append_webhook(&world.log, &status(2, "sent", TIME));
+    while !world.ready(0).is_empty() {
+        match world.execute(0) {
+            Executed::Answer(input) => world.deliver(0, input),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(world.has_two_overlays(0));
+    (world, outcome)
+}
+
+#[test]
+fn what_is_folded_on_top_of_a_commit_leaves_as_soon_as_the_store_has_the_first() {
+    for fault in [None, Some(CommitFault::UnclearApplied), Some(CommitFault::UnclearNotApplied)] {
+        let (mut world, outcome) = with_two_overlays(&Options::default(), fault);
+        assert_eq!(count(&world, "commit"), 1);
+        let reads = count(&world, "read_raw");
+        world.deliver(0, outcome);
+        world.run_to(0, "write_store");
+        let before = count(&world, "commit");
+        world.run_to(0, "commit");
+        assert_eq!((world.emitted(), world.cursor(0)), (1, 1), "{fault:?}");
+        assert_eq!(count(&world, "read_raw"), reads, "it is folded already");
+        assert_eq!(world.settle(0), Rest::Idle { until: None });
+        assert_eq!((world.emitted(), count(&world, "commit")), (3, before + 1), "{fault:?}");
+        world.equals_golden(0).unwrap();
+    }
+}
+
+#[test]
+fn two_overlays_are_dropped_together() {
+    let (mut world, outcome) =
+        with_two_overlays(&Options::default(), Some(CommitFault::UnclearNotApplied));
+    assert_eq!(world.start_and_settle(1), Rest::Idle { until: None });
+    world.deliver(0, outcome);
+    let rest = world.settle(0);
+    assert!(matches!(rest, Rest::Ended(End::Lost(Lost::NotOwner { .. }))), "{rest:?}");
+    assert_eq!(world.cursor(0), 0);
+    world.equals_golden(1).unwrap();
+}
+
+#[test]
+fn a_stop_with_two_overlays_finishes_the_first_and_drops_the_second() {
+    let (mut world, outcome) = with_two_overlays(&Options::default(), None);
+    world.stop(0);
+    world.deliver(0, outcome);
+    assert_eq!(world.settle(0), Rest::Ended(End::Stopped));
+    assert_eq!((world.emitted(), world.cursor(0)), (1, 1));
+    assert_eq!(world.start_and_settle(0), Rest::Idle { until: None });
+    world.equals_golden(0).unwrap();
+}
+
+#[test]
+fn what_is_folded_on_top_of_a_commit_keeps_to_the_bounds_of_a_batch() {
+    let options = Options { batch_records_max: 2, ..Options::default() };
+    let (mut world, outcome) = with_two_overlays(&options, None);
+    append_webhook(&world.log, &status(3, "sent", TIME));
+    assert!(world.ready(0).is_empty(), "it is full, so nothing more is read");
+    world.deliver(0, outcome);
+    assert_eq!(world.settle(0), Rest::Idle { until: None });
+    assert_eq!((world.emitted(), count(&world, "commit")), (4, 3));
+    world.equals_golden(0).unwrap();
+}
+
+#[test]
+fn checkpoints_are_made_after_a_store_write_and_the_oldest_go() {
+    let options =
+        Options { checkpoint_interval_ms: Some(1_000), checkpoints_kept: 2, ..Options::default() };
+    let mut world = live(&options);
+    for n in 1..=4 {
+        world.pass(999);
+        append_webhook(&world.log, &status(n, "sent", TIME));
+        world.settle(0);
+        world.pass(1);
+        append_webhook(&world.log, &status(n, "read", TIME));
+        world.settle(0);
+        assert_eq!(count(&world, "checkpoint"), n as usize);
+    }
+    let stores = &world.processes[0].stores;
+    let cursors = |found: Vec<Checkpoint>| found.iter().map(|c| c.head.cursor).collect::<Vec<_>>();
+    assert_eq!(cursors(stores.checkpoints(PARTITION).unwrap()), [8, 6]);
+
+    // One that fails is tried again an interval later, and stops nothing.
+    world.pass(1_000);
+    append_webhook(&world.log, &status(1, "failed", TIME));
+    world.run_to(0, "checkpoint");
+    world.processes[0].stores.fail_writes(true);
+    world.settle(0);
+    world.processes[0].stores.fail_writes(false);
+    assert_eq!(world.emitted(), 9);
+    world.pass(1_000);
+    append_webhook(&world.log, &status(2, "failed", TIME));
+    world.settle(0);
+    let stores = &world.processes[0].stores;
+    assert_eq!(cursors(stores.checkpoints(PARTITION).unwrap()), [10, 8]);
+    world.equals_golden(0).unwrap();
 }

@@ -1,5 +1,6 @@
 //! A world for drivers: one log, processes with their own disks, a clock moved by hand. Executes
-//! commands one by one, so that a test decides what happens between any two.
+//! commands one by one and in any order, and delivers their answers when it is told, so that a
+//! test decides what happens between any two.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use tickfold_log::mem::MemOwned;
 use tickfold_log::{CommitError, Error as LogError, MemLog, TopicPartition};
 use tickfold_processor::driver::{Command, Derived, Driver, Input, Lost, Progress, Refusal};
-use tickfold_processor::{Address, DerivedTopics, Options, raw_topic, source_offset, topic_specs};
+use tickfold_processor::{
+    Address, DerivedTopics, Options, raw_topic, source_offset, take_checkpoint, topic_specs,
+};
 use tickfold_store::{MemStores, Stores};
 
 use crate::oracle::{Golden, HERE};
@@ -27,6 +30,8 @@ pub(crate) struct World {
     pub(crate) processes: Vec<Process>,
     /// Names of all commands executed.
     pub(crate) trace: Vec<&'static str>,
+    /// How often something was folded on top of a commit in flight.
+    pub(crate) overlaps: u64,
     /// The greatest position ever committed: a position that expired was emitted all the same.
     emitted_max: Cell<u64>,
     derived: DerivedTopics,
@@ -47,7 +52,14 @@ pub(crate) struct Process {
 struct Running {
     driver: Driver,
     owned: Option<MemOwned>,
+    /// Outstanding, not executed.
     commands: VecDeque<Command>,
+    /// Executed, not answered.
+    held: Vec<(&'static str, Input)>,
+    /// Position of the commit that is not answered.
+    committing: Option<u64>,
+    /// Something is folded on top of it.
+    two_overlays: bool,
 }
 
 /// What executing a command came to.
@@ -82,7 +94,7 @@ pub(crate) enum Rest {
 }
 
 /// Kinds of commands that answer.
-pub(crate) const KINDS: [&str; 11] = [
+pub(crate) const KINDS: [&str; 13] = [
     "claim",
     "open_store",
     "read_bounds",
@@ -93,7 +105,9 @@ pub(crate) const KINDS: [&str; 11] = [
     "restore",
     "commit",
     "write_store",
+    "checkpoint",
     "wait",
+    "pause",
 ];
 
 /// The kind of a command.
@@ -109,7 +123,9 @@ pub(crate) fn kind(command: &Command) -> &'static str {
         Command::Restore(_) => "restore",
         Command::Commit { .. } => "commit",
         Command::WriteStore { .. } => "write_store",
+        Command::Checkpoint { .. } => "checkpoint",
         Command::Wait { .. } => "wait",
+        Command::Pause { .. } => "pause",
         Command::Refused(_) => "refused",
         Command::Lost(_) => "lost",
         Command::Stopped => "stopped",
@@ -132,6 +148,7 @@ impl World {
             now_ms: 0,
             processes: (0..processes).map(process).collect(),
             trace: Vec::new(),
+            overlaps: 0,
             emitted_max: Cell::new(0),
             derived: DerivedTopics::new("wa", PARTITION),
             group: options.group.clone(),
@@ -154,7 +171,14 @@ impl World {
         let options = Arc::clone(&self.processes[process].options);
         let mut driver = Driver::new(options, HERE);
         let commands = driver.step(Input::Start, self.now_ms).into();
-        self.processes[process].running = Some(Running { driver, owned: None, commands });
+        self.processes[process].running = Some(Running {
+            driver,
+            owned: None,
+            commands,
+            held: Vec::new(),
+            committing: None,
+            two_overlays: false,
+        });
     }
 
     /// True if the process has a driver.
@@ -167,9 +191,41 @@ impl World {
         self.processes[process].running = None;
     }
 
-    /// The kind of the next command.
+    /// The kind of the command that [`Self::execute`] would execute; a wait if all wait.
     pub(crate) fn next_kind(&self, process: usize) -> Option<&'static str> {
-        self.processes[process].running.as_ref()?.commands.front().map(kind)
+        let at = self.ready(process).first().copied().unwrap_or(0);
+        self.processes[process].running.as_ref()?.commands.get(at).map(kind)
+    }
+
+    /// The kind of a command.
+    pub(crate) fn kind_of(&self, process: usize, at: usize) -> &'static str {
+        kind(&self.processes[process].running.as_ref().unwrap().commands[at])
+    }
+
+    /// Which commands can be executed now: all but waits for what has not come.
+    pub(crate) fn ready(&self, process: usize) -> Vec<usize> {
+        let Some(running) = &self.processes[process].running else { return Vec::new() };
+        let is_ready = |command: &Command| match command {
+            Command::Wait { past, until } => {
+                let end = self.log.bounds_now(&self.raw).map_or(u64::MAX, |bounds| bounds.end);
+                past.is_some_and(|past| end > past)
+                    || until.is_some_and(|until| self.now_ms >= until)
+            }
+            Command::Pause { until } => self.now_ms >= *until,
+            _ => true,
+        };
+        let commands = running.commands.iter().enumerate();
+        commands.filter(|(_, command)| is_ready(command)).map(|(at, _)| at).collect()
+    }
+
+    /// True while a commit is not answered.
+    pub(crate) fn is_committing(&self, process: usize) -> bool {
+        self.processes[process].running.as_ref().is_some_and(|r| r.committing.is_some())
+    }
+
+    /// True while something is known to be folded on top of a commit that is not answered.
+    pub(crate) fn has_two_overlays(&self, process: usize) -> bool {
+        self.processes[process].running.as_ref().is_some_and(|r| r.two_overlays)
     }
 
     /// How far the driver is.
@@ -177,12 +233,26 @@ impl World {
         self.processes[process].running.as_ref().map(|running| running.driver.progress())
     }
 
-    /// Executes the next command of a process.
+    /// Executes the first command of a process that does not wait.
     pub(crate) fn execute(&mut self, process: usize) -> Executed {
-        let now_ms = self.now_ms;
+        if let Some(at) = self.ready(process).first() {
+            return self.execute_at(process, *at);
+        }
+        let commands = &self.processes[process].running.as_ref().unwrap().commands;
+        assert!(!commands.is_empty(), "a driver always has something to do");
+        let until = commands.iter().filter_map(|command| match command {
+            Command::Wait { until, .. } => *until,
+            Command::Pause { until } => Some(*until),
+            _ => None,
+        });
+        Executed::Waits { until: until.min() }
+    }
+
+    /// Executes one of the commands that are ready.
+    pub(crate) fn execute_at(&mut self, process: usize, at: usize) -> Executed {
         let Process { stores, running, .. } = &mut self.processes[process];
         let Running { owned, commands, .. } = running.as_mut().unwrap();
-        let command = commands.pop_front().expect("a driver always has something to do");
+        let command = commands.remove(at).unwrap();
         self.trace.push(kind(&command));
         Executed::Answer(match command {
             Command::Claim => {
@@ -209,15 +279,12 @@ impl World {
                 let result = write.apply(&mut *store);
                 Input::StoreWritten { store, result }
             }
-            Command::Wait { past, until } => {
-                let end = self.log.bounds_now(&self.raw).unwrap().end;
-                let came = past.is_some_and(|past| end > past);
-                if !came && until.is_none_or(|until| now_ms < until) {
-                    commands.push_front(Command::Wait { past, until });
-                    return Executed::Waits { until };
-                }
-                Input::Woken
+            Command::Checkpoint { mut store, kept } => {
+                let result = take_checkpoint(&mut *store, stores, PARTITION, kept);
+                Input::Checkpointed { store, result }
             }
+            Command::Wait { .. } => Input::Woken,
+            Command::Pause { .. } => Input::Paused,
             Command::Refused(refusal) => return self.end(process, End::Refused(refusal)),
             Command::Lost(lost) => return self.end(process, End::Lost(lost)),
             Command::Stopped => return self.end(process, End::Stopped),
@@ -226,18 +293,65 @@ impl World {
 
     /// Delivers an answer to the driver.
     pub(crate) fn deliver(&mut self, process: usize, input: Input) {
-        let Running { driver, commands, .. } = self.processes[process].running.as_mut().unwrap();
-        commands.extend(driver.step(input, self.now_ms));
+        let running = self.processes[process].running.as_mut().unwrap();
+        if matches!(input, Input::CommitDone(Ok(())) | Input::Claimed(_)) {
+            (running.committing, running.two_overlays) = (None, false);
+        }
+        let commands = running.driver.step(input, self.now_ms);
+        for command in &commands {
+            if let Command::Commit { position, .. } = command {
+                running.committing = Some(position.offset);
+            }
+        }
+        running.commands.extend(commands);
+        let outstanding = running.commands.iter().map(kind);
+        let outstanding = outstanding.chain(running.held.iter().map(|(kind, _)| *kind));
+        // The last one may come beside what it makes void.
+        let (raw, batch): (Vec<_>, Vec<_>) = outstanding
+            .filter(|kind| KINDS.contains(kind))
+            .partition(|kind| matches!(*kind, "read_raw" | "wait"));
+        assert!(raw.len() <= 1 && batch.len() <= 1, "outstanding at once: {raw:?} {batch:?}");
+        // It asks for what comes after the commit, or for nothing since the batch is full.
+        let next = running.commands.iter().find_map(|command| match command {
+            Command::ReadRaw { from: next, .. } | Command::Wait { past: Some(next), .. } => {
+                Some(*next)
+            }
+            Command::Wait { past: None, .. } => Some(0),
+            _ => None,
+        });
+        let asks = running.held.iter().any(|(kind, _)| matches!(*kind, "read_raw" | "wait"));
+        if let Some(position) = running.committing
+            && next.map_or(!asks, |next| next > position)
+        {
+            self.overlaps += u64::from(!running.two_overlays);
+            running.two_overlays = true;
+        }
+    }
+
+    /// Keeps an answer back.
+    pub(crate) fn hold(&mut self, process: usize, kind: &'static str, input: Input) {
+        self.processes[process].running.as_mut().unwrap().held.push((kind, input));
+    }
+
+    /// How many answers are kept back.
+    pub(crate) fn held(&self, process: usize) -> usize {
+        self.processes[process].running.as_ref().map_or(0, |running| running.held.len())
+    }
+
+    /// Gives out an answer that was kept back, to be delivered.
+    pub(crate) fn release(&mut self, process: usize, at: usize) -> (&'static str, Input) {
+        self.processes[process].running.as_mut().unwrap().held.remove(at)
     }
 
     /// Tells the driver to stop.
     pub(crate) fn stop(&mut self, process: usize) {
-        let Running { driver, commands, .. } = self.processes[process].running.as_mut().unwrap();
-        let stopped = driver.step(Input::Stop, self.now_ms);
+        let running = self.processes[process].running.as_mut().unwrap();
+        let stopped = running.driver.step(Input::Stop, self.now_ms);
         if !stopped.is_empty() {
-            // It was waiting: that command is void.
-            commands.clear();
-            commands.extend(stopped);
+            // What was outstanding is void.
+            running.commands.clear();
+            running.held.clear();
+            running.commands.extend(stopped);
         }
     }
 

@@ -1,0 +1,320 @@
+//! Folding and committing from E on: which records are folded on top of what, and what is asked
+//! for next.
+//!
+//! While a commit is in flight the next batch is folded on top of it, within the same bounds. It
+//! is closed, given its digest and sent only when the one below is in the store: so a batch always
+//! lies on a certain position when it leaves, and if the one below is lost, it is lost with it.
+
+use std::collections::VecDeque;
+
+use tickfold_core::FOLD_VERSION;
+use tickfold_core::overlay::Layered;
+use tickfold_log::{Committed, Record};
+use tickfold_store::{Error as StoreError, PartitionStore, StoreHead};
+
+use super::batch::{Batch, Limits};
+use super::command::{Command, Input, Purpose, StoreWrite};
+use super::commit::{InFlight, Outcome};
+use super::refusal::Lost;
+use super::{Driver, Next, Phase, Progress, defect, log_failed, source_failed, store_failed};
+use crate::bugs::planted;
+use crate::outputs::transitions;
+
+/// State of a live partition.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// What the group's position is, by the last answer; `None` before the first start's commit.
+    pub(super) committed: Option<Committed>,
+    /// A commit that is not certain yet, or not yet in the store.
+    pub(super) in_flight: Option<InFlight>,
+    /// What is being folded on top of it.
+    pub(super) batch: Batch,
+    /// Read and not yet folded.
+    queue: VecDeque<Record>,
+    asked: Asked,
+    /// True if raw had nothing more when it was last read.
+    drained: bool,
+    /// When the next checkpoint is due; `None`: never.
+    checkpoint_due_ms: Option<u64>,
+}
+
+/// What the shell owes about raw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Read,
+    Wait,
+}
+
+impl Live {
+    /// At a position whose last record below has this CRC.
+    pub(super) fn at(committed: Option<Committed>, next: u64, crc: u32) -> Self {
+        Self {
+            committed,
+            in_flight: None,
+            batch: Batch::at(next, crc),
+            queue: VecDeque::new(),
+            asked: Asked::Nothing,
+            drained: false,
+            checkpoint_due_ms: None,
+        }
+    }
+
+    /// True while a commit may be taking effect.
+    pub(super) fn is_committing(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(InFlight::is_sent)
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        match (&self.in_flight, &self.committed) {
+            (Some(InFlight { purpose: Purpose::Start, .. }), _) | (_, None) => Progress::Starting,
+            (_, Some(committed)) => Progress::Live { position: committed.offset },
+        }
+    }
+}
+
+impl Driver {
+    /// Takes an answer and says what comes next.
+    pub(super) fn live(&mut self, mut live: Box<Live>, input: Input, now_ms: u64) -> Next {
+        let mut commands = Vec::new();
+        match input {
+            Input::RawRead(result) if live.asked != Asked::Nothing => {
+                live.asked = Asked::Nothing;
+                let records = result.map_err(log_failed)?;
+                live.drained = records.is_empty();
+                live.queue.extend(records);
+            }
+            Input::Woken if live.asked == Asked::Wait => {
+                live.asked = Asked::Nothing;
+                live.drained = false;
+            }
+            Input::StoreWritten { store, result } if self.store.is_none() => {
+                // If it failed, the log has the batch and the store has not. It is behind, which
+                // is allowed; a new start folds it on.
+                result.map_err(|error| store_failed(&error))?;
+                self.store = Some(store);
+                self.written(&mut live, now_ms, &mut commands)?;
+            }
+            Input::Checkpointed { store, result: _ } if self.store.is_none() => {
+                self.store = Some(store);
+            }
+            input @ (Input::CommitDone(_) | Input::Claimed(_) | Input::Paused) => {
+                match self.settle(&mut live, input, now_ms)? {
+                    Outcome::Open(command) => commands.extend(command),
+                    Outcome::Certain => commands.extend(self.apply(&mut live)?),
+                }
+            }
+            input => return Err(defect(&input)),
+        }
+        if !self.stopping {
+            self.go_on(&mut live, now_ms, &mut commands)?;
+        }
+        self.phase = Phase::Live(live);
+        Ok(commands)
+    }
+
+    /// Begins with a read or a commit, whatever is there to do.
+    pub(super) fn go_live(&mut self, mut live: Live, now_ms: u64) -> Next {
+        let mut commands = Vec::new();
+        if let Some(in_flight) = &mut live.in_flight {
+            commands.push(in_flight.send());
+        }
+        live.checkpoint_due_ms = self.first_checkpoint_ms(now_ms);
+        self.go_on(&mut live, now_ms, &mut commands)?;
+        self.phase = Phase::Live(Box::new(live));
+        Ok(commands)
+    }
+
+    /// Closes what is due, folds what is there, asks for more. Where a commit is to leave, folding
+    /// waits for the next step, since the shell sends it only when this one is over.
+    fn go_on(
+        &mut self,
+        live: &mut Live,
+        now_ms: u64,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), Command> {
+        if self.store.is_some() && commands.is_empty() {
+            if !self.is_due(live, now_ms) {
+                self.fold(live, now_ms)?;
+            }
+            if self.is_due(live, now_ms) {
+                commands.push(self.close(live)?);
+            }
+        }
+        commands.extend(self.ask_for_more(live, now_ms));
+        Ok(())
+    }
+
+    /// True if the batch is to be committed now. At once with what is there, if there is anything
+    /// but time: while a commit is under way more records arrive, so batches grow by themselves as
+    /// load does.
+    fn is_due(&self, live: &Live, now_ms: u64) -> bool {
+        let Batch { urgent, full, since_ms, .. } = live.batch;
+        let tick_due = self.tick_due_ms(since_ms).is_some_and(|due| now_ms >= due);
+        live.in_flight.is_none() && (urgent || full || tick_due)
+    }
+
+    /// When a batch in which only time has passed is committed.
+    fn tick_due_ms(&self, since_ms: Option<u64>) -> Option<u64> {
+        since_ms.map(|since| since.saturating_add(self.options.tick_commit_interval_ms))
+    }
+
+    /// Folds the queue on top of the store, or of the commit in flight.
+    fn fold(&self, live: &mut Live, now_ms: u64) -> Result<(), Command> {
+        let Some(store) = self.store.as_deref() else { return Ok(()) };
+        let Live { batch, queue, in_flight, .. } = live;
+        let limits = Limits::new(&self.options, self.partition, now_ms);
+        let below = in_flight.as_ref().and_then(|in_flight| in_flight.write.as_ref());
+        let below = below.filter(|_| !planted!(self.options, SecondIgnoresFirst));
+        let folded = match below {
+            Some(write) => {
+                let below = Layered { upper: &write.overlay, lower: store };
+                batch.fold(&below, queue, &limits)
+            }
+            None => batch.fold(store, queue, &limits),
+        };
+        #[cfg(feature = "planted-bugs")]
+        if planted!(self.options, SecondDigestIgnoresFirst) && in_flight.is_some() {
+            batch.digest = store.digest_after(&batch.overlay).ok();
+        }
+        folded.map_err(|error| source_failed(&error))
+    }
+
+    /// Reads on, or waits if there is nothing to read; nothing while an answer is owed or the
+    /// batch is full.
+    fn ask_for_more(&self, live: &mut Live, now_ms: u64) -> Option<Command> {
+        if live.asked != Asked::Nothing || live.batch.full {
+            return None;
+        }
+        let wait = |past, until| Some(Command::Wait { past, until });
+        if !live.queue.is_empty() {
+            // A commit or a store write leaves first. After that there is something to fold.
+            self.store.as_ref()?;
+            live.asked = Asked::Wait;
+            return wait(None, Some(now_ms));
+        }
+        if live.drained {
+            live.asked = Asked::Wait;
+            // What is due already waits for the commit in flight and not for time.
+            let until = self.tick_due_ms(live.batch.since_ms);
+            let until = until.filter(|due| !live.batch.urgent && now_ms < *due);
+            return wait(Some(live.batch.next), until);
+        }
+        live.asked = Asked::Read;
+        let (max_records, max_bytes) = live.batch.room(&self.options);
+        Some(Command::ReadRaw { from: live.batch.next, max_records, max_bytes })
+    }
+
+    /// Closes the batch and sends its commit.
+    fn close(&mut self, live: &mut Live) -> Result<Command, Command> {
+        let Some(store) = self.store.as_deref() else {
+            return Err(Command::Lost(Lost::Defect("close")));
+        };
+        let next = Batch::at(live.batch.next, live.batch.crc);
+        let batch = std::mem::replace(&mut live.batch, next);
+        let before = live.committed.clone();
+        let from = store.store_head().cursor;
+        debug_assert!(
+            planted!(self.options, RefoldEmits)
+                || planted!(self.options, SecondBeforeFirst)
+                || planted!(self.options, SecondOutlivesFirst)
+                || Some(from) == before.as_ref().map(|before| before.offset),
+            "a batch begins where the last commit ended"
+        );
+        let to = head_after(store, &batch).map_err(|error| store_failed(&error))?;
+        let position = self.position(to.cursor, to.head, to.digest, batch.crc);
+        let transitions = transitions(&batch.outputs);
+        let outputs = batch.outputs.into_iter().filter_map(|output| self.topics.append(output));
+        let outputs = outputs.collect();
+        let (purpose, overlay) = (Purpose::Batch, batch.overlay);
+        let write = Box::new(StoreWrite { purpose, from, overlay, transitions, to });
+        let mut in_flight = InFlight::new(purpose, outputs, before, position, Some(write));
+        if planted!(self.options, StoreBeforeCommit)
+            && let Some(store) = self.store.take()
+            && let Some(write) = in_flight.write.take()
+        {
+            live.in_flight = Some(in_flight);
+            return Ok(Command::WriteStore { store, write });
+        }
+        // The overlay stays in memory, out of anybody's sight, until the commit is certain.
+        let command = in_flight.send();
+        live.in_flight = Some(in_flight);
+        Ok(command)
+    }
+
+    /// The commit is certain: only now may the store follow.
+    fn apply(&mut self, live: &mut Live) -> Result<Option<Command>, Command> {
+        let Some(in_flight) = live.in_flight.take() else {
+            return Err(Command::Lost(Lost::Defect("commit")));
+        };
+        live.committed = Some(in_flight.position);
+        let Some(write) = in_flight.write else { return Ok(None) };
+        match self.store.take() {
+            Some(store) => Ok(Some(Command::WriteStore { store, write })),
+            None => Err(Command::Lost(Lost::Defect("commit"))),
+        }
+    }
+
+    /// The store has what was committed. A checkpoint is made of it before the next batch leaves,
+    /// so that log, store and checkpoint stand at one position.
+    fn written(
+        &mut self,
+        live: &mut Live,
+        now_ms: u64,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), Command> {
+        if let Some(in_flight) = &mut live.in_flight {
+            // Only a planted bug writes before it commits.
+            commands.push(in_flight.send());
+            return Ok(());
+        }
+        if planted!(self.options, StoreHasBoth) && live.batch.urgent {
+            let _ = self.close(live)?;
+            let write = live.in_flight.as_mut().and_then(|in_flight| in_flight.write.take());
+            if let (Some(store), Some(write)) = (self.store.take(), write) {
+                commands.push(Command::WriteStore { store, write });
+            }
+            return Ok(());
+        }
+        commands.extend(self.checkpoint(live, now_ms));
+        Ok(())
+    }
+}
+
+impl Driver {
+    /// The first checkpoint of a life. Partitions take turns within the interval, as they go live
+    /// together and each stands still while it is copied.
+    fn first_checkpoint_ms(&self, now_ms: u64) -> Option<u64> {
+        let turn = u64::from(self.partition.id).saturating_add(1);
+        let interval = self.options.checkpoint_interval_ms?;
+        let first = interval.saturating_mul(turn) / u64::from(self.partition.count.max(1));
+        Some(now_ms.saturating_add(first))
+    }
+
+    /// Has the store copied, if it is time.
+    fn checkpoint(&mut self, live: &mut Live, now_ms: u64) -> Option<Command> {
+        let interval = self.options.checkpoint_interval_ms?;
+        if self.stopping || live.checkpoint_due_ms.is_none_or(|due| now_ms < due) {
+            return None;
+        }
+        live.checkpoint_due_ms = Some(now_ms.saturating_add(interval));
+        let store = self.store.take()?;
+        Some(Command::Checkpoint { store, kept: self.options.checkpoints_kept })
+    }
+}
+
+/// The head of the store once the batch is in it.
+pub(super) fn head_after(
+    store: &dyn PartitionStore,
+    batch: &Batch,
+) -> Result<StoreHead, StoreError> {
+    let digest = store.digest_after(&batch.overlay)?;
+    #[cfg(feature = "planted-bugs")]
+    let digest = batch.digest.unwrap_or(digest);
+    Ok(StoreHead {
+        cursor: batch.next,
+        fold_version: FOLD_VERSION,
+        head: batch.overlay.head.unwrap_or_else(|| store.store_head().head),
+        digest,
+    })
+}
