@@ -2,7 +2,8 @@
 //!
 //! [`driver`] is the heart: a deterministic state machine that says what to do. `task` is the thin
 //! shell that does it on the ports, and [`Processor`] runs one per partition, each on its own
-//! thread, since folding blocks.
+//! thread, since folding blocks. `monitor` looks at each from outside: how far it lags, and whether
+//! it is stuck.
 //!
 //! It leaves to others: what a record does (`tickfold-core`), what is durable (`tickfold-log`), how
 //! state is kept (`tickfold-store`).
@@ -12,6 +13,7 @@ mod checkpoint;
 mod clock;
 pub mod driver;
 pub mod metrics;
+mod monitor;
 mod options;
 mod outputs;
 mod processor;
@@ -19,6 +21,7 @@ mod pulse;
 mod status;
 mod task;
 mod token;
+mod watchdog;
 
 #[cfg(feature = "planted-bugs")]
 pub use bugs::Bug;

@@ -1,8 +1,9 @@
 //! All partitions of a raw topic in one process: a thread each, restarts, an orderly stop.
 //!
 //! A lost partition is started anew after a pause that grows while it does not get live; a refused
-//! one stays stopped and says so. The others go on either way. A panic of a partition is reported
-//! by [`Processor::ended`] and [`Processor::stop`]; the process should abort on it.
+//! one stays stopped and says so. The others go on either way. A panic of a partition, and one that
+//! is stuck, are reported by [`Processor::ended`] and [`Processor::stop`]; the process should end
+//! on it, and be started anew by whoever supervises it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::metrics;
+use crate::monitor::{Stuck, watch_partition};
 use crate::options::{Options, backoff_ms};
 use crate::outputs::topic_specs;
 use crate::status::PartitionStatus;
@@ -27,7 +29,9 @@ use crate::task::{End, Parts, run_partition};
 #[derive(Debug)]
 pub struct Processor {
     tasks: Vec<Task>,
+    monitors: Vec<tokio::task::JoinHandle<()>>,
     statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
+    stuck: watch::Sender<Stuck>,
     stop: CancellationToken,
 }
 
@@ -61,6 +65,15 @@ pub enum Error {
         /// Partition.
         partition: u32,
     },
+    /// Input waits for a partition, the log answers, and nothing was committed for too long: a
+    /// defect, or a disk that hangs. What it had committed is safe. Its thread is left behind.
+    #[error("partition {partition} is stuck: no progress for {stuck_ms} ms while input waits")]
+    Stuck {
+        /// Partition.
+        partition: u32,
+        /// Milliseconds without progress.
+        stuck_ms: u64,
+    },
 }
 
 /// Creates the raw and derived topics that do not exist and checks the others. To be called before
@@ -86,7 +99,13 @@ impl Processor {
     ) -> Result<Self, Error> {
         let options = Arc::new(options);
         let stop = CancellationToken::new();
-        let mut processor = Self { tasks: Vec::new(), statuses: BTreeMap::new(), stop };
+        let mut processor = Self {
+            tasks: Vec::new(),
+            monitors: Vec::new(),
+            statuses: BTreeMap::new(),
+            stuck: watch::Sender::default(),
+            stop,
+        };
         for id in 0..partitions {
             let parts = Parts {
                 log: Arc::clone(log),
@@ -97,6 +116,13 @@ impl Processor {
             };
             let (status, statuses) = watch::channel(PartitionStatus::Starting);
             let (alive, ended) = oneshot::channel::<()>();
+            let monitor = watch_partition(
+                parts.clone(),
+                statuses.clone(),
+                processor.stuck.clone(),
+                processor.stop.clone(),
+            );
+            processor.monitors.push(runtime.spawn(monitor));
             let (runtime, stop) = (runtime.clone(), processor.stop.clone());
             let run = move || {
                 // Dropped with the thread, however it ends.
@@ -121,10 +147,11 @@ impl Processor {
         &self.statuses
     }
 
-    /// Ends when a task panics; never otherwise, before [`Self::stop`]. For `main` to watch beside
-    /// its signals.
+    /// Ends when a task panics or is stuck; never otherwise, before [`Self::stop`]. For `main` to
+    /// watch beside its signals.
     pub async fn ended(&mut self) -> Error {
         let stop = self.stop.clone();
+        let mut stuck = self.stuck.subscribe();
         let running = self.tasks.iter_mut().filter(|task| !task.ended.is_terminated());
         let ended = running.map(|task| {
             Box::pin(async move {
@@ -133,28 +160,44 @@ impl Processor {
                 task.partition
             })
         });
-        let partition = first_of(ended.collect()).await;
+        let first_stuck = async {
+            let found = stuck.wait_for(|stuck| !stuck.is_empty()).await;
+            found.ok().and_then(|stuck| stuck.first_key_value().map(|(p, ms)| (*p, *ms)))
+        };
+        let error = tokio::select! {
+            partition = first_of(ended.collect()) => Error::Panicked { partition },
+            Some((partition, stuck_ms)) = first_stuck => Error::Stuck { partition, stuck_ms },
+        };
         if stop.is_cancelled() {
             std::future::pending::<()>().await;
         }
-        Error::Panicked { partition }
+        error
     }
 
     /// Lets each task finish the commit in flight and the store write that follows it, and joins
-    /// them all.
+    /// them all, but those that are stuck: they might never end.
     pub async fn stop(self) -> Result<(), Error> {
         self.stop.cancel();
-        let mut panicked = None;
+        for monitor in self.monitors {
+            // It has no result, and its panic would tell nothing of the partition.
+            let _ = monitor.await;
+        }
+        let stuck = self.stuck.borrow().clone();
+        let mut failed = None;
         for Task { partition, thread, ended } in self.tasks {
+            if let Some(stuck_ms) = stuck.get(&partition).copied() {
+                failed.get_or_insert(Error::Stuck { partition, stuck_ms });
+                continue;
+            }
             // Either way it is at its end, so the join does not block the runtime.
             if !ended.is_terminated() {
                 let _ = ended.await;
             }
             if thread.join().is_err() {
-                panicked.get_or_insert(partition);
+                failed.get_or_insert(Error::Panicked { partition });
             }
         }
-        panicked.map_or(Ok(()), |partition| Err(Error::Panicked { partition }))
+        failed.map_or(Ok(()), Err)
     }
 }
 

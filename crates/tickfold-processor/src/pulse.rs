@@ -3,16 +3,31 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tickfold_log::Offset;
+use tokio::sync::Notify;
 
 /// Written by the task of a partition, on its way; read by whoever watches it.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     position: AtomicU64,
     log_away: AtomicU64,
+    claimed: Notify,
 }
 
 impl Pulse {
-    /// The committed position, as a claim found it or a commit made it.
+    /// The committed position as a claim found it, if there is one.
+    pub(crate) fn claimed(&self, position: Option<Offset>) {
+        if let Some(position) = position {
+            self.committed(position);
+        }
+        self.claimed.notify_one();
+    }
+
+    /// Waits for a claim, also for one before this call.
+    pub(crate) async fn wait_claimed(&self) {
+        self.claimed.notified().await;
+    }
+
+    /// The committed position, as a commit made it.
     pub(crate) fn committed(&self, position: Offset) {
         self.position.store(position, Ordering::Relaxed);
     }

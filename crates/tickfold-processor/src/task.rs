@@ -234,9 +234,7 @@ impl<'a> Ports<'a> {
         let claim = self.parts.log.claim(&self.parts.options.group, &self.raw).await;
         match self.heard(claim) {
             Ok(claim) => {
-                if let Some(committed) = &claim.committed {
-                    self.parts.pulse.committed(committed.offset);
-                }
+                self.parts.pulse.claimed(claim.committed.as_ref().map(|found| found.offset));
                 (Some(claim.partition), Input::Claimed(Ok(claim.committed)))
             }
             Err(error) => (None, Input::Claimed(Err(error))),

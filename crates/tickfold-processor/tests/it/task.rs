@@ -1,17 +1,20 @@
 //! The shell and the processor on the mem adapters, on real threads: live, fenced, refused, an
 //! orderly stop, fail points.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use tickfold_log::mem::CommitFault;
 use tickfold_log::{Log, MemLog, TopicPartition};
 use tickfold_processor::{
-    Options, PartitionStatus, Processor, ensure_topics, fail_point, raw_topic,
+    Error, Options, PartitionStatus, Processor, ensure_topics, fail_point, raw_topic,
 };
 use tickfold_store::{MemStores, Stores};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::oracle::Golden;
 use crate::workload::{NOON_MS, PARTITION, PARTITIONS, append_tick, append_webhook, status};
@@ -195,4 +198,102 @@ async fn a_stop_does_not_wait_for_a_log_that_is_gone() {
     log.close_now();
     here.status(|status| *status == PartitionStatus::Starting).await;
     tokio::time::timeout(PATIENCE, here.processor.stop()).await.expect("in time").unwrap();
+}
+
+/// The task hangs in its own code, not in the log: the process is told, and can be stopped.
+#[tokio::test]
+async fn a_stuck_task_is_reported_and_does_not_hold_up_the_stop() {
+    fn hang(_: &'static str) {
+        loop {
+            std::thread::park();
+        }
+    }
+    let (log, stores) = world();
+    let options = Options { fail_point: hang, poll_interval_ms: 1, stuck_ms_max: 50, ..options() };
+    let mut here = Here::start(&log, &stores, options).await;
+    here.live_at(0).await;
+    append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    let ended = tokio::time::timeout(PATIENCE, here.processor.ended()).await.expect("in time");
+    assert!(matches!(ended, Error::Stuck { partition: PARTITION, .. }), "{ended}");
+    let stopped = tokio::time::timeout(PATIENCE, here.processor.stop()).await.expect("in time");
+    assert!(matches!(stopped, Err(Error::Stuck { partition: PARTITION, .. })), "{stopped:?}");
+}
+
+/// Gauges as they are set, by name and partition.
+#[derive(Debug, Default)]
+struct Gauges(Arc<watch::Sender<BTreeMap<String, f64>>>);
+
+#[derive(Debug)]
+struct Set(Arc<watch::Sender<BTreeMap<String, f64>>>, String);
+
+impl metrics::GaugeFn for Set {
+    fn increment(&self, _: f64) {}
+    fn decrement(&self, _: f64) {}
+    fn set(&self, value: f64) {
+        self.0.send_modify(|gauges| _ = gauges.insert(self.1.clone(), value));
+    }
+}
+
+impl metrics::Recorder for Gauges {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let labels: Vec<&str> = key.labels().map(metrics::Label::value).collect();
+        let name = format!("{} {}", key.name(), labels.join(" "));
+        Gauge::from_arc(Arc::new(Set(Arc::clone(&self.0), name)))
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// Monitors run on this thread, so its recorder is theirs.
+#[tokio::test]
+async fn the_lag_is_true_for_a_live_a_refused_and_a_stuck_partition() {
+    fn hang(_: &'static str) {
+        loop {
+            std::thread::park();
+        }
+    }
+    let gauges = Gauges::default();
+    let mut seen = gauges.0.subscribe();
+    let _recorder = metrics::set_default_local_recorder(&gauges);
+    let mut lags = async |wanted: f64| {
+        let name = format!("tickfold_processor_lag_records {PARTITION}");
+        let lag = seen.wait_for(|gauges| gauges.get(&name) == Some(&wanted));
+        drop(tokio::time::timeout(PATIENCE, lag).await.expect("the lag in time").unwrap());
+    };
+    let status = |n| status(n, "sent", 1_795_132_700);
+    let options = Options { poll_interval_ms: 1, ..options() };
+
+    let (log, stores) = world();
+    let here = Here::start(&log, &stores, options.clone()).await;
+    lags(0.0).await;
+    append_webhook(&log, &status(1));
+    here.live_at(1).await;
+    lags(0.0).await;
+    here.processor.stop().await.unwrap();
+
+    // Somebody moved the position back, so nothing is folded, and the lag grows with the input.
+    let raw = TopicPartition::new(raw_topic("wa"), PARTITION);
+    let moved = tickfold_log::Committed { offset: 0, metadata: String::new() };
+    log.set_committed("tickfold", &raw, Some(moved));
+    let here = Here::start(&log, &stores, options.clone()).await;
+    lags(1.0).await;
+    append_webhook(&log, &status(2));
+    lags(2.0).await;
+    here.processor.stop().await.unwrap();
+
+    // One that never gets to commit.
+    let (log, stores) = world();
+    let here = Here::start(&log, &stores, Options { fail_point: hang, ..options }).await;
+    here.live_at(0).await;
+    for n in 0..5 {
+        append_webhook(&log, &status(n));
+    }
+    lags(5.0).await;
 }

@@ -1,0 +1,76 @@
+//! Looks at a partition from outside, every now and then: how far it lags, and whether it is stuck.
+//!
+//! It shares no thread with the task, so it sees also what hangs. One runs per partition, for as
+//! long as the process means to run it: also while it starts, restores, or is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tickfold_log::TopicPartition;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::clock::Clock;
+use crate::metrics;
+use crate::outputs::raw_topic;
+use crate::status::PartitionStatus;
+use crate::task::Parts;
+use crate::watchdog::{Seen, Watchdog};
+
+/// How long the log has to tell its bounds; after that it counts as away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Milliseconds without progress, by partition.
+pub(crate) type Stuck = BTreeMap<u32, u64>;
+
+/// Watches until the stop. A partition that is stuck is put into `stuck` and stays there.
+pub(crate) async fn watch_partition(
+    parts: Parts,
+    status: watch::Receiver<PartitionStatus>,
+    stuck: watch::Sender<Stuck>,
+    stop: CancellationToken,
+) {
+    let partition = parts.partition.id;
+    let raw = TopicPartition::new(raw_topic(&parts.options.topic_prefix), partition);
+    let clock = Clock::start();
+    let mut dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
+    // Looks at once when the position is known; a claim that takes its time is itself a lag.
+    tokio::select! {
+        () = parts.pulse.wait_claimed() => {}
+        () = clock.wait_until(Some(parts.options.poll_interval_ms)) => {}
+        () = stop.cancelled() => return,
+    }
+    loop {
+        let bounds = tokio::select! {
+            bounds = tokio::time::timeout(ANSWER_TIMEOUT, parts.log.bounds(&raw)) => {
+                bounds.ok().and_then(Result::ok)
+            }
+            () = stop.cancelled() => return,
+        };
+        let position = parts.pulse.position();
+        if let Some(bounds) = bounds {
+            // Nothing is committed below the start where nothing was claimed yet.
+            metrics::lag(partition, bounds.end.saturating_sub(position.max(bounds.start)));
+        }
+        let (restore_remaining, is_over) = match &*status.borrow() {
+            PartitionStatus::Starting | PartitionStatus::Live { .. } => (None, false),
+            PartitionStatus::Restoring { remaining } => (Some(*remaining), false),
+            PartitionStatus::Refused(_) | PartitionStatus::Stopped => (None, true),
+        };
+        let end = bounds.map(|bounds| bounds.end);
+        let times_log_away = parts.pulse.times_log_away();
+        let seen = Seen { position, end, restore_remaining, times_log_away, is_over };
+        if let Some(stuck_ms) = dog.see(&seen, clock.now_ms()) {
+            error!(partition, position, end, stuck_ms, "partition is stuck");
+            stuck.send_modify(|stuck| _ = stuck.insert(partition, stuck_ms));
+            // Said once; whoever listens ends the process.
+            return;
+        }
+        let next_ms = clock.now_ms().saturating_add(parts.options.poll_interval_ms);
+        tokio::select! {
+            () = clock.wait_until(Some(next_ms)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Tells a task that is stuck from one that waits.
+//!
+//! A task is stuck when input waits for it and nothing comes of it: neither does the committed
+//! position move, nor does a restore get further than it ever was. Where the log says that it can
+//! do nothing now, or does not answer, there is nobody to blame: a new process would find the same
+//! log, so the time starts anew with each such answer. A partition that fails over and over for
+//! another reason is stuck too, since a new process may get further: it opens log and stores anew.
+
+use tickfold_log::Offset;
+
+/// What is seen of a partition at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Committed position, as far as known.
+    pub(crate) position: Offset,
+    /// End of raw; `None` if the log does not tell.
+    pub(crate) end: Option<Offset>,
+    /// Offsets that a restore has still to go; `None` if none is under way.
+    pub(crate) restore_remaining: Option<u64>,
+    /// How often the log said that it can do nothing now.
+    pub(crate) times_log_away: u64,
+    /// It is refused or stopped: nobody works on it.
+    pub(crate) is_over: bool,
+}
+
+/// Watches one partition.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    limit_ms: u64,
+    /// Since when there was no progress and no excuse.
+    since_ms: u64,
+    position: Offset,
+    /// The least that a restore had still to go at this position.
+    remaining_min: u64,
+    times_log_away: u64,
+}
+
+impl Watchdog {
+    /// Begins to watch.
+    pub(crate) fn new(limit_ms: u64, now_ms: u64) -> Self {
+        Self { limit_ms, since_ms: now_ms, position: 0, remaining_min: u64::MAX, times_log_away: 0 }
+    }
+
+    /// Takes what is seen now; returns for how many milliseconds the task is stuck, once that is
+    /// the limit.
+    pub(crate) fn see(&mut self, seen: &Seen, now_ms: u64) -> Option<u64> {
+        let moved = seen.position != self.position;
+        let remaining = seen.restore_remaining.unwrap_or(u64::MAX);
+        let restores = remaining < self.remaining_min;
+        let log_away = seen.end.is_none() || seen.times_log_away != self.times_log_away;
+        let nothing_waits = seen.end.is_some_and(|end| end <= seen.position);
+        // A restore has to be done whether or not there is new input.
+        let idle = nothing_waits && seen.restore_remaining.is_none();
+        if moved {
+            self.remaining_min = u64::MAX;
+        }
+        self.remaining_min = self.remaining_min.min(remaining);
+        self.position = seen.position;
+        self.times_log_away = seen.times_log_away;
+        if moved || restores || log_away || idle || seen.is_over {
+            self.since_ms = now_ms;
+            return None;
+        }
+        let stuck_ms = now_ms.saturating_sub(self.since_ms);
+        (stuck_ms >= self.limit_ms).then_some(stuck_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT_MS: u64 = 60_000;
+
+    fn waiting() -> Seen {
+        let (end, restore_remaining) = (Some(100), None);
+        Seen { position: 40, end, restore_remaining, times_log_away: 0, is_over: false }
+    }
+
+    /// Looks every second for five minutes; returns when it barked and for how long it was stuck.
+    fn watch(mut at: impl FnMut(u64) -> Seen) -> Option<(u64, u64)> {
+        let mut dog = Watchdog::new(LIMIT_MS, 0);
+        (0..300).find_map(|second| {
+            let stuck_ms = dog.see(&at(second), second * 1_000)?;
+            Some((second, stuck_ms))
+        })
+    }
+
+    #[test]
+    fn no_progress_while_input_waits_is_stuck_after_the_limit() {
+        assert_eq!(watch(|_| waiting()), Some((60, LIMIT_MS)));
+        let stops_at_100 =
+            |second: u64| Seen { position: second.min(100), end: Some(999), ..waiting() };
+        assert_eq!(watch(stops_at_100), Some((160, LIMIT_MS)));
+    }
+
+    #[test]
+    fn a_task_that_moves_however_slowly_is_not_stuck() {
+        assert_eq!(watch(|second| Seen { position: second / 59, ..waiting() }), None);
+        // A claim may find the position further back.
+        assert_eq!(watch(|second| Seen { position: 40 - second / 50, ..waiting() }), None);
+    }
+
+    #[test]
+    fn nothing_to_do_is_no_reason() {
+        assert_eq!(watch(|_| Seen { end: Some(40), ..waiting() }), None);
+        assert_eq!(watch(|_| Seen { is_over: true, ..waiting() }), None);
+        let input_comes =
+            |second| Seen { end: Some(if second < 90 { 40 } else { 41 }), ..waiting() };
+        assert_eq!(watch(input_comes), Some((149, LIMIT_MS)), "counted from when it was idle");
+    }
+
+    #[test]
+    fn a_log_that_is_away_is_no_reason_until_it_is_back() {
+        assert_eq!(watch(|_| Seen { end: None, ..waiting() }), None);
+        assert_eq!(watch(|second| Seen { times_log_away: second / 30, ..waiting() }), None);
+        let back_at_100 = |second: u64| Seen { times_log_away: second.min(100), ..waiting() };
+        assert_eq!(watch(back_at_100), Some((160, LIMIT_MS)));
+    }
+
+    #[test]
+    fn a_restore_that_gets_on_is_progress_and_one_that_begins_anew_is_not() {
+        let restoring = |remaining| Seen { restore_remaining: Some(remaining), ..waiting() };
+        assert_eq!(watch(|second| restoring(1_000 - second)), None);
+        assert_eq!(watch(|second| restoring(1_000 - second % 20)), Some((79, LIMIT_MS)));
+        assert_eq!(watch(|_| Seen { end: Some(40), ..restoring(9) }), Some((60, LIMIT_MS)));
+    }
+}
