@@ -147,6 +147,11 @@ pub(crate) struct Processor {
     pub batch_bytes_max: usize,
     #[serde(deserialize_with = "duration")]
     pub tick_commit_interval: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub stuck_after: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub checkpoint_interval: Duration,
+    pub checkpoints_kept: usize,
 }
 
 #[derive(Debug, Deserialize)]

@@ -146,7 +146,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
         () = announce => None,
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
-        // A panic of a partition is a defect; going on without it would look like health.
+        // A partition that panicked or is stuck is a defect; going on without it would look like
+        // health.
         ended = processor.ended() => Some(ended.into()),
         () = reload.on_hangup(hangup) => Some(anyhow!("signals can no longer be received")),
         ended = &mut query => Some(end_of("query", ended)),
@@ -306,6 +307,14 @@ pub(crate) fn processor_options(config: &Config, address: SocketAddr) -> Result<
         batch_records_max: c.batch_records_max,
         batch_bytes_max: c.batch_bytes_max,
         tick_commit_interval_ms: millis(c.tick_commit_interval),
+        stuck_ms_max: millis(c.stuck_after),
+        // Without a place for them there are none.
+        checkpoint_interval_ms: config
+            .store
+            .checkpoint_dir
+            .as_ref()
+            .map(|_| millis(c.checkpoint_interval)),
+        checkpoints_kept: c.checkpoints_kept,
         ..ProcessorOptions::default()
     };
     fail_points::arm(&mut options)?;
