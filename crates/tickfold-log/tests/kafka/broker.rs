@@ -7,7 +7,8 @@
 //!
 //! It listens twice: in plain, and with TLS and SASL (SCRAM and PLAIN) under a certificate of a
 //! self-made authority. Settings are those of production but for the number of replicas, small
-//! internal topics, no retention, and a short session, which a restarted broker waits out; topics are created on demand, as many clusters do.
+//! internal topics, no retention, and a short session, which a restarted broker waits out; topics
+//! are created on demand, as many clusters do. The binary's tests include this file too.
 
 use std::{
     fs,
@@ -90,7 +91,7 @@ impl Broker {
 
         let classpath = format!("{}/*", jars.display());
         let mut process = Command::new("sh")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/guard.sh"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tickfold-log/tests/kafka/guard.sh"))
             .arg(dir)
             .args(["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .args([

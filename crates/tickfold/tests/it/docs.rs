@@ -118,6 +118,12 @@ fn starts(text: &str, place: &str) {
         set(flag, "127.0.0.1:0".to_owned());
     }
     let mut command = crate::support::tickfold();
+    if text.contains("--kafka") {
+        set("--kafka", crate::kafka::broker::shared());
+        crate::kafka::with_one_replica(&mut command);
+        // Beside the topics of other tests, and not in their group.
+        command.env("TICKFOLD_TOPIC_PREFIX", "docs").env("TICKFOLD_GROUP", "docs");
+    }
     command.args(args);
     with_secrets(&mut command);
     let node = Node::spawn(dir.path(), command);

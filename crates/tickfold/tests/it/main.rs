@@ -16,6 +16,7 @@ mod corpus;
 mod crash;
 mod docs;
 mod faults;
+mod kafka;
 mod latency;
 mod load;
 mod metrics;
