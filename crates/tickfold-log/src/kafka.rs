@@ -220,7 +220,12 @@ impl Inner {
         let ask = move || topics::bounds(&consumer, &asked, timeout);
         let mut bounds: HashMap<_, _> = self.calls.run(ask).await??;
         let info = |(name, partitions): (String, u32)| {
-            let bounds = bounds.remove(&name)?;
+            let mut bounds = bounds.remove(&name)?;
+            // What this process was told to be there counts, also where the broker is a moment late.
+            for (partition, bounds) in (0..).zip(&mut bounds) {
+                let place = self.places.find(&TopicPartition::new(name.as_str(), partition));
+                bounds.end = bounds.end.max(place.map_or(0, |place| place.end()));
+            }
             let compacted = settings.get(&name).is_some_and(is_table);
             Some(TopicInfo { spec: TopicSpec { name, partitions, compacted }, bounds })
         };

@@ -90,7 +90,7 @@ pub(crate) struct Settings {
     /// Directory of log and state.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// Keep the log on Kafka instead of in the data directory; see [kafka] in the settings.
+    /// Keep the log on Kafka instead of in the data directory; its settings are in the section `kafka`.
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
     /// Listener of webhooks [default: 127.0.0.1:8080].
