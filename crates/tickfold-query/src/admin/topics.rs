@@ -4,9 +4,14 @@ use tickfold_core::records::{QUARANTINE_TOPIC, RAW_TOPIC, Topic};
 use tickfold_log::{Bounds, TopicInfo};
 use tickfold_proto::admin::v1 as pb;
 
-/// Lists topics as the log has them, ours with their description.
+/// Lists the topics under our prefix, those that are ours with their description. A cluster has
+/// topics of others too.
 pub(super) fn list(topics: Vec<TopicInfo>, prefix: &str) -> pb::ListTopicsResponse {
-    let mut topics: Vec<_> = topics.into_iter().map(|topic| told(topic, prefix)).collect();
+    let under = |topic: &TopicInfo| {
+        topic.spec.name.strip_prefix(prefix).is_some_and(|name| name.starts_with('.'))
+    };
+    let topics = topics.into_iter().filter(under);
+    let mut topics: Vec<_> = topics.map(|topic| told(topic, prefix)).collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     pb::ListTopicsResponse { topics }
 }
@@ -64,7 +69,8 @@ mod tests {
             spec: TopicSpec { name: name.to_owned(), partitions: 1, compacted },
             bounds: vec![Bounds { start: 2, end: 5 }],
         };
-        let listed = list(vec![topic("zz.other", false), topic("wa.message.state.v1", true)], "wa");
+        let names = [("wa.other", false), ("wa.message.state.v1", true), ("was.other", true)];
+        let listed = list(names.map(|(name, compacted)| topic(name, compacted)).to_vec(), "wa");
         let [ours, other] = listed.topics.as_slice() else { panic!("{listed:?}") };
         assert_eq!(
             (ours.name.as_str(), ours.kind()),

@@ -162,7 +162,9 @@ impl Node<'_> {
         let request = client::timed(self.client, ListTopicsRequest {});
         let reply = AdminServiceClient::new(channel).list_topics(request).await;
         let topics = reply.map_err(|status| client::failed(&status))?.into_inner().topics;
-        let raw = topics.into_iter().find(|topic| topic.name.ends_with(RAW_TOPIC));
+        // Another installation on the cluster may have a prefix that begins with the node's.
+        let raw = topics.into_iter().filter(|topic| topic.name.ends_with(RAW_TOPIC));
+        let raw = raw.min_by_key(|topic| topic.name.len());
         let raw = raw.context("find the raw topic: the node lists none")?;
         let end = |p: tickfold_proto::admin::v1::TopicPartition| query::Position {
             partition: p.partition,
