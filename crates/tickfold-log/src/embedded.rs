@@ -47,8 +47,9 @@ use shared::Shared;
 use writer::Writer;
 
 use crate::{
-    Append, Bounds, Claim, CommitError, Committed, Error, Log, LogFuture, Offset, OwnedPartition,
-    Record, TopicInfo, TopicPartition, TopicSpec, record,
+    Append, Bounds, Claim, CommitError, Committed, Error, GroupSpec, Log, LogFuture, Member,
+    Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec, group::SoleMember,
+    record, search,
 };
 
 /// The log in a directory, opened by this process.
@@ -85,7 +86,7 @@ impl EmbeddedLog {
         self.shared.fail_next_sync.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
-    fn join(&self) {
+    fn join_writer(&self) {
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the writer thread of the log panicked");
@@ -97,7 +98,7 @@ impl Drop for EmbeddedLog {
     /// Closes like [`Log::close`], blocking until what was accepted is durable.
     fn drop(&mut self) {
         self.shared.queue.close();
-        self.join();
+        self.join_writer();
     }
 }
 
@@ -217,12 +218,44 @@ impl Log for EmbeddedLog {
         })
     }
 
+    fn join(
+        self: Arc<Self>,
+        spec: GroupSpec,
+    ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
+        Box::pin(async move { Ok(SoleMember::join(self, spec).await? as Arc<dyn Member>) })
+    }
+
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
+        Box::pin(async move {
+            let partitions = self.shared.partitions(topic)?;
+            let db = self.shared.db();
+            let db = db.as_ref().ok_or(Error::Closed)?;
+            let position = |partition| {
+                let (id, _) = self.shared.find(&TopicPartition::new(topic, partition))?;
+                reader::position(db, id, partition, group)
+            };
+            (0..partitions).map(position).collect()
+        })
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<Offset, Error>> {
+        Box::pin(search::offset_at(self, of, time_ms))
+    }
+
     fn close(&self) -> LogFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             self.shared.queue.close();
             self.shared.finished().await;
             // The thread has only to let go of the lock file, so this does not block.
-            self.join();
+            self.join_writer();
             self.shared.check_poison()
         })
     }

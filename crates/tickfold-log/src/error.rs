@@ -26,6 +26,9 @@ pub enum Error {
     /// The topic or partition does not exist.
     #[error("no such partition: {0}")]
     UnknownPartition(TopicPartition),
+    /// The group does not assign the partition to this member, or no longer.
+    #[error("partition is not assigned to this member: {0}")]
+    NotAssigned(TopicPartition),
     /// A topic exists with other settings than asked for.
     #[error("topic {topic} does not match: {reason}")]
     TopicMismatch {
@@ -80,7 +83,7 @@ pub enum CommitError {
         /// What failed.
         reason: String,
     },
-    /// Another owner claimed the partition since. Nothing of this commit took or will take effect.
+    /// Another owner claimed the partition since, or the group took it away. Nothing of this commit took or will take effect.
     #[error("fenced: another owner has the partition")]
     Fenced,
 }

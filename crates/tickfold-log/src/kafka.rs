@@ -53,8 +53,8 @@ use self::{
     reader::{Limits, Reader},
 };
 use crate::{
-    Append, Bounds, Claim, Error, Log, LogFuture, Offset, Record, TopicInfo, TopicPartition,
-    TopicSpec,
+    Append, Bounds, Claim, Committed, Error, GroupSpec, Log, LogFuture, Member, Offset, Record,
+    TopicInfo, TopicPartition, TopicSpec, group::SoleMember,
 };
 
 pub use options::{Compression, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls};
@@ -382,6 +382,44 @@ impl Log for KafkaLog {
         Box::pin(async move {
             self.inner.find(input).await?;
             owned::claim(&self.inner, group, input).await
+        })
+    }
+
+    fn join(
+        self: Arc<Self>,
+        spec: GroupSpec,
+    ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
+        Box::pin(async move { Ok(SoleMember::join(self, spec).await? as Arc<dyn Member>) })
+    }
+
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
+        Box::pin(async move {
+            self.inner.find(&TopicPartition::new(topic, 0)).await?;
+            let (consumer, timeout) = (self.inner.group(group)?, self.inner.options.call_timeout);
+            let (topic, partitions) = (topic.to_owned(), self.inner.places.partitions(topic));
+            let ask = move || committer::positions(&consumer, &topic, partitions, timeout);
+            let asked = self.inner.calls.run(ask).await?;
+            asked.map_err(|error| unavailable(format!("read the positions of {group}"), &error))
+        })
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<Offset, Error>> {
+        Box::pin(async move {
+            let place = self.inner.find(of).await?;
+            let end = self.inner.reader.bounds(of, &place).await?.end;
+            let (consumer, timeout) =
+                (self.inner.reader.consumer()?, self.inner.options.call_timeout);
+            let asked = of.clone();
+            let ask = move || topics::offset_at(&consumer, &asked, time_ms, timeout);
+            Ok(self.inner.calls.run(ask).await??.unwrap_or(end))
         })
     }
 

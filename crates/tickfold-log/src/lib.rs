@@ -13,6 +13,7 @@ pub mod conformance;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod group;
 #[cfg(feature = "kafka")]
 mod kafka;
 pub mod mem;
@@ -20,10 +21,12 @@ pub mod mem;
 pub mod metrics;
 mod port;
 mod record;
+mod search;
 
 #[cfg(feature = "embedded")]
 pub use embedded::{Clock, EmbeddedLog, EmbeddedOptions};
 pub use error::{CommitError, Error};
+pub use group::{Change, Departure, GroupSpec, Member};
 #[cfg(feature = "kafka")]
 pub use kafka::{
     Compression, KafkaLog, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls,

@@ -20,8 +20,9 @@ pub use faults::{AppendFault, CommitFault};
 use state::State;
 
 use crate::{
-    Append, Bounds, Claim, CommitError, Committed, Error, Log, LogFuture, Offset, OwnedPartition,
-    Record, TopicInfo, TopicPartition, TopicSpec,
+    Append, Bounds, Claim, CommitError, Committed, Error, GroupSpec, Log, LogFuture, Member,
+    Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec, group::SoleMember,
+    search,
 };
 
 /// A log in memory. Clones share the same records.
@@ -253,6 +254,29 @@ impl Log for MemLog {
             let (committed, owned) = self.claim_now(group, input)?;
             Ok(Claim { committed, partition: Box::new(owned) })
         })
+    }
+
+    fn join(
+        self: Arc<Self>,
+        spec: GroupSpec,
+    ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
+        Box::pin(async move { Ok(SoleMember::join(self, spec).await? as Arc<dyn Member>) })
+    }
+
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
+        Box::pin(async move { self.state().positions(group, topic) })
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<Offset, Error>> {
+        Box::pin(search::offset_at(self, of, time_ms))
     }
 
     fn close(&self) -> LogFuture<'_, Result<(), Error>> {

@@ -1,8 +1,10 @@
 //! The port: what every log promises.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
-use crate::{Append, CommitError, Error, Offset, PartitionId, Record, TopicPartition};
+use crate::{
+    Append, CommitError, Error, GroupSpec, Member, Offset, PartitionId, Record, TopicPartition,
+};
 
 /// A boxed future, so that the port can be used as `Arc<dyn Log>`.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -179,6 +181,28 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
         input: &'a TopicPartition,
     ) -> LogFuture<'a, Result<Claim, Error>>;
 
+    /// Joins a consumer group, which shares the partitions of a topic among its members. Returns
+    /// before anything is assigned; [`Member::next`] tells. A log of one process has one member,
+    /// which is assigned everything.
+    fn join(self: Arc<Self>, spec: GroupSpec)
+    -> LogFuture<'static, Result<Arc<dyn Member>, Error>>;
+
+    /// Where a group stands, by partition of the topic: what [`Log::claim`] would find, but without
+    /// claiming, so a commit that is under way may be in it or not. For looking, not for deciding.
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>>;
+
+    /// The offset of the first readable record appended at or after a time, in milliseconds since
+    /// 1970; the end of the partition if there is none.
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<Offset, Error>>;
+
     /// Stops accepting work and waits until accepted work is durable and answered. Calls made from
     /// its beginning on get [`Error::Closed`], commits [`CommitError::Aborted`]. Closing again is
     /// fine. An error means that accepted work could not be made durable; the log is closed then
@@ -199,7 +223,8 @@ pub struct Claim {
 pub trait OwnedPartition: std::fmt::Debug + Send {
     /// Appends `outputs` and moves the group's position to `position`, as one unit: readers see
     /// all of it or nothing, and after `Ok` it is durable. Outputs to one partition keep their
-    /// order. One commit at a time. `outputs` may be empty. The log does not judge the position:
+    /// order. One commit at a time. `outputs` may be empty. Once polled, the log gets on with it
+    /// whether or not it is polled again. The log does not judge the position:
     /// it may stay or go back.
     ///
     /// An output above [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) or for an unknown partition,

@@ -34,8 +34,8 @@ mod armed {
 
     use anyhow::{Context, Result, bail};
     use tickfold_log::{
-        Append, Bounds, Claim, Error, Log, LogFuture, Offset, Record, TopicInfo, TopicPartition,
-        TopicSpec,
+        Append, Bounds, Claim, Committed, Error, GroupSpec, Log, LogFuture, Member, Offset, Record,
+        TopicInfo, TopicPartition, TopicSpec,
     };
     use tickfold_processor::{Bug, Options};
 
@@ -149,6 +149,26 @@ mod armed {
             input: &'a TopicPartition,
         ) -> LogFuture<'a, Result<Claim, Error>> {
             self.0.claim(group, input)
+        }
+        fn join(
+            self: Arc<Self>,
+            spec: GroupSpec,
+        ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
+            Arc::clone(&self.0).join(spec)
+        }
+        fn positions<'a>(
+            &'a self,
+            group: &'a str,
+            topic: &'a str,
+        ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
+            self.0.positions(group, topic)
+        }
+        fn offset_at<'a>(
+            &'a self,
+            of: &'a TopicPartition,
+            time_ms: i64,
+        ) -> LogFuture<'a, Result<Offset, Error>> {
+            self.0.offset_at(of, time_ms)
         }
         fn close(&self) -> LogFuture<'_, Result<(), Error>> {
             self.0.close()

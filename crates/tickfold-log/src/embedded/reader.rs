@@ -6,7 +6,7 @@ use super::{
     catalog::{damaged, load_start, with_position},
     layout::{self, TopicId, Unreadable},
 };
-use crate::{Bounds, Error, Offset, Record, TopicPartition};
+use crate::{Bounds, Committed, Error, Offset, PartitionId, Record, TopicPartition};
 
 /// Records from `offset` on, within the readable bounds and both limits.
 ///
@@ -70,4 +70,20 @@ fn read_dense(
         entries.next();
     }
     Ok(read)
+}
+
+/// Where a group stands in a partition.
+pub(super) fn position(
+    db: &DB,
+    id: TopicId,
+    partition: PartitionId,
+    group: &str,
+) -> Result<Option<Committed>, Error> {
+    let key = layout::group_key(id, partition, group);
+    let unavailable = |error: rocksdb::Error| Error::Unavailable {
+        reason: format!("read the position of group {group}: {error}"),
+    };
+    let Some(value) = db.get(&key).map_err(unavailable)? else { return Ok(None) };
+    let committed = layout::decode_committed(&key, &value);
+    committed.map(Some).map_err(|why| damaged("a position", why, None))
 }

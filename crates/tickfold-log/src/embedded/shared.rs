@@ -16,7 +16,7 @@ use super::{
     layout::TopicId,
     queue::{Queue, Refused, Request},
 };
-use crate::{Bounds, Error, Offset, TopicInfo, TopicPartition, TopicSpec};
+use crate::{Bounds, Error, Offset, PartitionId, TopicInfo, TopicPartition, TopicSpec};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -147,6 +147,14 @@ impl Shared {
     /// Sees the end of a partition move.
     pub(super) fn watch(&self, of: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
         self.with(of, |_, readable| readable.end.subscribe())
+    }
+
+    /// Number of partitions of a topic.
+    pub(super) fn partitions(&self, topic: &str) -> Result<PartitionId, Error> {
+        self.check_open()?;
+        let directory = self.directory();
+        let unknown = || Error::UnknownPartition(TopicPartition::new(topic, 0));
+        Ok(directory.get(topic).ok_or_else(unknown)?.spec.partitions)
     }
 
     fn with<T>(

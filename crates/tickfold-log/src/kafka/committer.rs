@@ -40,7 +40,7 @@ use super::{
     owned::Request,
     places::Place,
 };
-use crate::{Append, CommitError, Committed, Error, TopicPartition};
+use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
 
 /// How long the producer may sleep while delivery reports are awaited. Its poll does not return
 /// before this time is over, even if the last report is in.
@@ -289,7 +289,28 @@ fn committed(
     let mut asked = TopicPartitionList::with_capacity(1);
     asked.add_partition(&input.topic, partition_id(input.partition));
     let answer = group.committed_offsets(asked, timeout)?;
-    let Some(place) = answer.find_partition(&input.topic, partition_id(input.partition)) else {
+    position(&answer, &input.topic, input.partition)
+}
+
+/// The group's positions in all partitions of a topic.
+pub(super) fn positions(
+    group: &BaseConsumer<Quiet>,
+    topic: &str,
+    partitions: PartitionId,
+    timeout: Duration,
+) -> Result<Vec<Option<Committed>>, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    (0..partitions).for_each(|partition| _ = asked.add_partition(topic, partition_id(partition)));
+    let answer = group.committed_offsets(asked, timeout)?;
+    (0..partitions).map(|partition| position(&answer, topic, partition)).collect()
+}
+
+fn position(
+    answer: &TopicPartitionList,
+    topic: &str,
+    partition: PartitionId,
+) -> Result<Option<Committed>, KafkaError> {
+    let Some(place) = answer.find_partition(topic, partition_id(partition)) else {
         return Ok(None);
     };
     place.error()?;

@@ -67,6 +67,12 @@ impl Places {
         topics.get(&of.topic)?.get(index).cloned()
     }
 
+    /// How many partitions the topic is known to have.
+    pub(super) fn partitions(&self, topic: &str) -> PartitionId {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(topic).map_or(0, |places| PartitionId::try_from(places.len()).unwrap_or(0))
+    }
+
     /// The topic has at least so many partitions: topics grow and do not shrink.
     pub(super) fn learn(&self, topic: &str, partitions: PartitionId) {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);

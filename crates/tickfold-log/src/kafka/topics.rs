@@ -107,6 +107,27 @@ pub(super) fn partitions(
     Ok(PartitionId::try_from(count).unwrap_or(PartitionId::MAX))
 }
 
+/// The offset of the first record at or after a time; `None` if there is none. Blocks.
+pub(super) fn offset_at(
+    consumer: &BaseConsumer<Quiet>,
+    of: &TopicPartition,
+    time_ms: i64,
+    timeout: Duration,
+) -> Result<Option<Offset>, Error> {
+    let failed = |error: KafkaError| unavailable(format!("search {of} by time"), &error);
+    let mut asked = TopicPartitionList::with_capacity(1);
+    // Negative times have other meanings there.
+    let time = KafkaOffset::Offset(time_ms.max(0));
+    asked.add_partition_offset(&of.topic, partition_id(of.partition), time).map_err(failed)?;
+    let answer = consumer.offsets_for_times(asked, timeout).map_err(failed)?;
+    let Some(found) = answer.find_partition(&of.topic, partition_id(of.partition)) else {
+        return Ok(None);
+    };
+    found.error().map_err(failed)?;
+    let KafkaOffset::Offset(offset) = found.offset() else { return Ok(None) };
+    Ok(known_offset(offset))
+}
+
 /// Settings of topics.
 pub(super) async fn settings(
     admin: &AdminClient<Quiet>,

@@ -181,6 +181,21 @@ impl State {
         Ok((group.committed.clone(), group.epoch))
     }
 
+    pub(super) fn positions(
+        &self,
+        group: &str,
+        topic: &str,
+    ) -> Result<Vec<Option<Committed>>, Error> {
+        self.check_open()?;
+        let unknown = || Error::UnknownPartition(TopicPartition::new(topic, 0));
+        let found = self.topics.get(topic).ok_or_else(unknown)?;
+        let position = |partition: &PartitionId| {
+            let key = (group.to_owned(), TopicPartition::new(topic, *partition));
+            self.groups.get(&key)?.committed.clone()
+        };
+        Ok(found.partitions.keys().map(position).collect())
+    }
+
     pub(super) fn commit(
         &mut self,
         group: &str,

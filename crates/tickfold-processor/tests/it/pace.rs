@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tickfold_log::{
-    Append, Bounds, Claim, CommitError, Committed, Error, Log, LogFuture, MemLog, Offset,
-    OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec,
+    Append, Bounds, Claim, CommitError, Committed, Error, GroupSpec, Log, LogFuture, MemLog,
+    Member, Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec,
 };
 use tickfold_processor::{Options, PartitionStatus, Processor, ensure_topics};
 use tickfold_store::{MemStores, Stores};
@@ -95,6 +95,26 @@ impl Log for SlowCommits {
             let Claim { committed, partition } = self.0.claim(group, input).await?;
             Ok(Claim { committed, partition: Box::new(SlowOwned(partition, self.1)) })
         })
+    }
+    fn join(
+        self: Arc<Self>,
+        spec: GroupSpec,
+    ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
+        Arc::new(self.0.clone()).join(spec)
+    }
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
+        self.0.positions(group, topic)
+    }
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<Offset, Error>> {
+        self.0.offset_at(of, time_ms)
     }
     fn close(&self) -> LogFuture<'_, Result<(), Error>> {
         self.0.close()
