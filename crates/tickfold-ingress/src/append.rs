@@ -12,13 +12,12 @@ use bytes::Bytes;
 use tickfold_core::raw::WebhookHeaders;
 use tickfold_core::route::{Destination, route};
 use tickfold_log::{Append, Header, Headers, TopicPartition};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::answer::Cause;
-use crate::appender::Appender;
 use crate::budget::Reservation;
-use crate::status::IngressStatus;
+use crate::lanes::{Lanes, NotAppended};
 use crate::throttle::Throttle;
 use crate::ticks::Activity;
 
@@ -27,9 +26,8 @@ use crate::ticks::Activity;
 pub(crate) struct RawTopic {
     pub(crate) name: String,
     pub(crate) partition_count: u32,
-    pub(crate) appender: Arc<Appender>,
+    pub(crate) lanes: Lanes,
     pub(crate) activity: Arc<Activity>,
-    pub(crate) status: IngressStatus,
     pub(crate) failures: Throttle,
 }
 
@@ -49,14 +47,9 @@ impl RawTopic {
         deadline: Instant,
     ) -> Result<(), Cause> {
         let records = records(&self.name, headers, destinations, body);
-        let appended = self.appender.append(records, Some(reservation));
-        let (cause, reason) = match timeout_at(deadline, appended).await {
-            Ok(Ok(Ok(()))) => return Ok(()),
-            Ok(Ok(Err(failure))) => (Cause::LogFailed, failure),
-            Ok(Err(_)) => (Cause::LogFailed, "the append panicked".into()),
-            Err(_) => (Cause::LogSlow, "no answer before the deadline".into()),
-        };
-        self.status.set_log_failing(true);
+        let appended = self.lanes.append(records, Some(reservation), deadline).await;
+        let Err(NotAppended { late, reason }) = appended else { return Ok(()) };
+        let cause = if late { Cause::LogSlow } else { Cause::LogFailed };
         if let Some(count) = self.failures.pass() {
             let (request_id, reason) = (headers.request_id.as_str(), &*reason);
             warn!(request_id, count, reason, "append of a webhook failed, answered 503");

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Reservation;
+use crate::lanes::Health;
 use crate::metrics;
-use crate::status::IngressStatus;
 use crate::ticks::Activity;
 
 /// Appends under way at once. The log groups what it is given, so it should have the next group at
@@ -42,12 +42,13 @@ const UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Why an append failed, shared by all of its batch.
 pub(crate) type Failure = Arc<str>;
 
-/// Appends for all requests; shared.
+/// Appends for all requests of a lane; shared.
 #[derive(Debug)]
 pub(crate) struct Appender {
     log: Arc<dyn Log>,
     activity: Arc<Activity>,
-    status: IngressStatus,
+    health: Arc<Health>,
+    lane: usize,
     state: Mutex<State>,
     tasks: TaskTracker,
 }
@@ -79,8 +80,8 @@ struct Entry {
     records: Vec<Append>,
     bytes: usize,
     since: Instant,
-    /// The bytes of a webhook; ticks have none.
-    reservation: Option<Reservation>,
+    /// The bytes of a webhook, which may be on several lanes; ticks have none.
+    reservation: Option<Arc<Reservation>>,
     answer: oneshot::Sender<Result<(), Failure>>,
 }
 
@@ -93,8 +94,15 @@ struct Batch {
 }
 
 impl Appender {
-    pub(crate) fn new(log: Arc<dyn Log>, activity: Arc<Activity>, status: IngressStatus) -> Self {
-        Self { log, activity, status, state: Mutex::default(), tasks: TaskTracker::new() }
+    /// A lane by its number, whose tasks are among `tasks`.
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        activity: Arc<Activity>,
+        health: Arc<Health>,
+        lane: usize,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { log, activity, health, lane, state: Mutex::default(), tasks }
     }
 
     /// Hands records over. The answer is `Ok` once all of them are durable; it is dropped if the
@@ -102,7 +110,7 @@ impl Appender {
     pub(crate) fn append(
         self: &Arc<Self>,
         records: Vec<Append>,
-        reservation: Option<Reservation>,
+        reservation: Option<Arc<Reservation>>,
     ) -> oneshot::Receiver<Result<(), Failure>> {
         let (answer, answered) = oneshot::channel();
         let mut bytes = 0;
@@ -205,7 +213,7 @@ impl Appender {
         }
         // A success that came after everybody's deadline is no sign of health.
         if failure.is_some() || in_time {
-            self.status.set_log_failing(failure.is_some());
+            self.health.set(self.lane, failure.is_some());
         }
     }
 

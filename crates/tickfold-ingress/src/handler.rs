@@ -228,7 +228,7 @@ impl Ingress {
         if self.status.is_draining() {
             return Err(Answer::Unavailable(Cause::Draining));
         }
-        if self.raw.appender.expected_latency() > self.options.append_latency_max {
+        if self.raw.lanes.expected_latency() > self.options.append_latency_max {
             return Err(Answer::Unavailable(Cause::LogBehind));
         }
         let mut reservation =
@@ -253,6 +253,9 @@ impl Ingress {
         metrics::body_bytes(body.len());
         if let Some(event_time) = event_time {
             metrics::event_age(received_time, event_time);
+        }
+        if self.raw.lanes.expected_latency_to(&destinations) > self.options.append_latency_max {
+            return Err(Answer::Unavailable(Cause::LogBehind));
         }
         let headers = WebhookHeaders {
             signature: signature.as_str().to_owned(),

@@ -22,6 +22,7 @@ mod error;
 mod gate;
 mod handler;
 mod head;
+mod lanes;
 mod listener;
 pub mod metrics;
 mod options;

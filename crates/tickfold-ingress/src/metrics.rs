@@ -9,6 +9,8 @@ use tickfold_core::time::Timestamp;
 
 use crate::redelivery::{HORIZON, Report};
 
+/// Lanes whose last append failed.
+pub(crate) const LANES_FAILING: &str = "tickfold_ingress_failing_lanes";
 /// Requests answered, by `outcome`.
 pub const REQUESTS: &str = "tickfold_ingress_requests_total";
 /// Time of an append.
@@ -195,6 +197,12 @@ pub fn describe() {
     );
     describe_counter!(QUARANTINE_DISCARDED, Unit::Count, "Webhooks deleted from the quarantine.");
     describe_gauge!(
+        LANES_FAILING,
+        Unit::Count,
+        "Ways into the raw topic whose last append failed or missed its deadline: one per partition on \
+         Kafka, one in all on the embedded log."
+    );
+    describe_gauge!(
         QUARANTINE_BYTES,
         Unit::Bytes,
         "Records in the quarantine or on their way there; it is full at quarantine_bytes_max."
@@ -247,6 +255,10 @@ pub(crate) fn refusals_expired(count: u64) {
 
 pub(crate) fn inflight_bytes(bytes: usize) {
     gauge!(INFLIGHT_BYTES).set(exact(bytes as u64));
+}
+
+pub(crate) fn lanes_failing(lanes: usize) {
+    gauge!(LANES_FAILING).set(exact(lanes as u64));
 }
 
 pub(crate) fn ticks(appended: usize) {

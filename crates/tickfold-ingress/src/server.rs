@@ -10,10 +10,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::append::RawTopic;
-use crate::appender::Appender;
 use crate::budget::Budget;
 use crate::connection::Front;
 use crate::handler::{Ingress, router};
+use crate::lanes::Lanes;
 use crate::listener::Listener;
 use crate::redelivery;
 use crate::status::IngressStatus;
@@ -84,7 +84,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
     if reports.await.is_err() {
         error!("the task of the redelivery gauges panicked, they stood still");
     }
-    drain_appends(ingress.raw.appender.tasks(), drain_until).await;
+    if let Some(appends) = ingress.raw.lanes.tasks() {
+        drain_appends(appends, drain_until).await;
+    }
     if let Some(quarantine) = &ingress.quarantine {
         drain_appends(quarantine.tasks(), drain_until).await;
     }
@@ -113,13 +115,12 @@ pub(crate) fn build(parts: Parts) -> Result<(TcpListener, Arc<Ingress>), Error> 
         return Err(Error::Options("the raw topic has no partitions".to_owned()));
     }
     let activity = Arc::new(Activity::new(partition_count));
-    let appender = Appender::new(log, Arc::clone(&activity), status.clone());
+    let lanes = Lanes::new(&log, &activity, status.clone());
     let raw = RawTopic {
         name: raw_topic,
         partition_count,
-        appender: Arc::new(appender),
+        lanes,
         activity,
-        status: status.clone(),
         failures: Throttle::default(),
     };
     let ingress = Ingress {

@@ -3,6 +3,7 @@
 mod answers;
 mod counted;
 mod deadlines;
+mod lanes;
 mod latency;
 mod peers;
 mod places;

@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tickfold_core::raw::tick_headers;
 use tickfold_log::{Append, TopicPartition};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::append::{RawTopic, encode};
+use crate::lanes::NotAppended;
 use crate::metrics;
 
 /// When each raw partition was last written by this process.
@@ -32,6 +34,11 @@ impl Activity {
     pub(crate) fn new(partition_count: u32) -> Self {
         let written_ms = (0..partition_count).map(|_| AtomicU64::new(0)).collect();
         Self { start: Instant::now(), written_ms }
+    }
+
+    /// How many there are.
+    pub(crate) fn partitions(&self) -> usize {
+        self.written_ms.len()
     }
 
     pub(crate) fn written(&self, partition: u32) {
@@ -55,7 +62,7 @@ pub(crate) async fn run(
     append_deadline: Duration,
     stop: CancellationToken,
 ) {
-    let mut tried = vec![raw.activity.start; raw.activity.written_ms.len()];
+    let mut tried = vec![raw.activity.start; raw.activity.partitions()];
     loop {
         let due = |tried: &[Instant]| -> Vec<Instant> {
             let last_written = raw.activity.last_written();
@@ -85,30 +92,27 @@ pub(crate) async fn run(
     }
 }
 
-async fn append(raw: &RawTopic, partitions: &[u32], deadline: Duration) {
-    if partitions.is_empty() {
-        return;
-    }
+async fn append(raw: &RawTopic, partitions: &[u32], append_deadline: Duration) {
     let headers = encode(tick_headers(raw.partition_count));
-    let tick = |&partition: &u32| Append {
-        to: TopicPartition::new(&*raw.name, partition),
-        key: None,
-        // Empty, not absent: absent would be a tombstone.
-        value: Some(Bytes::new()),
-        headers: headers.clone(),
-        timestamp_ms: None,
-    };
-    let ticks = partitions.iter().map(tick).collect();
-    let reason = match timeout(deadline, raw.appender.append(ticks, None)).await {
-        Ok(Ok(Ok(()))) => return metrics::ticks(partitions.len()),
-        Ok(Ok(Err(failure))) => failure,
-        Ok(Err(_)) => "the append panicked".into(),
-        Err(_) => "no answer before the deadline".into(),
-    };
-    raw.status.set_log_failing(true);
-    metrics::tick_failures(partitions.len());
+    let deadline = Instant::now() + append_deadline;
+    // Each counts for itself: a partition that is away must not hide that others got their ticks.
+    let ticks = partitions.iter().map(|&partition| {
+        let tick = Append {
+            to: TopicPartition::new(&*raw.name, partition),
+            key: None,
+            // Empty, not absent: absent would be a tombstone.
+            value: Some(Bytes::new()),
+            headers: headers.clone(),
+            timestamp_ms: None,
+        };
+        raw.lanes.append(vec![tick], None, deadline)
+    });
+    let failed: Vec<_> = join_all(ticks).await.into_iter().filter_map(Result::err).collect();
+    metrics::ticks(partitions.len() - failed.len());
+    let Some(NotAppended { reason, .. }) = failed.first() else { return };
+    metrics::tick_failures(failed.len());
     if let Some(count) = raw.failures.pass() {
-        let reason = &*reason;
+        let reason: &str = reason;
         warn!(count, reason, "append of ticks failed, tried again at the next interval");
     }
 }

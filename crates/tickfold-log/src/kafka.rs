@@ -287,6 +287,10 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Log for KafkaLog {
+    fn partitions_fail_apart(&self) -> bool {
+        true
+    }
+
     fn ensure_topics<'a>(
         &'a self,
         specs: &'a [TopicSpec],

@@ -84,7 +84,7 @@ impl MemLog {
     /// it cannot wait.
     pub fn append_now(&self, records: Vec<Append>) -> Result<Vec<Offset>, Error> {
         self.change(|state| {
-            if state.hold_appends {
+            if state.holds(&records) {
                 state.check_open()?;
                 return Err(Error::Unavailable { reason: "appends are held".to_owned() });
             }
@@ -176,6 +176,10 @@ impl MemOwned {
 }
 
 impl Log for MemLog {
+    fn partitions_fail_apart(&self) -> bool {
+        self.state().apart
+    }
+
     fn ensure_topics<'a>(
         &'a self,
         specs: &'a [TopicSpec],
@@ -193,7 +197,7 @@ impl Log for MemLog {
             self.delay_append().await;
             let mut records = Some(records);
             let appended = self.when(|state| {
-                if state.hold_appends && !state.closed {
+                if records.as_deref().is_some_and(|records| state.holds(records)) {
                     return None;
                 }
                 records.take().map(|records| state.append(records))

@@ -95,6 +95,12 @@ impl Committed {
 
 /// Topics, appends and reads. All methods may be called from any thread at once.
 pub trait Log: std::fmt::Debug + Send + Sync + 'static {
+    /// True if an append to one partition can wait or fail for long while others go on, as where
+    /// they have different leaders. An append that mixes partitions then waits for the worst.
+    fn partitions_fail_apart(&self) -> bool {
+        false
+    }
+
     /// Creates the topics that do not exist and checks those that do.
     ///
     /// A topic with fewer partitions than wanted or another kind is [`Error::TopicMismatch`]; more

@@ -90,6 +90,9 @@ mod armed {
     struct AppendsReached(Arc<dyn Log>);
 
     impl Log for AppendsReached {
+        fn partitions_fail_apart(&self) -> bool {
+            self.0.partitions_fail_apart()
+        }
         fn ensure_topics<'a>(
             &'a self,
             specs: &'a [TopicSpec],

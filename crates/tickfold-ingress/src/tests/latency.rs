@@ -48,7 +48,7 @@ async fn a_hanging_log_is_noticed_and_tried_again_by_itself() {
     rig.drain().await;
     assert_eq!(rig.raw().len(), PLACES, "one was given up before the log was ready for it");
     assert_eq!(rig.ingress.budget.used(), 0);
-    assert_eq!(rig.ingress.raw.appender.expected_latency(), Duration::ZERO);
+    assert_eq!(rig.ingress.raw.lanes.expected_latency(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +181,7 @@ async fn refusals_are_outstanding_until_meta_sent_them_again() {
 async fn what_nobody_waits_for_any_more_does_not_pile_up_while_the_log_hangs() {
     let rig = rig(IngressOptions::default());
     rig.log.hold_appends(true);
-    let appender = &rig.ingress.raw.appender;
+    let appender = rig.ingress.raw.lanes.lane(0);
     let record = || tickfold_log::Append {
         to: tickfold_log::TopicPartition::new(super::support::TOPIC, 0),
         key: None,

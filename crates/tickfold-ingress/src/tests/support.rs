@@ -106,7 +106,7 @@ impl Rig {
 
     /// Waits for all appends that were handed over.
     pub(super) async fn drain(&self) {
-        let appends = self.ingress.raw.appender.tasks();
+        let appends = self.ingress.raw.lanes.tasks().unwrap();
         appends.close();
         appends.wait().await;
     }

@@ -113,6 +113,15 @@ impl MemLog {
         self.change(|state| state.hold_appends = hold);
     }
 
+    /// The partition without a leader: appends to it, in any topic, hang as
+    /// [`MemLog::hold_appends`] says, and partitions fail apart from now on.
+    pub fn hold_partition(&self, partition: Option<PartitionId>) {
+        self.change(|state| {
+            state.apart = true;
+            state.held_partition = partition;
+        });
+    }
+
     /// An operator moved a group's offset with a foreign tool, or it expired (`None`). An owner's
     /// claim is not touched by it.
     pub fn set_committed(&self, group: &str, input: &TopicPartition, to: Option<Committed>) {

@@ -15,6 +15,10 @@ pub(super) struct State {
     pub(super) now_ms: i64,
     pub(super) closed: bool,
     pub(super) hold_appends: bool,
+    /// Appends to this partition of any topic are held.
+    pub(super) held_partition: Option<PartitionId>,
+    /// Partitions fail apart.
+    pub(super) apart: bool,
     pub(super) append_fault: Option<FailAppends>,
     /// Appends that were failed, held or delayed on request.
     pub(super) append_faults_met: u64,
@@ -97,6 +101,12 @@ impl State {
     pub(super) fn topic_infos(&self) -> Result<Vec<TopicInfo>, Error> {
         self.check_open()?;
         Ok(self.topics.values().map(Topic::info).collect())
+    }
+
+    /// Whether an append of these hangs now.
+    pub(super) fn holds(&self, records: &[Append]) -> bool {
+        let to_held = |record: &Append| self.held_partition == Some(record.to.partition);
+        !self.closed && (self.hold_appends || records.iter().any(to_held))
     }
 
     pub(super) fn append(&mut self, records: Vec<Append>) -> Result<Vec<Offset>, Error> {

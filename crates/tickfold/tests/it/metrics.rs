@@ -21,10 +21,11 @@ const SIGNATURE: &str = "x-hub-signature-256";
 
 /// Described, but first seen after a fault, a refusal or an act of an operator, which this test does
 /// not cause.
-const AFTER_FAULTS: [&str; 18] = [
+const AFTER_FAULTS: [&str; 19] = [
     "tickfold_ingress_accept_failures_total",
     "tickfold_ingress_append_entries_abandoned_total",
     "tickfold_ingress_connections_cut_total",
+    "tickfold_ingress_failing_lanes",
     "tickfold_ingress_connections_refused_total",
     "tickfold_ingress_quarantine_accepted_total",
     "tickfold_ingress_quarantine_bytes",
@@ -44,7 +45,8 @@ const AFTER_FAULTS: [&str; 18] = [
 
 /// Last words of gauges and histograms: units, things counted, and the flags that are 0 or 1. A new
 /// word here is a decision about how a metric reads on a dashboard.
-const LAST_WORDS: [&str; 10] = [
+const LAST_WORDS: [&str; 11] = [
+    "lanes",
     "bytes",
     "seconds",
     "records",

@@ -1,0 +1,156 @@
+//! The ways into the raw topic: one for all its partitions where they share one fate, one for each
+//! where a partition can be slow or away while others go on, as on a cluster.
+//!
+//! A webhook goes on the lanes of the partitions it names and is durable once all of them have it.
+//! Before its body is read nobody knows them; so it is refused from its headers only if no lane at
+//! all would take it in time, and after that only for the sake of its own lanes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tickfold_core::route::Destination;
+use tickfold_log::{Append, Log};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::appender::{Appender, Failure};
+use crate::budget::Reservation;
+use crate::metrics;
+use crate::status::IngressStatus;
+use crate::ticks::Activity;
+
+/// All lanes; shared.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// One, or one per partition.
+    lanes: Vec<Arc<Appender>>,
+    health: Arc<Health>,
+}
+
+/// Why records are not known to be durable.
+#[derive(Debug)]
+pub(crate) struct NotAppended {
+    /// No answer before the deadline, and no failure before that.
+    pub(crate) late: bool,
+    /// For a person.
+    pub(crate) reason: Failure,
+}
+
+/// Which lanes fail.
+#[derive(Debug)]
+pub(crate) struct Health {
+    failing: Vec<AtomicBool>,
+    status: IngressStatus,
+}
+
+impl Lanes {
+    pub(crate) fn new(log: &Arc<dyn Log>, activity: &Arc<Activity>, status: IngressStatus) -> Self {
+        let count = if log.partitions_fail_apart() { activity.partitions() } else { 1 };
+        let failing = (0..count).map(|_| AtomicBool::default()).collect();
+        let health = Arc::new(Health { failing, status });
+        let tasks = TaskTracker::new();
+        let lane = |number| {
+            let (log, activity, health) =
+                (Arc::clone(log), Arc::clone(activity), Arc::clone(&health));
+            Arc::new(Appender::new(log, activity, health, number, tasks.clone()))
+        };
+        Self { lanes: (0..count).map(lane).collect(), health }
+    }
+
+    /// How long the quickest lane would take now.
+    pub(crate) fn expected_latency(&self) -> Duration {
+        let latencies = self.lanes.iter().map(|lane| lane.expected_latency());
+        latencies.min().unwrap_or_default()
+    }
+
+    /// How long it would take until all of these are reached.
+    pub(crate) fn expected_latency_to(&self, destinations: &[Destination]) -> Duration {
+        let lanes = destinations.iter().filter_map(|to| self.lanes.get(self.lane_of(to.partition)));
+        lanes.map(|lane| lane.expected_latency()).max().unwrap_or_default()
+    }
+
+    /// Appends records. `Ok` only when all of them are durable. After an error some may be, and
+    /// more may become so; what no append has taken by the deadline is taken back.
+    pub(crate) async fn append(
+        &self,
+        records: Vec<Append>,
+        reservation: Option<Reservation>,
+        deadline: Instant,
+    ) -> Result<(), NotAppended> {
+        let reservation = reservation.map(Arc::new);
+        let mut waiting = self.hand_over(records, reservation);
+        let mut result = Ok(());
+        for (lane, answer) in &mut waiting {
+            let late = |reason: &str| Err(NotAppended { late: true, reason: reason.into() });
+            let failed = |reason| Err(NotAppended { late: false, reason });
+            let answered = match timeout_at(deadline, answer).await {
+                Ok(Ok(Ok(()))) => Ok(()),
+                Ok(Ok(Err(failure))) => failed(failure),
+                Ok(Err(_)) => failed("the append panicked".into()),
+                Err(_) => late("no answer before the deadline"),
+            };
+            if answered.is_err() {
+                self.health.set(*lane, true);
+            }
+            // A failure says more than that another one was late.
+            if matches!(result, Ok(()) | Err(NotAppended { late: true, .. })) && answered.is_err() {
+                result = answered;
+            }
+        }
+        result
+    }
+
+    /// What runs until nothing is under way or waits.
+    pub(crate) fn tasks(&self) -> Option<&TaskTracker> {
+        // All lanes have the same.
+        self.lanes.first().map(|lane| lane.tasks())
+    }
+
+    fn hand_over(
+        &self,
+        records: Vec<Append>,
+        reservation: Option<Arc<Reservation>>,
+    ) -> Vec<(usize, oneshot::Receiver<Result<(), Failure>>)> {
+        let mut by_lane: Vec<(usize, Vec<Append>)> = Vec::with_capacity(1);
+        for record in records {
+            let lane = self.lane_of(record.to.partition);
+            match by_lane.iter_mut().find(|(known, _)| *known == lane) {
+                Some((_, records)) => records.push(record),
+                None => by_lane.push((lane, vec![record])),
+            }
+        }
+        let hand_over = |(number, records): (usize, Vec<Append>)| {
+            let lane = self.lanes.get(number)?;
+            Some((number, lane.append(records, reservation.clone())))
+        };
+        by_lane.into_iter().filter_map(hand_over).collect()
+    }
+
+    /// Partitions beyond those ingress was told of go on the last lane; the log refuses them.
+    fn lane_of(&self, partition: u32) -> usize {
+        let last = self.lanes.len().saturating_sub(1);
+        usize::try_from(partition).map_or(last, |partition| partition.min(last))
+    }
+
+    /// The lane of a partition.
+    #[cfg(test)]
+    pub(crate) fn lane(&self, partition: u32) -> &Arc<Appender> {
+        &self.lanes[self.lane_of(partition)]
+    }
+}
+
+impl Health {
+    /// The last append of a lane failed or was late, or succeeded in time. The log as a whole fails
+    /// once all of its lanes do.
+    pub(crate) fn set(&self, lane: usize, failing: bool) {
+        let Some(flag) = self.failing.get(lane) else { return };
+        if flag.swap(failing, Ordering::AcqRel) == failing {
+            return;
+        }
+        let failing = self.failing.iter().filter(|flag| flag.load(Ordering::Acquire)).count();
+        metrics::lanes_failing(failing);
+        self.status.set_log_failing(failing == self.failing.len());
+    }
+}
