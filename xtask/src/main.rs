@@ -1,13 +1,13 @@
 //! Generators of committed files, so that building tickfold needs neither protoc nor a generator.
 //!
 //! `cargo run -p xtask -- proto|schemas` rewrites the files; with `--check` it changes nothing and
-//! fails if they differ from what it would write. The tests of this crate are the same checks. While
+//! fails if they differ from what it would write. `schemas` writes the pages of the topics too. The tests of this crate are the same checks. While
 //! core does not compile, `--no-default-features` leaves a build that still has `proto`.
 
 mod generated;
 mod proto;
 #[cfg(feature = "schemas")]
-mod schemas;
+mod topics;
 
 use std::path::{Path, PathBuf};
 
@@ -24,13 +24,16 @@ fn main() -> anyhow::Result<()> {
         _ => bail!(USAGE),
     };
     let root = repository()?;
-    let files = match generator {
-        "proto" => proto::generate(&root)?,
+    let generated = match generator {
+        "proto" => vec![proto::generate(&root)?],
         #[cfg(feature = "schemas")]
-        "schemas" => schemas::generate()?,
+        "schemas" => topics::generate(&root)?,
         _ => bail!(USAGE),
     };
-    if check { files.check(&root) } else { files.write(&root) }
+    let done = |files: &generated::Generated| {
+        if check { files.check(&root) } else { files.write(&root) }
+    };
+    generated.iter().try_for_each(done)
 }
 
 /// The root of the workspace that cargo runs in. Read at run time: clones that share a target
@@ -55,6 +58,8 @@ mod tests {
     #[cfg(feature = "schemas")]
     fn committed_schemas_are_fresh() {
         let root = repository().unwrap();
-        schemas::generate().unwrap().check(&root).unwrap();
+        for files in topics::generate(&root).unwrap() {
+            files.check(&root).unwrap();
+        }
     }
 }
