@@ -44,12 +44,14 @@ pub enum Bug {
     SecondBeforeFirst,
     /// A commit that is not ours any more is dropped, and what was folded on top is kept.
     SecondOutlivesFirst,
+    /// When the partition is taken away, the store is written with what is being committed.
+    StoreAfterLoss,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::StoreBeforeCommit,
         Self::TokenNotChecked,
         Self::UnclearIsSuccess,
@@ -66,6 +68,7 @@ impl Bug {
         Self::StoreHasBoth,
         Self::SecondBeforeFirst,
         Self::SecondOutlivesFirst,
+        Self::StoreAfterLoss,
     ];
 }
 

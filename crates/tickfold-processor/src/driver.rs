@@ -34,7 +34,8 @@
 //! One driver lives from one claim to its end: [`Command::Refused`], [`Command::Lost`] or
 //! [`Command::Stopped`]. What is outstanding then is void. [`Input::Stop`] lets a commit that may
 //! be taking effect, and the store write that follows it, come to their end first; everything else
-//! it drops at once, with what is folded on top.
+//! it drops at once, with what is folded on top. [`Input::TakenAway`] waits for nothing: a commit
+//! without an outcome is not followed by the store.
 
 mod batch;
 mod command;
@@ -63,6 +64,7 @@ pub use start::{
     decide,
 };
 
+use crate::bugs::planted;
 use crate::options::Options;
 use crate::outputs::DerivedTopics;
 
@@ -127,6 +129,8 @@ impl Driver {
                 self.stopping = true;
                 Ok(Vec::new())
             }
+            // Without an outcome of the commit in flight the store must not follow it.
+            Input::TakenAway => self.taken_away(),
             input => self.react(input, now_ms),
         };
         let next = match next {
@@ -163,6 +167,19 @@ impl Driver {
             Phase::Refolding(_) => self.store.is_none(),
             Phase::Live(live) => self.store.is_none() || live.is_committing(),
         }
+    }
+
+    /// The end, unless a planted bug has the store follow a commit without an outcome.
+    fn taken_away(&mut self) -> Next {
+        if planted!(self.options, StoreAfterLoss)
+            && let Phase::Live(live) = &mut self.phase
+            && let Some(write) = live.in_flight.take().and_then(|in_flight| in_flight.write)
+            && let Some(store) = self.store.take()
+        {
+            self.stopping = true;
+            return Ok(vec![Command::WriteStore { store, write }]);
+        }
+        Err(Command::Lost(Lost::TakenAway))
     }
 
     fn react(&mut self, input: Input, now_ms: u64) -> Next {

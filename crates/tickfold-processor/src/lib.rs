@@ -1,9 +1,10 @@
 //! One task per raw partition: fold, exactly-once commit, restore.
 //!
 //! [`driver`] is the heart: a deterministic state machine that says what to do. `task` is the thin
-//! shell that does it on the ports, and [`Processor`] runs one per partition, each on its own
-//! thread, since folding blocks. `monitor` looks at each from outside: how far it lags, and whether
-//! it is stuck.
+//! shell that does it on the ports, and [`Processor`] runs one for each partition that the consumer
+//! group assigns to this process, each on its own thread, since folding blocks. `group` passes on
+//! what the group says, `keep` is a partition between two assignments. `monitor` looks at each from
+//! outside: how far it lags, and whether it is stuck.
 //!
 //! It leaves to others: what a record does (`tickfold-core`), what is durable (`tickfold-log`), how
 //! state is kept (`tickfold-store`).
@@ -12,6 +13,8 @@ mod bugs;
 mod checkpoint;
 mod clock;
 pub mod driver;
+mod group;
+mod keep;
 pub mod metrics;
 mod monitor;
 mod options;
@@ -20,6 +23,7 @@ mod processor;
 mod pulse;
 mod status;
 mod task;
+mod tenure;
 mod token;
 mod watchdog;
 
@@ -27,7 +31,7 @@ mod watchdog;
 pub use bugs::Bug;
 pub use checkpoint::take_checkpoint;
 pub use driver::Driver;
-pub use options::{Options, fail_point};
+pub use options::{Options, Trim, fail_point};
 pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};
 pub use processor::{Error, Processor, ensure_topics};
 pub use status::PartitionStatus;

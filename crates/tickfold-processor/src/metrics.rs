@@ -13,11 +13,17 @@ const DEAD_LETTERS_TOTAL: &str = "tickfold_processor_dead_letters_total";
 const RESTORE_REMAINING_RECORDS: &str = "tickfold_processor_restore_remaining_records";
 const CHECKPOINTS_TOTAL: &str = "tickfold_processor_checkpoints_total";
 const LOST_TOTAL: &str = "tickfold_processor_lost_total";
+const ASSIGNED: &str = "tickfold_processor_assigned_partitions";
+const GIVEN_UP_TOTAL: &str = "tickfold_processor_given_up_total";
 const REFUSED_PARTITIONS: &str = "tickfold_processor_refused_partition";
 
 /// Describes the metrics to the installed recorder.
 pub fn describe() {
-    describe_gauge!(LAG_RECORDS, Unit::Count, "Raw offsets not committed, by partition");
+    describe_gauge!(
+        LAG_RECORDS,
+        Unit::Count,
+        "Raw offsets not committed, by partition; 0 where it is not assigned to this process"
+    );
     describe_histogram!(
         EVENT_AGE_SECONDS,
         Unit::Seconds,
@@ -34,6 +40,12 @@ pub fn describe() {
     );
     describe_counter!(CHECKPOINTS_TOTAL, Unit::Count, "Checkpoints made and failed, by outcome");
     describe_counter!(LOST_TOTAL, Unit::Count, "Partitions lost and started anew");
+    describe_gauge!(ASSIGNED, Unit::Count, "Partitions assigned to this process");
+    describe_counter!(
+        GIVEN_UP_TOTAL,
+        Unit::Count,
+        "Partitions given up to the group, by outcome: released, dropped after a wait, lost"
+    );
     describe_gauge!(REFUSED_PARTITIONS, "1 if the partition is refused, by partition and reason");
 }
 
@@ -71,8 +83,17 @@ pub(crate) fn lost() {
     counter!(LOST_TOTAL).increment(1);
 }
 
-pub(crate) fn refused(partition: u32, reason: &'static str) {
-    gauge!(REFUSED_PARTITIONS, "partition" => partition.to_string(), "reason" => reason).set(1.0);
+pub(crate) fn assigned(partitions: usize) {
+    gauge!(ASSIGNED).set(as_f64(u64::try_from(partitions).unwrap_or(u64::MAX)));
+}
+
+pub(crate) fn given_up(outcome: &'static str) {
+    counter!(GIVEN_UP_TOTAL, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn refused(partition: u32, reason: &'static str, is_refused: bool) {
+    let value = if is_refused { 1.0 } else { 0.0 };
+    gauge!(REFUSED_PARTITIONS, "partition" => partition.to_string(), "reason" => reason).set(value);
 }
 
 /// Gauges and histograms are floating point; what they count stays far below 2^53.

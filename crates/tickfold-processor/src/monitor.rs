@@ -1,7 +1,8 @@
 //! Looks at a partition from outside, every now and then: how far it lags, and whether it is stuck.
 //!
 //! It shares no thread with the task, so it sees also what hangs. One runs per partition, for as
-//! long as the process means to run it: also while it starts, restores, or is refused.
+//! long as the processor: it looks while the partition is assigned here, also while that starts,
+//! restores, or is refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::metrics;
 use crate::outputs::raw_topic;
 use crate::status::PartitionStatus;
 use crate::task::Parts;
+use crate::tenure::Tenure;
 use crate::watchdog::{Seen, Watchdog};
 
 /// How long the log has to tell its bounds; after that it counts as away.
@@ -28,6 +30,7 @@ pub(crate) type Stuck = BTreeMap<u32, u64>;
 pub(crate) async fn watch_partition(
     parts: Parts,
     status: watch::Receiver<PartitionStatus>,
+    tenures: watch::Receiver<Option<Tenure>>,
     stuck: watch::Sender<Stuck>,
     stop: CancellationToken,
 ) {
@@ -35,13 +38,24 @@ pub(crate) async fn watch_partition(
     let raw = TopicPartition::new(raw_topic(&parts.options.topic_prefix), partition);
     let clock = Clock::start();
     let mut dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
-    // Looks at once when the position is known; a claim that takes its time is itself a lag.
-    tokio::select! {
-        () = parts.pulse.wait_claimed() => {}
-        () = clock.wait_until(Some(parts.options.poll_interval_ms)) => {}
-        () = stop.cancelled() => return,
-    }
+    let mut was_assigned = false;
     loop {
+        // Looks at once when a position is known; a claim that takes its time is itself a lag.
+        let next_ms = clock.now_ms().saturating_add(parts.options.poll_interval_ms);
+        tokio::select! {
+            () = parts.pulse.wait_claimed() => {}
+            () = clock.wait_until(Some(next_ms)) => {}
+            () = stop.cancelled() => return,
+        }
+        let is_assigned = tenures.borrow().as_ref().is_some_and(|tenure| !tenure.is_over());
+        if !is_assigned {
+            if std::mem::take(&mut was_assigned) {
+                metrics::lag(partition, 0);
+            }
+            dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
+            continue;
+        }
+        was_assigned = true;
         let bounds = tokio::select! {
             bounds = tokio::time::timeout(ANSWER_TIMEOUT, parts.log.bounds(&raw)) => {
                 bounds.ok().and_then(Result::ok)
@@ -54,7 +68,11 @@ pub(crate) async fn watch_partition(
             metrics::lag(partition, bounds.end.saturating_sub(position.max(bounds.start)));
         }
         let (restore_remaining, is_over) = match &*status.borrow() {
-            PartitionStatus::Starting | PartitionStatus::Live { .. } => (None, false),
+            // Assigned and still shown elsewhere: its thread has yet to take it up.
+            PartitionStatus::Starting
+            | PartitionStatus::Live { .. }
+            | PartitionStatus::Elsewhere
+            | PartitionStatus::Following { .. } => (None, false),
             PartitionStatus::Restoring { remaining } => (Some(*remaining), false),
             PartitionStatus::Refused(_) | PartitionStatus::Stopped => (None, true),
         };
@@ -66,11 +84,6 @@ pub(crate) async fn watch_partition(
             stuck.send_modify(|stuck| _ = stuck.insert(partition, stuck_ms));
             // Said once; whoever listens ends the process.
             return;
-        }
-        let next_ms = clock.now_ms().saturating_add(parts.options.poll_interval_ms);
-        tokio::select! {
-            () = clock.wait_until(Some(next_ms)) => {}
-            () = stop.cancelled() => return,
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Options {
     pub restart_backoff_ms: u64,
     /// Upper bound of the above.
     pub restart_backoff_ms_max: u64,
+    /// Milliseconds that a partition to be given back has to finish its commit; then it is dropped
+    /// and given back all the same. To be well below the time that the group waits for a member.
+    pub release_ms_max: u64,
     /// Milliseconds between two looks at how far each partition lags and whether it is stuck.
     pub poll_interval_ms: u64,
     /// Milliseconds without progress, while input waits and the log answers, after which a
@@ -38,11 +41,25 @@ pub struct Options {
     pub checkpoint_interval_ms: Option<u64>,
     /// Checkpoints kept of each partition; older ones are removed after a new one is made.
     pub checkpoints_kept: usize,
+    /// Whether partitions that are not assigned to this process are folded silently, so that it can
+    /// take over with little to refold.
+    pub follow: bool,
+    /// Milliseconds between two looks at the group's positions, while any partition is followed.
+    pub follow_interval_ms: u64,
+    /// What raw may be deleted once checkpoints stand in for it; `None`: nothing.
+    pub trim: Option<Trim>,
     /// Called at named places of the shell, for tests that kill the process there.
     pub fail_point: fn(&'static str),
     /// A bug to plant, for the tests that must catch it.
     #[cfg(feature = "planted-bugs")]
     pub bug: Option<crate::bugs::Bug>,
+}
+
+/// What may be deleted of raw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trim {
+    /// Milliseconds for which records are kept after their append, by the partition's log time.
+    pub keep_ms: u64,
 }
 
 /// Names of the places at which [`Options::fail_point`] is called.
@@ -72,10 +89,14 @@ impl Default for Options {
             commit_backoff_ms_max: 5_000,
             restart_backoff_ms: 100,
             restart_backoff_ms_max: 10_000,
+            release_ms_max: 5_000,
             poll_interval_ms: 1_000,
             stuck_ms_max: 60_000,
             checkpoint_interval_ms: None,
             checkpoints_kept: 3,
+            follow: false,
+            follow_interval_ms: 1_000,
+            trim: None,
             fail_point: |_| (),
             #[cfg(feature = "planted-bugs")]
             bug: None,

@@ -1,38 +1,44 @@
-//! All partitions of a raw topic in one process: a thread each, restarts, an orderly stop.
+//! All partitions of a raw topic in one process: a thread each, run while the consumer group assigns
+//! them to this process, an orderly stop.
 //!
-//! A lost partition is started anew after a pause that grows while it does not get live; a refused
-//! one stays stopped and says so. The others go on either way. A panic of a partition, and one that
-//! is stuck, are reported by [`Processor::ended`] and [`Processor::stop`]; the process should end
-//! on it, and be started anew by whoever supervises it.
+//! A lost partition is started anew, a refused one stays stopped and says so; the others go on
+//! either way. A panic of a partition, one that is stuck, and a group that refuses this member are
+//! reported by [`Processor::ended`] and [`Processor::stop`]; the process should end on it, and be
+//! started anew by whoever supervises it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tickfold_core::fold::Partition;
-use tickfold_log::{Error as LogError, Log, TopicInfo};
+use tickfold_log::{Departure, Error as LogError, Log, Member, TopicInfo};
 use tickfold_store::Stores;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::metrics;
+use crate::group::{Tenures, follow_group};
+use crate::keep::keep_partition;
 use crate::monitor::{Stuck, watch_partition};
-use crate::options::{Options, backoff_ms};
+use crate::options::Options;
 use crate::outputs::topic_specs;
 use crate::status::PartitionStatus;
-use crate::task::{End, Parts, run_partition};
+use crate::task::Parts;
+use crate::tenure::Ends;
 
-/// The running partitions.
+/// The partitions of a topic in this process.
 #[derive(Debug)]
 pub struct Processor {
+    member: Arc<dyn Member>,
+    release_ms_max: u64,
     tasks: Vec<Task>,
-    monitors: Vec<tokio::task::JoinHandle<()>>,
+    /// The group's side and the monitors; none has a result.
+    beside: Vec<tokio::task::JoinHandle<()>>,
+    /// What the group refuses this member for.
+    refused: oneshot::Receiver<LogError>,
     statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
     stuck: watch::Sender<Stuck>,
-    stop: CancellationToken,
+    ends: Ends,
 }
 
 #[derive(Debug)]
@@ -50,6 +56,10 @@ pub enum Error {
     /// The topics are not as they must be.
     #[error("check the topics of the processor")]
     Topics(#[source] LogError),
+    /// The consumer group does not go on with this member: a person must act. All partitions are
+    /// given up.
+    #[error("be a member of the consumer group")]
+    Group(#[source] LogError),
     /// The thread of a partition could not be started.
     #[error("start the thread of partition {partition}")]
     Thread {
@@ -87,75 +97,93 @@ pub async fn ensure_topics(
 }
 
 impl Processor {
-    /// Starts a task for each of the `partitions` of the raw topic, on threads of their own whose
-    /// waiting is done by `runtime`.
+    /// Runs those of the `partitions` of the raw topic that the group assigns to `member`, on
+    /// threads of their own whose waiting is done by `runtime`. Nothing else may listen to the
+    /// member or claim through it.
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts threads")]
     pub fn spawn(
         log: &Arc<dyn Log>,
         stores: &Arc<dyn Stores>,
+        member: Arc<dyn Member>,
         options: Options,
         partitions: u32,
         runtime: &Handle,
     ) -> Result<Self, Error> {
         let options = Arc::new(options);
-        let stop = CancellationToken::new();
+        let (refuse, refused) = oneshot::channel();
         let mut processor = Self {
+            member: Arc::clone(&member),
+            release_ms_max: options.release_ms_max,
             tasks: Vec::new(),
-            monitors: Vec::new(),
+            beside: Vec::new(),
+            refused,
             statuses: BTreeMap::new(),
             stuck: watch::Sender::default(),
-            stop,
+            ends: Ends::default(),
         };
+        let mut tenures = Tenures::new();
         for id in 0..partitions {
             let parts = Parts {
                 log: Arc::clone(log),
                 stores: Arc::clone(stores),
+                member: Arc::clone(&member),
                 options: Arc::clone(&options),
                 partition: Partition { id, count: partitions },
                 pulse: Arc::default(),
             };
-            let (status, statuses) = watch::channel(PartitionStatus::Starting);
+            let (status, statuses) = watch::channel(PartitionStatus::Elsewhere);
+            let (assign, assigned) = watch::channel(None);
             let (alive, ended) = oneshot::channel::<()>();
             let monitor = watch_partition(
                 parts.clone(),
                 statuses.clone(),
+                assigned.clone(),
                 processor.stuck.clone(),
-                processor.stop.clone(),
+                processor.ends.stop.clone(),
             );
-            processor.monitors.push(runtime.spawn(monitor));
-            let (runtime, stop) = (runtime.clone(), processor.stop.clone());
+            processor.beside.push(runtime.spawn(monitor));
+            let (runtime, stop) = (runtime.clone(), processor.ends.stop.clone());
             let run = move || {
                 // Dropped with the thread, however it ends.
                 let _alive = alive;
-                runtime.block_on(keep_partition(&parts, &status, &stop));
+                runtime.block_on(keep_partition(&parts, &status, assigned, &stop));
             };
             let name = format!("partition-{id}");
             let thread = std::thread::Builder::new().name(name).spawn(run);
             let thread = thread.map_err(|source| {
                 // Those that run are told to leave; their threads end by themselves.
-                processor.stop.cancel();
+                processor.ends.stop.cancel();
                 Error::Thread { partition: id, source }
             })?;
             processor.tasks.push(Task { partition: id, thread, ended });
             processor.statuses.insert(id, statuses);
+            tenures.insert(id, assign);
         }
+        let ends = processor.ends.clone();
+        processor.beside.push(runtime.spawn(async move {
+            if let Err(error) = follow_group(member, options, tenures, ends).await {
+                // Nobody to tell is left only while the processor is being dropped.
+                let _ = refuse.send(error);
+            }
+        }));
         Ok(processor)
     }
 
-    /// Where each partition stands, by partition; the receivers follow.
+    /// Where each partition of the topic stands, by partition; the receivers follow. All are
+    /// [`PartitionStatus::Elsewhere`] until the group first speaks.
     pub fn statuses(&self) -> &BTreeMap<u32, watch::Receiver<PartitionStatus>> {
         &self.statuses
     }
 
-    /// Ends when a task panics or is stuck; never otherwise, before [`Self::stop`]. For `main` to
-    /// watch beside its signals.
+    /// Ends when a task panics or is stuck, or the group refuses this member; never otherwise,
+    /// before [`Self::stop`]. For `main` to watch beside its signals.
     pub async fn ended(&mut self) -> Error {
-        let stop = self.stop.clone();
+        let stop = self.ends.stop.clone();
         let mut stuck = self.stuck.subscribe();
         let running = self.tasks.iter_mut().filter(|task| !task.ended.is_terminated());
         let ended = running.map(|task| {
             Box::pin(async move {
-                // A task that was refused keeps its thread until it is told to stop.
+                // Every thread lives until it is told to stop.
                 let _ = (&mut task.ended).await;
                 task.partition
             })
@@ -164,9 +192,13 @@ impl Processor {
             let found = stuck.wait_for(|stuck| !stuck.is_empty()).await;
             found.ok().and_then(|stuck| stuck.first_key_value().map(|(p, ms)| (*p, *ms)))
         };
+        let refused = async {
+            if self.refused.is_terminated() { None } else { (&mut self.refused).await.ok() }
+        };
         let error = tokio::select! {
             partition = first_of(ended.collect()) => Error::Panicked { partition },
             Some((partition, stuck_ms)) = first_stuck => Error::Stuck { partition, stuck_ms },
+            Some(error) = refused => Error::Group(error),
         };
         if stop.is_cancelled() {
             std::future::pending::<()>().await;
@@ -174,13 +206,34 @@ impl Processor {
         error
     }
 
-    /// Lets each task finish the commit in flight and the store write that follows it, and joins
-    /// them all, but those that are stuck: they might never end.
-    pub async fn stop(self) -> Result<(), Error> {
-        self.stop.cancel();
-        for monitor in self.monitors {
-            // It has no result, and its panic would tell nothing of the partition.
-            let _ = monitor.await;
+    /// Lets each task finish the commit in flight and the store write that follows it, joins them
+    /// all, but those that are stuck since they might never end, and leaves the group as told. A
+    /// task that waits for the log longer than [`Options::release_ms_max`] is dropped: its
+    /// partition is found as after a crash.
+    pub async fn stop(mut self, departure: Departure) -> Result<(), Error> {
+        let (ends, member) = (self.ends.clone(), Arc::clone(&self.member));
+        ends.stop.cancel();
+        let (clock, patience_ms) = (Clock::start(), self.release_ms_max);
+        let refused = self.refused.try_recv().ok();
+        let mut joined = std::pin::pin!(self.join());
+        let joined = tokio::select! {
+            joined = &mut joined => joined,
+            () = clock.wait_until(Some(patience_ms)) => {
+                ends.abandon.cancel();
+                joined.await
+            }
+        };
+        member.go(departure).await;
+        match refused {
+            Some(error) if joined.is_ok() => Err(Error::Group(error)),
+            Some(_) | None => joined,
+        }
+    }
+
+    async fn join(self) -> Result<(), Error> {
+        for beside in self.beside {
+            // It has no result, and its panic would tell nothing of a partition.
+            let _ = beside.await;
         }
         let stuck = self.stuck.borrow().clone();
         let mut failed = None;
@@ -199,47 +252,6 @@ impl Processor {
         }
         failed.map_or(Ok(()), Err)
     }
-}
-
-/// Runs a partition until the stop, starting it anew whenever it is lost.
-async fn keep_partition(
-    parts: &Parts,
-    status: &watch::Sender<PartitionStatus>,
-    stop: &CancellationToken,
-) {
-    let partition = parts.partition.id;
-    let Options { restart_backoff_ms, restart_backoff_ms_max, .. } = *parts.options;
-    let mut failures = 0;
-    loop {
-        match run_partition(parts, status, stop).await {
-            End::Stopped => break,
-            End::Refused(refusal) => {
-                error!(partition, %refusal, "partition refused");
-                metrics::refused(partition, refusal.code());
-                status.send_replace(PartitionStatus::Refused(refusal));
-                stop.cancelled().await;
-                // It stays refused to whoever still asks.
-                return;
-            }
-            End::Lost(lost) => {
-                metrics::lost();
-                if status.borrow().is_live() {
-                    failures = 0;
-                }
-                let pause_ms = backoff_ms(restart_backoff_ms, restart_backoff_ms_max, failures);
-                failures = failures.saturating_add(1);
-                warn!(partition, %lost, pause_ms, "partition lost, will be started anew");
-                status.send_replace(PartitionStatus::Starting);
-                let clock = Clock::start();
-                tokio::select! {
-                    () = clock.wait_until(Some(pause_ms)) => {}
-                    () = stop.cancelled() => break,
-                }
-            }
-        }
-    }
-    info!(partition, "partition stopped");
-    status.send_replace(PartitionStatus::Stopped);
 }
 
 /// The first result of several futures.

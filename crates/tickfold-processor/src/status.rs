@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::driver::Refusal;
 
-/// State of one partition of this process.
+/// State of one partition of the topic in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum PartitionStatus {
     /// Claiming and looking around, or waiting to be started anew.
@@ -22,18 +22,29 @@ pub enum PartitionStatus {
     },
     /// Stopped until a person acts. What the store has is still readable.
     Refused(Refusal),
+    /// Not assigned to this process. The state kept here, if any, is of some time ago.
+    Elsewhere,
+    /// Not assigned to this process, which folds it silently all the same, up to the group's
+    /// position.
+    Following {
+        /// How far the state kept here is: the next raw offset.
+        position: u64,
+    },
     /// Stopped as told.
     Stopped,
 }
 
 impl PartitionStatus {
-    /// A fixed word: `starting`, `restoring`, `live`, `refused` or `stopped`.
+    /// A fixed word: `starting`, `restoring`, `live`, `refused`, `elsewhere`, `following` or
+    /// `stopped`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Restoring { .. } => "restoring",
             Self::Live { .. } => "live",
             Self::Refused(_) => "refused",
+            Self::Elsewhere => "elsewhere",
+            Self::Following { .. } => "following",
             Self::Stopped => "stopped",
         }
     }
@@ -47,9 +58,12 @@ impl PartitionStatus {
 impl fmt::Display for PartitionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Starting | Self::Live { .. } | Self::Stopped => f.write_str(self.word()),
+            Self::Starting | Self::Live { .. } | Self::Elsewhere | Self::Stopped => {
+                f.write_str(self.word())
+            }
             Self::Restoring { remaining } => write!(f, "restoring, {remaining} offsets to go"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Following { position } => write!(f, "following, at {position}"),
         }
     }
 }

@@ -15,27 +15,30 @@ use tickfold_core::fold::Partition;
 use tickfold_core::json::Json;
 use tickfold_core::records::Topic;
 use tickfold_log::{
-    Append, CommitError, Committed, Error as LogError, Log, LogFuture, Offset, OwnedPartition,
-    TopicPartition,
+    Append, CommitError, Committed, Error as LogError, Log, LogFuture, Member, Offset,
+    OwnedPartition, TopicPartition,
 };
 use tickfold_store::Stores;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::checkpoint::take_checkpoint;
 use crate::clock::{Clock, age_ms};
 use crate::driver::{Command, Derived, Driver, Input, Lost, Progress, Purpose, Refusal};
+use crate::metrics;
 use crate::options::{Options, fail_point};
 use crate::outputs::{DerivedTopics, derived_topic, raw_topic, source_offset};
 use crate::pulse::Pulse;
-use crate::{metrics, status::PartitionStatus};
+use crate::status::PartitionStatus;
+use crate::tenure::Tenure;
 
 /// What a partition runs on.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     /// The log.
     pub(crate) log: Arc<dyn Log>,
+    /// What the partition is claimed through.
+    pub(crate) member: Arc<dyn Member>,
     /// The stores of this process.
     pub(crate) stores: Arc<dyn Stores>,
     /// Options.
@@ -57,13 +60,13 @@ pub(crate) enum End {
     Lost(Lost),
 }
 
-/// Runs a partition from its claim to its end. When `stop` is cancelled, a commit in flight and
-/// the store write that follows it are finished first. Nothing else holds up the way out, not even
-/// a log that does not answer.
+/// Runs a partition from its claim to its end. When the tenure is revoked, a commit in flight and
+/// the store write that follows it are finished first, and nothing else holds up the way out. When
+/// it is lost, nothing does.
 pub(crate) async fn run_partition(
     parts: &Parts,
     status: &watch::Sender<PartitionStatus>,
-    stop: &CancellationToken,
+    tenure: &Tenure,
 ) -> End {
     let ports = Ports::new(parts);
     let mut lanes = Lanes::default();
@@ -79,7 +82,8 @@ pub(crate) async fn run_partition(
         ports.publish(driver.progress(), status);
         let input = tokio::select! {
             biased;
-            () = stop.cancelled(), if !told => {
+            () = tenure.lost() => Input::TakenAway,
+            () = tenure.revoked(), if !told => {
                 told = true;
                 Input::Stop
             }
@@ -231,7 +235,7 @@ impl<'a> Ports<'a> {
     }
 
     async fn claim(&self) -> (Owned, Input) {
-        let claim = self.parts.log.claim(&self.parts.options.group, &self.raw).await;
+        let claim = self.parts.member.claim(self.id()).await;
         match self.heard(claim) {
             Ok(claim) => {
                 self.parts.pulse.claimed(claim.committed.as_ref().map(|found| found.offset));

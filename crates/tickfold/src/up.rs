@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::{AppStatus, IngressOptions, IngressStatus, Quarantine, QuarantineParts};
-use tickfold_log::Log;
+use tickfold_log::{Departure, GroupSpec, Log};
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
 use tickfold_query::{QueryOptions, QueryStatus, Role, RoleOf};
@@ -74,8 +74,14 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let quarantine = open_quarantine(&config, &log, &raw_topic).await?;
 
     let runtime = tokio::runtime::Handle::current();
+    let spec = GroupSpec {
+        group: config.group.clone(),
+        topic: raw_topic.clone(),
+        instance: processor_options.address.as_str().to_owned(),
+    };
+    let member = Arc::clone(&log).join(spec).await.context("join the consumer group")?;
     let mut processor =
-        Processor::spawn(&log, &stores, processor_options, config.partitions, &runtime)?;
+        Processor::spawn(&log, &stores, member, processor_options, config.partitions, &runtime)?;
     let statuses = processor.statuses().clone();
     let (query_stop, ingress_stop, admin_stop) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -159,7 +165,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
     let mut failures: Vec<anyhow::Error> = failed.into_iter().collect();
     ingress_stop.cancel();
     join(ingress, "ingress", &mut failures).await;
-    if let Err(failure) = processor.stop().await {
+    if let Err(failure) = processor.stop(Departure::Restart).await {
         failures.push(failure.into());
     }
     query_stop.cancel();

@@ -4,7 +4,7 @@
 //! driver, each command is answered by the input of the same name, or of its passing:
 //! [`Command::Wait`] by [`Input::Woken`], or by [`Input::RawRead`] if the log cannot tell. Which of
 //! them may be outstanding at once is said in the driver. [`Input::Start`] comes first;
-//! [`Input::Stop`] may come at any time.
+//! [`Input::Stop`] and [`Input::TakenAway`] may come at any time.
 
 use tickfold_core::overlay::Overlay;
 use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
@@ -157,6 +157,8 @@ pub enum Input {
     Paused,
     /// Finish what is committed, begin nothing new, leave.
     Stop,
+    /// The partition is taken away: drop everything, now.
+    TakenAway,
 }
 
 impl Input {
@@ -178,6 +180,7 @@ impl Input {
             Self::Woken => "woken",
             Self::Paused => "paused",
             Self::Stop => "stop",
+            Self::TakenAway => "taken away",
         }
     }
 }

@@ -140,6 +140,12 @@ pub enum Lost {
     /// Another owner claimed the partition.
     #[error("fenced: another owner has the partition")]
     Fenced,
+    /// The group does not assign the partition to this process any more, as a claim found.
+    #[error("not assigned to this process any more")]
+    NotAssigned,
+    /// The group took the partition away.
+    #[error("taken away by the group")]
+    TakenAway,
     /// After an unclear commit, the group stands neither where the commit began nor where it ended.
     #[error("not the owner: the group stands at {found:?}, the batch goes from {from:?} to {to}")]
     NotOwner {
@@ -176,6 +182,7 @@ impl From<LogError> for LogFailure {
             LogError::UnknownPartition(_)
             | LogError::TopicMismatch { .. }
             | LogError::TooLarge { .. } => Self::Refuse(Refusal::LogUnusable(error.to_string())),
+            LogError::NotAssigned(_) => Self::Lose(Lost::NotAssigned),
             // `Unavailable`, `Poisoned`, `Closed`, and kinds to come: try again later.
             _ => Self::Lose(Lost::Log(error.to_string())),
         }

@@ -130,7 +130,8 @@ impl Driver {
             | Input::Checkpointed { .. }
             | Input::Woken
             | Input::Paused
-            | Input::Stop) => return Err(defect(&input)),
+            | Input::Stop
+            | Input::TakenAway) => return Err(defect(&input)),
         }
         self.ask(starting, now_ms)
     }

@@ -32,7 +32,8 @@ fn catcher(bug: Bug) -> Catcher {
         | Bug::SecondDigestIgnoresFirst
         | Bug::StoreHasBoth
         | Bug::SecondBeforeFirst
-        | Bug::SecondOutlivesFirst => Catcher::Seeds,
+        | Bug::SecondOutlivesFirst
+        | Bug::StoreAfterLoss => Catcher::Seeds,
         Bug::TokenNotChecked => Catcher::Row("offset moved", offset_moved),
         Bug::DigestNotCompared => {
             Catcher::Row("digest differs after refold", start_table::digest_differs_after_refold)

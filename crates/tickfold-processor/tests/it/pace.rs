@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tickfold_log::{
-    Append, Bounds, Claim, CommitError, Committed, Error, GroupSpec, Log, LogFuture, MemLog,
-    Member, Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec,
+    Append, Bounds, Claim, CommitError, Committed, Departure, Error, GroupSpec, Log, LogFuture,
+    MemLog, Member, Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec,
 };
 use tickfold_processor::{Options, PartitionStatus, Processor, ensure_topics};
 use tickfold_store::{MemStores, Stores};
 use tokio::runtime::Handle;
 
 use crate::oracle::Golden;
+use crate::task::join;
 use crate::workload::{NOON_MS, PARTITION, PARTITIONS, append_webhook, status};
 
 const RECORDS: u64 = 40_000;
@@ -143,13 +144,14 @@ async fn seconds(log: &MemLog, batch_records_max: usize, commit: Duration) -> f6
         (Arc::new(SlowCommits(log.clone(), commit)), Arc::new(stores.clone()));
     let begun = Instant::now();
     let options = Options { batch_records_max, ..Options::default() };
+    let member = join(&port, &options).await;
     let processor =
-        Processor::spawn(&port, &disk, options, PARTITIONS, &Handle::current()).unwrap();
+        Processor::spawn(&port, &disk, member, options, PARTITIONS, &Handle::current()).unwrap();
     let mut status = processor.statuses()[&PARTITION].clone();
     let end = PartitionStatus::Live { position: RECORDS };
     status.wait_for(|status| *status == end).await.unwrap();
     let seconds = begun.elapsed().as_secs_f64();
-    processor.stop().await.unwrap();
+    processor.stop(Departure::Leave).await.unwrap();
     let golden = Golden::of(&log);
     golden.compare_outputs(&log).unwrap();
     assert_eq!(stores.dump(PARTITION), golden.dump);

@@ -46,7 +46,7 @@ const COMMIT_FAULTS: [(&str, CommitFault); 4] = [
     ("commit unclear, applied late", CommitFault::UnclearAppliedLate),
 ];
 
-const OTHER_FAULTS: [&str; 13] = [
+const OTHER_FAULTS: [&str; 14] = [
     "crash with two overlays",
     "stopped with two overlays",
     "fenced by the other owner",
@@ -60,6 +60,7 @@ const OTHER_FAULTS: [&str; 13] = [
     "checkpoint fails",
     "stopped while waiting",
     "stopped while committing",
+    "taken away while committing",
 ];
 
 struct Run {
@@ -168,6 +169,11 @@ impl Run {
                 self.note("stopped with two overlays", true);
             }
             self.world.stop(process);
+            return Ok(false);
+        }
+        if self.chaos && self.world.is_committing(process) && self.rng.one_in(80) {
+            self.note("taken away while committing", true);
+            self.world.take_away(process);
             return Ok(false);
         }
         let (ready, held) = (self.world.ready(process), self.world.held(process));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use tickfold_log::mem::CommitFault;
-use tickfold_log::{Log, MemLog, TopicPartition};
+use tickfold_log::{Departure, GroupSpec, Log, MemLog, Member, TopicPartition};
 use tickfold_processor::{
     Error, Options, PartitionStatus, Processor, ensure_topics, fail_point, raw_topic,
 };
@@ -22,6 +22,13 @@ use crate::workload::{NOON_MS, PARTITION, PARTITIONS, append_tick, append_webhoo
 /// Longer than anything here takes; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Joins the group, alone.
+pub(crate) async fn join(log: &Arc<dyn Log>, options: &Options) -> Arc<dyn Member> {
+    let (group, topic) = (options.group.clone(), raw_topic(&options.topic_prefix));
+    let spec = GroupSpec { group, topic, instance: "here".to_owned() };
+    Arc::clone(log).join(spec).await.unwrap()
+}
+
 struct Here {
     log: MemLog,
     stores: MemStores,
@@ -34,7 +41,9 @@ impl Here {
             (Arc::new(log.clone()), Arc::new(stores.clone()));
         ensure_topics(&*port, &options, PARTITIONS).await.unwrap();
         let runtime = Handle::current();
-        let processor = Processor::spawn(&port, &disk, options, PARTITIONS, &runtime).unwrap();
+        let member = join(&port, &options).await;
+        let processor =
+            Processor::spawn(&port, &disk, member, options, PARTITIONS, &runtime).unwrap();
         Self { log: log.clone(), stores: stores.clone(), processor }
     }
 
@@ -50,7 +59,10 @@ impl Here {
 
     /// Stops, and compares with the golden fold.
     async fn stop(self) {
-        tokio::time::timeout(PATIENCE, self.processor.stop()).await.expect("in time").unwrap();
+        tokio::time::timeout(PATIENCE, self.processor.stop(Departure::Restart))
+            .await
+            .expect("in time")
+            .unwrap();
         let golden = Golden::of(&self.log);
         golden.compare_outputs(&self.log).unwrap();
         assert_eq!(self.stores.dump(PARTITION), golden.dump);
@@ -152,7 +164,7 @@ async fn a_refused_partition_says_so_and_the_others_go_on() {
     }
     let mut other = here.processor.statuses()[&0].clone();
     other.wait_for(PartitionStatus::is_live).await.unwrap();
-    here.processor.stop().await.unwrap();
+    here.processor.stop(Departure::Restart).await.unwrap();
     assert!(matches!(&*other.borrow(), PartitionStatus::Stopped));
 }
 
@@ -187,7 +199,7 @@ async fn a_panicking_task_is_reported() {
     append_webhook(&log, &status(1, "sent", 1_795_132_700));
     let ended = tokio::time::timeout(PATIENCE, here.processor.ended()).await.expect("in time");
     assert_eq!(ended.to_string(), format!("the task of partition {PARTITION} panicked"));
-    assert!(here.processor.stop().await.is_err());
+    assert!(here.processor.stop(Departure::Restart).await.is_err());
 }
 
 #[tokio::test]
@@ -197,7 +209,10 @@ async fn a_stop_does_not_wait_for_a_log_that_is_gone() {
     here.live_at(0).await;
     log.close_now();
     here.status(|status| *status == PartitionStatus::Starting).await;
-    tokio::time::timeout(PATIENCE, here.processor.stop()).await.expect("in time").unwrap();
+    tokio::time::timeout(PATIENCE, here.processor.stop(Departure::Restart))
+        .await
+        .expect("in time")
+        .unwrap();
 }
 
 /// The task hangs in its own code, not in the log: the process is told, and can be stopped.
@@ -215,7 +230,9 @@ async fn a_stuck_task_is_reported_and_does_not_hold_up_the_stop() {
     append_webhook(&log, &status(1, "sent", 1_795_132_700));
     let ended = tokio::time::timeout(PATIENCE, here.processor.ended()).await.expect("in time");
     assert!(matches!(ended, Error::Stuck { partition: PARTITION, .. }), "{ended}");
-    let stopped = tokio::time::timeout(PATIENCE, here.processor.stop()).await.expect("in time");
+    let stopped = tokio::time::timeout(PATIENCE, here.processor.stop(Departure::Restart))
+        .await
+        .expect("in time");
     assert!(matches!(stopped, Err(Error::Stuck { partition: PARTITION, .. })), "{stopped:?}");
 }
 
@@ -276,7 +293,7 @@ async fn the_lag_is_true_for_a_live_a_refused_and_a_stuck_partition() {
     append_webhook(&log, &status(1));
     here.live_at(1).await;
     lags(0.0).await;
-    here.processor.stop().await.unwrap();
+    here.processor.stop(Departure::Restart).await.unwrap();
 
     // Somebody moved the position back, so nothing is folded, and the lag grows with the input.
     let raw = TopicPartition::new(raw_topic("wa"), PARTITION);
@@ -286,7 +303,7 @@ async fn the_lag_is_true_for_a_live_a_refused_and_a_stuck_partition() {
     lags(1.0).await;
     append_webhook(&log, &status(2));
     lags(2.0).await;
-    here.processor.stop().await.unwrap();
+    here.processor.stop(Departure::Restart).await.unwrap();
 
     // One that never gets to commit.
     let (log, stores) = world();

@@ -345,8 +345,17 @@ impl World {
 
     /// Tells the driver to stop.
     pub(crate) fn stop(&mut self, process: usize) {
+        self.tell(process, Input::Stop);
+    }
+
+    /// Tells the driver that the partition is taken away.
+    pub(crate) fn take_away(&mut self, process: usize) {
+        self.tell(process, Input::TakenAway);
+    }
+
+    fn tell(&mut self, process: usize, input: Input) {
         let running = self.processes[process].running.as_mut().unwrap();
-        let stopped = running.driver.step(Input::Stop, self.now_ms);
+        let stopped = running.driver.step(input, self.now_ms);
         if !stopped.is_empty() {
             // What was outstanding is void.
             running.commands.clear();

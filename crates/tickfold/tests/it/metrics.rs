@@ -21,7 +21,7 @@ const SIGNATURE: &str = "x-hub-signature-256";
 
 /// Described, but first seen after a fault, a refusal or an act of an operator, which this test does
 /// not cause.
-const AFTER_FAULTS: [&str; 19] = [
+const AFTER_FAULTS: &[&str] = &[
     "tickfold_ingress_accept_failures_total",
     "tickfold_ingress_append_entries_abandoned_total",
     "tickfold_ingress_connections_cut_total",
@@ -39,13 +39,14 @@ const AFTER_FAULTS: [&str; 19] = [
     "tickfold_log_poisoned",
     "tickfold_log_records_trimmed_total",
     "tickfold_processor_checkpoints_total",
+    "tickfold_processor_given_up_total",
     "tickfold_processor_lost_total",
     "tickfold_processor_refused_partition",
 ];
 
 /// Last words of gauges and histograms: units, things counted, and the flags that are 0 or 1. A new
 /// word here is a decision about how a metric reads on a dashboard.
-const LAST_WORDS: [&str; 11] = [
+const LAST_WORDS: &[&str] = &[
     "lanes",
     "bytes",
     "seconds",
@@ -53,6 +54,7 @@ const LAST_WORDS: [&str; 11] = [
     "streams",
     "connections",
     "partition",
+    "partitions",
     "poisoned",
     "info",
     "ratio",
