@@ -25,6 +25,7 @@ mod committer;
 mod context;
 mod convert;
 mod cursor;
+pub mod fail_point;
 mod options;
 mod owned;
 mod places;

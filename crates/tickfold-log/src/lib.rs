@@ -30,6 +30,7 @@ pub use group::{Change, Departure, GroupSpec, Member};
 #[cfg(feature = "kafka")]
 pub use kafka::{
     Compression, KafkaLog, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls,
+    fail_point as kafka_fail_point,
 };
 pub use mem::MemLog;
 pub use port::{Bounds, Claim, Committed, Log, LogFuture, OwnedPartition, TopicInfo, TopicSpec};

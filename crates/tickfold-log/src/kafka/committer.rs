@@ -13,12 +13,21 @@
 //!
 //! What an outcome means: until the end of the transaction is asked for, nothing can have taken
 //! effect, so a failure the brokers stated is an abort or a fence. From then on only success is
-//! certain. After anything uncertain, a timeout above all, the producer is given up: librdkafka
-//! speaks the older transaction protocol, in which a late request can end up in the next
-//! transaction of the same producer, and only a new claim's epoch keeps it out.
+//! certain. After anything uncertain the producer is given up: librdkafka speaks the older
+//! transaction protocol, in which a late request can end up in the next transaction of the same
+//! producer, and only a new claim's epoch keeps it out.
+//!
+//! That includes commits which succeeded after a connection failed under them. librdkafka repeats
+//! the request on another connection without a word, while the first one may still be on its way:
+//! an end of the transaction would then end the next one in its middle, and a position would
+//! replace the next one. So the commit counts, and its producer commits nothing more.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +45,7 @@ use rdkafka::{
 use super::{
     context::{self, Quiet},
     convert::{offset as known_offset, partition_id, to_kafka, unavailable},
+    fail_point,
     options::KafkaOptions,
     owned::Request,
     places::Place,
@@ -46,6 +56,10 @@ use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
 /// before this time is over, even if the last report is in.
 const POLL: Duration = Duration::from_millis(1);
 
+/// How librdkafka's log names the loss of a connection, whatever the cause. Other ways to learn of
+/// it leave some out; the tests cut connections under commits and so notice another name.
+const CONNECTION_FAILED: &str = "FAIL";
+
 /// Checked outputs of a commit.
 pub(super) type Outputs = Vec<(Append, Arc<Place>)>;
 
@@ -54,6 +68,9 @@ pub(super) struct Committer {
     input: TopicPartition,
     group: Arc<BaseConsumer<Quiet>>,
     timeout: Duration,
+    fail_point: fn(&'static str),
+    #[cfg(feature = "test-util")]
+    trust_repeated: bool,
     state: State,
     /// Given up and not taken down yet.
     retired: Option<BaseProducer<Reports>>,
@@ -63,7 +80,7 @@ enum State {
     Ready(BaseProducer<Reports>),
     /// Another owner has the partition.
     Fenced,
-    /// An outcome was not certain; the producer is gone.
+    /// A request of it may still be under way; the producer is gone.
     Spent,
 }
 
@@ -93,11 +110,21 @@ impl Committer {
         let known = producer.client().fetch_metadata(Some(&input.topic), options.call_timeout);
         known.map_err(failed)?;
         producer.init_transactions(options.claim_timeout).map_err(failed)?;
+        (options.fail_point)(fail_point::CLAIMED);
         let left = options.claim_timeout.saturating_sub(begun.elapsed());
         let committed =
             committed(&group, &input, left.max(options.call_timeout)).map_err(failed)?;
-        let (timeout, state) = (options.transaction_timeout, State::Ready(producer));
-        Ok((committed, Self { input, group, timeout, state, retired: None }))
+        let committer = Self {
+            input,
+            group,
+            timeout: options.transaction_timeout,
+            fail_point: options.fail_point,
+            #[cfg(feature = "test-util")]
+            trust_repeated: options.trust_repeated,
+            state: State::Ready(producer),
+            retired: None,
+        };
+        Ok((committed, committer))
     }
 
     /// Commits until the handle is dropped.
@@ -106,13 +133,15 @@ impl Committer {
             let outcome = match &self.state {
                 State::Fenced => Err(CommitError::Fenced),
                 State::Spent => Err(CommitError::Unclear {
-                    reason: "an earlier commit of this claim was unclear".to_owned(),
+                    reason: "a request of an earlier commit may still be under way".to_owned(),
                 }),
                 State::Ready(producer) => {
+                    producer.context().cut.store(false, Ordering::Release);
                     let outcome = self.commit(producer, &outputs, &position);
                     outcome.map_err(|failure| self.fail(failure))
                 }
             };
+            self.retire_if_repeated();
             // Whoever asked may be gone.
             let _ = answer.send(outcome);
             drop(open);
@@ -130,6 +159,7 @@ impl Committer {
     ) -> Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
         producer.begin_transaction().map_err(|error| failure("begin", &error))?;
+        (self.fail_point)(fail_point::BEGUN);
         self.produce(producer, outputs, deadline)?;
         let mut offsets = TopicPartitionList::with_capacity(1);
         let offset = KafkaOffset::Offset(i64::try_from(position.offset).unwrap_or(i64::MAX));
@@ -144,10 +174,12 @@ impl Committer {
         producer
             .send_offsets_to_transaction(&offsets, &member, Timeout::Never)
             .map_err(|error| failure("add the position", &error))?;
+        (self.fail_point)(fail_point::POSITION_ADDED);
         // `Never` is the rest of the transaction's time, which is what librdkafka recommends.
         producer
             .commit_transaction(Timeout::Never)
             .map_err(|error| Failure::Unclear(format!("end the transaction: {error}")))?;
+        (self.fail_point)(fail_point::ENDED);
         for ((_, place), offset) in outputs.iter().zip(producer.context().take().offsets) {
             place.has(offset);
         }
@@ -166,6 +198,7 @@ impl Committer {
     ) -> Result<(), Failure> {
         producer.context().begin(outputs.len());
         let sent = send(producer, outputs, deadline);
+        (self.fail_point)(fail_point::PRODUCING);
         while producer.in_flight_count() > 0 {
             in_time(deadline)?;
             producer.poll(POLL);
@@ -204,6 +237,22 @@ impl Committer {
                 CommitError::Unclear { reason }
             }
         }
+    }
+
+    /// Gives the producer up if a connection failed since the last commit began.
+    fn retire_if_repeated(&mut self) {
+        let State::Ready(producer) = &self.state else { return };
+        // What librdkafka told meanwhile; it tells before it repeats.
+        (0..producer.in_flight_count()).for_each(|_| producer.poll(Duration::ZERO));
+        if !producer.context().cut.load(Ordering::Acquire) {
+            return;
+        }
+        #[cfg(feature = "test-util")]
+        if self.trust_repeated {
+            return;
+        }
+        tracing::debug!(input = %self.input, "a connection failed in a commit, producer given up");
+        self.retire(State::Spent);
     }
 
     /// Gives the producer up.
@@ -319,10 +368,21 @@ fn position(
     Ok(known_offset(offset).map(|offset| Committed { offset, metadata }))
 }
 
-/// The context of a committer: delivery reports of the commit under way.
+/// Whether requests may have been under way on a connection that failed: it was up, and not one to a
+/// broker that librdkafka only knew by the address it was given and lets go of once it has met it.
+/// What says nothing about it counts.
+fn was_in_use(failure: &str) -> bool {
+    let let_go = failure.contains("(_DESTROY_BROKER)");
+    let up = [" in state UP", " in state REAUTH"].iter().any(|state| failure.contains(state));
+    !let_go && (up || !failure.contains(" in state "))
+}
+
+/// The context of a committer: delivery reports of the commit under way, and whether a connection
+/// failed under it.
 #[derive(Default)]
 struct Reports {
     delivered: Mutex<Delivered>,
+    cut: AtomicBool,
 }
 
 #[derive(Default)]
@@ -346,8 +406,14 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    /// Called by a poll.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        context::log(level, facility, message);
+        if facility == CONNECTION_FAILED && was_in_use(message) {
+            self.cut.store(true, Ordering::Release);
+        }
+        if !matches!(level, RDKafkaLogLevel::Debug) {
+            context::log(level, facility, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

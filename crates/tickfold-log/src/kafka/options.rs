@@ -53,6 +53,13 @@ pub struct KafkaOptions {
     pub fetch_wait: Duration,
     /// Bytes of records read ahead per partition. Default 8 MiB.
     pub read_ahead_bytes: usize,
+    /// Called at the places of a claim and a commit that [`fail_point`](super::fail_point) names,
+    /// for crash tests. Default: does nothing.
+    pub fail_point: fn(&'static str),
+    /// Goes on with a producer whose requests were repeated. For the test that shows what it is
+    /// given up for. Default: off.
+    #[cfg(feature = "test-util")]
+    pub trust_repeated: bool,
 }
 
 impl KafkaOptions {
@@ -73,6 +80,9 @@ impl KafkaOptions {
             transaction_timeout: Duration::from_secs(60),
             fetch_wait: Duration::from_millis(100),
             read_ahead_bytes: 8 << 20,
+            fail_point: |_| (),
+            #[cfg(feature = "test-util")]
+            trust_repeated: false,
         }
     }
 }
@@ -161,6 +171,10 @@ impl KafkaOptions {
         config.set("transactional.id", transactional_id);
         config.set("transaction.timeout.ms", millis(self.transaction_timeout));
         config.set("queue.buffering.max.kbytes", "1048576");
+        // The committer has to know of every connection that fails. The other lines of this kind are
+        // few and dropped.
+        config.set("debug", "broker");
+        config.set_log_level(RDKafkaLogLevel::Debug);
         config
     }
 

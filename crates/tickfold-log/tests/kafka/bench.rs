@@ -1,6 +1,8 @@
 //! A log on a test broker, a topic of its own, and Kafka's own clients beside it.
 
 use std::{
+    fs::File,
+    io::Write,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -28,6 +30,14 @@ pub(crate) fn options(brokers: impl Into<String>) -> KafkaOptions {
 pub(crate) fn unique(name: &str) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     format!("{name}-{:x}", since.as_nanos())
+}
+
+/// Appends a row to the table of a soak, if this is one.
+pub(crate) fn soak_row(what: &str, attempted: u64, landed: u64, lost: u64, twice: u64) {
+    println!("| {what} | {attempted} | {landed} | {lost} | {twice} |");
+    let Some(path) = std::env::var_os("TICKFOLD_SOAK_TABLE") else { return };
+    let mut table = File::options().append(true).create(true).open(path).unwrap();
+    writeln!(table, "| {what} | {attempted} | {landed} | {lost} | {twice} |").unwrap();
 }
 
 pub(crate) fn stream(name: &str, partitions: u32) -> TopicSpec {

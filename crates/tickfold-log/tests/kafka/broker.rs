@@ -5,8 +5,8 @@
 //! that need no more than an address. A broker dies with the test process, however that ends:
 //! `guard.sh` waits for the end of its standard input.
 //!
-//! It listens twice: in plain, and with TLS and SASL (SCRAM and PLAIN) under a certificate of a
-//! self-made authority. Settings are those of production but for the number of replicas, small
+//! It listens in plain, with TLS and SASL (SCRAM and PLAIN) under a certificate of a self-made
+//! authority, and in plain for a proxy, whose address it then tells its clients. Settings are those of production but for the number of replicas, small
 //! internal topics, no retention, and a short session, which a restarted broker waits out; topics
 //! are created on demand, as many clusters do. The binary's tests include this file too.
 
@@ -31,6 +31,8 @@ const CLUSTER_ID: &str = "dGlja2ZvbGQtdGVzdGluZw";
 /// Logged once the broker takes requests.
 const STARTED: &str = "Kafka Server started";
 const KILLED: &str = "== killed";
+const PAUSED: &str = "== paused";
+const RESUMED: &str = "== resumed";
 
 /// A broker of this test process.
 pub(crate) struct Broker {
@@ -38,6 +40,9 @@ pub(crate) struct Broker {
     pub(crate) plain: String,
     /// `HOST:PORT` of the listener with TLS and SASL.
     pub(crate) secure: String,
+    /// Where a proxy finds the broker, and where clients find the proxy, if there is one.
+    pub(crate) behind_proxy: String,
+    pub(crate) proxy: String,
     /// The authority of the secure listener's certificate, PEM.
     pub(crate) ca_file: PathBuf,
     guard: Mutex<Guard>,
@@ -82,11 +87,12 @@ impl Broker {
         let jars = jars();
         let owned = tempfile::Builder::new().prefix("tickfold-kafka-").tempdir().unwrap();
         let dir = owned.path();
-        let [plain, secure, controller] = free_ports();
+        let [plain, secure, behind_proxy, proxy, controller] = free_ports();
         let ca_file = dir.join("ca.pem");
         certificates(&ca_file, &dir.join("server.pem"));
         let properties = dir.join("server.properties");
-        fs::write(&properties, server_properties(dir, plain, secure, controller)).unwrap();
+        let ports = Ports { plain, secure, behind_proxy, proxy, controller };
+        fs::write(&properties, server_properties(dir, &ports)).unwrap();
         format_storage(&jars, &properties);
 
         let classpath = format!("{}/*", jars.display());
@@ -116,6 +122,8 @@ impl Broker {
         let broker = Self {
             plain: format!("127.0.0.1:{plain}"),
             secure: format!("localhost:{secure}"),
+            behind_proxy: format!("127.0.0.1:{behind_proxy}"),
+            proxy: format!("127.0.0.1:{proxy}"),
             ca_file,
             guard: Mutex::new(Guard { process, words }),
             output,
@@ -135,6 +143,19 @@ impl Broker {
         self.output.new_life();
         self.say("start");
         self.output.wait_for(STARTED);
+    }
+
+    /// Stops the broker with SIGSTOP: it answers nothing, and its connections stay.
+    pub(crate) fn pause(&self) {
+        self.output.new_life();
+        self.say("pause");
+        self.output.wait_for(PAUSED);
+    }
+
+    /// Lets a paused broker go on.
+    pub(crate) fn resume(&self) {
+        self.say("resume");
+        self.output.wait_for(RESUMED);
     }
 
     fn say(&self, word: &str) {
@@ -233,7 +254,16 @@ fn certificates(ca_file: &Path, server_file: &Path) {
     fs::write(server_file, server.pem() + &ca_pem + &key.serialize_pem()).unwrap();
 }
 
-fn server_properties(dir: &Path, plain: u16, secure: u16, controller: u16) -> String {
+struct Ports {
+    plain: u16,
+    secure: u16,
+    behind_proxy: u16,
+    proxy: u16,
+    controller: u16,
+}
+
+fn server_properties(dir: &Path, ports: &Ports) -> String {
+    let Ports { plain, secure, behind_proxy, proxy, controller } = ports;
     let dir = dir.display();
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required";
     let plain_login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
@@ -243,9 +273,9 @@ node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAIN
-listeners=PLAIN://127.0.0.1:{plain},SECURE://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAIN://127.0.0.1:{plain},SECURE://localhost:{secure}
-listener.security.protocol.map=PLAIN:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+listeners=PLAIN://127.0.0.1:{plain},SECURE://127.0.0.1:{secure},PROXIED://127.0.0.1:{behind_proxy},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAIN://127.0.0.1:{plain},SECURE://localhost:{secure},PROXIED://127.0.0.1:{proxy}
+listener.security.protocol.map=PLAIN:PLAINTEXT,SECURE:SASL_SSL,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
 listener.name.secure.scram-sha-256.sasl.jaas.config={scram};
 listener.name.secure.scram-sha-512.sasl.jaas.config={scram};

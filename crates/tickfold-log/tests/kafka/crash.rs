@@ -1,4 +1,5 @@
-//! A broker that is killed with SIGKILL under load and comes back with what it had.
+//! A broker that is killed with SIGKILL under load and comes back with what it had; and one that is
+//! stopped with SIGSTOP until nobody waits any more, and goes on.
 //!
 //! Its process dies, not its machine, so what it had written is there again; what is tested is our
 //! side: that a call says Ok only for what the broker has, and that doubt is resolved rightly.
@@ -25,6 +26,8 @@ use crate::{
 /// Appends and commits before the kill, and again after the restart, before the run may end.
 const AT_LEAST: usize = 200;
 const COMMITS: usize = 20;
+/// Those that append and the one that commits.
+const TASKS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost() {
@@ -64,6 +67,14 @@ async fn nothing_acknowledged_is_lost() {
     })
     .await
     .unwrap();
+    let (appended, committed) = progress.now();
+    progress.reach(appended + AT_LEAST, committed + COMMITS).await;
+    let failed_before = progress.failed.load(Ordering::SeqCst);
+    let paused = Arc::clone(&broker);
+    tokio::task::spawn_blocking(move || paused.pause()).await.unwrap();
+    // The four that append and the one that commits have all given up at least once.
+    progress.fail(failed_before + 2 * TASKS).await;
+    broker.resume();
     let (appended, committed) = progress.now();
     progress.reach(appended + AT_LEAST, committed + COMMITS).await;
     progress.stop.store(true, Ordering::SeqCst);
@@ -118,6 +129,12 @@ impl Progress {
 
     async fn reach(&self, appended: usize, committed: usize) {
         while self.now().0 < appended || self.now().1 < committed {
+            self.moved.notified().await;
+        }
+    }
+
+    async fn fail(&self, times: usize) {
+        while self.failed.load(Ordering::SeqCst) < times {
             self.moved.notified().await;
         }
     }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Keeps one broker on behalf of a test process: `guard.sh DIR JAVA-ARGUMENT...`. Words on standard input start and kill
-# it; the end of standard input, which also a killed test process leaves behind, ends the broker and removes DIR.
+# Keeps one broker on behalf of a test process: `guard.sh DIR JAVA-ARGUMENT...`. Words on standard input start, kill,
+# pause and resume it; the end of standard input, which also a killed test process leaves behind, ends the broker and
+# removes DIR.
 dir=$1
 shift
 # A Ctrl-C reaches the whole process group; the end of the input is the one signal that counts here.
@@ -23,6 +24,14 @@ while read -r word; do
     kill)
       stop
       echo '== killed'
+      ;;
+    pause)
+      kill -STOP "$pid"
+      echo '== paused'
+      ;;
+    resume)
+      kill -CONT "$pid"
+      echo '== resumed'
       ;;
   esac
 done

@@ -15,6 +15,8 @@ mod broker;
 mod conformance;
 mod crash;
 mod figures;
+mod in_doubt;
+mod proxy;
 mod security;
 mod topics;
 mod transactions;

@@ -1,0 +1,152 @@
+//! Requests that arrive late: after their connection was cut, their repetition was answered and the
+//! producer went on. librdkafka repeats them by itself, so a commit in which that happens says Ok.
+//!
+//! With a broker of today and the protocol that librdkafka speaks, the late request takes effect in
+//! whatever transaction its producer then has open. The log gives such a producer up, and the next
+//! one's epoch keeps the late request out. With that rule off the same story goes wrong, which is
+//! the proof that the fault lands.
+
+use std::sync::Arc;
+
+use tickfold_log::{
+    CommitError, Committed, KafkaLog, KafkaOptions, Log, OwnedPartition, TopicPartition,
+};
+
+use crate::{
+    bench::{Bench, append, options, position, soak_row},
+    broker, proxy,
+};
+
+/// The brokers' words for "no error" and for a producer whose epoch is over.
+const DONE: i16 = 0;
+const EPOCH_IS_OVER: i16 = 47;
+
+/// Which request is late, and before which one it arrives.
+#[derive(Debug, Clone, Copy)]
+struct Story {
+    held: i16,
+    until: i16,
+    nth: usize,
+    /// The owner dies when the late request arrived. Otherwise it finishes its commit first.
+    dies: bool,
+}
+
+/// The end of the first transaction arrives in the second, between its output and its position.
+const LATE_END: Story =
+    Story { held: proxy::END_TXN, until: proxy::ADD_OFFSETS_TO_TXN, nth: 1, dies: true };
+/// The position of the first transaction arrives in the second, behind its position.
+const LATE_POSITION: Story =
+    Story { held: proxy::TXN_OFFSET_COMMIT, until: proxy::END_TXN, nth: 2, dies: false };
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    /// The broker's answer to the late request.
+    late: i16,
+    /// What a successor found, and what is there after it.
+    position: Committed,
+    outputs: Vec<String>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_end_of_a_transaction_does_no_harm() {
+    let times = if is_soak() { 50 } else { 5 };
+    let right = Outcome::of(EPOCH_IS_OVER, position(1, "a"), &["a", "b"]);
+    for _ in 0..times {
+        assert_eq!(run(LATE_END, false).await, right);
+    }
+    // The output is there without its position, so it is sent again.
+    let wrong = Outcome::of(DONE, position(1, "a"), &["a", "b", "b"]);
+    assert_eq!(run(LATE_END, true).await, wrong, "with the producer kept");
+    soak_row("late EndTxn on kafka", times, times, 0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_position_does_no_harm() {
+    let times = if is_soak() { 20 } else { 2 };
+    let right = Outcome::of(EPOCH_IS_OVER, position(2, "b"), &["a", "b"]);
+    for _ in 0..times {
+        assert_eq!(run(LATE_POSITION, false).await, right);
+    }
+    let wrong = Outcome::of(DONE, position(1, "a"), &["a", "b", "b"]);
+    assert_eq!(run(LATE_POSITION, true).await, wrong, "with the producer kept");
+    soak_row("late TxnOffsetCommit on kafka", times, times, 0, 0);
+}
+
+/// Two commits of an owner, with a request of the first arriving in the second; then a successor.
+async fn run(story: Story, trust_repeated: bool) -> Outcome {
+    let bench = Bench::new(broker::own().plain.clone(), "doubt").await;
+    let (input, out) = (bench.at(0), bench.at(1));
+    let proxy = proxy::shared();
+    let options = KafkaOptions { trust_repeated, ..options(&broker::own().proxy) };
+    let log = KafkaLog::connect(options).unwrap();
+    let mut owned = log.claim("g", &input).await.unwrap().partition;
+    let id = format!("g/{}/0", bench.topic);
+    let delay = proxy.delay(&id, story.held, story.until, story.nth);
+    let first = owned.commit(vec![append(&out, "a")], position(1, "a")).await;
+    first.expect("the repetition is answered");
+
+    let second = tokio::spawn(commit_second(Arc::clone(&log), owned, input.clone(), out.clone()));
+    let late = Arc::clone(&delay);
+    let (answer, repeated) = tokio::task::spawn_blocking(move || late.arrived()).await.unwrap();
+    assert!(repeated >= 1, "the request was not repeated");
+    let late = code(story, &answer);
+    println!("{story:?}: repeated {repeated} times, then answered {late}");
+    if !story.dies {
+        delay.go_on();
+        second.await.unwrap().expect("the second commit goes through");
+        return succeed(&bench, late).await;
+    }
+    let outcome = succeed(&bench, late).await;
+    delay.go_on();
+    let fenced = second.await.unwrap();
+    assert!(matches!(fenced, Err(CommitError::Fenced)), "the successor came first: {fenced:?}");
+    outcome
+}
+
+/// Commits, and resolves doubt as the processor does.
+async fn commit_second(
+    log: Arc<KafkaLog>,
+    mut owned: Box<dyn OwnedPartition>,
+    input: TopicPartition,
+    out: TopicPartition,
+) -> Result<(), CommitError> {
+    let (outputs, to) = (vec![append(&out, "b")], position(2, "b"));
+    match owned.commit(outputs.clone(), to.clone()).await {
+        Err(CommitError::Unclear { .. }) => {
+            let mut claim = log.claim("g", &input).await.unwrap();
+            assert_eq!(claim.committed, Some(position(1, "a")), "the first commit said Ok");
+            claim.partition.commit(outputs, to).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Takes over: sends what its position says is missing.
+async fn succeed(bench: &Bench, late: i16) -> Outcome {
+    let mut claim = bench.log.claim("g", &bench.at(0)).await.unwrap();
+    let committed = claim.committed.unwrap();
+    if committed != position(2, "b") {
+        let output = append(&bench.at(1), "b");
+        claim.partition.commit(vec![output], position(2, "b")).await.unwrap();
+    }
+    Outcome { late, position: committed, outputs: bench.values(1).await }
+}
+
+impl Outcome {
+    fn of(late: i16, position: Committed, outputs: &[&str]) -> Self {
+        let outputs = outputs.iter().map(|&output| output.to_owned()).collect();
+        Self { late, position, outputs }
+    }
+}
+
+/// The error code of an answer: at its end, or before the empty tags of three structures.
+fn code(story: Story, answer: &[u8]) -> i16 {
+    let tags = if story.held == proxy::END_TXN { 0 } else { 3 };
+    let end = answer.len() - tags;
+    i16::from_be_bytes([answer[end - 2], answer[end - 1]])
+}
+
+fn is_soak() -> bool {
+    std::env::var("TICKFOLD_SOAK").is_ok_and(|soak| soak == "1")
+}

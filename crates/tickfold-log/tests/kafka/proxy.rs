@@ -1,0 +1,211 @@
+//! A proxy between clients and a broker that understands Kafka's frames, and can have one request
+//! of a transactional producer arrive late: after its connection is gone, and after the client
+//! repeated it on another one and went on. Networks do that; here it happens when a test says so.
+//!
+//! The broker advertises the proxy's address on the listener behind it, so every connection of its
+//! clients passes here. What is not delayed is passed on as it is.
+
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex, OnceLock},
+    time::Duration,
+};
+
+use crate::broker;
+
+/// Requests by their number in Kafka's protocol.
+pub(crate) const ADD_OFFSETS_TO_TXN: i16 = 25;
+pub(crate) const END_TXN: i16 = 26;
+pub(crate) const TXN_OFFSET_COMMIT: i16 = 28;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The proxy before the broker that the tests share.
+pub(crate) fn shared() -> &'static Proxy {
+    static SHARED: OnceLock<Proxy> = OnceLock::new();
+    SHARED.get_or_init(|| Proxy::start(&broker::own().proxy, &broker::own().behind_proxy))
+}
+
+pub(crate) struct Proxy {
+    delays: Arc<Delays>,
+}
+
+/// What is to be delayed, by transactional id.
+type Delays = Mutex<HashMap<String, Arc<Delay>>>;
+
+/// A request that is to arrive late.
+pub(crate) struct Delay {
+    held: i16,
+    until: i16,
+    nth: usize,
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    late: Option<Late>,
+    /// The client sent the held request again.
+    repeated: usize,
+    /// Requests of the kind waited for, since the held one.
+    until: usize,
+    /// The broker's answer to the held request.
+    answer: Option<Vec<u8>>,
+    go_on: bool,
+}
+
+/// The held request, and the connection it will arrive on.
+struct Late {
+    frame: Vec<u8>,
+    broker: TcpStream,
+}
+
+impl Proxy {
+    fn start(listen: &str, broker: &str) -> Self {
+        let listener = TcpListener::bind(listen).unwrap();
+        let delays = Arc::<Delays>::default();
+        let (broker, rules) = (broker.to_owned(), Arc::clone(&delays));
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // A broker that is away takes no connection, as it would without the proxy.
+                let Ok(broker) = TcpStream::connect(&broker) else { continue };
+                relay(client, broker, &rules);
+            }
+        });
+        Self { delays }
+    }
+
+    /// Holds the next request of kind `held` of this producer back and cuts its connection. It
+    /// reaches the broker just before the `nth` request of kind `until` that follows, and that one
+    /// waits for [`Delay::go_on`].
+    pub(crate) fn delay(&self, id: &str, held: i16, until: i16, nth: usize) -> Arc<Delay> {
+        let (seen, changed) = (Mutex::default(), Condvar::new());
+        let delay = Arc::new(Delay { held, until, nth, seen, changed });
+        self.delays.lock().unwrap().insert(id.to_owned(), Arc::clone(&delay));
+        delay
+    }
+}
+
+impl Delay {
+    /// Waits until the request arrived late, and returns the broker's answer and how often the
+    /// client had repeated it.
+    pub(crate) fn arrived(&self) -> (Vec<u8>, usize) {
+        let seen = self.wait("the request arrived late", |seen| seen.answer.is_some());
+        (seen.answer.clone().unwrap(), seen.repeated)
+    }
+
+    /// Lets the request before which the late one arrived pass.
+    pub(crate) fn go_on(&self) {
+        self.seen.lock().unwrap().go_on = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, what: &str, until: impl Fn(&Seen) -> bool) -> std::sync::MutexGuard<'_, Seen> {
+        let seen = self.seen.lock().unwrap();
+        let (seen, waited) =
+            self.changed.wait_timeout_while(seen, PATIENCE, |seen| !until(seen)).unwrap();
+        assert!(!waited.timed_out(), "not within {PATIENCE:?}: {what}");
+        seen
+    }
+
+    /// Looks at a request on its way to the broker. False if it is held back.
+    fn passes(&self, frame: &[u8], broker: &TcpStream) -> bool {
+        let kind = api_key(frame);
+        let mut seen = self.seen.lock().unwrap();
+        if seen.late.is_none() {
+            if kind != self.held {
+                return true;
+            }
+            let broker = broker.try_clone().unwrap();
+            seen.late = Some(Late { frame: frame.to_owned(), broker });
+            return false;
+        }
+        seen.repeated += usize::from(kind == self.held && seen.until == 0);
+        if kind == self.until {
+            seen.until += 1;
+            if seen.until == self.nth {
+                let Late { frame, broker } = seen.late.as_mut().unwrap();
+                write_frame(broker, frame);
+                drop(seen);
+                drop(self.wait("the broker answers", |seen| seen.answer.is_some()));
+                drop(self.wait("the test goes on", |seen| seen.go_on));
+            }
+        }
+        true
+    }
+
+    /// Takes the answer to the held request.
+    fn takes(&self, answer: &[u8]) -> bool {
+        let mut seen = self.seen.lock().unwrap();
+        let is_it = seen.late.as_ref().is_some_and(|late| late.frame[4..8] == answer[..4]);
+        if is_it {
+            seen.answer = Some(answer.to_owned());
+            self.changed.notify_all();
+        }
+        is_it
+    }
+}
+
+/// Passes requests and answers on, in threads of their own.
+fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>) {
+    let held: Arc<OnceLock<Arc<Delay>>> = Arc::default();
+    let (mut from_client, mut to_broker) =
+        (client.try_clone().unwrap(), broker.try_clone().unwrap());
+    let (delays, holds) = (Arc::clone(delays), Arc::clone(&held));
+    std::thread::spawn(move || {
+        while let Some(frame) = read_frame(&mut from_client) {
+            let found = delay_of(&delays, &frame);
+            if let Some(delay) = found.filter(|delay| !delay.passes(&frame, &to_broker)) {
+                // Known before the answer can come.
+                let _ = holds.set(delay);
+                // The client's side only: the broker knows of nothing.
+                let _ = from_client.shutdown(Shutdown::Both);
+                return;
+            }
+            write_frame(&mut to_broker, &frame);
+        }
+        let _ = to_broker.shutdown(Shutdown::Both);
+    });
+    let (mut from_broker, mut to_client) = (broker, client);
+    std::thread::spawn(move || {
+        while let Some(answer) = read_frame(&mut from_broker) {
+            if !held.get().is_some_and(|delay| delay.takes(&answer)) {
+                write_frame(&mut to_client, &answer);
+            }
+        }
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
+}
+
+/// The requests that matter name their transactional id, in one of two encodings, and no other
+/// request names one of those that the tests make.
+fn delay_of(delays: &Delays, frame: &[u8]) -> Option<Arc<Delay>> {
+    if ![ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT].contains(&api_key(frame)) {
+        return None;
+    }
+    let names = |id: &String| frame.windows(id.len()).any(|window| window == id.as_bytes());
+    let delays = delays.lock().unwrap();
+    delays.iter().find(|(id, _)| names(id)).map(|(_, delay)| Arc::clone(delay))
+}
+
+/// A request begins with its kind, its version and the number that its answer begins with.
+fn api_key(frame: &[u8]) -> i16 {
+    i16::from_be_bytes([frame[0], frame[1]])
+}
+
+/// A frame without its length; `None` at the end of the connection.
+pub(crate) fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut frame).ok()?;
+    Some(frame)
+}
+
+/// What a connection that is gone no longer takes is lost, as on any network.
+pub(crate) fn write_frame(stream: &mut TcpStream, frame: &[u8]) {
+    let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+    let _ = stream.write_all(&[&length[..], frame].concat());
+}
