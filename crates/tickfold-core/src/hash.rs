@@ -1,4 +1,5 @@
-//! The two hashes of the raw format: murmur2 chooses partitions, SHA-256 names bodies.
+//! The two hashes: murmur2 chooses partitions of the raw topic, SHA-256 names bodies, charges and
+//! actions.
 
 use sha2::{Digest, Sha256};
 
@@ -10,6 +11,14 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// SHA-256 of the bytes in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 32 hex digits that name several parts together. Each part goes in with its length, so that no
+/// two lists of parts run into the same text.
+pub fn id_of(parts: &[&str]) -> String {
+    let text: String = parts.iter().map(|part| format!("{}:{part};", part.len())).collect();
+    let digest = sha256_hex(text.as_bytes());
+    digest.get(..32).unwrap_or(&digest).to_owned()
 }
 
 /// MurmurHash2 with the seed that the Java producer's default partitioner uses, so that a Java
@@ -51,6 +60,13 @@ mod tests {
         for (text, expected) in vectors {
             assert_eq!(murmur2(text.as_bytes()), expected.cast_unsigned(), "{text}");
         }
+    }
+
+    #[test]
+    fn parts_of_an_id_do_not_run_into_each_other() {
+        assert_ne!(id_of(&["ab", "c"]), id_of(&["a", "bc"]));
+        assert_ne!(id_of(&["a;1:b"]), id_of(&["a", "b"]));
+        assert_eq!(id_of(&["a"]).len(), 32);
     }
 
     #[test]

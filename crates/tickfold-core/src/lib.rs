@@ -4,10 +4,12 @@
 //! data. The same raw records give the same bytes, on any machine and in any batching.
 //!
 //! Start with [`route()`] (where a body goes), then [`fold()`] (what a record does), then [`state`]
-//! (what is kept).
+//! (what is kept), then [`rules`] (what is to be done about it).
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod action;
+pub mod charge;
 mod decode;
 pub mod event_time;
 pub mod fold;
@@ -18,6 +20,7 @@ pub mod overlay;
 pub mod raw;
 pub mod records;
 pub mod route;
+pub mod rules;
 pub mod signature;
 pub mod state;
 pub mod time;

@@ -48,8 +48,7 @@ pub struct Head {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nothing;
 
-/// Version of the built-in rules.
-pub const BUILT_IN_RULES: u32 = 1;
+pub use crate::rules::BUILT_IN_RULES;
 
 impl Source for Nothing {
     fn head(&self) -> Result<Head, SourceError> {

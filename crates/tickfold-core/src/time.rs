@@ -35,6 +35,11 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
+    /// The month in UTC, `2026-11`.
+    pub fn month(self) -> String {
+        self.to_string().chars().take(7).collect()
+    }
+
     /// Reads what [`Display`](fmt::Display) writes, or any RFC 3339 time.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
