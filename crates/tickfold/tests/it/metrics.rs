@@ -151,7 +151,7 @@ fn names_and_kinds(page: &Page) {
         described.iter().map(String::as_str).filter(|name| !AFTER_FAULTS.contains(name)).collect();
     let found: BTreeSet<_> = page.families.keys().map(String::as_str).collect();
     assert_eq!(found, expected, "left: on the page; right: described, and not after faults only");
-    for name in AFTER_FAULTS {
+    for &name in AFTER_FAULTS {
         assert!(described.contains(name), "{name} is described nowhere");
     }
     for (name, family) in &page.families {
