@@ -148,12 +148,13 @@ if [ -z "${TICKFOLD_PROMTOOL:-}" ]; then
 fi
 
 # --- the broker of the tests -------------------------------------------------------------------------------------
-if [ ! -d "$tickfold_kafka_dir" ]; then
-  say "fetching Kafka $tickfold_kafka_version, the broker of the tests: 43 MB"
+if [ ! -e "$tickfold_kafka_dir/kafka-tools-$tickfold_kafka_version.jar" ]; then
+  say "fetching Kafka $tickfold_kafka_version, the broker of the tests: 54 MB"
   work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   mvn --quiet --batch-mode --file scripts/kafka/pom.xml dependency:copy-dependencies \
     -DoutputDirectory="$work/kafka" -DincludeScope=runtime
+  rm -rf "$tickfold_kafka_dir"
   mv "$work/kafka" "$tickfold_kafka_dir"
   rm -rf "$work"
   trap - EXIT

@@ -151,6 +151,25 @@ fn every_source_file_says_what_it_is_for() -> Outcome {
     Ok(())
 }
 
+/// The compiler denies unsafe code, but a file can allow itself what is denied.
+#[test]
+fn one_file_has_unsafe_code() -> Outcome {
+    let root = root()?;
+    let needle = ["uns", "afe {"].concat();
+    let mut found = Vec::new();
+    for top in ["crates", "xtask", "benches"] {
+        for file in files(&root.join(top))? {
+            if file.extension().is_some_and(|ext| ext == "rs")
+                && fs::read_to_string(&file)?.contains(&needle)
+            {
+                found.push(file.strip_prefix(&root)?.display().to_string());
+            }
+        }
+    }
+    assert_eq!(found, ["crates/tickfold-log/src/kafka/stamp.rs"]);
+    Ok(())
+}
+
 #[test]
 fn no_file_points_at_the_machine_it_was_written_on() -> Outcome {
     // In halves, so that this file does not contain what it looks for.

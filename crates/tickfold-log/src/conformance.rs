@@ -2,7 +2,8 @@
 //!
 //! Every adapter runs all of it through [`run_all`]. A case opens its own log through the
 //! [`Fixture`] and fails by panicking with the promise that was broken; nothing here knows an
-//! adapter. Cases about appends and reads are in `appends`, about groups and commits in `commits`,
+//! adapter. Cases about appends and reads are in `appends`, about claims and commits in `commits`,
+//! about members and positions in `groups`,
 //! about deletion on purpose in `trims`, about the life of a log in `lifecycle`.
 
 #![allow(
@@ -15,6 +16,7 @@
 
 pub mod appends;
 pub mod commits;
+pub mod groups;
 pub mod lifecycle;
 pub mod trims;
 
@@ -89,6 +91,10 @@ pub async fn run_all(fixture: &dyn Fixture) -> Vec<&'static str> {
         trims::trims_and_appends_go_on_side_by_side,
         trims::a_trim_wakes_nobody_and_moves_no_position,
         trims::trims_survive_a_restart,
+        groups::a_member_alone_is_assigned_everything,
+        groups::a_member_that_went_finds_its_partitions_again,
+        groups::positions_are_seen_from_outside,
+        groups::records_are_found_by_time,
         lifecycle::topics_are_created_once,
         lifecycle::topics_that_differ_are_refused,
         lifecycle::wait_past_wakes,

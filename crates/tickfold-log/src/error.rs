@@ -29,6 +29,15 @@ pub enum Error {
     /// The group does not assign the partition to this member, or no longer.
     #[error("partition is not assigned to this member: {0}")]
     NotAssigned(TopicPartition),
+    /// The group does not go on with this member: another process goes by its instance name, or it
+    /// may not join. A person must act.
+    #[error("group {group} refuses this member: {reason}")]
+    GroupRefused {
+        /// Group.
+        group: String,
+        /// In the brokers' or librdkafka's words.
+        reason: String,
+    },
     /// A topic exists with other settings than asked for.
     #[error("topic {topic} does not match: {reason}")]
     TopicMismatch {

@@ -6,6 +6,8 @@
 //!   `cursor`). Offsets have gaps: a transaction's marker takes one, an aborted record keeps its.
 //! - **Claims and commits** are transactions of a producer per partition, with the group's position
 //!   inside (`owned`, `committer`, which says what fences whom).
+//! - **Groups** are joined by a consumer that reads nothing (`member`); the brokers check each commit
+//!   of a member against the group as it is then.
 //! - **Topics** are created with the settings these promises rest on, and refused without (`topics`).
 //!
 //! Durability is that of the cluster: a record is acknowledged once `min.insync.replicas` brokers
@@ -26,10 +28,12 @@ mod context;
 mod convert;
 mod cursor;
 pub mod fail_point;
+mod member;
 mod options;
 mod owned;
 mod places;
 mod reader;
+mod stamp;
 mod topics;
 
 use std::{
@@ -49,13 +53,14 @@ use self::{
     calls::{Calls, apart, spawn},
     context::Quiet,
     convert::{check_size, unavailable},
+    member::KafkaMember,
     owned::Groups,
     places::{Place, Places},
     reader::{Limits, Reader},
 };
 use crate::{
     Append, Bounds, Claim, Committed, Error, GroupSpec, Log, LogFuture, Member, Offset, Record,
-    TopicInfo, TopicPartition, TopicSpec, group::SoleMember,
+    TopicInfo, TopicPartition, TopicSpec,
 };
 
 pub use options::{Compression, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls};
@@ -386,7 +391,7 @@ impl Log for KafkaLog {
     ) -> LogFuture<'a, Result<Claim, Error>> {
         Box::pin(async move {
             self.inner.find(input).await?;
-            owned::claim(&self.inner, group, input).await
+            owned::claim(&self.inner, group, input, None).await
         })
     }
 
@@ -394,7 +399,10 @@ impl Log for KafkaLog {
         self: Arc<Self>,
         spec: GroupSpec,
     ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
-        Box::pin(async move { Ok(SoleMember::join(self, spec).await? as Arc<dyn Member>) })
+        Box::pin(async move {
+            self.inner.find(&TopicPartition::new(spec.topic.as_str(), 0)).await?;
+            Ok(KafkaMember::join(&self.inner, spec)? as Arc<dyn Member>)
+        })
     }
 
     fn positions<'a>(
@@ -424,7 +432,19 @@ impl Log for KafkaLog {
                 (self.inner.reader.consumer()?, self.inner.options.call_timeout);
             let asked = of.clone();
             let ask = move || topics::offset_at(&consumer, &asked, time_ms, timeout);
-            Ok(self.inner.calls.run(ask).await??.unwrap_or(end))
+            let mut from = self.inner.calls.run(ask).await??.unwrap_or(end);
+            // Brokers count a transaction's marker as a record of its own time, so what they found
+            // may lie before earlier records.
+            loop {
+                let limits = Limits { records: 1_000, bytes: 8 << 20 };
+                let read = self.inner.reader.read(of, &place, from, limits).await?;
+                let reached = read.iter().find(|record| record.timestamp_ms >= time_ms);
+                match (reached, read.last()) {
+                    (Some(record), _) => return Ok(record.offset),
+                    (None, Some(last)) => from = last.offset.saturating_add(1),
+                    (None, None) => return Ok(from.max(end)),
+                }
+            }
         })
     }
 

@@ -201,8 +201,8 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
         topic: &'a str,
     ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>>;
 
-    /// The offset of the first readable record appended at or after a time, in milliseconds since
-    /// 1970; the end of the partition if there is none.
+    /// From where to read what was appended at or after a time, in milliseconds since 1970: reading
+    /// begins with the first such record, or finds none if there is none.
     fn offset_at<'a>(
         &'a self,
         of: &'a TopicPartition,

@@ -7,9 +7,9 @@
 //!   to commit, and refuses every later request of it. So whoever claimed last is the only one who
 //!   can commit, and the position read after the claim is stable. This protects the log from an
 //!   owner that lives on after it was replaced.
-//! - **The group's generation** is not used yet: positions are committed without a member id, by
-//!   assignment from outside. It would protect the owner that a group assigned from one that claims
-//!   without being assigned; [`Committer::commit`] is the place where the member's metadata goes.
+//! - **The group's generation**: a member's commit carries its member id and generation, so the
+//!   brokers refuse it once the group has given the partition to somebody else, also before that
+//!   one has claimed (`member`). A claim from outside of the group carries none.
 //!
 //! What an outcome means: until the end of the transaction is asked for, nothing can have taken
 //! effect, so a failure the brokers stated is an abort or a fence. From then on only success is
@@ -34,7 +34,7 @@ use std::{
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Message},
     producer::{BaseProducer, Producer, ProducerContext},
@@ -46,6 +46,7 @@ use super::{
     context::{self, Quiet},
     convert::{offset as known_offset, partition_id, to_kafka, unavailable},
     fail_point,
+    member::{Speechless, Tenure},
     options::KafkaOptions,
     owned::Request,
     places::Place,
@@ -63,10 +64,18 @@ const CONNECTION_FAILED: &str = "FAIL";
 /// Checked outputs of a commit.
 pub(super) type Outputs = Vec<(Append, Arc<Place>)>;
 
+/// In whose name positions are committed.
+pub(super) struct Speaker {
+    /// Reads positions of the group, without being a member.
+    pub(super) group: Arc<BaseConsumer<Quiet>>,
+    /// The right of a member; `None` speaks from outside.
+    pub(super) tenure: Option<Tenure>,
+}
+
 /// One claim's producer.
 pub(super) struct Committer {
     input: TopicPartition,
-    group: Arc<BaseConsumer<Quiet>>,
+    speaker: Speaker,
     timeout: Duration,
     fail_point: fn(&'static str),
     #[cfg(feature = "test-util")]
@@ -89,14 +98,49 @@ enum Failure {
     /// The brokers stated that this transaction cannot go on; it may be aborted and sent again.
     Abortable(String),
     Fenced,
+    /// The group took the partition away; nobody else has claimed it yet.
+    TakenAway,
     Unclear(String),
+}
+
+impl Speaker {
+    /// What a commit says of the group.
+    fn metadata(&self) -> Result<ConsumerGroupMetadata, Failure> {
+        match &self.tenure {
+            None => self.group.group_metadata().ok_or(Speechless::Now),
+            Some(tenure) => tenure.metadata(),
+        }
+        .map_err(|speechless| match speechless {
+            Speechless::Now => Failure::Abortable("the group is between generations".to_owned()),
+            Speechless::ForGood => Failure::TakenAway,
+        })
+    }
+
+    /// What it means that the group did not take the position.
+    fn refused(&self, error: &KafkaError) -> Failure {
+        use RDKafkaErrorCode as Code;
+        let of_the_group = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::IllegalGeneration
+                    | Code::UnknownMemberId
+                    | Code::FencedInstanceId
+                    | Code::RebalanceInProgress
+            )
+        );
+        match &self.tenure {
+            Some(tenure) if of_the_group && tenure.is_over() => Failure::TakenAway,
+            Some(_) if of_the_group => Failure::Abortable(format!("add the position: {error}")),
+            Some(_) | None => failure("add the position", error),
+        }
+    }
 }
 
 impl Committer {
     /// Blocks until this producer is the only one that can commit, and reads the position.
     pub(super) fn claim(
         options: &KafkaOptions,
-        group: Arc<BaseConsumer<Quiet>>,
+        speaker: Speaker,
         group_name: &str,
         input: TopicPartition,
     ) -> Result<(Option<Committed>, Self), Error> {
@@ -113,10 +157,10 @@ impl Committer {
         (options.fail_point)(fail_point::CLAIMED);
         let left = options.claim_timeout.saturating_sub(begun.elapsed());
         let committed =
-            committed(&group, &input, left.max(options.call_timeout)).map_err(failed)?;
+            committed(&speaker.group, &input, left.max(options.call_timeout)).map_err(failed)?;
         let committer = Self {
             input,
-            group,
+            speaker,
             timeout: options.transaction_timeout,
             fail_point: options.fail_point,
             #[cfg(feature = "test-util")]
@@ -169,11 +213,10 @@ impl Committer {
         for mut place in offsets.elements() {
             place.set_metadata(&position.metadata);
         }
-        let member = self.group.group_metadata();
-        let member = member.ok_or_else(|| Failure::Unclear("no group metadata".to_owned()))?;
+        let member = self.speaker.metadata()?;
         producer
             .send_offsets_to_transaction(&offsets, &member, Timeout::Never)
-            .map_err(|error| failure("add the position", &error))?;
+            .map_err(|error| self.speaker.refused(&error))?;
         (self.fail_point)(fail_point::POSITION_ADDED);
         // `Never` is the rest of the transaction's time, which is what librdkafka recommends.
         producer
@@ -221,7 +264,7 @@ impl Committer {
                 };
                 match abort(producer) {
                     Ok(()) => CommitError::Aborted { reason },
-                    Err(Failure::Fenced) => self.fail(Failure::Fenced),
+                    Err(Failure::Fenced | Failure::TakenAway) => self.fail(Failure::Fenced),
                     Err(Failure::Abortable(why) | Failure::Unclear(why)) => {
                         self.fail(Failure::Unclear(format!("{reason}; then abort: {why}")))
                     }
@@ -231,6 +274,15 @@ impl Committer {
                 metrics::counter!(crate::metrics::FENCED).increment(1);
                 self.retire(State::Fenced);
                 CommitError::Fenced
+            }
+            Failure::TakenAway => {
+                // Readers would wait for the end of the transaction until somebody claims.
+                if let State::Ready(producer) = &self.state
+                    && abort(producer).is_err()
+                {
+                    tracing::debug!(input = %self.input, "left to the next claim to abort");
+                }
+                self.fail(Failure::Fenced)
             }
             Failure::Unclear(reason) => {
                 self.retire(State::Spent);

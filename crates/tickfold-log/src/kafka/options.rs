@@ -14,6 +14,9 @@ use crate::RECORD_BYTES_MAX;
 /// of headers.
 pub(super) const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + (256 << 10);
 
+/// How long a group waits for members to take part in a change.
+const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Options of [`KafkaLog`](super::KafkaLog).
 #[derive(Debug, Clone)]
 pub struct KafkaOptions {
@@ -48,6 +51,9 @@ pub struct KafkaOptions {
     /// dead owner keeps readers from what follows its outputs, unless somebody claims its
     /// partition, which ends it at once. Default 60 s.
     pub transaction_timeout: Duration,
+    /// After this time without a sign of life a group gives a member's partitions to others. A
+    /// member that restarts within it finds them. Default 10 s.
+    pub session_timeout: Duration,
     /// For how long a broker holds a fetch of those who wait. Records that arrive end it; what it
     /// bounds is how long a wait for another partition takes to begin. Default 100 ms.
     pub fetch_wait: Duration,
@@ -78,6 +84,7 @@ impl KafkaOptions {
             call_timeout: Duration::from_secs(10),
             claim_timeout: Duration::from_secs(30),
             transaction_timeout: Duration::from_secs(60),
+            session_timeout: Duration::from_secs(10),
             fetch_wait: Duration::from_millis(100),
             read_ahead_bytes: 8 << 20,
             fail_point: |_| (),
@@ -210,6 +217,23 @@ impl KafkaOptions {
     /// For a consumer that reads and names the positions of a group, without being a member.
     pub(super) fn group(&self, group: &str) -> ClientConfig {
         self.consumer(group)
+    }
+
+    /// For a member of a group. It reads no records.
+    pub(super) fn member(&self, group: &str, instance: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        config.set("group.protocol", "classic");
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("group.instance.id", instance);
+        config.set("session.timeout.ms", millis(self.session_timeout));
+        // Often, so that the others learn early that somebody is gone.
+        config.set("heartbeat.interval.ms", millis(self.session_timeout / 10));
+        // The thread polls all the time; this bounds how long the group waits for a member that
+        // has partitions to give back.
+        let poll_max = self.session_timeout.max(REBALANCE_TIMEOUT);
+        config.set("max.poll.interval.ms", millis(poll_max));
+        config.set("queued.max.messages.kbytes", "64");
+        config
     }
 
     fn consumer(&self, group: &str) -> ClientConfig {

@@ -19,9 +19,10 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Inner,
     calls::spawn,
-    committer::{Committer, Outputs},
+    committer::{Committer, Outputs, Speaker},
     context::Quiet,
     convert::unavailable,
+    member::Tenure,
     options::KafkaOptions,
 };
 use crate::{
@@ -96,18 +97,19 @@ impl OwnedPartition for Owned {
     }
 }
 
-/// Claims `input` for `group`.
+/// Claims `input` for `group`, as one of its members or from outside.
 pub(super) async fn claim(
     inner: &Arc<Inner>,
     group: &str,
     input: &TopicPartition,
+    tenure: Option<Tenure>,
 ) -> Result<Claim, Error> {
     let (options, group, input) = (inner.options.clone(), group.to_owned(), input.clone());
-    let members = inner.group(&group)?;
+    let speaker = Speaker { group: inner.group(&group)?, tenure };
     let (requests, waiting) = mpsc::channel();
     let (answer, answered) = oneshot::channel();
     spawn("tickfold-kafka-commit", move || {
-        match Committer::claim(&options, members, &group, input) {
+        match Committer::claim(&options, speaker, &group, input) {
             Ok((committed, committer)) => {
                 if answer.send(Ok(committed)).is_ok() {
                     committer.run(&waiting);

@@ -203,7 +203,7 @@ impl Output {
 }
 
 /// Where `scripts/setup.sh` puts the jars; the rule is that of `scripts/env.sh`.
-fn jars() -> PathBuf {
+pub(crate) fn jars() -> PathBuf {
     let (_, version) = POM.split_once("<kafka.version>").unwrap();
     let (version, _) = version.split_once("</kafka.version>").unwrap();
     let var = |name| std::env::var_os(name).map(PathBuf::from);
@@ -291,6 +291,7 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 log.retention.ms=-1

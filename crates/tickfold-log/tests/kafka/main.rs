@@ -15,6 +15,7 @@ mod broker;
 mod conformance;
 mod crash;
 mod figures;
+mod groups;
 mod in_doubt;
 mod proxy;
 mod security;
