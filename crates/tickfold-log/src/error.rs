@@ -29,13 +29,11 @@ pub enum Error {
     /// The group does not assign the partition to this member, or no longer.
     #[error("partition is not assigned to this member: {0}")]
     NotAssigned(TopicPartition),
-    /// The group does not go on with this member: another process goes by its instance name, or it
-    /// may not join. A person must act.
-    #[error("group {group} refuses this member: {reason}")]
-    GroupRefused {
-        /// Group.
-        group: String,
-        /// In the brokers' or librdkafka's words.
+    /// The group does not go on with this member, for instance since another goes by its instance
+    /// name. A person must act.
+    #[error("group refuses this member: {reason}")]
+    MemberRefused {
+        /// Why.
         reason: String,
     },
     /// A topic exists with other settings than asked for.

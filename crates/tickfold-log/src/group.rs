@@ -78,6 +78,7 @@ pub(crate) struct SoleMember {
     gone: tokio::sync::watch::Sender<bool>,
 }
 
+#[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "for logs of one process"))]
 impl SoleMember {
     /// Joins. [`Error::UnknownPartition`] without the topic.
     pub(crate) async fn join(log: Arc<dyn Log>, spec: GroupSpec) -> Result<Arc<Self>, Error> {

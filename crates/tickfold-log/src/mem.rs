@@ -5,10 +5,13 @@
 //! one shared log, so that two owners and a harness look at the same records. Each trait method
 //! wraps a synchronous method of the same meaning (`…_now`), so a single-threaded harness needs no
 //! runtime. Append times come from [`MemLog::set_now_ms`] and are stored as they are, also when
-//! the harness moves them back. Faults and operator acts live in `mem::faults` (`test-util`).
+//! the harness moves them back. Its groups have as many members as join, and a session lasts until
+//! a test ends it. Faults and operator acts live in `mem::faults` (`test-util`).
 
+mod coordinator;
 #[cfg(feature = "test-util")]
 mod faults;
+mod member;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +20,14 @@ use tokio::sync::watch;
 
 #[cfg(feature = "test-util")]
 pub use faults::{AppendFault, CommitFault};
+pub use member::MemMember;
 use state::State;
 
 use crate::{
     Append, Bounds, Claim, CommitError, Committed, Error, GroupSpec, Log, LogFuture, Member,
-    Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec, group::SoleMember,
-    search,
+    Offset, OwnedPartition, Record, TopicInfo, TopicPartition, TopicSpec, search,
 };
+use coordinator::HandleId;
 
 /// A log in memory. Clones share the same records.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct MemOwned {
     group: String,
     input: TopicPartition,
     epoch: u64,
+    /// Of a member: the assignment under which it claimed.
+    assignment: Option<u64>,
 }
 
 impl Default for MemLog {
@@ -124,10 +130,31 @@ impl MemLog {
         group: &str,
         input: &TopicPartition,
     ) -> Result<(Option<Committed>, MemOwned), Error> {
-        let (committed, epoch) = self.change(|state| state.claim(group, input))?;
-        let owned =
-            MemOwned { log: self.clone(), group: group.to_owned(), input: input.clone(), epoch };
-        Ok((committed, owned))
+        self.claim_as(group, input, None)
+    }
+
+    /// Claims as a member, or as whoever calls.
+    fn claim_as(
+        &self,
+        group: &str,
+        input: &TopicPartition,
+        member: Option<HandleId>,
+    ) -> Result<(Option<Committed>, MemOwned), Error> {
+        let (committed, epoch, assignment) =
+            self.change(|state| state.claim(group, input, member))?;
+        let (log, group, input) = (self.clone(), group.to_owned(), input.clone());
+        Ok((committed, MemOwned { log, group, input, epoch, assignment }))
+    }
+
+    /// [`Log::join`], at once.
+    pub fn join_now(&self, spec: &GroupSpec) -> Result<MemMember, Error> {
+        let id = self.change(|state| state.join(spec))?;
+        Ok(MemMember::new(self.clone(), spec.group.clone(), spec.topic.clone(), id))
+    }
+
+    /// [`Log::positions`], at once.
+    pub fn positions_now(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
+        self.state().positions(group, topic)
     }
 
     /// [`Log::close`], at once, for all clones. Held appends get [`Error::Closed`].
@@ -170,8 +197,7 @@ impl MemOwned {
         outputs: Vec<Append>,
         position: Committed,
     ) -> Result<(), CommitError> {
-        self.log
-            .change(|state| state.commit(&self.group, &self.input, self.epoch, outputs, position))
+        self.log.change(|state| state.commit(self, outputs, position))
     }
 }
 
@@ -264,7 +290,7 @@ impl Log for MemLog {
         self: Arc<Self>,
         spec: GroupSpec,
     ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
-        Box::pin(async move { Ok(SoleMember::join(self, spec).await? as Arc<dyn Member>) })
+        Box::pin(async move { Ok(Arc::new(self.join_now(&spec)?) as Arc<dyn Member>) })
     }
 
     fn positions<'a>(
@@ -272,7 +298,7 @@ impl Log for MemLog {
         group: &'a str,
         topic: &'a str,
     ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
-        Box::pin(async move { self.state().positions(group, topic) })
+        Box::pin(async move { self.positions_now(group, topic) })
     }
 
     fn offset_at<'a>(
@@ -297,6 +323,9 @@ impl OwnedPartition for MemOwned {
         outputs: Vec<Append>,
         position: Committed,
     ) -> LogFuture<'_, Result<(), CommitError>> {
-        Box::pin(async move { self.commit_now(outputs, position) })
+        Box::pin(async move {
+            self.log.when(|state| (!state.hold_commits || state.closed).then_some(())).await;
+            self.commit_now(outputs, position)
+        })
     }
 }

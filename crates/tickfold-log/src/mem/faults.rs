@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     MemLog,
-    state::{FailAppends, Fault, Group},
+    state::{FailAppends, Fault, Group, State},
 };
 use crate::{Committed, Error, Offset, PartitionId, Record, TopicPartition};
 
@@ -120,6 +120,44 @@ impl MemLog {
             state.apart = true;
             state.held_partition = partition;
         });
+    }
+
+    /// While true, commits hang before anything of them is done, by the trait's method only.
+    pub fn hold_commits(&self, hold: bool) {
+        self.change(|state| state.hold_commits = hold);
+    }
+
+    /// The session of a member ends: others get its partitions, and it learns of its loss when it
+    /// looks, after which it joins anew. False if there is no such member.
+    pub fn expire_member(&self, group: &str, instance: &str) -> bool {
+        let of = |state: &mut State| Some(state.coordinators.get_mut(group)?.expire(instance));
+        self.change(of).unwrap_or(false)
+    }
+
+    /// While true, a member learns of no change. Its claims and commits go on.
+    pub fn pause_member(&self, group: &str, instance: &str, pause: bool) {
+        self.change(|state| {
+            if let Some(coordinator) = state.coordinators.get_mut(group) {
+                coordinator.pause(instance, pause);
+            }
+        });
+    }
+
+    /// The instance to which the group assigns a partition.
+    pub fn owner(&self, group: &str, partition: PartitionId) -> Option<String> {
+        let state = self.state();
+        state.coordinators.get(group)?.owner(partition).map(str::to_owned)
+    }
+
+    /// Commits that were fenced since their partition was no longer assigned as it had been when it
+    /// was claimed.
+    pub fn commits_fenced_by_group(&self) -> u64 {
+        self.state().commits_fenced_by_group
+    }
+
+    /// Commits tried under claims that no member of the group made, though the group has members.
+    pub fn commits_unasked(&self) -> u64 {
+        self.state().commits_unasked
     }
 
     /// An operator moved a group's offset with a foreign tool, or it expired (`None`). An owner's

@@ -4,9 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::{
+    MemOwned,
+    coordinator::{Coordinator, HandleId},
+};
 use crate::{
-    Append, Bounds, CommitError, Committed, Error, Offset, PartitionId, Record, TopicInfo,
-    TopicPartition, TopicSpec, record,
+    Append, Bounds, Change, CommitError, Committed, Error, GroupSpec, Offset, PartitionId, Record,
+    TopicInfo, TopicPartition, TopicSpec, record,
 };
 
 /// Topics, groups, and the faults that wait to happen.
@@ -28,6 +32,12 @@ pub(super) struct State {
     pub(super) commit_faults: VecDeque<Fault>,
     topics: BTreeMap<String, Topic>,
     pub(super) groups: BTreeMap<(String, TopicPartition), Group>,
+    pub(super) coordinators: BTreeMap<String, Coordinator>,
+    pub(super) hold_commits: bool,
+    /// Commits that met the end of the assignment they were claimed under.
+    pub(super) commits_fenced_by_group: u64,
+    /// Commits of a group with members that none of them claimed.
+    pub(super) commits_unasked: u64,
 }
 
 /// How appends fail.
@@ -173,14 +183,20 @@ impl State {
         Ok(partition.bounds())
     }
 
-    /// Settles what is unfinished, fences earlier owners, and returns the position and the epoch.
+    /// Settles what is unfinished, fences earlier owners, and returns the position, the epoch, and
+    /// the assignment if a member claims.
     pub(super) fn claim(
         &mut self,
         group: &str,
         input: &TopicPartition,
-    ) -> Result<(Option<Committed>, u64), Error> {
+        member: Option<HandleId>,
+    ) -> Result<(Option<Committed>, u64, Option<u64>), Error> {
         self.check_open()?;
         self.partition(input)?;
+        let not_assigned = || Error::NotAssigned(input.clone());
+        let coordinator = || self.coordinators.get(group).ok_or_else(not_assigned);
+        let assignment = member.map(|id| coordinator()?.assignment(id, input.partition));
+        let assignment = assignment.transpose()?;
         let key = (group.to_owned(), input.clone());
         let late = self.groups.entry(key.clone()).or_default().late.take();
         if let Some((outputs, position)) = late {
@@ -188,7 +204,31 @@ impl State {
         }
         let group = self.groups.entry(key).or_default();
         group.epoch += 1;
-        Ok((group.committed.clone(), group.epoch))
+        Ok((group.committed.clone(), group.epoch, assignment))
+    }
+
+    pub(super) fn join(&mut self, spec: &GroupSpec) -> Result<HandleId, Error> {
+        self.check_open()?;
+        let unknown = || Error::UnknownPartition(TopicPartition::new(spec.topic.as_str(), 0));
+        let partitions = self.topics.get(&spec.topic).ok_or_else(unknown)?.spec.partitions;
+        let new = || Coordinator::new(&spec.topic, partitions);
+        let coordinator = self.coordinators.entry(spec.group.clone()).or_insert_with(new);
+        if coordinator.topic != spec.topic {
+            let reason = format!("the group {} shares {}", spec.group, coordinator.topic);
+            return Err(Error::MemberRefused { reason });
+        }
+        Ok(coordinator.join(&spec.instance))
+    }
+
+    pub(super) fn next_change(
+        &mut self,
+        group: &str,
+        member: HandleId,
+    ) -> Option<Result<Change, Error>> {
+        if self.closed {
+            return Some(Err(Error::Closed));
+        }
+        self.coordinators.get_mut(group)?.next(member)
     }
 
     pub(super) fn positions(
@@ -208,14 +248,21 @@ impl State {
 
     pub(super) fn commit(
         &mut self,
-        group: &str,
-        input: &TopicPartition,
-        epoch: u64,
+        claim: &MemOwned,
         outputs: Vec<Append>,
         position: Committed,
     ) -> Result<(), CommitError> {
-        let key = (group.to_owned(), input.clone());
-        if self.groups.get(&key).is_none_or(|group| group.epoch != epoch) {
+        let MemOwned { group, input, epoch, assignment, log: _ } = claim;
+        let key = (group.clone(), input.clone());
+        match (assignment, self.coordinators.get(group)) {
+            (Some(number), Some(group)) if !group.is_current(input.partition, *number) => {
+                self.commits_fenced_by_group += 1;
+                return Err(CommitError::Fenced);
+            }
+            (None, Some(_)) => self.commits_unasked += 1,
+            (Some(_) | None, _) => {}
+        }
+        if self.groups.get(&key).is_none_or(|group| group.epoch != *epoch) {
             return Err(CommitError::Fenced);
         }
         let checked = self.check_open().and_then(|()| self.check_appends(&outputs));

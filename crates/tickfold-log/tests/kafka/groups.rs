@@ -244,7 +244,7 @@ async fn the_same_name_twice_is_told_to_the_older() {
     let mut newer = scene.join("same").await;
     newer.until(8).await;
     let told = timeout(SESSION * 2, older.member.next()).await.expect("told in time");
-    assert!(matches!(told, Err(Error::GroupRefused { .. })), "{told:?}");
+    assert!(matches!(told, Err(Error::MemberRefused { .. })), "{told:?}");
     println!("{}", told.unwrap_err());
     let fenced = claim.commit(vec![], position(1, "older")).await;
     assert!(matches!(fenced, Err(CommitError::Fenced)), "{fenced:?}");

@@ -113,8 +113,8 @@ impl Thread {
         let departure = match &end {
             End::Gone(departure, _) => *departure,
             End::Refused(reason) => {
-                let (group, reason) = (self.spec.group.clone(), reason.clone());
-                self.tell(Err(Error::GroupRefused { group, reason }));
+                let reason = format!("group {}: {reason}", self.spec.group);
+                self.tell(Err(Error::MemberRefused { reason }));
                 Departure::Restart
             }
         };
