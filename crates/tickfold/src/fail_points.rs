@@ -2,20 +2,27 @@
 //!
 //! `TICKFOLD_FAIL_POINT=name:n` makes the process kill itself with SIGKILL the n-th time it reaches
 //! that place, after writing the name to the file that `TICKFOLD_FAIL_POINT_FILE` names, so that a
-//! test can prove that its fault landed. `TICKFOLD_BUG=name` plants a bug in commit or start code.
+//! test can prove that its fault landed. With `TICKFOLD_FAIL_POINT_DELAY_US=n` it kills itself so
+//! many microseconds later, unless the commit that reached the place was answered before: then it
+//! waits for the next. `TICKFOLD_BUG=name` plants a bug in commit or start code.
+//! `TICKFOLD_KAFKA_PATIENCE_MS=n` bounds what is waited for at the brokers, for tests that stop them.
 
 #[cfg(not(feature = "fail-points"))]
-pub(crate) use disarmed::{arm, wrap};
+pub(crate) use disarmed::{arm, arm_kafka, wrap};
 
 #[cfg(not(feature = "fail-points"))]
 mod disarmed {
     use std::sync::Arc;
 
     use anyhow::Result;
-    use tickfold_log::Log;
+    use tickfold_log::{KafkaOptions, Log};
     use tickfold_processor::Options;
 
     pub(crate) fn arm(_: &mut Options) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn arm_kafka(_: &mut KafkaOptions) -> Result<()> {
         Ok(())
     }
 
@@ -25,33 +32,46 @@ mod disarmed {
 }
 
 #[cfg(feature = "fail-points")]
-pub(crate) use armed::{arm, wrap};
+pub(crate) use armed::{arm, arm_kafka, wrap};
 
 #[cfg(feature = "fail-points")]
 mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, OnceLock};
+    use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+    use std::thread::ThreadId;
+    use std::time::Duration;
 
     use anyhow::{Context, Result, bail};
     use tickfold_log::{
-        Append, Bounds, Claim, Committed, Error, GroupSpec, Log, LogFuture, Member, Offset, Record,
-        TopicInfo, TopicPartition, TopicSpec,
+        Append, Bounds, Claim, Committed, Error, GroupSpec, KafkaOptions, Log, LogFuture, Member,
+        Offset, Record, TopicInfo, TopicPartition, TopicSpec, kafka_fail_point,
     };
     use tickfold_processor::{Bug, Options};
 
-    /// The place and how often it may still be reached.
-    static ARMED: OnceLock<(String, AtomicU64)> = OnceLock::new();
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    struct Armed {
+        place: String,
+        /// How often it may still be reached.
+        left: AtomicU64,
+        delay: Duration,
+        /// The thread that reached the place and is killed when the delay is over.
+        doomed: Mutex<Option<ThreadId>>,
+    }
 
     pub(crate) fn arm(options: &mut Options) -> Result<()> {
         if let Ok(point) = std::env::var("TICKFOLD_FAIL_POINT") {
             let (name, count) =
                 point.split_once(':').context("TICKFOLD_FAIL_POINT is not name:count")?;
-            let known = tickfold_processor::fail_point::ALL;
-            if name != AFTER_APPEND && !known.contains(&name) {
+            let known = [&tickfold_processor::fail_point::ALL[..], &kafka_fail_point::ALL[..]];
+            if name != AFTER_APPEND && !known.concat().contains(&name) {
                 bail!("TICKFOLD_FAIL_POINT: no such place: {name}");
             }
-            let count = AtomicU64::new(count.parse().context("TICKFOLD_FAIL_POINT: count")?);
-            let _ = ARMED.set((name.to_owned(), count));
+            let left = AtomicU64::new(count.parse().context("TICKFOLD_FAIL_POINT: count")?);
+            let delay = number("TICKFOLD_FAIL_POINT_DELAY_US")?.unwrap_or(0);
+            let delay = Duration::from_micros(delay);
+            let (place, doomed) = (name.to_owned(), Mutex::new(None));
+            let _ = ARMED.set(Armed { place, left, delay, doomed });
             options.fail_point = reached;
         }
         if let Ok(name) = std::env::var("TICKFOLD_BUG") {
@@ -65,11 +85,60 @@ mod armed {
     /// The log holds the webhook; its answer is not sent.
     const AFTER_APPEND: &str = "after_append";
 
+    pub(crate) fn arm_kafka(options: &mut KafkaOptions) -> Result<()> {
+        options.fail_point = reached;
+        if let Some(millis) = number("TICKFOLD_KAFKA_PATIENCE_MS")? {
+            let patience = Duration::from_millis(millis);
+            options.call_timeout = patience;
+            options.claim_timeout = patience;
+            options.transaction_timeout = patience;
+        }
+        Ok(())
+    }
+
+    fn number(variable: &'static str) -> Result<Option<u64>> {
+        let text = std::env::var(variable).ok();
+        text.map(|text| text.parse().context(variable)).transpose()
+    }
+
     fn reached(name: &'static str) {
-        let Some((armed, left)) = ARMED.get() else { return };
-        if armed != name || left.fetch_sub(1, Ordering::SeqCst) != 1 {
+        let Some(armed) = ARMED.get() else { return };
+        if name == kafka_fail_point::ENDED {
+            armed.call_off();
+        }
+        if armed.place != name || armed.left.fetch_sub(1, Ordering::SeqCst) != 1 {
             return;
         }
+        if armed.delay.is_zero() {
+            die(name);
+        }
+        *armed.doomed() = Some(std::thread::current().id());
+        std::thread::spawn(move || {
+            std::thread::sleep(armed.delay);
+            // Held until the end: who would call it off now waits for ever.
+            let doomed = armed.doomed();
+            if doomed.is_some() {
+                die(name);
+            }
+        });
+    }
+
+    impl Armed {
+        fn doomed(&self) -> std::sync::MutexGuard<'_, Option<ThreadId>> {
+            self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// The commit of this thread was answered: too late for a kill inside of it.
+        fn call_off(&self) {
+            let mut doomed = self.doomed();
+            if *doomed == Some(std::thread::current().id()) {
+                *doomed = None;
+                self.left.store(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn die(name: &str) -> ! {
         if let Ok(path) = std::env::var("TICKFOLD_FAIL_POINT_FILE") {
             // Killed with or without it; the test that asked for it will miss it.
             let _ = std::fs::write(path, name);

@@ -9,7 +9,7 @@ use tickfold_log::{
 };
 
 use crate::config::Config;
-use crate::{environment, secrets};
+use crate::{environment, fail_points, secrets};
 
 /// Opens it off the async threads: recovery reads the whole WAL, a cluster may be slow to answer.
 pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Log>> {
@@ -62,7 +62,7 @@ fn kafka_options(config: &Config, brokers: &str) -> Result<KafkaOptions> {
         }
         _ => bail!("kafka.sasl_mechanism and kafka.sasl_username belong together"),
     };
-    Ok(KafkaOptions {
+    let mut options = KafkaOptions {
         security: Security { tls, sasl },
         append_time_topics: vec![tickfold_processor::raw_topic(&config.topic_prefix)],
         replication_factor: c.replication_factor,
@@ -70,5 +70,7 @@ fn kafka_options(config: &Config, brokers: &str) -> Result<KafkaOptions> {
         append_timeout: c.append_timeout,
         append_bytes_max: c.append_bytes_max,
         ..KafkaOptions::new(brokers)
-    })
+    };
+    fail_points::arm_kafka(&mut options)?;
+    Ok(options)
 }

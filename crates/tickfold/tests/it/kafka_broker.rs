@@ -1,0 +1,93 @@
+//! A broker that is killed with SIGKILL and started again on its files, and one that is stopped
+//! with SIGSTOP for longer than anybody waits for it, both under load: the node recovers by itself,
+//! in the same process, and owes nothing.
+//!
+//! A fault landed if posts were refused and a commit was in doubt or a claim failed meanwhile.
+//! CI kills 3 times and pauses 3 times, `TICKFOLD_SOAK=1` ten times as often.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::kafka_run::{KAFKA_PATIENCE, Run};
+use crate::support::{Node, eventually, is_soak, say};
+use crate::support_crash::Progress;
+
+const KILL: &str = "kafka: kill -9 of the broker";
+const PAUSE: &str = "kafka: broker stopped past all timeouts";
+
+#[test]
+#[cfg_attr(not(feature = "fail-points"), ignore = "needs --features tickfold/fail-points")]
+fn kafka_broker_may_die_or_freeze() {
+    let times = if is_soak() { 30 } else { 3 };
+    let mut run = Run::new(41);
+    let mut node = run.node();
+    let landed = under_load(&mut run, &mut node, |_, _| ());
+    assert!(!landed, "the null control: without a fault nothing is refused");
+    for _ in 0..times {
+        run.strikes(KILL);
+        let landed = under_load(&mut run, &mut node, |run, _| {
+            run.broker.kill();
+            run.broker.restart();
+        });
+        run.struck(landed);
+        run.strikes(PAUSE);
+        let landed = under_load(&mut run, &mut node, |run, progress| {
+            run.broker.pause();
+            let begun = Instant::now();
+            progress.wait_for(progress.answers() + 8);
+            // What is waited for is the end of every timeout of the node.
+            let longest = KAFKA_PATIENCE + Duration::from_secs(2);
+            thread::sleep(longest.saturating_sub(begun.elapsed()));
+            run.broker.resume();
+        });
+        run.struck(landed);
+    }
+    assert!(!node.has_ended(), "the node recovers without a restart");
+    node.stop();
+    let rows = run.finish();
+    for fault in [KILL, PAUSE] {
+        let row = rows[fault];
+        assert_eq!((row.attempted, row.landed, row.lost, row.twice), (times, times, 0, 0));
+    }
+}
+
+/// Load with a fault in its middle, and posts after it until all are good again. True if the fault
+/// landed: posts were refused, and commits did not go through.
+fn under_load(run: &mut Run, node: &mut Node, fault: impl FnOnce(&Run, &Progress)) -> bool {
+    let before = failed_commits(node);
+    let mut over = Instant::now();
+    let posted = run.load.run(&node.http, 80, |progress| {
+        progress.wait_for(60);
+        fault(run, progress);
+        over = Instant::now();
+    });
+    run.acknowledge(&posted);
+    eventually(&format!("{run}: posts are good again"), || {
+        let posted = run.load.run(&node.http, 10, |_| ());
+        run.acknowledge(&posted);
+        (posted.refused == 0).then_some(())
+    });
+    let good = over.elapsed();
+    // Whoever was in doubt has found out by then.
+    assert!(run.look(node));
+    let (failed, refused) = (failed_commits(node) - before, posted.refused);
+    say(&format!(
+        "{run}: {refused} posts refused, {failed} commits and claims failed; posts good {good:.1?}, \
+         all there {:.1?} after its end",
+        over.elapsed()
+    ));
+    refused > 0 && failed > 0
+}
+
+/// Commits that were unclear, aborted or fenced, and partitions that were started anew.
+fn failed_commits(node: &Node) -> u64 {
+    let page = node.admin("/metrics").text();
+    let counts = page.lines().filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        let commits = name.starts_with("tickfold_processor_commits_total{")
+            && !name.contains("outcome=\"committed\"");
+        let lost = name.starts_with("tickfold_processor_lost_total");
+        (commits || lost).then(|| value.parse::<u64>().unwrap())
+    });
+    counts.sum()
+}
