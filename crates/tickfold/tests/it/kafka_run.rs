@@ -121,7 +121,7 @@ impl Run {
 
     /// The last life: everything once more, by an oracle that knows nothing yet, by the golden fold
     /// of the other tests, and the digests on disk. Prints the table.
-    pub(crate) fn finish(mut self) -> BTreeMap<String, Row> {
+    pub(crate) fn finish(&mut self) -> BTreeMap<String, Row> {
         let mut node = self.node();
         assert!(self.look(&mut node));
         let posted = self.load.run(&node.http, 10, |_| ());
@@ -143,7 +143,14 @@ impl Run {
             say(&format!("| {fault} | {attempted} | {landed} | {lost} | {twice} |"));
             soak_row(fault, *attempted, *landed, *lost, *twice);
         }
-        self.rows
+        self.rows.clone()
+    }
+
+    /// Compares the digests on disk with those of the golden fold, as far as it was looked at. No
+    /// node may run.
+    pub(crate) fn look_at_stores(&self) {
+        let looked = self.oracle.look_at_stores(&self.data_dir());
+        looked.unwrap_or_else(|wrong| panic!("{self}: {wrong}"));
     }
 
     /// How many partitions have a transaction that the brokers know of and that is not over.

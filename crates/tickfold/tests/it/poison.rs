@@ -87,7 +87,7 @@ fn bodies_that_are_no_json_are_taken_and_become_one_dead_letter_each() {
 }
 
 /// A change of a field that nobody knows, whose value grows when it is quoted in an output.
-fn monster(filler: &str, bytes: usize) -> String {
+pub(crate) fn monster(filler: &str, bytes: usize) -> String {
     let filler = filler.repeat(bytes / filler.len());
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{WABA}","changes":[{{"field":"brand_new_field","value":{{"metadata":{{"phone_number_id":"{NUMBER}"}},"junk":"{filler}"}}}}]}}]}}"#
