@@ -38,6 +38,7 @@ type Delays = Mutex<HashMap<String, Arc<Delay>>>;
 /// A request that is to arrive late.
 pub(crate) struct Delay {
     held: i16,
+    cut: bool,
     until: i16,
     nth: usize,
     seen: Mutex<Seen>,
@@ -77,12 +78,17 @@ impl Proxy {
         Self { delays }
     }
 
-    /// Holds the next request of kind `held` of this producer back and cuts its connection. It
-    /// reaches the broker just before the `nth` request of kind `until` that follows, and that one
-    /// waits for [`Delay::go_on`].
-    pub(crate) fn delay(&self, id: &str, held: i16, until: i16, nth: usize) -> Arc<Delay> {
+    /// Holds the next request of kind `held` of this producer back, and cuts its connection or
+    /// leaves that to the client's patience. It reaches the broker just before the `nth` request of
+    /// kind `until` that follows, and that one waits for [`Delay::go_on`].
+    pub(crate) fn delay(
+        &self,
+        id: &str,
+        (held, cut): (i16, bool),
+        (until, nth): (i16, usize),
+    ) -> Arc<Delay> {
         let (seen, changed) = (Mutex::default(), Condvar::new());
-        let delay = Arc::new(Delay { held, until, nth, seen, changed });
+        let delay = Arc::new(Delay { held, cut, until, nth, seen, changed });
         self.delays.lock().unwrap().insert(id.to_owned(), Arc::clone(&delay));
         delay
     }
@@ -158,10 +164,14 @@ fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>) {
         while let Some(frame) = read_frame(&mut from_client) {
             let found = delay_of(&delays, &frame);
             if let Some(delay) = found.filter(|delay| !delay.passes(&frame, &to_broker)) {
+                // Both end the client's side only: the broker knows of nothing.
+                if delay.cut {
+                    let _ = from_client.shutdown(Shutdown::Both);
+                } else {
+                    while read_frame(&mut from_client).is_some() {}
+                }
                 // Known before the answer can come.
                 let _ = holds.set(delay);
-                // The client's side only: the broker knows of nothing.
-                let _ = from_client.shutdown(Shutdown::Both);
                 return;
             }
             write_frame(&mut to_broker, &frame);

@@ -49,6 +49,24 @@ fn kafka_broker_may_die_or_freeze() {
         let row = rows[fault];
         assert_eq!((row.attempted, row.landed, row.lost, row.twice), (times, times, 0, 0));
     }
+    loses_where_doubt_is_success(&mut run);
+}
+
+/// The same kill of the broker with a planted bug, which takes commits in doubt for done: outputs
+/// are missing, and the oracle sees it.
+fn loses_where_doubt_is_success(run: &mut Run) {
+    let mut command = run.command();
+    command.env("TICKFOLD_BUG", "unclear_is_success");
+    let node = run.spawn(command).unwrap_or_else(|ended| panic!("{run}: up ended: {ended:?}"));
+    let posted = run.load.run(&node.http, 80, |progress| {
+        progress.wait_for(60);
+        run.broker.kill();
+        run.broker.restart();
+    });
+    run.acknowledge(&posted);
+    let verdict = run.verdict(&node).unwrap();
+    say(&format!("with doubt taken for success: {} lost, {} twice", verdict.lost, verdict.twice));
+    assert!(verdict.lost > 0, "the planted bug is not seen");
 }
 
 /// Load with a fault in its middle, and posts after it until all are good again. True if the fault

@@ -94,21 +94,20 @@ impl Run {
         posted.acknowledged.iter().for_each(|body| self.oracle.acknowledged(body));
     }
 
-    /// Looks at what the last fault left. False if the node is gone meanwhile, which only one with
-    /// an armed fail point may be: then the next look sees it.
+    /// Looks at what the last fault left; a log that is not there again yet is asked again. False if
+    /// the node is gone meanwhile, which only one with an armed fail point may be: then the next
+    /// look sees it.
     pub(crate) fn look(&mut self, node: &mut Node) -> bool {
-        let looked =
-            Clients::connect(&node.grpc).and_then(|mut clients| self.oracle.look(&mut clients));
-        match looked {
-            Ok(verdict) => self.judge(&verdict),
-            Err(status) => {
-                eventually(&format!("{self}: a node ends after {status:?}"), || {
-                    node.has_ended().then_some(())
-                });
-                return false;
-            }
-        }
-        true
+        let looked = eventually(&format!("{self}: it can be looked at"), || {
+            let verdict = self.verdict(node).ok();
+            if verdict.is_none() && !node.has_ended() { None } else { Some(verdict) }
+        });
+        looked.inspect(|verdict| self.judge(verdict)).is_some()
+    }
+
+    /// What the oracle says, without a judgement: for runs that have to fail.
+    pub(crate) fn verdict(&mut self, node: &Node) -> Result<Verdict, tonic::Status> {
+        Clients::connect(&node.grpc).and_then(|mut clients| self.oracle.look(&mut clients))
     }
 
     fn judge(&mut self, verdict: &Verdict) {
