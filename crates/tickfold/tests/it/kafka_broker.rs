@@ -98,7 +98,7 @@ fn under_load(run: &mut Run, node: &mut Node, fault: impl FnOnce(&Run, &Progress
 }
 
 /// Commits that were unclear, aborted or fenced, and partitions that were started anew.
-fn failed_commits(node: &Node) -> u64 {
+pub(crate) fn failed_commits(node: &Node) -> u64 {
     let page = node.admin("/metrics").text();
     let counts = page.lines().filter_map(|line| {
         let (name, value) = line.rsplit_once(' ')?;

@@ -154,7 +154,12 @@ impl Run {
 
     /// How many partitions have a transaction that the brokers know of and that is not over.
     pub(crate) fn open_transactions(&self) -> usize {
-        let ids = (0..PARTITIONS).map(|partition| format!("tickfold/{RAW}/{partition}"));
+        self.open_transactions_of(0..PARTITIONS)
+    }
+
+    /// The same of some partitions.
+    pub(crate) fn open_transactions_of(&self, partitions: impl Iterator<Item = u32>) -> usize {
+        let ids = partitions.map(|partition| format!("tickfold/{RAW}/{partition}"));
         let mut stream = TcpStream::connect(&self.broker.plain).unwrap();
         let states = ids.map(|id| transaction_state(&mut stream, &id));
         states.filter(|state| ["Ongoing", "PrepareCommit"].contains(&state.as_str())).count()
