@@ -8,7 +8,8 @@
 //!   inside (`owned`, `committer`, which says what fences whom).
 //! - **Groups** are joined by a consumer that reads nothing (`member`); the brokers check each commit
 //!   of a member against the group as it is then.
-//! - **Topics** are created with the settings these promises rest on, and refused without (`topics`).
+//! - **Topics** are created with the settings these promises rest on, and refused without (`settings`,
+//!   `topics`); `survey` looks at them without a log.
 //!
 //! Durability is that of the cluster: a record is acknowledged once `min.insync.replicas` brokers
 //! have it, in their memory at least; replication, not a disk's sync, is what survives a crash.
@@ -33,7 +34,9 @@ mod options;
 mod owned;
 mod places;
 mod reader;
+mod settings;
 mod stamp;
+mod survey;
 mod topics;
 
 use std::{
@@ -64,6 +67,8 @@ use crate::{
 };
 
 pub use options::{Compression, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls};
+pub use settings::Weight;
+pub use survey::{Found, KafkaTopics, Setting, Survey};
 
 /// Threads for calls that block for a broker's answer.
 const CALL_THREADS: usize = 4;
@@ -191,7 +196,7 @@ impl Inner {
                 (Some(&partitions), Some(found)) => {
                     let (name, compacted) = (spec.name.clone(), is_table(found));
                     spec.check_existing(&TopicSpec { name, partitions, compacted })?;
-                    topics::check_settings(&self.options, spec, found)?;
+                    settings::check(&self.options, spec, found)?;
                 }
                 _ if missing.iter().any(|other| other.name == spec.name) => {}
                 _ => missing.push(spec),
@@ -282,7 +287,7 @@ impl Inner {
 }
 
 /// True if only the last record per key is kept.
-fn is_table(settings: &topics::Settings) -> bool {
+fn is_table(settings: &settings::Settings) -> bool {
     settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"))
 }
 

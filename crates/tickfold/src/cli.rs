@@ -41,11 +41,13 @@ pub(crate) enum Command {
     /// JSON lines are {partition, offset, timestamp, key, headers, value}; `value` is the JSON of
     /// the record, `value_base64` the bytes of anything else, null a tombstone.
     Tail(Tail),
-    /// List the topics of a running node.
-    Topics {
-        #[command(flatten)]
-        client: Client,
-    },
+    /// List the topics of a running node; or check or create those on Kafka, where none needs to run.
+    ///
+    /// --check prints each setting that the configuration wants beside the one found, and what to do
+    /// about those that differ. Exit code 0: all is right; 2: a topic is missing or would be refused;
+    /// 1: nothing could be said. --create first creates those that are missing; it changes none that
+    /// exists.
+    Topics(Topics),
     /// Let a running node read its secrets, verify tokens and certificates again.
     ///
     /// The same as SIGHUP, but it prints what changed, and what is wrong if something is: then the
@@ -82,7 +84,7 @@ pub(crate) enum Command {
 }
 
 /// Settings that have a flag. Everything else is in the file or the environment.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Configuration file (TOML); see `tickfold config --defaults`.
     #[arg(long, value_name = "FILE", env = "TICKFOLD_CONFIG")]
@@ -173,6 +175,24 @@ pub(crate) enum Quarantine {
         #[command(flatten)]
         client: Client,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Topics {
+    /// Compare the topics on Kafka with what the configuration wants.
+    #[arg(long)]
+    pub check: bool,
+    /// Create those that are missing, then compare.
+    #[arg(long)]
+    pub create: bool,
+    /// Configuration file (TOML) of the nodes, for --check and --create.
+    #[arg(long, value_name = "FILE", env = "TICKFOLD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Brokers, for --check and --create.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    #[command(flatten)]
+    pub client: Client,
 }
 
 #[derive(Debug, Args)]

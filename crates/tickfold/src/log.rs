@@ -38,7 +38,7 @@ pub(crate) fn embedded_options(config: &Config) -> EmbeddedOptions {
 }
 
 /// Also refuses what would show a password to the network.
-fn kafka_options(config: &Config, brokers: &str) -> Result<KafkaOptions> {
+pub(crate) fn kafka_options(config: &Config, brokers: &str) -> Result<KafkaOptions> {
     let c = &config.kafka;
     let tls = c.tls.then(|| Tls { ca_file: c.ca_file.clone() });
     if tls.is_none() && c.ca_file.is_some() {

@@ -13,6 +13,7 @@ mod reload;
 mod secrets;
 mod sign;
 mod telemetry;
+mod topics;
 mod up;
 
 use std::process::ExitCode;
@@ -49,7 +50,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
         Command::Reload { client } => return runtime()?.block_on(client::reload(client)),
         Command::Quarantine { what } => return runtime()?.block_on(client::quarantine(what)),
-        Command::Topics { client } => return runtime()?.block_on(client::topics(client)),
+        Command::Topics(command) if command.check || command.create => {
+            let (config, kafka) = (command.config.clone(), command.kafka.clone());
+            let layers = layers(&Settings { config, kafka, ..Settings::default() })?;
+            return runtime()?.block_on(topics::run(&layers, &command));
+        }
+        Command::Topics(command) => return runtime()?.block_on(client::topics(command.client)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,5 @@
-//! Topics: creating them with the settings the log's promises rest on, checking those of topics
-//! that exist, and asking for the bounds of many partitions at once.
+//! Topics: creating them, asking for their settings, and for the bounds of many partitions at once.
+//! What the settings are to be, `settings` says.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,67 +19,13 @@ use rdkafka::{
 use super::{
     context::Quiet,
     convert::{offset as known_offset, partition_id, unavailable},
-    options::{KafkaOptions, MESSAGE_BYTES_MAX},
+    options::KafkaOptions,
+    settings::{Settings, wanted},
 };
 use crate::{Bounds, Error, Offset, PartitionId, TopicPartition, TopicSpec};
 
 /// The pause between two looks at topics that are being created.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// Settings of a topic that exists, by name.
-pub(super) type Settings = BTreeMap<String, String>;
-
-/// Refuses a topic whose settings would break a promise.
-pub(super) fn check_settings(
-    options: &KafkaOptions,
-    spec: &TopicSpec,
-    found: &Settings,
-) -> Result<(), Error> {
-    let mismatch = |setting: &str, wanted: &str| {
-        let found = found.get(setting).map_or("nothing", String::as_str);
-        let reason = format!("{setting}: wanted {wanted}, found {found}");
-        Err(Error::TopicMismatch { topic: spec.name.clone(), reason })
-    };
-    for (setting, wanted) in wanted(options, spec) {
-        if !options.append_time_topics.contains(&spec.name) && setting == "retention.ms" {
-            continue;
-        }
-        let found = found.get(setting).map(String::as_str);
-        let number = |text: &str| text.parse::<i64>().unwrap_or(i64::MIN);
-        let fits = match setting {
-            "max.message.bytes" | "min.insync.replicas" => {
-                found.is_some_and(|found| number(found) >= number(&wanted))
-            }
-            _ => found == Some(wanted.as_str()),
-        };
-        if !fits {
-            return mismatch(setting, &wanted);
-        }
-    }
-    Ok(())
-}
-
-/// The settings a topic must have, and gets when it is created.
-fn wanted(options: &KafkaOptions, spec: &TopicSpec) -> Vec<(&'static str, String)> {
-    let cleanup = if spec.compacted { "compact" } else { "delete" };
-    let mut wanted = vec![
-        ("cleanup.policy", cleanup.to_owned()),
-        // Above the largest record with all that goes around it.
-        ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
-        ("min.insync.replicas", options.min_insync_replicas.to_string()),
-        // A replica that missed acknowledged records must not become the leader.
-        ("unclean.leader.election.enable", "false".to_owned()),
-    ];
-    if options.append_time_topics.contains(&spec.name) {
-        wanted.push(("message.timestamp.type", "LogAppendTime".to_owned()));
-        // Everything else is made from it: only its owner deletes from it.
-        wanted.push(("retention.ms", "-1".to_owned()));
-        wanted.push(("retention.bytes", "-1".to_owned()));
-    } else {
-        wanted.push(("message.timestamp.type", "CreateTime".to_owned()));
-    }
-    wanted
-}
 
 /// Partition counts of all topics but Kafka's own. Blocks.
 pub(super) fn existing(
@@ -173,7 +119,7 @@ pub(super) async fn create(
         .map(|(spec, settings)| {
             let replication = TopicReplication::Fixed(i32::from(options.replication_factor));
             let topic = NewTopic::new(&spec.name, partition_id(spec.partitions), replication);
-            settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+            settings.iter().fold(topic, |topic, wanted| topic.set(wanted.name, &wanted.value))
         })
         .collect();
     let created = admin.create_topics(&topics, &admin_options(options.call_timeout)).await;

@@ -1,7 +1,10 @@
 //! Topics: the settings they get, those that are refused, and that nothing creates one by accident.
 
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use tickfold_log::{Append, Error, KafkaLog, KafkaOptions, Log, TopicPartition, TopicSpec};
+use tickfold_log::{
+    Append, Error, Found, KafkaLog, KafkaOptions, KafkaTopics, Log, Setting, TopicPartition,
+    TopicSpec, Weight,
+};
 
 use crate::{
     bench::{Bench, admin, append, options, stream, unique},
@@ -48,7 +51,7 @@ async fn wrong_settings_are_refused_by_name() {
     let (ever, any_size) = (("retention.ms", "-1"), ("retention.bytes", "-1"));
     // What is wrong first, and whether it is wrong for raw.
     type Case<'a> = (&'a str, bool, Vec<(&'a str, &'a str)>);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 10] = [
         ("max.message.bytes", false, vec![]),
         ("max.message.bytes", true, vec![log_time, ever, any_size]),
         ("message.timestamp.type", true, vec![large, ever, any_size]),
@@ -57,6 +60,13 @@ async fn wrong_settings_are_refused_by_name() {
         ("retention.bytes", true, vec![large, log_time, ever, ("retention.bytes", "1000000")]),
         ("compacted", false, vec![large, ("cleanup.policy", "compact")]),
         ("unclean", false, vec![large, ("unclean.leader.election.enable", "true")]),
+        // What is made from an old or an early record would be refused for ever.
+        (
+            "message.timestamp.before",
+            false,
+            vec![large, ("message.timestamp.before.max.ms", "1000")],
+        ),
+        ("message.timestamp.after", false, vec![large, ("message.timestamp.after.max.ms", "1000")]),
     ];
     for (setting, raw, settings) in cases {
         let name = unique("wrong");
@@ -100,4 +110,72 @@ async fn no_call_creates_a_topic() {
     }
     let listed = log.topics().await.unwrap();
     assert!(listed.iter().all(|topic| topic.spec.name != name));
+}
+
+/// A survey says what a log would refuse, and creates what is missing without touching the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_survey_says_what_is_wrong_and_creates_only_what_is_missing() {
+    let (raw, table, wide) = (unique("raw"), unique("table"), unique("wide"));
+    let specs =
+        [stream(&raw, 2), TopicSpec { compacted: true, ..stream(&table, 2) }, stream(&wide, 2)];
+    let log_options =
+        KafkaOptions { append_time_topics: vec![raw.clone()], ..options(broker::shared()) };
+    let cluster = KafkaTopics::new(log_options.clone()).unwrap();
+    let none = cluster.look(&specs).await.unwrap();
+    assert!(none.iter().all(|survey| survey.found.is_none()), "looking creates nothing: {none:?}");
+    assert!(none.iter().all(|survey| survey.settings.iter().all(|setting| !setting.fits)));
+
+    // Raw as somebody made it who knew nothing of it, and a stream with partitions to spare.
+    let made = [("retention.ms", "604800000"), ("cleanup.policy", "compact")];
+    let topic = NewTopic::new(&raw, 1, TopicReplication::Fixed(1));
+    let topic = made.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+    let large = NewTopic::new(&wide, 5, TopicReplication::Fixed(1));
+    let large = large.set("max.message.bytes", "9000000").set("retention.ms", "5000");
+    let large = large.set("message.timestamp.after.max.ms", "9223372036854775807");
+    let made = admin().create_topics([&topic, &large], &AdminOptions::new()).await.unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+
+    // A broker answers a creation a moment before it shows the topic.
+    let looked = loop {
+        let looked = cluster.look(&specs).await.unwrap();
+        if looked[0].found.is_some() && looked[2].found.is_some() {
+            break looked;
+        }
+    };
+    let misfits = |settings: &[Setting], weight: &dyn Fn(Weight) -> bool| -> Vec<&'static str> {
+        let misfits = settings.iter().filter(|setting| !setting.fits && weight(setting.weight));
+        misfits.map(|setting| setting.name).collect()
+    };
+    let (advised, promised) = (|w| w == Weight::Advised, |w| w != Weight::Advised);
+    assert_eq!(looked[0].found, Some(Found { partitions: 1, replicas: 1 }));
+    assert_eq!(
+        misfits(&looked[0].settings, &promised),
+        ["cleanup.policy", "max.message.bytes", "message.timestamp.type", "retention.ms"]
+    );
+    assert_eq!(looked[1].found, None);
+    assert_eq!(looked[2].found, Some(Found { partitions: 5, replicas: 1 }));
+    assert!(misfits(&looked[2].settings, &promised).is_empty(), "{:?}", looked[2]);
+    assert_eq!(misfits(&looked[2].settings, &advised), ["retention.ms"]);
+
+    assert_eq!(cluster.create_missing(&specs).await.unwrap(), [table]);
+    assert!(cluster.create_missing(&specs).await.unwrap().is_empty());
+    let after = cluster.look(&specs).await.unwrap();
+    assert_eq!((&after[0], &after[2]), (&looked[0], &looked[2]), "what exists stays as it is");
+    assert_eq!(after[1].found, Some(Found { partitions: 2, replicas: 1 }));
+    assert!(after[1].settings.iter().all(|setting| setting.fits), "{:?}", after[1]);
+
+    // The log takes and refuses by the same settings.
+    let log = KafkaLog::connect(log_options).unwrap();
+    let refused = log.ensure_topics(&specs).await;
+    assert!(matches!(&refused, Err(Error::TopicMismatch { topic, .. }) if *topic == raw));
+    let infos = log.ensure_topics(&specs[1..]).await.unwrap();
+    assert_eq!(infos[1].spec.partitions, 5, "more are reported and otherwise ignored");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_not_there_cannot_be_looked_at() {
+    let call_timeout = std::time::Duration::from_millis(500);
+    let options = KafkaOptions { call_timeout, ..options("127.0.0.1:1") };
+    let looked = KafkaTopics::new(options).unwrap().look(&[stream("t", 1)]).await;
+    assert!(matches!(looked, Err(Error::Unavailable { .. })), "{looked:?}");
 }

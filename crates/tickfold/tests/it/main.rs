@@ -35,3 +35,4 @@ mod run_script;
 mod secrets;
 mod support;
 mod support_crash;
+mod topics;
