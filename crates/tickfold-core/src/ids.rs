@@ -67,6 +67,10 @@ id!(
     Participant
 );
 id!(
+    /// The id of a call (`wacid.…`).
+    CallId
+);
+id!(
     /// A message template id: a JSON number in webhooks, kept as its digits.
     TemplateId
 );
@@ -108,6 +112,64 @@ pub struct ConversationKey {
     pub phone_number_id: PhoneNumberId,
     /// Their side.
     pub party: PartyId,
+}
+
+impl ConversationKey {
+    /// Key of the conversation table.
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.phone_number_id, self.party)
+    }
+}
+
+/// A user: the other side as one of its identifiers, within one account. Business-scoped ids of a
+/// user differ per business, so a user of two accounts is two users.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserKey {
+    /// Account.
+    pub waba_id: WabaId,
+    /// One identifier of the user.
+    pub party: PartyId,
+}
+
+/// A group of one of our numbers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupKey {
+    /// Our side.
+    pub phone_number_id: PhoneNumberId,
+    /// The group, which is the party of its conversation.
+    pub group: PartyId,
+}
+
+/// One attempt to pay an order that a message of ours asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PaymentKey {
+    /// The message with the order.
+    pub wamid: Wamid,
+    /// `reference_id`: the order, as the business names it. Empty if Meta left it out.
+    pub reference_id: String,
+    /// `transaction.id`, likewise.
+    pub transaction_id: String,
+}
+
+impl UserKey {
+    /// Key of the user table.
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.waba_id, self.party)
+    }
+}
+
+impl GroupKey {
+    /// Key of the group in transitions: that of its conversation.
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.phone_number_id, self.group)
+    }
+}
+
+impl PaymentKey {
+    /// Key of the payment in transitions.
+    pub fn text(&self) -> String {
+        format!("{}/{}/{}", self.wamid, self.reference_id, self.transaction_id)
+    }
 }
 
 /// The natural key of an event: two events with the same key are the same fact.

@@ -79,6 +79,11 @@ impl<'a> Json<'a> {
         self.scalar_text()?.trim().parse().ok()
     }
 
+    /// A number, written as number or text; one beyond f64 is none.
+    pub fn number(self) -> Option<f64> {
+        self.scalar_text()?.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
     /// A truth value, written as such or as text.
     pub fn boolean(self) -> Option<bool> {
         match self.raw() {

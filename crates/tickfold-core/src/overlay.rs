@@ -5,8 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
-use crate::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+use crate::ids::{
+    CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
+    WabaId, Wamid,
+};
+use crate::state::{
+    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+};
 use crate::time::Timestamp;
 
 /// A source could not read. The only way in which folding fails; what was folded of the record
@@ -29,6 +34,14 @@ pub trait Source {
     fn account(&self, key: &WabaId) -> Result<Option<Account>, SourceError>;
     /// A number by its id.
     fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError>;
+    /// A user by account and identifier.
+    fn user(&self, key: &UserKey) -> Result<Option<User>, SourceError>;
+    /// A call by its id.
+    fn call(&self, key: &CallId) -> Result<Option<Call>, SourceError>;
+    /// A group by number and id.
+    fn group(&self, key: &GroupKey) -> Result<Option<Group>, SourceError>;
+    /// A payment by message, order and transaction.
+    fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError>;
     /// What is remembered of an event.
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError>;
     /// The first armed timer strictly after `after`, or the very first.
@@ -67,6 +80,18 @@ impl Source for Nothing {
         Ok(None)
     }
     fn number(&self, _: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
+        Ok(None)
+    }
+    fn user(&self, _: &UserKey) -> Result<Option<User>, SourceError> {
+        Ok(None)
+    }
+    fn call(&self, _: &CallId) -> Result<Option<Call>, SourceError> {
+        Ok(None)
+    }
+    fn group(&self, _: &GroupKey) -> Result<Option<Group>, SourceError> {
+        Ok(None)
+    }
+    fn payment(&self, _: &PaymentKey) -> Result<Option<Payment>, SourceError> {
         Ok(None)
     }
     fn natural(&self, _: &NaturalKey) -> Result<Option<Natural>, SourceError> {
@@ -113,6 +138,30 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         Ok(&mut change.after)
     }
 
+    /// Takes the value out of its entry, loaded as [`Self::entry`] does. It must be put back.
+    pub fn take(
+        &mut self,
+        key: &K,
+        load: impl FnOnce(&K) -> Result<Option<V>, SourceError>,
+    ) -> Result<Option<V>, SourceError> {
+        if let Some(change) = self.0.get_mut(key) {
+            return Ok(change.after.take());
+        }
+        let before = load(key)?;
+        let value = before.clone();
+        self.0.insert(key.clone(), Change { before, after: None });
+        Ok(value)
+    }
+
+    /// Sets the value of a key that [`Self::entry`] has loaded: a value is taken out of its entry,
+    /// changed, and put back, so that none is ever copied.
+    pub fn put(&mut self, key: &K, value: Option<V>) {
+        debug_assert!(self.0.contains_key(key), "a value is put back where it was taken");
+        if let Some(change) = self.0.get_mut(key) {
+            change.after = value;
+        }
+    }
+
     /// The value now, if the overlay has met the key.
     pub fn get(&self, key: &K) -> Option<&Option<V>> {
         self.0.get(key).map(|change| &change.after)
@@ -139,6 +188,14 @@ pub struct Overlay {
     pub accounts: Table<WabaId, Account>,
     /// Numbers.
     pub numbers: Table<PhoneNumberId, Number>,
+    /// Users.
+    pub users: Table<UserKey, User>,
+    /// Calls.
+    pub calls: Table<CallId, Call>,
+    /// Groups.
+    pub groups: Table<GroupKey, Group>,
+    /// Payments.
+    pub payments: Table<PaymentKey, Payment>,
     /// Natural keys.
     pub naturals: Table<NaturalKey, Natural>,
     /// Timers armed (true) or gone (false) relative to the source.
@@ -155,6 +212,10 @@ impl Overlay {
             && self.templates.changes().next().is_none()
             && self.accounts.changes().next().is_none()
             && self.numbers.changes().next().is_none()
+            && self.users.changes().next().is_none()
+            && self.calls.changes().next().is_none()
+            && self.groups.changes().next().is_none()
+            && self.payments.changes().next().is_none()
             && self.naturals.changes().next().is_none()
             && self.timers.is_empty()
     }
@@ -188,6 +249,18 @@ impl<S: Source + ?Sized> Source for Layered<'_, S> {
     }
     fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
         self.upper.numbers.get(key).map_or_else(|| self.lower.number(key), |v| Ok(v.clone()))
+    }
+    fn user(&self, key: &UserKey) -> Result<Option<User>, SourceError> {
+        self.upper.users.get(key).map_or_else(|| self.lower.user(key), |v| Ok(v.clone()))
+    }
+    fn call(&self, key: &CallId) -> Result<Option<Call>, SourceError> {
+        self.upper.calls.get(key).map_or_else(|| self.lower.call(key), |v| Ok(v.clone()))
+    }
+    fn group(&self, key: &GroupKey) -> Result<Option<Group>, SourceError> {
+        self.upper.groups.get(key).map_or_else(|| self.lower.group(key), |v| Ok(v.clone()))
+    }
+    fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError> {
+        self.upper.payments.get(key).map_or_else(|| self.lower.payment(key), |v| Ok(v.clone()))
     }
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {
         self.upper.naturals.get(key).map_or_else(|| self.lower.natural(key), |v| Ok(*v))

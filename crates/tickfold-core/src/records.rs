@@ -23,6 +23,8 @@ pub enum Topic {
     NumberState,
     /// Table of accounts by id.
     AccountState,
+    /// Table of users by account/identifier, with rows of their own for preferences and aliases.
+    UserState,
     /// Stream of new facts of any entity.
     Transition,
     /// Stream of everything that is not a status.
@@ -33,12 +35,13 @@ pub enum Topic {
 
 impl Topic {
     /// All derived topics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MessageState,
         Self::ConversationState,
         Self::TemplateState,
         Self::NumberState,
         Self::AccountState,
+        Self::UserState,
         Self::Transition,
         Self::Event,
         Self::DeadLetter,
@@ -52,6 +55,7 @@ impl Topic {
             Self::TemplateState => "template.state.v1",
             Self::NumberState => "number.state.v1",
             Self::AccountState => "account.state.v1",
+            Self::UserState => "user.state.v1",
             Self::Transition => "transition.v1",
             Self::Event => "event.v1",
             Self::DeadLetter => "dead-letter.v1",
@@ -65,7 +69,8 @@ impl Topic {
             | Self::ConversationState
             | Self::TemplateState
             | Self::NumberState
-            | Self::AccountState => true,
+            | Self::AccountState
+            | Self::UserState => true,
             Self::Transition | Self::Event | Self::DeadLetter => false,
         }
     }
@@ -78,6 +83,7 @@ impl Topic {
             Self::TemplateState => "tickfold.template.state",
             Self::NumberState => "tickfold.number.state",
             Self::AccountState => "tickfold.account.state",
+            Self::UserState => "tickfold.user.state",
             Self::Transition => "tickfold.transition",
             Self::Event => "tickfold.event",
             Self::DeadLetter => "tickfold.dead-letter",
@@ -187,9 +193,78 @@ pub struct MessageRow {
     /// `biz_opaque_callback_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback_data: Option<String>,
-    /// `type` of an inbound message.
+    /// `type` of the message, where the message itself was told to us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_type: Option<String>,
+    /// Label `template`, which the sender wrote into `callback_data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_template: Option<String>,
+    /// Label `language`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_language: Option<String>,
+    /// Label `campaign`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_campaign: Option<String>,
+    /// Label `intent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_intent: Option<String>,
+    /// `template_id`, of a direct send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<String>,
+    /// `conversation.id`: since July 2025 one per message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<String>,
+    /// `conversation.origin.type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_origin: Option<String>,
+    /// `conversation.expiration_timestamp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_expire_time: Option<Timestamp>,
+    /// The message it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// The message it edits, revokes or reacts to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_wamid: Option<String>,
+    /// Who wrote it, in a group. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// It was forwarded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub forwarded: bool,
+    /// Id of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_id: Option<String>,
+    /// `mime_type` of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_mime_type: Option<String>,
+    /// `sha256` of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_sha256: Option<String>,
+    /// When its media can no longer be fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_expire_time: Option<Timestamp>,
+    /// When it was edited last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_time: Option<Timestamp>,
+    /// It was revoked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub revoked: bool,
+    /// When it was revoked, as far as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_time: Option<Timestamp>,
+    /// Users who have a reaction on it; absent if nobody ever reacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reaction_count: Option<u64>,
+    /// The least `fbtrace_id` that came with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fbtrace_id: Option<String>,
+    /// Something of it came by `standby`: another owner held the thread.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub standby: bool,
 }
 
 /// A row of the conversation table.
@@ -222,6 +297,33 @@ pub struct ConversationRow {
     pub inbound_count: u64,
     /// Distinct outbound messages.
     pub outbound_count: u64,
+    /// `open` or `closed` at the log time of this record; absent while the customer never wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_state: Option<String>,
+    /// `open` or `closed` likewise: while it is open every message is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_entry_state: Option<String>,
+    /// When the free entry point ends or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_entry_expire_time: Option<Timestamp>,
+    /// When the customer came from an advert or post last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referral_time: Option<Timestamp>,
+    /// `source_type` of that advert or post.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referral_source_type: Option<String>,
+    /// `source_id` of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referral_source_id: Option<String>,
+    /// `ctwa_clid` of the click.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referral_ctwa_clid: Option<String>,
+    /// `accept` or `reject`: the customer's latest word on being called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_permission: Option<String>,
+    /// When the permission to call ends; absent for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_permission_expire_time: Option<Timestamp>,
 }
 
 /// A row of the template table.
@@ -293,6 +395,44 @@ pub struct AccountRow {
     pub ban_state: Option<String>,
 }
 
+/// A row of the user table: of the user, of one of its preferences, or of one edge to another
+/// identifier of it.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UserRow {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Account: business-scoped ids differ per business.
+    pub waba_id: String,
+    /// One identifier of the user. Personal data.
+    pub party: String,
+    /// `profile.name`, of the day it was seen last. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `profile.username`, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Category of a preference, on the row of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// The preference: `stop`, `resume` or another word of Meta's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference: Option<String>,
+    /// When it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference_time: Option<Timestamp>,
+    /// The other identifier, on the row of an edge. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// How the two belong together: `same`, `parent`, `child`, `became` or `was`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relation: Option<String>,
+    /// The earliest time at which that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias_time: Option<Timestamp>,
+}
+
 /// A new fact of an entity.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -300,7 +440,7 @@ pub struct TransitionRecord {
     /// Where it came from.
     #[serde(flatten)]
     pub source: Source,
-    /// `message`, `template` or `account`.
+    /// `message`, `conversation`, `template`, `account`, `user`, `group`, `call` or `payment`.
     pub entity: String,
     /// Key of the entity, as in its table.
     pub key: String,
@@ -331,6 +471,88 @@ pub struct TransitionRecord {
     /// Reason given by Meta.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The other side, where the entity is not a message. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party: Option<String>,
+    /// `standby` or `history`: it did not come as a live event of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The message that edited, revoked or reacted to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause_wamid: Option<String>,
+}
+
+/// What an event says, where it is known how to read it.
+#[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EventDetails {
+    /// `standby` or `history`: it did not come as a live event of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Who wrote it, in a group. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// `interactive.type`, `system.type`, `unsupported.type`, or the type inside an edit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subtype: Option<String>,
+    /// Payload of a button, id of a chosen reply, or `response_json` of a flow. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// The message it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// The message it edits, revokes or reacts to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_wamid: Option<String>,
+    /// It was forwarded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub forwarded: bool,
+    /// Id of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_id: Option<String>,
+    /// `mime_type` of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_mime_type: Option<String>,
+    /// `sha256` of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_sha256: Option<String>,
+    /// `filename` of its media.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_filename: Option<String>,
+    /// When its media can no longer be fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_expire_time: Option<Timestamp>,
+    /// `location.latitude`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latitude: Option<f64>,
+    /// `location.longitude`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longitude: Option<f64>,
+    /// `catalog_id` of an order or of a product asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog_id: Option<String>,
+    /// `product_retailer_id` of a product asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_id: Option<String>,
+    /// `referral.source_id`: the advert or post the customer came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referral_source_id: Option<String>,
+    /// `referral.ctwa_clid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctwa_clid: Option<String>,
+    /// Call, where the event has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// Order, of a payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_id: Option<String>,
+    /// Error code, where the event has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<i64>,
+    /// `fbtrace_id`, where the event has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fbtrace_id: Option<String>,
 }
 
 /// Anything that is not a status.
@@ -363,6 +585,9 @@ pub struct EventRecord {
     /// Text a customer wrote, where the event has one. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What it says.
+    #[serde(flatten)]
+    pub details: EventDetails,
     /// True if `raw` was cut.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "schema", schemars(default))]
@@ -413,6 +638,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
                 Topic::TemplateState => schemars::schema_for!(TemplateRow),
                 Topic::NumberState => schemars::schema_for!(NumberRow),
                 Topic::AccountState => schemars::schema_for!(AccountRow),
+                Topic::UserState => schemars::schema_for!(UserRow),
                 Topic::Transition => schemars::schema_for!(TransitionRecord),
                 Topic::Event => schemars::schema_for!(EventRecord),
                 Topic::DeadLetter => schemars::schema_for!(DeadLetterRecord),

@@ -11,9 +11,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::Value;
 use support::{Folded, values};
 use tickfold_core::fold::Partition;
 use tickfold_core::records::Topic;
@@ -23,6 +24,11 @@ const PARTITIONS: u32 = 8;
 
 /// File name, body, expected natural keys.
 fn corpus() -> Vec<(String, Vec<u8>, Vec<String>)> {
+    corpus_with_fields().into_iter().map(|(name, body, keys, _)| (name, body, keys)).collect()
+}
+
+/// The same with the webhook field that the index names.
+fn corpus_with_fields() -> Vec<(String, Vec<u8>, Vec<String>, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus");
     let index = std::fs::read_to_string(dir.join("index.tsv")).unwrap();
     let rows: Vec<_> = index
@@ -32,7 +38,7 @@ fn corpus() -> Vec<(String, Vec<u8>, Vec<String>)> {
             let columns: Vec<_> = line.split('\t').collect();
             let body = std::fs::read(dir.join(columns[0])).unwrap();
             let keys = columns[3].split(" ; ").map(str::trim).filter(|key| *key != "(none)");
-            (columns[0].to_owned(), body, keys.map(str::to_owned).collect())
+            (columns[0].to_owned(), body, keys.map(str::to_owned).collect(), columns[1].to_owned())
         })
         .collect();
     assert_eq!(rows.len(), 398, "the whole corpus is there");
@@ -86,49 +92,127 @@ fn dead_letters_stand_exactly_where_the_index_marks_them() {
     assert_eq!(dead, 16);
 }
 
+/// Fields of accounts, templates and numbers: their keys carry a digest beside what the index lists.
+const MANAGEMENT: [&str; 19] = [
+    "account_alerts",
+    "account_review_update",
+    "account_settings_update",
+    "account_update",
+    "business_capability_update",
+    "business_status_update",
+    "business_username_update",
+    "business_username_updates",
+    "flows",
+    "message_template_components_update",
+    "message_template_quality_update",
+    "message_template_status_update",
+    "partner_solutions",
+    "payment_configuration_update",
+    "phone_number_name_update",
+    "phone_number_quality_update",
+    "security",
+    "template_category_update",
+    "template_correct_category_detection",
+];
+
+/// The natural keys of what a fold told: of events their own, of a status that of its transition.
+fn told(outputs: &[tickfold_core::fold::Output]) -> BTreeSet<String> {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let mut keys = BTreeSet::new();
+    for event in values(outputs, Topic::Event) {
+        let key = text(&event, "natural_key");
+        // What is kept for being unknown is told apart by its digest, and the index has a name.
+        keys.insert(if key.starts_with("raw:") { "RAW".to_owned() } else { key });
+    }
+    for transition in values(outputs, Topic::Transition) {
+        let by_status = transition["entity"] == "message"
+            && transition.get("cause_wamid").is_none()
+            && transition["origin"] != "history"
+            && !["received", "echo"].contains(&transition["to"].as_str().unwrap());
+        if by_status {
+            let standby = if transition["origin"] == "standby" { "standby/" } else { "" };
+            let (wamid, to) = (text(&transition, "wamid"), text(&transition, "to"));
+            let participant = transition["participant"].as_str();
+            let participant = participant.map(|id| format!(":{id}")).unwrap_or_default();
+            keys.insert(format!("{standby}st:{wamid}:{to}{participant}"));
+        }
+    }
+    keys
+}
+
+/// What differs from the index on purpose: body, and why.
+const EXPLAINED: [(&str, &str); 7] = [
+    ("batch.entries_25.json", "the index lists only the first keys of a long batch"),
+    ("batch.mixed_fields.json", "of account fields too, whose keys carry a digest"),
+    ("batch.statuses_120_interleaved.json", "the index lists only the first keys of a long batch"),
+    ("envelope.changed_fields_only.json", "section 2: no data, but it must not pass unseen"),
+    ("envelope.dashboard_test_id_0.json", "section 2: the test button is kept out of state"),
+    ("status.accepted.json", "section 5: words of the send response are `pending`"),
+    ("status.held_for_quality_assessment.json", "section 5: words of the send response"),
+];
+
 #[test]
-fn statuses_and_messages_have_the_natural_keys_of_the_index() {
-    let mut compared = 0;
-    for (name, body, keys) in corpus() {
-        // The dashboard's test button: an event that is kept out of state.
-        if name == "envelope.dashboard_test_id_0.json" {
+fn every_body_has_the_natural_keys_of_the_index() {
+    let (mut compared, mut keys_seen, mut differing) = (0, 0, Vec::new());
+    for (name, body, keys, field) in corpus_with_fields() {
+        if MANAGEMENT.contains(&field.as_str()) {
             continue;
         }
-        let mut expected: BTreeMap<String, ()> = BTreeMap::new();
-        for key in &keys {
-            if key.starts_with("st:") || key.starts_with("msg:") {
-                expected.insert(key.clone(), ());
-            }
+        let wanted = |key: &&String| !key.starts_with("DLQ:");
+        let by_name =
+            |key: &String| if key.starts_with("RAW:") { "RAW".into() } else { key.clone() };
+        let expected: BTreeSet<String> = keys.iter().filter(wanted).map(by_name).collect();
+        let found = told(&Folded::default().webhook(&body));
+        compared += 1;
+        keys_seen += found.len();
+        if found != expected {
+            differing.push((name.clone(), expected, found));
         }
-        let mut folded = Folded::default();
-        let outputs = folded.webhook(&body);
-        let mut found: BTreeMap<String, ()> = BTreeMap::new();
-        for transition in values(&outputs, Topic::Transition) {
-            let text = |name: &str| transition[name].as_str().unwrap_or_default().to_owned();
-            if transition["entity"] != "message" {
-                continue;
-            }
-            let key = match (text("to").as_str(), text("participant").as_str()) {
-                ("received", _) => format!("msg:{}", text("wamid")),
-                (to, "") => format!("st:{}:{to}", text("wamid")),
-                (to, participant) => format!("st:{}:{to}:{participant}", text("wamid")),
-            };
-            found.insert(key, ());
-        }
-        let unmapped = |key: &String| !key.contains(":accepted") && !key.contains(":held_for_");
-        let expected: Vec<_> = expected.into_keys().filter(unmapped).collect();
-        let mut found: Vec<_> =
-            found.into_keys().filter(|key| !key.ends_with(":pending")).collect();
-        // Of two long batches the index names only the first keys.
-        if keys.iter().any(|key| key.starts_with('…')) {
-            assert!(found.len() > expected.len(), "{name}");
-            found.retain(|key| expected.contains(key));
-        }
-        assert_eq!(found, expected, "{name}");
-        compared += expected.len();
     }
-    println!("{compared} statuses and messages");
-    assert!(compared > 240, "{compared}");
+    let mut unexplained = 0;
+    for (name, expected, found) in &differing {
+        match EXPLAINED.iter().find(|(explained, _)| explained == name) {
+            Some((_, why)) => println!("{name}: {why}"),
+            None => {
+                println!("{name}: {expected:?} is {found:?}");
+                unexplained += 1;
+            }
+        }
+    }
+    assert_eq!(unexplained, 0);
+    println!(
+        "{compared} bodies, {keys_seen} natural keys, {} explained differences",
+        differing.len()
+    );
+    assert_eq!(differing.len(), EXPLAINED.len(), "an explanation is not needed any more");
+    assert!(compared > 280 && keys_seen > 400, "{compared} {keys_seen}");
+}
+
+#[test]
+fn a_body_that_comes_again_tells_nothing() {
+    let mut folded = Folded::default();
+    let mut first = 0;
+    for round in 0..2 {
+        for (name, body, _) in corpus() {
+            let outputs = folded.webhook(&body);
+            let streams = outputs
+                .iter()
+                .filter(|output| matches!(output.topic, Topic::Transition | Topic::Event));
+            // Errors of a value name no message and have no time, so each counts (section 3).
+            let told: Vec<_> = streams
+                .filter(|output| {
+                    let value: Value =
+                        serde_json::from_slice(output.value.as_ref().unwrap()).unwrap();
+                    !value["natural_key"].as_str().unwrap_or_default().starts_with("verr:")
+                })
+                .collect();
+            match round {
+                0 => first += told.len(),
+                _ => assert!(told.is_empty(), "{name}: {told:?}"),
+            }
+        }
+    }
+    assert!(first > 700, "{first}");
 }
 
 #[test]

@@ -68,9 +68,7 @@ pub(crate) fn message(wamid: &Wamid, message: &JoinedMessage, view: View) -> pb:
         errors: errors(whole, view),
         pricing: whole.pricing.as_ref().map(pricing),
         participants: participants.map(|(id, receipt)| participant(id, receipt, view)).collect(),
-        message_type: word(
-            facts.inbound.as_ref().and_then(|inbound| inbound.message_type.as_ref()),
-        ),
+        message_type: word(facts.content().and_then(|content| content.message_type.as_ref())),
         revision: message.journal.revision,
         first_log_time: Some(time(message.journal.created)),
         last_log_time: Some(time(message.journal.changed)),

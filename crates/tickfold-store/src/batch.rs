@@ -68,6 +68,10 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
     batch.table(&overlay.templates, key::template);
     batch.table(&overlay.accounts, key::account);
     batch.table(&overlay.numbers, key::number);
+    batch.table(&overlay.users, key::user);
+    batch.table(&overlay.calls, key::call);
+    batch.table(&overlay.groups, key::group);
+    batch.table(&overlay.payments, key::payment);
     batch.table(&overlay.naturals, key::natural);
     for (timer, armed) in &overlay.timers {
         batch.entries.push((key::timer(timer), armed.then(Vec::new)));
@@ -80,23 +84,40 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
     Ok((batch, changes))
 }
 
-/// Moves the line of a message in the list of its conversation, if it moves.
+/// Moves the index rows of a message: its line in the list of its conversation and in those of its
+/// labels, and what its trace ids find.
 fn index(batch: &mut Batch, wamid: &Wamid, change: &Change<Message>) {
-    let row = |message: &Message| {
-        let item = MessageListItem { list_time: message.list_time, wamid: wamid.clone() };
-        Some(key::message_of(&message.facts.conversation()?, &item))
-    };
-    let before = change.before.as_ref().and_then(row);
-    let after = change.after.as_ref().and_then(row);
-    if before == after {
-        return;
+    let before = change.before.as_ref().map(|message| index_rows(wamid, message));
+    let after = change.after.as_ref().map(|message| index_rows(wamid, message));
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    for row in &before {
+        if !after.contains(row) {
+            batch.delete(row.clone());
+        }
     }
-    if let Some(before) = before {
-        batch.delete(before);
+    for row in after {
+        if !before.contains(&row) {
+            batch.put(row, Vec::new());
+        }
     }
-    if let Some(after) = after {
-        batch.put(after, Vec::new());
+}
+
+/// The index rows of a message: one, and a few more where it has labels or trace ids.
+fn index_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
+    let item = MessageListItem { list_time: message.list_time, wamid: wamid.clone() };
+    let facts = &message.facts;
+    let conversation = facts.conversation();
+    let mut rows: Vec<_> = conversation
+        .iter()
+        .map(|conversation| key::listed(key::messages_of(conversation), &item))
+        .collect();
+    if facts.callback_data.is_some() {
+        let labels = facts.labels();
+        let lists = labels.iter().map(|(name, value)| key::messages_of_label(name, value));
+        rows.extend(lists.map(|list| key::listed(list, &item)));
     }
+    rows.extend(facts.traces.iter().map(|trace| key::message_of_trace(trace, wamid)));
+    rows
 }
 
 /// Adds transitions and deletes from the front those that are too old or too many.

@@ -86,6 +86,10 @@ pub(crate) fn after<R: Rows + ?Sized>(
     digest.table(&overlay.templates, key::template);
     digest.table(&overlay.accounts, key::account);
     digest.table(&overlay.numbers, key::number);
+    digest.table(&overlay.users, key::user);
+    digest.table(&overlay.calls, key::call);
+    digest.table(&overlay.groups, key::group);
+    digest.table(&overlay.payments, key::payment);
     digest.table(&overlay.naturals, key::natural);
     for (timer, armed) in &overlay.timers {
         let key = key::timer(timer);

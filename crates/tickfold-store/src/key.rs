@@ -6,7 +6,8 @@
 //! it is, unless it is listed in falling order.
 
 use tickfold_core::ids::{
-    ConversationKey, NaturalKey, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid,
+    CallId, ConversationKey, GroupKey, NaturalKey, PartyId, PaymentKey, PhoneNumberId, TemplateKey,
+    UserKey, WabaId, Wamid,
 };
 use tickfold_core::state::{TimerKey, TimerKind};
 use tickfold_core::time::Timestamp;
@@ -30,6 +31,14 @@ pub(crate) enum Family {
     Account = 0x13,
     /// phone number id → number.
     Number = 0x14,
+    /// (account, identifier) → user.
+    User = 0x15,
+    /// call id → call.
+    Call = 0x16,
+    /// (phone number id, group id) → group.
+    Group = 0x17,
+    /// (wamid, reference id, transaction id) → payment.
+    Payment = 0x18,
     /// natural key → where it came first.
     Natural = 0x20,
     /// (due, kind, key) → nothing: the timer is armed.
@@ -39,15 +48,23 @@ pub(crate) enum Family {
     MessageOfConversation = 0x40,
     /// (raw offset, ordinal) → transition. A window, not state.
     Change = 0x41,
+    /// (trace id, wamid) → nothing. Follows from messages.
+    MessageOfTrace = 0x42,
+    /// (label name, label value, falling list time, falling wamid) → nothing. Follows from messages.
+    MessageOfLabel = 0x43,
 }
 
 /// Families in the digest: state, not what follows from it.
-pub(crate) const DIGESTED: [Family; 7] = [
+pub(crate) const DIGESTED: [Family; 11] = [
     Family::Message,
     Family::Conversation,
     Family::Template,
     Family::Account,
     Family::Number,
+    Family::User,
+    Family::Call,
+    Family::Group,
+    Family::Payment,
     Family::Natural,
     Family::Timer,
 ];
@@ -101,6 +118,30 @@ pub(crate) fn number(key: &PhoneNumberId) -> Vec<u8> {
     single(Family::Number, key.as_str())
 }
 
+pub(crate) fn user(key: &UserKey) -> Vec<u8> {
+    let mut bytes = Family::User.key();
+    push_escaped(&mut bytes, key.waba_id.as_str());
+    bytes.extend_from_slice(key.party.as_str().as_bytes());
+    bytes
+}
+
+pub(crate) fn call(key: &CallId) -> Vec<u8> {
+    single(Family::Call, key.as_str())
+}
+
+pub(crate) fn group(key: &GroupKey) -> Vec<u8> {
+    let mut bytes = Family::Group.key();
+    push_escaped(&mut bytes, key.phone_number_id.as_str());
+    bytes.extend_from_slice(key.group.as_str().as_bytes());
+    bytes
+}
+
+pub(crate) fn payment(key: &PaymentKey) -> Vec<u8> {
+    let mut bytes = Family::Payment.key();
+    push_payment(&mut bytes, key);
+    bytes
+}
+
 pub(crate) fn natural(key: &NaturalKey) -> Vec<u8> {
     single(Family::Natural, key.as_str())
 }
@@ -122,6 +163,22 @@ pub(crate) fn timer(key: &TimerKey) -> Vec<u8> {
             bytes.push(3);
             bytes.extend_from_slice(natural.as_str().as_bytes());
         }
+        TimerKind::CloseWindow(conversation) => {
+            bytes.push(4);
+            push_conversation(&mut bytes, conversation);
+        }
+        TimerKind::EndFreeEntry(conversation) => {
+            bytes.push(5);
+            push_conversation(&mut bytes, conversation);
+        }
+        TimerKind::ExpireCall(call) => {
+            bytes.push(6);
+            bytes.extend_from_slice(call.as_str().as_bytes());
+        }
+        TimerKind::ExpirePayment(payment) => {
+            bytes.push(7);
+            push_payment(&mut bytes, payment);
+        }
     }
     bytes
 }
@@ -136,14 +193,20 @@ pub(crate) fn parse_timer(bytes: &[u8]) -> Result<TimerKey, Damage> {
         rest.split_first().ok_or_else(|| Damage("key of a timer is too short".to_owned()))?;
     let kind = match kind {
         1 => TimerKind::ExpireMessage(Wamid::new(text(rest)?)),
-        2 => {
-            let (phone_number_id, party) = split_escaped(rest)?;
-            TimerKind::ExpireConversation(ConversationKey {
-                phone_number_id: PhoneNumberId::new(text(&phone_number_id)?),
-                party: PartyId::new(text(party)?),
+        2 => TimerKind::ExpireConversation(parse_conversation(rest)?),
+        3 => TimerKind::ExpireNatural(NaturalKey::new(text(rest)?.to_owned())),
+        4 => TimerKind::CloseWindow(parse_conversation(rest)?),
+        5 => TimerKind::EndFreeEntry(parse_conversation(rest)?),
+        6 => TimerKind::ExpireCall(CallId::new(text(rest)?)),
+        7 => {
+            let (wamid, rest) = split_escaped(rest)?;
+            let (reference_id, transaction_id) = split_escaped(rest)?;
+            TimerKind::ExpirePayment(PaymentKey {
+                wamid: Wamid::new(text(&wamid)?),
+                reference_id: text(&reference_id)?.to_owned(),
+                transaction_id: text(transaction_id)?.to_owned(),
             })
         }
-        3 => TimerKind::ExpireNatural(NaturalKey::new(text(rest)?.to_owned())),
         other => return Err(Damage(format!("no kind of timer has number {other}"))),
     };
     Ok(TimerKey { due: parse_rising_time(*due), kind })
@@ -157,9 +220,36 @@ pub(crate) fn messages_of(conversation: &ConversationKey) -> Vec<u8> {
     bytes
 }
 
-/// Sorts the newest list time first, ties by falling wamid.
-pub(crate) fn message_of(conversation: &ConversationKey, item: &MessageListItem) -> Vec<u8> {
-    let mut bytes = messages_of(conversation);
+/// The prefix of all index rows of a label.
+pub(crate) fn messages_of_label(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = Family::MessageOfLabel.key();
+    push_escaped(&mut bytes, name);
+    push_escaped(&mut bytes, value);
+    bytes
+}
+
+/// The prefix of all index rows of a trace id.
+pub(crate) fn messages_of_trace(trace: &str) -> Vec<u8> {
+    let mut bytes = Family::MessageOfTrace.key();
+    push_escaped(&mut bytes, trace);
+    bytes
+}
+
+/// Sorts by wamid.
+pub(crate) fn message_of_trace(trace: &str, wamid: &Wamid) -> Vec<u8> {
+    let mut bytes = messages_of_trace(trace);
+    bytes.extend_from_slice(wamid.as_str().as_bytes());
+    bytes
+}
+
+/// The wamid of an index key, given without the prefix of its trace id.
+pub(crate) fn parse_message_of_trace(rest: &[u8]) -> Result<Wamid, Damage> {
+    Ok(Wamid::new(text(rest)?))
+}
+
+/// A line behind the prefix of a list. Sorts the newest list time first, ties by falling wamid.
+pub(crate) fn listed(prefix: Vec<u8>, item: &MessageListItem) -> Vec<u8> {
+    let mut bytes = prefix;
     let falling = bytes.len();
     bytes.extend_from_slice(&rising_time(item.list_time));
     // The end mark makes the wamids free of prefixes, without which inverting would not turn the
@@ -171,8 +261,8 @@ pub(crate) fn message_of(conversation: &ConversationKey, item: &MessageListItem)
     bytes
 }
 
-/// The line of an index key, given without the prefix of its conversation.
-pub(crate) fn parse_message_of(rest: &[u8]) -> Result<MessageListItem, Damage> {
+/// The line of an index key that [`listed`] made, given without the prefix of its list.
+pub(crate) fn parse_listed(rest: &[u8]) -> Result<MessageListItem, Damage> {
     let rising: Vec<u8> = rest.iter().map(|byte| !byte).collect();
     let (list_time, wamid) = rising
         .split_first_chunk::<8>()
@@ -225,6 +315,20 @@ fn single(family: Family, id: &str) -> Vec<u8> {
 fn push_conversation(bytes: &mut Vec<u8>, key: &ConversationKey) {
     push_escaped(bytes, key.phone_number_id.as_str());
     bytes.extend_from_slice(key.party.as_str().as_bytes());
+}
+
+fn parse_conversation(bytes: &[u8]) -> Result<ConversationKey, Damage> {
+    let (phone_number_id, party) = split_escaped(bytes)?;
+    Ok(ConversationKey {
+        phone_number_id: PhoneNumberId::new(text(&phone_number_id)?),
+        party: PartyId::new(text(party)?),
+    })
+}
+
+fn push_payment(bytes: &mut Vec<u8>, key: &PaymentKey) {
+    push_escaped(bytes, key.wamid.as_str());
+    push_escaped(bytes, &key.reference_id);
+    bytes.extend_from_slice(key.transaction_id.as_bytes());
 }
 
 fn push_escaped(bytes: &mut Vec<u8>, part: &str) {
@@ -290,9 +394,17 @@ mod tests {
 
     fn timer_key(random: &mut Random) -> TimerKey {
         let due = *random.pick(&[i64::MIN, -256, -1, 0, 1, 255, 256, i64::MAX]);
-        let kind = match random.below(3) {
+        let kind = match random.below(7) {
             0 => TimerKind::ExpireMessage(Wamid::new(awkward(random))),
             1 => TimerKind::ExpireConversation(conversation_key(random)),
+            2 => TimerKind::CloseWindow(conversation_key(random)),
+            3 => TimerKind::EndFreeEntry(conversation_key(random)),
+            4 => TimerKind::ExpireCall(CallId::new(awkward(random))),
+            5 => TimerKind::ExpirePayment(PaymentKey {
+                wamid: Wamid::new(awkward(random)),
+                reference_id: awkward(random),
+                transaction_id: awkward(random),
+            }),
             _ => TimerKind::ExpireNatural(NaturalKey::new(awkward(random))),
         };
         TimerKey { due: Timestamp::from_millis(due), kind }
@@ -334,12 +446,12 @@ mod tests {
                 wamid: Wamid::new(awkward(&mut random)),
             };
             let (x, y) = (item(), item());
-            let row = message_of(&a, &x);
+            let row = listed(messages_of(&a), &x);
             assert_eq!(row.starts_with(&messages_of(&b)), a == b, "{a:?} {b:?}");
             assert_eq!(row < after_prefix(messages_of(&b)) && row >= messages_of(&b), a == b);
-            assert_eq!(row.cmp(&message_of(&a, &y)), y.cmp(&x), "{x:?} {y:?}");
+            assert_eq!(row.cmp(&listed(messages_of(&a), &y)), y.cmp(&x), "{x:?} {y:?}");
             let rest = row.strip_prefix(&messages_of(&a)[..]).unwrap();
-            assert_eq!(parse_message_of(rest).unwrap(), x);
+            assert_eq!(parse_listed(rest).unwrap(), x);
         }
     }
 
@@ -361,10 +473,10 @@ mod tests {
                 bytes[at] = random.byte();
             }
             // Whether they read is chance; that nothing panics is the point.
-            let _ = (parse_timer(&bytes), parse_message_of(&bytes), parse_change(&bytes));
+            let _ = (parse_timer(&bytes), parse_listed(&bytes), parse_change(&bytes));
         }
         assert!(parse_timer(b"").is_err());
-        assert!(parse_message_of(b"").is_err());
+        assert!(parse_listed(b"").is_err());
         assert!(parse_change(b"").is_err());
     }
 }

@@ -1,8 +1,13 @@
 //! The port: what every store promises.
 
-use tickfold_core::ids::{ConversationKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::ids::{
+    CallId, ConversationKey, GroupKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey, WabaId,
+    Wamid,
+};
 use tickfold_core::overlay::{Head, Overlay, Source};
-use tickfold_core::state::{Account, Conversation, Message, Number, Template};
+use tickfold_core::state::{
+    Account, Call, Conversation, Group, Message, Number, Payment, Template, User,
+};
 use tickfold_core::time::Timestamp;
 use tokio::sync::watch;
 
@@ -144,6 +149,14 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
     fn account(&self, key: &WabaId) -> Result<Option<Account>, Error>;
     /// A number by its id.
     fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, Error>;
+    /// A user by account and identifier.
+    fn user(&self, key: &UserKey) -> Result<Option<User>, Error>;
+    /// A call by its id.
+    fn call(&self, key: &CallId) -> Result<Option<Call>, Error>;
+    /// A group by number and id.
+    fn group(&self, key: &GroupKey) -> Result<Option<Group>, Error>;
+    /// A payment by message, order and transaction.
+    fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, Error>;
     /// Messages of a conversation, newest `list_time` first (ties by wamid, descending), strictly
     /// below `before` if given, at most `limit`.
     fn messages_of(
@@ -152,6 +165,17 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error>;
+    /// Messages with a label of that name and value ([`tickfold_core::state::Labels`]), in the order
+    /// and within the bounds of [`Self::messages_of`].
+    fn messages_of_label(
+        &self,
+        name: &str,
+        value: &str,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error>;
+    /// Messages that a trace id of Meta's came with, by wamid, at most `limit`.
+    fn messages_of_trace(&self, trace: &str, limit: usize) -> Result<Vec<Wamid>, Error>;
     /// Transitions at or after (offset, ordinal) in order, at most `limit`. Those of the last 24 h
     /// of log time are there, but at most the last 1,000,000; a few more may be.
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error>;
@@ -160,7 +184,7 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
     fn transitions_since(&self) -> Result<(u64, u32), Error>;
 }
 
-/// A line of the index of messages by conversation and time.
+/// A line of a list of messages by time: of a conversation, or of a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageListItem {
     /// [`Message::list_time`].

@@ -3,9 +3,14 @@
 
 use std::cell::RefCell;
 
-use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::ids::{
+    CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
+    WabaId, Wamid,
+};
 use tickfold_core::overlay::{Head, Overlay, Source, SourceError};
-use tickfold_core::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+use tickfold_core::state::{
+    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+};
 use tokio::sync::watch;
 
 use crate::batch::{self, Batch};
@@ -155,6 +160,22 @@ impl<B: Backend> Source for Store<B> {
 
     fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
         self.tables().number(key).map_err(to_source)
+    }
+
+    fn user(&self, key: &UserKey) -> Result<Option<User>, SourceError> {
+        self.tables().user(key).map_err(to_source)
+    }
+
+    fn call(&self, key: &CallId) -> Result<Option<Call>, SourceError> {
+        self.tables().call(key).map_err(to_source)
+    }
+
+    fn group(&self, key: &GroupKey) -> Result<Option<Group>, SourceError> {
+        self.tables().group(key).map_err(to_source)
+    }
+
+    fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError> {
+        self.tables().payment(key).map_err(to_source)
     }
 
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {

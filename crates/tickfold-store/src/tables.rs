@@ -1,7 +1,12 @@
 //! Typed reads over rows of bytes: the same for the writer, for snapshots and for all adapters.
 
-use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
-use tickfold_core::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+use tickfold_core::ids::{
+    CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
+    WabaId, Wamid,
+};
+use tickfold_core::state::{
+    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+};
 
 use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
 use crate::key::{self, Family};
@@ -81,6 +86,22 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
         self.value(&key::number(key))
     }
 
+    pub(crate) fn user(self, key: &UserKey) -> Result<Option<User>, Error> {
+        self.value(&key::user(key))
+    }
+
+    pub(crate) fn call(self, key: &CallId) -> Result<Option<Call>, Error> {
+        self.value(&key::call(key))
+    }
+
+    pub(crate) fn group(self, key: &GroupKey) -> Result<Option<Group>, Error> {
+        self.value(&key::group(key))
+    }
+
+    pub(crate) fn payment(self, key: &PaymentKey) -> Result<Option<Payment>, Error> {
+        self.value(&key::payment(key))
+    }
+
     pub(crate) fn natural(self, key: &NaturalKey) -> Result<Option<Natural>, Error> {
         self.value(&key::natural(key))
     }
@@ -92,23 +113,33 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
         first.map(|(key, _)| self.read(key::parse_timer(&key))).transpose()
     }
 
-    pub(crate) fn messages_of(
+    /// Lines of a list, given by its prefix, strictly below `before`.
+    fn listed(
         self,
-        conversation: &ConversationKey,
+        prefix: Vec<u8>,
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error> {
-        let prefix = key::messages_of(conversation);
         let from = before.map_or_else(
             || prefix.clone(),
-            |before| key::after(key::message_of(conversation, before)),
+            |before| key::after(key::listed(prefix.clone(), before)),
         );
         let rows = self.rows.scan(&from, &key::after_prefix(prefix.clone()), limit)?;
         let items = rows.into_iter().map(|(key, _)| {
             let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
-            self.read(key::parse_message_of(rest))
+            self.read(key::parse_listed(rest))
         });
         items.collect()
+    }
+
+    fn messages_of_trace(self, trace: &str, limit: usize) -> Result<Vec<Wamid>, Error> {
+        let prefix = key::messages_of_trace(trace);
+        let rows = self.rows.scan(&prefix, &key::after_prefix(prefix.clone()), limit)?;
+        let wamids = rows.into_iter().map(|(key, _)| {
+            let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
+            self.read(key::parse_message_of_trace(rest))
+        });
+        wamids.collect()
     }
 
     pub(crate) fn transitions(
@@ -191,13 +222,43 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
         self.tables().number(key)
     }
 
+    fn user(&self, key: &UserKey) -> Result<Option<User>, Error> {
+        self.tables().user(key)
+    }
+
+    fn call(&self, key: &CallId) -> Result<Option<Call>, Error> {
+        self.tables().call(key)
+    }
+
+    fn group(&self, key: &GroupKey) -> Result<Option<Group>, Error> {
+        self.tables().group(key)
+    }
+
+    fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, Error> {
+        self.tables().payment(key)
+    }
+
     fn messages_of(
         &self,
         conversation: &ConversationKey,
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error> {
-        self.tables().messages_of(conversation, before, limit)
+        self.tables().listed(key::messages_of(conversation), before, limit)
+    }
+
+    fn messages_of_label(
+        &self,
+        name: &str,
+        value: &str,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error> {
+        self.tables().listed(key::messages_of_label(name, value), before, limit)
+    }
+
+    fn messages_of_trace(&self, trace: &str, limit: usize) -> Result<Vec<Wamid>, Error> {
+        self.tables().messages_of_trace(trace, limit)
     }
 
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error> {

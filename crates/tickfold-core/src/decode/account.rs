@@ -54,9 +54,7 @@ fn restrictions(members: &Object<'_>) -> Vec<(String, Option<Timestamp>)> {
     let entries = members.get("restriction_info").and_then(Json::array).unwrap_or_default();
     let restriction = |entry: Json<'_>| {
         let entry = entry.object()?;
-        let seconds =
-            entry.get("expiration").and_then(Json::integer).filter(|seconds| *seconds > 0);
-        let expires = seconds.and_then(|s| s.checked_mul(1_000)).map(Timestamp::from_millis);
+        let expires = entry.get("expiration").and_then(super::future_time);
         Some((entry.get("restriction_type").and_then(short_text)?, expires))
     };
     let mut restrictions: Vec<_> = entries.into_iter().filter_map(restriction).collect();

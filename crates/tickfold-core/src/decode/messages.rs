@@ -1,212 +1,186 @@
-//! Field `messages`: statuses, inbound messages, value-level errors and user actions.
+//! `messages[]` and `message_echoes[]`: messages of customers, and ours that the business app sent.
 
-use std::ops::ControlFlow;
-
+use super::content::{Said, said};
+use super::errors;
+use super::identity::{Identity, Link, became};
 use super::{
-    Change, InboundItem, Item, Metadata, OtherItem, OtherKey, StatusError, StatusItem, Visit,
-    bounded, metadata, short_id, short_text,
+    Change, Item, MessageSide, Metadata, Origin, bounded, calls, short_id, short_text, traces,
 };
-use crate::ids::{NaturalKey, Participant, PartyId, Wamid};
-use crate::json::{Json, Object, without_whitespace};
-use crate::state::{Pricing, Status};
+use crate::ids::{PartyId, Wamid};
+use crate::json::{Json, Object};
+use crate::state::{CallPermission, Direction, Failures, Referral, Relation, Status};
 use crate::time::Timestamp;
 
-/// Decodes a value of the field, array by array and item by item. A value with something else in
-/// it and no item, such as one that belongs to another field, is kept as an event.
-pub(super) fn decode<'a>(
-    change: &Change<'_>,
-    value: Json<'a>,
-    visit: &mut Visit<'_, 'a>,
-) -> ControlFlow<()> {
-    let Some(members) = value.object() else {
-        let broken = Change::broken("messages", "value_is_not_an_object");
-        return visit(change.item(value, broken));
-    };
-    let metadata = metadata(members.get("metadata"));
-    let metadata = metadata.as_ref();
-    for name in ITEM_ARRAYS {
-        let Some(array) = members.get(name) else { continue };
-        let path = format!("{}.value.{name}", change.path);
-        let Some(elements) = array.array() else {
-            visit(change.at(path, array, Change::broken(name, "not_an_array")))?;
-            continue;
-        };
-        for (index, json) in elements.into_iter().enumerate() {
-            let item = match name {
-                "messages" => inbound(change, json, metadata),
-                "statuses" => status(change, json, metadata),
-                "errors" => value_error(change, json, metadata),
-                _ => plain(change, json, metadata, "user_action"),
-            };
-            visit(change.at(format!("{path}[{index}]"), json, item))?;
-        }
-    }
-    let known = |name: &&str| ITEM_ARRAYS.contains(name) || BESIDE_ITEMS.contains(name);
-    let unknown = members.names().any(|name| !known(&name) && members.get(name).is_some());
-    let items = ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
-    if unknown && !items {
-        visit(change.item(value, change.other(value)))?;
-    }
-    ControlFlow::Continue(())
+/// A message that itself came to us.
+#[derive(Debug)]
+pub(crate) struct MessageItem {
+    pub wamid: Wamid,
+    pub time: Option<Timestamp>,
+    pub direction: Direction,
+    pub origin: Origin,
+    pub group: bool,
+    /// Identifiers of the other side: the group for group messages.
+    pub parties: Vec<PartyId>,
+    /// Who wrote it, where that is not the other side.
+    pub sender: Option<PartyId>,
+    /// What the identifiers say of each other.
+    pub links: Vec<Link>,
+    pub metadata: Option<Metadata>,
+    /// `type`, or `unknown`.
+    pub message_type: String,
+    pub reply_to: Option<String>,
+    pub forwarded: bool,
+    pub said: Box<Said>,
+    pub referral: Option<Referral>,
+    pub call_permission: Option<CallPermission>,
+    pub errors: Failures,
+    /// Of the history: what its status was then.
+    pub past_status: Option<Status>,
+    pub traces: Vec<String>,
 }
 
-/// Arrays of items in a value, in the order in which they are folded.
-const ITEM_ARRAYS: [&str; 4] = ["messages", "statuses", "errors", "user_actions"];
+/// The thread of a message in the history: whose it is.
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub(super) user: Identity,
+}
 
-/// Members that say nothing by themselves.
-const BESIDE_ITEMS: [&str; 3] = ["messaging_product", "metadata", "contacts"];
+/// How to read a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) metadata: Option<&'a Metadata>,
+    pub(super) origin: Origin,
+    /// `None` where the message itself has to tell.
+    pub(super) direction: Option<Direction>,
+    pub(super) thread: Option<&'a Thread>,
+}
 
-fn inbound(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> Item {
+/// Decodes a message.
+pub(super) fn message(change: &Change<'_>, json: Json<'_>, reading: Reading<'_>) -> Item {
     let Some(members) = json.object() else {
         return Change::broken("message", "not_an_object");
     };
     let Some(wamid) = short_id(members.get("id")) else {
         return Change::broken("message", "id_missing_or_too_long");
     };
-    let group = short_id(members.get("group_id"));
-    let parties = match &group {
-        Some(group) => vec![PartyId::new(group)],
-        None => parties(&members, ["from", "from_user_id"]),
+    let Reading { metadata, origin, direction, thread } = reading;
+    let direction = direction.unwrap_or_else(|| direction_of(&members, metadata));
+    // What an agent sent stands in an object of its own.
+    let inner = if members.get("type").is_none() { members.object("message") } else { None };
+    let body = inner.as_ref().unwrap_or(&members);
+    let (side, other) = match direction {
+        Direction::Inbound => (MessageSide::From, &members),
+        Direction::Outbound => (MessageSide::To, body),
     };
-    let message_type = members.get("type").and_then(|json| json.text());
-    Item::Inbound(InboundItem {
-        wamid: Wamid::new(wamid),
-        time: Timestamp::of_event(members.get("timestamp"), change.appended),
-        group: group.is_some(),
-        parties,
-        metadata: metadata.cloned(),
-        message_type: message_type.map_or_else(|| "unknown".to_owned(), |text| bounded(&text)),
-        reply_to: members.object("context").and_then(|context| short_id(context.get("id"))),
-        text: customer_text(&members).map(|text| bounded(&text)),
-    })
-}
-
-/// What the customer wrote or chose, where the type has one obvious text.
-fn customer_text(message: &Object<'_>) -> Option<String> {
-    let inner = |object: &str, name: &str| message.object(object)?.text(name);
-    let reply = |name: &str| message.object("interactive")?.object(name)?.text("title");
-    inner("text", "body")
-        .or_else(|| inner("button", "text"))
-        .or_else(|| inner("reaction", "emoji"))
-        .or_else(|| reply("button_reply"))
-        .or_else(|| reply("list_reply"))
-        .or_else(|| {
-            ["image", "video", "document"].into_iter().find_map(|kind| inner(kind, "caption"))
-        })
-}
-
-fn status(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> Item {
-    let Some(members) = json.object() else {
-        return Change::broken("status", "not_an_object");
-    };
-    // Order payments and calls have machines of their own.
-    if let Some(kind) = members.text("type")
-        && (kind == "payment" || kind == "call")
-    {
-        return plain(change, json, metadata, &format!("{kind}_status"));
+    let mut user = Identity::of_message(other, side);
+    if let (None, Some(thread)) = (user.party(), thread) {
+        let Identity { phone, user: id, parent } = &thread.user;
+        user = Identity { phone: phone.clone(), user: id.clone(), parent: parent.clone() };
     }
-    let Some(wamid) = short_id(members.get("id")) else {
-        return Change::broken("status", "id_missing_or_too_long");
-    };
-    let Some(status) = members.text("status").filter(|word| word.len() <= 64) else {
-        return Change::broken("status", "status_missing_or_not_a_word");
-    };
-    // `received` is our own word for inbound messages; here it is one that we do not know.
-    let status = match status.eq_ignore_ascii_case("received") {
-        true => Status::Other("received".to_owned()),
-        false => Status::parse(&status),
-    };
-    let group = members.text("recipient_type").is_some_and(|kind| kind == "group");
-    // Three spellings of the participant are documented.
-    let participant =
-        ["recipient_participant_id", "participant_recipient_id", "recipient_participant_user_id"];
-    let participant = participant.into_iter().find_map(|name| short_id(members.get(name)));
-    Item::Status(StatusItem {
+    let group = short_id(members.get("group_id"));
+    let time = Timestamp::of_event(members.get("timestamp"), change.appended);
+    let word = body.get("type").and_then(Json::text);
+    let message_type = word.map_or_else(|| "unknown".to_owned(), |word| bounded(&word));
+    let mut links = user.links();
+    links.extend(thread.map(|thread| thread.user.links()).unwrap_or_default());
+    if direction == Direction::Inbound {
+        taught(&members, &message_type, &user, &mut links);
+    }
+    let context = body.object("context");
+    let in_context = |name: &str| context.as_ref()?.get(name);
+    let flag = |name: &str| in_context(name).and_then(Json::boolean) == Some(true);
+    let past = members.object("history_context");
+    let past = past.and_then(|past| past.text("status")).filter(|word| word.len() <= 64);
+    Item::Message(MessageItem {
         wamid: Wamid::new(wamid),
-        time: Timestamp::of_event(members.get("timestamp"), change.appended),
-        participant: participant.map_or_else(Participant::whole, Participant::new),
-        group,
-        parties: parties(&members, ["recipient_id", "recipient_user_id"]),
+        time,
+        direction,
+        origin,
+        sender: group.as_ref().and_then(|_| user.party().cloned()),
+        parties: group.as_ref().map_or_else(|| user.parties(), |id| vec![PartyId::new(id)]),
+        group: group.is_some(),
+        links,
         metadata: metadata.cloned(),
-        errors: errors(&members),
-        pricing: pricing(&members, &status),
-        callback_data: members.get("biz_opaque_callback_data").and_then(short_text),
-        status,
+        reply_to: short_id(in_context("id")),
+        forwarded: flag("forwarded") || flag("frequently_forwarded"),
+        said: Box::new(said(body)),
+        referral: referral(&members, time),
+        call_permission: body
+            .object("interactive")
+            .and_then(|interactive| calls::permission(&interactive, time)),
+        errors: errors::errors(&members, time),
+        past_status: past.map(|word| Status::parse(&word)),
+        traces: traces::of(json),
+        message_type,
     })
 }
 
-/// The identifiers that are there: phone keys are left out or empty for users with a username.
-fn parties(members: &Object<'_>, names: [&str; 2]) -> Vec<PartyId> {
-    names.into_iter().filter_map(|name| short_id(members.get(name))).map(PartyId::new).collect()
+/// Which way a message of the history went: ours name a recipient, or our own number as sender.
+fn direction_of(members: &Object<'_>, metadata: Option<&Metadata>) -> Direction {
+    let ours = metadata.and_then(|metadata| metadata.display_phone_number.as_deref());
+    let from = members.text("from");
+    let sent = members.get("to").is_some() || members.get("to_user_id").is_some();
+    match sent || (from.is_some() && from.as_deref() == ours) {
+        true => Direction::Outbound,
+        false => Direction::Inbound,
+    }
 }
 
-/// `errors[]` in its shapes: code as number or text, details inside `error_data`, as `error_data`
-/// itself, or beside the code. Entries without a code are left to raw.
-fn errors(members: &Object<'_>) -> Vec<StatusError> {
-    let entries = members.get("errors").and_then(Json::array).unwrap_or_default();
-    let error = |entry: Json<'_>| {
-        let entry = entry.object()?;
-        let data = entry.get("error_data");
-        let inner = data.and_then(Json::object).and_then(|data| data.get("details"));
-        let details = inner.or_else(|| entry.get("details")).or(data);
-        Some(StatusError {
-            code: entry.get("code")?.integer()?,
-            title: entry.get("title").and_then(short_text),
-            message: entry.get("message").and_then(short_text),
-            details: details.and_then(short_text),
-        })
-    };
-    entries.into_iter().filter_map(error).collect()
+/// What the message itself teaches about who its user is.
+fn taught(members: &Object<'_>, message_type: &str, user: &Identity, links: &mut Vec<Link>) {
+    match message_type {
+        "system" => {
+            let Some(system) = members.object("system") else { return };
+            let id = |name: &str| short_id(system.get(name)).map(PartyId::new);
+            links.extend(became(user.phone.clone(), id("wa_id").or_else(|| id("new_wa_id"))));
+            links.extend(became(user.user.clone(), id("user_id")));
+            links.extend(became(user.parent.clone(), id("parent_user_id")));
+        }
+        "contacts" => {
+            let Some(from) = user.user.as_ref().or(user.phone.as_ref()) else { return };
+            let cards = members.get("contacts").and_then(Json::array).unwrap_or_default();
+            let requested =
+                |members: &Object<'_>| members.text("origin").as_deref() == Some("contact_request");
+            let on_message = requested(members);
+            for card in cards.into_iter().filter_map(Json::object) {
+                // Any other card is of somebody else and must not link identities.
+                if !(on_message || requested(&card)) {
+                    continue;
+                }
+                let phones = card.get("phones").and_then(Json::array).unwrap_or_default();
+                for to in phones.into_iter().filter_map(phone) {
+                    if to != *from {
+                        links.push(Link { from: from.clone(), to, relation: Relation::Same });
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
-/// `pricing`, at the top level or nested in `conversation` as group examples have it.
-fn pricing(members: &Object<'_>, status: &Status) -> Option<Pricing> {
-    let nested = || members.object("conversation")?.object("pricing");
-    let pricing = members.object("pricing").or_else(nested)?;
-    let kind = pricing.get("type").or_else(|| pricing.get("pricing_type"));
-    let evidence = match status {
-        Status::Delivered | Status::Read | Status::Played => 2,
-        Status::Pending | Status::Sent | Status::Failed | Status::Received | Status::Other(_) => 1,
-    };
-    Some(Pricing {
-        evidence,
-        billable: pricing.get("billable").and_then(Json::boolean),
-        model: pricing.get("pricing_model").and_then(short_text),
-        kind: kind.and_then(short_text),
-        category: pricing.get("category").and_then(short_text),
-    })
+/// A phone number of a contact card: `wa_id`, else `phone` without what people put between digits.
+/// It is known to be a phone number here, so this cannot mangle a user id.
+fn phone(json: Json<'_>) -> Option<PartyId> {
+    let members = json.object()?;
+    if let Some(id) = short_id(members.get("wa_id")) {
+        return Some(PartyId::new(id));
+    }
+    let written = members.text("phone").filter(|phone| phone.len() <= 64)?;
+    let between = |c: &char| !matches!(c, '+' | '-' | '(' | ')' | '.' | '/') && !c.is_whitespace();
+    let digits: String = written.chars().filter(between).collect();
+    let is_phone = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_phone.then(|| PartyId::new(digits))
 }
 
-/// An element kept whole.
-fn plain(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>, kind: &str) -> Item {
-    let digest = crate::hash::sha256_hex(without_whitespace(json.raw()).as_bytes());
-    let number = metadata.map_or("-", |metadata| metadata.phone_number_id.as_str());
-    let key = NaturalKey::new(format!("raw:messages/{kind}:{number}:{digest}"));
-    other(change, json, metadata, kind, OtherKey::Once(key))
-}
-
-/// An error of the value as a whole. It names no message and has no time, so two that look alike
-/// are two: 131035, content lost, may come again.
-fn value_error(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> Item {
-    let code = json.object().and_then(|error| error.get("code")?.integer());
-    let code = code.map_or_else(|| "-".to_owned(), |code| code.to_string());
-    let number = metadata.map_or("-", |metadata| metadata.phone_number_id.as_str());
-    let key = NaturalKey::new(format!("verr:{number}:{code}"));
-    other(change, json, metadata, "error", OtherKey::Each(key))
-}
-
-fn other(
-    change: &Change<'_>,
-    json: Json<'_>,
-    metadata: Option<&Metadata>,
-    kind: &str,
-    key: OtherKey,
-) -> Item {
-    let time = json.object().and_then(|members| members.get("timestamp"));
-    Item::Other(OtherItem {
-        kind: kind.to_owned(),
-        time: Timestamp::of_event(time, change.appended),
-        key,
-        metadata: metadata.cloned(),
+/// `referral`: the advert or post the customer came from.
+fn referral(members: &Object<'_>, time: Option<Timestamp>) -> Option<Referral> {
+    let referral = members.object("referral")?;
+    let text = |name: &str| referral.get(name).and_then(short_text);
+    Some(Referral {
+        time,
+        source_type: text("source_type"),
+        source_id: text("source_id"),
+        ctwa_clid: text("ctwa_clid"),
     })
 }

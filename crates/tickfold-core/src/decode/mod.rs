@@ -1,18 +1,39 @@
 //! Decoding a slot of a body into items, one by one: a bad item becomes one [`Item::Broken`] and
 //! its siblings go on. What is not known is kept as [`Item::Other`] with its raw text.
+//!
+//! One module per family of items. They read what section after section of Meta's documentation
+//! promises and a little less: any member may be missing, `null`, a number where text is promised
+//! or the reverse, and every word may be new.
 
 mod account;
+mod calls;
+mod content;
+mod errors;
+mod events;
+mod groups;
+mod identity;
 mod messages;
+mod payments;
+mod statuses;
 mod template;
+mod traces;
+mod users;
+mod values;
 
 use std::ops::ControlFlow;
 
-use crate::ids::{
-    ID_BYTES_MAX, NaturalKey, Participant, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid,
-};
+pub(crate) use self::calls::CallItem;
+pub(crate) use self::content::Target;
+pub(crate) use self::groups::GroupItem;
+pub(crate) use self::identity::{ContactItem, Link};
+pub(crate) use self::messages::MessageItem;
+pub(crate) use self::payments::PaymentItem;
+pub(crate) use self::statuses::StatusItem;
+pub(crate) use self::users::{PreferenceItem, UserIdItem};
+use crate::ids::{ID_BYTES_MAX, NaturalKey, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid};
 use crate::json::{Json, without_whitespace};
 use crate::route::{Content, RawText, Slot};
-use crate::state::{AccountEventFact, Pricing, Status, TemplateEventFact};
+use crate::state::{AccountEventFact, TemplateEventFact};
 use crate::time::Timestamp;
 
 /// An item with where it stands.
@@ -39,11 +60,70 @@ pub(crate) struct Site<'a> {
 #[derive(Debug)]
 pub(crate) enum Item {
     Status(StatusItem),
-    Inbound(InboundItem),
+    Message(MessageItem),
+    /// An entry of `contacts[]`, with the newest time of the items beside it.
+    Contact(ContactItem, Option<Timestamp>),
+    Call(CallItem),
+    Payment(PaymentItem),
+    Group(GroupItem),
+    Preference(PreferenceItem),
+    UserId(UserIdItem),
     Template(TemplateItem),
     Account(AccountItem),
     Other(OtherItem),
-    Broken { scope: String, reason: &'static str },
+    Broken {
+        scope: String,
+        reason: &'static str,
+    },
+}
+
+impl Item {
+    /// When it happened, as far as Meta said.
+    fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Status(item) => item.time,
+            Self::Message(item) => item.time,
+            Self::Contact(_, time) => *time,
+            Self::Call(item) => item.time,
+            Self::Payment(item) => item.time,
+            Self::Group(item) => item.time,
+            Self::Preference(item) => item.preference.time,
+            Self::UserId(item) => item.time,
+            Self::Template(item) => item.fact.time,
+            Self::Account(item) => item.fact.time,
+            Self::Other(item) => item.time,
+            Self::Broken { .. } => None,
+        }
+    }
+}
+
+/// How an item of a message came to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// As it happened, to us.
+    Live,
+    /// As it happened, to another owner of the thread, and we only watched.
+    Standby,
+    /// Told of the past when the number was connected. Nothing may act on it.
+    History,
+}
+
+impl Origin {
+    /// The word of the topics; none for the usual case.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Live => None,
+            Self::Standby => Some("standby"),
+            Self::History => Some("history"),
+        }
+    }
+}
+
+/// Which members of a message or call name the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MessageSide {
+    From,
+    To,
 }
 
 /// One of our numbers, from `metadata`.
@@ -53,42 +133,11 @@ pub(crate) struct Metadata {
     pub display_phone_number: Option<String>,
 }
 
-/// A status of a message.
-#[derive(Debug)]
-pub(crate) struct StatusItem {
-    pub wamid: Wamid,
-    pub status: Status,
-    pub time: Option<Timestamp>,
-    pub participant: Participant,
-    pub group: bool,
-    /// Identifiers of the other side: the group for group messages.
-    pub parties: Vec<PartyId>,
-    pub metadata: Option<Metadata>,
-    pub errors: Vec<StatusError>,
-    pub pricing: Option<Pricing>,
-    pub callback_data: Option<String>,
-}
-
-/// An entry of `errors[]`.
-#[derive(Debug)]
-pub(crate) struct StatusError {
-    pub code: i64,
-    pub title: Option<String>,
-    pub message: Option<String>,
-    pub details: Option<String>,
-}
-
-/// A message of a customer.
-#[derive(Debug)]
-pub(crate) struct InboundItem {
-    pub wamid: Wamid,
-    pub time: Option<Timestamp>,
-    pub group: bool,
-    pub parties: Vec<PartyId>,
-    pub metadata: Option<Metadata>,
-    pub message_type: String,
-    pub reply_to: Option<String>,
-    pub text: Option<String>,
+impl Metadata {
+    /// The number as keys have it.
+    fn word(metadata: Option<&Self>) -> &str {
+        metadata.map_or("-", |metadata| metadata.phone_number_id.as_str())
+    }
 }
 
 /// A `message_template_status_update`.
@@ -118,6 +167,24 @@ pub(crate) struct OtherItem {
     pub time: Option<Timestamp>,
     pub key: OtherKey,
     pub metadata: Option<Metadata>,
+    pub party: Option<PartyId>,
+    pub wamid: Option<Wamid>,
+    pub error_code: Option<i64>,
+}
+
+impl OtherItem {
+    /// An event of which nothing more is known.
+    fn new(kind: &str, key: OtherKey) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            time: None,
+            key,
+            metadata: None,
+            party: None,
+            wamid: None,
+            error_code: None,
+        }
+    }
 }
 
 /// How an event is told from another.
@@ -185,14 +252,35 @@ pub(crate) fn decode<'a>(
         return visit(change.item(value, change.other(value)));
     }
     match field.as_str() {
-        "messages" => messages::decode(&change, value, visit),
         "message_template_status_update" => {
             visit(change.item(value, template::decode(&change, value)))
         }
         "account_update" => visit(change.item(value, account::decode(&change, value))),
+        "messaging_handovers" => visit(change.item(value, events::handover(&change, value))),
+        field if VALUE_FIELDS.contains(&field) => values::decode(&change, value, visit),
         _ => visit(change.item(value, change.other(value))),
     }
 }
+
+/// Fields whose values are arrays of items.
+const VALUE_FIELDS: [&str; 16] = [
+    "messages",
+    "standby",
+    "smb_message_echoes",
+    "message_echoes",
+    "history",
+    "calls",
+    "user_preferences",
+    "user_id_update",
+    "automatic_events",
+    "tracking_events",
+    "smb_app_state_sync",
+    "group_lifecycle_update",
+    "group_participants_update",
+    "group_participant_update",
+    "group_settings_update",
+    "group_status_update",
+];
 
 /// The account id that the dashboard's test button sends.
 const TEST_WABA_ID: &str = "0";
@@ -229,11 +317,12 @@ impl Change<'_> {
         let time =
             self.entry_time.or_else(|| Timestamp::of_event(member("timestamp"), self.appended));
         let metadata = members.as_ref().and_then(|members| metadata(members.get("metadata")));
-        let digest = crate::hash::sha256_hex(without_whitespace(value.raw()).as_bytes());
+        let digest = digest(value);
         // The time is part of it: the same content at another time is another event.
         let at = self.entry_seconds();
         let key = format!("raw:{}:{}@{at}:{digest}", self.field, self.entry_id);
-        Item::Other(OtherItem { kind, time, key: OtherKey::Once(NaturalKey::new(key)), metadata })
+        let key = OtherKey::Once(NaturalKey::new(key));
+        Item::Other(OtherItem { time, metadata, ..OtherItem::new(&kind, key) })
     }
 
     /// `entry.time` in seconds, or `-`.
@@ -247,7 +336,7 @@ impl Change<'_> {
     fn management_key(&self, subject: &str, event: &str, value: Json<'_>) -> NaturalKey {
         let time = self.entry_seconds();
         let subject = if subject.is_empty() { "-" } else { subject };
-        let digest = crate::hash::sha256_hex(without_whitespace(value.raw()).as_bytes());
+        let digest = digest(value);
         let digest = digest.get(..32).unwrap_or(&digest);
         NaturalKey::new(format!(
             "mgmt:{}:{}:{subject}:{event}@{time}#{digest}",
@@ -263,6 +352,24 @@ fn metadata(json: Option<Json<'_>>) -> Option<Metadata> {
         phone_number_id: PhoneNumberId::new(short_id(members.get("phone_number_id"))?),
         display_phone_number: members.get("display_phone_number").and_then(short_text),
     })
+}
+
+/// What tells a value apart from others of its kind, whatever white space a sender puts in.
+fn digest(value: Json<'_>) -> String {
+    crate::hash::sha256_hex(without_whitespace(value.raw()).as_bytes())
+}
+
+/// A part of a natural key; what is missing is a hyphen.
+fn key_part(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+/// A time that may lie in the future, such as the end of a window: seconds or milliseconds, and not
+/// judged as an event time is.
+fn future_time(json: Json<'_>) -> Option<Timestamp> {
+    let number = json.integer().filter(|number| *number > 0)?;
+    let is_ms = number >= 1_000_000_000_000;
+    Some(Timestamp::from_millis(if is_ms { number } else { number.checked_mul(1_000)? }))
 }
 
 /// An id short enough to be a key.

@@ -124,19 +124,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
 
     fn management_transition(&mut self, change: Change<'_>) {
         let record = TransitionRecord {
-            source: self.emit.source(change.time),
-            entity: change.entity.to_owned(),
             key: change.key.clone(),
             waba_id: Some(change.waba_id.to_string()),
-            phone_number_id: None,
-            wamid: None,
-            participant: None,
             from: change.from,
-            to: change.to,
             state: change.state,
             late: change.late,
-            error_code: None,
             reason: change.reason,
+            ..self.new_transition(change.entity, &change.to, change.time)
         };
         self.emit.record(Topic::Transition, change.key, &record);
     }

@@ -1,370 +1,415 @@
-//! Statuses and inbound messages: message facts, history, conversation windows and counts.
+//! Messages that came to us, and what is learned of any message: facts, history, transitions.
 
 use super::{Event, Run};
-use crate::decode::{InboundItem, Metadata, Site, StatusItem};
-use crate::ids::{ConversationKey, NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid};
+use crate::decode::{MessageItem, Origin, Site, Target};
+use crate::ids::{NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
-use crate::records::{Topic, TransitionRecord};
+use crate::records::{EventDetails, Topic, TransitionRecord};
 use crate::state::{
-    Conversation, ConversationFacts, Direction, Failure, HistoryEntry, InboundFacts, Message,
-    MessageFacts, Natural, NumberFacts, Receipt, Status, TimerKey, TimerKind,
+    Annotations, Content, ConversationFacts, Direction, HistoryEntry, MEDIA_KEPT_MS, Message,
+    MessageFacts, Reaction, Receipt, Status, TimerKind, first_code,
 };
 use crate::time::Timestamp;
 
+/// What an item says of a message.
+pub(super) struct Learned {
+    pub(super) facts: MessageFacts,
+    /// The status among the facts, and whose it is.
+    pub(super) status: Status,
+    pub(super) participant: Participant,
+    pub(super) time: Option<Timestamp>,
+    pub(super) origin: Origin,
+}
+
 /// A new fact of a message, for its transition.
-struct NewFact {
-    status: Status,
-    participant: Participant,
-    event_time: Option<Timestamp>,
+struct NewFact<'a> {
+    status: &'a Status,
+    participant: &'a Participant,
+    time: Option<Timestamp>,
     /// The status is new to the participant, and not only one of its error codes.
     new_status: bool,
     error_code: Option<i64>,
+    origin: Origin,
+    /// The message that did it, of an edit, a revocation or a reaction.
+    cause: Option<&'a Wamid>,
+    /// What is known already is newer.
+    superseded: bool,
+}
+
+/// What a message does to another one.
+struct Annotation<'a> {
+    cause: &'a Wamid,
+    target: Target,
+    by: Option<PartyId>,
+    time: Option<Timestamp>,
+    origin: Origin,
+    /// The message that does it comes for the first time.
+    first: bool,
 }
 
 impl<S: Source + ?Sized> Run<'_, S> {
-    pub(super) fn status(&mut self, item: StatusItem, site: &Site<'_>) -> Result<(), SourceError> {
-        let waba_id = site.waba_id.as_ref();
-        if let Some(metadata) = &item.metadata {
-            self.number(metadata, waba_id, item.time)?;
-        }
-        let mut receipt = Receipt { pricing: item.pricing, ..Receipt::default() };
-        receipt.statuses.insert(item.status.clone(), item.time);
-        for error in item.errors {
-            let failure = Failure {
-                time: item.time,
-                title: error.title,
-                message: error.message,
-                details: error.details,
-            };
-            receipt
-                .join(Receipt { failures: [(error.code, failure)].into(), ..Receipt::default() });
-        }
-        let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
-        let facts = MessageFacts {
-            waba_id: waba_id.cloned(),
-            phone_number_id: phone_number_id.clone(),
-            parties: item.parties.iter().cloned().collect(),
-            group: item.group,
-            inbound: None,
-            receipts: [(item.participant.clone(), receipt)].into(),
-            callback_data: item.callback_data,
-        };
-        let sent = item.status == Status::Sent;
-        self.message(&item.wamid, facts, item.status, item.participant, item.time)?;
-        if sent {
-            let facts =
-                ConversationFacts { last_outbound: item.time, ..ConversationFacts::default() };
-            self.window(phone_number_id, item.parties, waba_id, facts)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn inbound(
+    pub(super) fn message_item(
         &mut self,
-        item: InboundItem,
+        item: MessageItem,
         site: &Site<'_>,
     ) -> Result<(), SourceError> {
         let waba_id = site.waba_id.as_ref();
         if let Some(metadata) = &item.metadata {
             self.number(metadata, waba_id, item.time)?;
         }
-        let system = item.message_type == "system";
+        self.link(waba_id, &item.links, item.time)?;
+        let first = self.is_new_message(&item)?;
+        if first {
+            self.message_event(&item, site);
+        }
+        let MessageItem { wamid, time, direction, origin, group, parties, sender, .. } = item;
         let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
-        let receipt =
-            Receipt { statuses: [(Status::Received, item.time)].into(), ..Receipt::default() };
-        let inbound =
-            InboundFacts { message_type: Some(item.message_type.clone()), reply_to: item.reply_to };
+        let system = item.message_type == "system";
+        let placeholder = item.message_type == "media_placeholder";
+        let by = sender.clone().or_else(|| match direction {
+            Direction::Inbound => parties.first().cloned(),
+            Direction::Outbound => None,
+        });
+        let content = Content {
+            message_type: (!placeholder).then_some(item.message_type),
+            reply_to: item.reply_to,
+            target: item.said.target.as_ref().map(|target| target.wamid().clone()),
+            sender,
+            forwarded: item.forwarded,
+            media: item.said.media,
+            errors: item.errors,
+        };
+        let content = Some(Box::new(content));
+        let (inbound, echo, status) = match direction {
+            Direction::Inbound => (content, None, Status::Received),
+            Direction::Outbound => {
+                let past = item.past_status.filter(|status| *status != Status::Received);
+                (None, content, past.unwrap_or_else(|| Status::Other(Status::ECHO.to_owned())))
+            }
+        };
+        // Of a status in the history only the message's own time is told.
+        let of_past = direction == Direction::Outbound && status.rank() > 0;
+        let receipt = Receipt {
+            statuses: [(status.clone(), time.filter(|_| !of_past))].into(),
+            ..Receipt::default()
+        };
         let facts = MessageFacts {
             waba_id: waba_id.cloned(),
             phone_number_id: phone_number_id.clone(),
-            parties: item.parties.iter().cloned().collect(),
-            group: item.group,
-            inbound: Some(inbound),
+            parties: parties.iter().cloned().collect(),
+            group,
+            standby: origin == Origin::Standby,
+            inbound,
+            echo,
             receipts: [(Participant::whole(), receipt)].into(),
-            callback_data: None,
+            traces: item.traces.into_iter().collect(),
+            ..MessageFacts::default()
         };
-        let known = self.overlay.messages.entry(&item.wamid, |key| self.below.message(key))?;
-        let first = known.as_ref().is_none_or(|message| message.facts.inbound.is_none());
-        if first {
-            let natural_key = NaturalKey::new(format!("msg:{}", item.wamid));
-            self.event(
-                site,
-                Event {
-                    key: item.wamid.to_string(),
-                    kind: item.message_type,
-                    natural_key: natural_key.as_str(),
-                    time: item.time,
-                    phone_number_id: phone_number_id.as_ref(),
-                    party: item.parties.first().map(ToString::to_string),
-                    wamid: Some(&item.wamid),
-                    text: item.text,
-                },
-            );
+        let participant = Participant::whole();
+        self.message(&wamid, Learned { facts, status, participant, time, origin })?;
+        if let Some(target) = item.said.target {
+            let annotation = Annotation { cause: &wamid, target, by, time, origin, first };
+            self.annotate(annotation, waba_id)?;
         }
-        self.message(&item.wamid, facts, Status::Received, Participant::whole(), item.time)?;
-        // WhatsApp itself wrote it, on the customer's behalf.
-        if system {
+        // WhatsApp itself wrote it, on the customer's behalf; the past opens nothing; what the app
+        // sent moves no window.
+        if system || origin == Origin::History || direction == Direction::Outbound {
             return Ok(());
         }
         let facts = ConversationFacts {
-            first_inbound: item.time,
-            last_inbound: item.time,
+            waba_id: waba_id.cloned(),
+            contacted: true,
+            first_inbound: time,
+            last_inbound: time,
+            referral: item.referral,
+            call_permission: item.call_permission,
             ..ConversationFacts::default()
         };
-        self.window(phone_number_id, item.parties, waba_id, facts)
+        self.learn_conversation(phone_number_id, parties.into_iter().next(), time, facts)
+    }
+
+    /// True unless the message itself was told to us before.
+    fn is_new_message(&mut self, item: &MessageItem) -> Result<bool, SourceError> {
+        let known = self.overlay.messages.entry(&item.wamid, |key| self.below.message(key))?;
+        let told = |message: &Message| match item.direction {
+            Direction::Inbound => message.facts.inbound.is_some(),
+            Direction::Outbound => message.facts.echo.is_some(),
+        };
+        Ok(!known.as_ref().is_some_and(told))
+    }
+
+    fn message_event(&mut self, item: &MessageItem, site: &Site<'_>) {
+        let family = match (item.origin, item.direction) {
+            (Origin::History, _) => "hmsg",
+            (Origin::Live, Direction::Inbound) => "msg",
+            (Origin::Live, Direction::Outbound) => "echo",
+            (Origin::Standby, Direction::Inbound) => "standby/msg",
+            (Origin::Standby, Direction::Outbound) => "standby/echo",
+        };
+        let natural_key = NaturalKey::new(format!("{family}:{}", item.wamid));
+        let said = &item.said;
+        let media = said.media.as_ref();
+        let details = EventDetails {
+            origin: item.origin.word().map(str::to_owned),
+            sender: item.sender.as_ref().map(ToString::to_string),
+            subtype: said.subtype.clone(),
+            payload: said.payload.clone(),
+            reply_to: item.reply_to.clone(),
+            target_wamid: said.target.as_ref().map(|target| target.wamid().to_string()),
+            forwarded: item.forwarded,
+            media_id: media.map(|media| media.id.clone()),
+            media_mime_type: media.and_then(|media| media.mime_type.clone()),
+            media_sha256: media.and_then(|media| media.sha256.clone()),
+            media_filename: media.and_then(|media| media.filename.clone()),
+            media_expire_time: media.and(item.time).map(|time| time.plus(MEDIA_KEPT_MS)),
+            latitude: said.location.map(|(latitude, _)| latitude),
+            longitude: said.location.map(|(_, longitude)| longitude),
+            catalog_id: said.catalog_id.clone(),
+            product_id: said.product_id.clone(),
+            referral_source_id: item.referral.as_ref().and_then(|r| r.source_id.clone()),
+            ctwa_clid: item.referral.as_ref().and_then(|r| r.ctwa_clid.clone()),
+            error_code: first_code(&item.errors),
+            fbtrace_id: item.traces.iter().min().cloned(),
+            ..EventDetails::default()
+        };
+        self.event(
+            site,
+            Event {
+                key: item.wamid.to_string(),
+                kind: item.message_type.clone(),
+                natural_key: natural_key.as_str(),
+                time: item.time,
+                phone_number_id: item.metadata.as_ref().map(|metadata| &metadata.phone_number_id),
+                party: item.parties.first().map(ToString::to_string),
+                wamid: Some(&item.wamid),
+                text: said.text.clone(),
+                details,
+            },
+        );
+    }
+
+    /// A status whose word nobody told us of: kept in the message like any other, and counted as an
+    /// event once, so that it is seen.
+    pub(super) fn unknown_status(
+        &mut self,
+        wamid: &Wamid,
+        status: &Status,
+        participant: &Participant,
+        time: Option<Timestamp>,
+        site: &Site<'_>,
+    ) -> Result<(), SourceError> {
+        let known = self.overlay.messages.entry(wamid, |key| self.below.message(key))?;
+        let receipt = known.as_ref().and_then(|message| message.facts.receipts.get(participant));
+        if receipt.is_some_and(|receipt| receipt.statuses.contains_key(status)) {
+            return Ok(());
+        }
+        let whose = if participant.is_whole() { String::new() } else { format!(":{participant}") };
+        let natural_key = NaturalKey::new(format!("st:{wamid}:{}{whose}", status.as_str()));
+        self.event(
+            site,
+            Event {
+                key: wamid.to_string(),
+                kind: "unknown_status".to_owned(),
+                natural_key: natural_key.as_str(),
+                time,
+                wamid: Some(wamid),
+                ..Event::default()
+            },
+        );
+        Ok(())
     }
 
     /// Joins new facts into a message; a fact that was not known becomes a transition, a better
     /// value of a known one only a new row.
-    fn message(
-        &mut self,
-        wamid: &Wamid,
-        learned: MessageFacts,
-        status: Status,
-        participant: Participant,
-        event_time: Option<Timestamp>,
-    ) -> Result<(), SourceError> {
-        let before = self.overlay.messages.entry(wamid, |key| self.below.message(key))?.clone();
-        let mut facts = before.as_ref().map(|message| message.facts.clone()).unwrap_or_default();
-        facts.join(learned);
-        if before.as_ref().is_some_and(|message| message.facts == facts) {
+    pub(super) fn message(&mut self, wamid: &Wamid, learned: Learned) -> Result<(), SourceError> {
+        let Learned { facts, status, participant, time, origin } = learned;
+        let before = self.overlay.messages.take(wamid, |key| self.below.message(key))?;
+        let is_new = before.is_none();
+        let mut message = before.unwrap_or_else(|| self.new_message());
+        let known = message.facts.receipts.get(&participant);
+        let new_status = known.is_none_or(|known| !known.statuses.contains_key(&status));
+        let codes: Vec<i64> = facts
+            .receipts
+            .get(&participant)
+            .into_iter()
+            .flat_map(|receipt| receipt.failures.keys().copied())
+            .filter(|code| known.is_none_or(|known| !known.failures.contains_key(code)))
+            .collect();
+        let from = message.facts.shown(&participant).cloned();
+        let appeared = message.facts.has_appeared();
+        let place = place(&message.facts);
+        if !message.facts.join(facts) {
+            self.overlay.messages.put(wamid, (!is_new).then_some(message));
             return Ok(());
         }
-        let log_time = self.place.log_time;
-        let mut message = Message {
-            journal: self.journal(before.as_ref().map(|message| message.journal)),
-            list_time: before
-                .as_ref()
-                .map_or_else(|| event_time.unwrap_or(log_time), |message| message.list_time),
-            history: before.as_ref().map(|message| message.history.clone()).unwrap_or_default(),
-            facts,
-        };
-        let known = before.as_ref().and_then(|message| message.facts.receipts.get(&participant));
-        for (new_status, error_code) in
-            new_facts(known, message.facts.receipts.get(&participant), &status)
-        {
-            let fact = NewFact {
-                status: status.clone(),
-                participant: participant.clone(),
-                event_time,
-                new_status,
-                error_code,
-            };
-            // A further code of a status finds the state as the status left it.
-            let from = if new_status { before.as_ref() } else { Some(&message) };
-            let entry = self.transition(wamid, from, &message, fact);
-            message.history.push(entry);
+        if !appeared {
+            message.list_time = time.unwrap_or(self.place.log_time);
         }
-        self.move_counts(before.as_ref(), &message)?;
-        if before.is_none() {
+        message.journal = self.journal((!is_new).then_some(message.journal));
+        // What a bound left out is not a fact.
+        let kept = message.facts.receipts.get(&participant);
+        let new_status = new_status && kept.is_some_and(|kept| kept.statuses.contains_key(&status));
+        let mut codes = codes
+            .into_iter()
+            .filter(|code| kept.is_some_and(|kept| kept.failures.contains_key(code)))
+            .collect::<Vec<_>>()
+            .into_iter();
+        let new = |new_status, error_code| NewFact {
+            status: &status,
+            participant: &participant,
+            time,
+            new_status,
+            error_code,
+            origin,
+            cause: None,
+            superseded: false,
+        };
+        if new_status {
+            self.transition(wamid, from, &mut message, new(true, codes.next()));
+        }
+        for code in codes {
+            // A further code of a status finds the state as the status left it.
+            let from = message.facts.shown(&participant).cloned();
+            self.transition(wamid, from, &mut message, new(false, Some(code)));
+        }
+        self.move_counts(place, self::place(&message.facts), &message.facts.waba_id)?;
+        if is_new {
             self.arm(message.journal.changed, TimerKind::ExpireMessage(wamid.clone()));
         }
         if !participant.is_whole() {
             self.dirty.messages.insert((wamid.clone(), participant));
         }
         self.dirty.messages.insert((wamid.clone(), Participant::whole()));
-        *self.overlay.messages.entry(wamid, |key| self.below.message(key))? = Some(message);
+        self.overlay.messages.put(wamid, Some(message));
         Ok(())
     }
 
+    /// Keeps an edit, a revocation or a reaction with the message it is about, which may not have
+    /// come yet.
+    fn annotate(
+        &mut self,
+        annotation: Annotation<'_>,
+        waba_id: Option<&WabaId>,
+    ) -> Result<(), SourceError> {
+        let Annotation { cause, target, by, time, origin, first } = annotation;
+        let wamid = target.wamid().clone();
+        let mut annotations = Annotations::default();
+        let word = match target {
+            Target::Edits(_) => {
+                annotations.edits.insert(cause.clone(), time);
+                Status::EDITED
+            }
+            Target::Revokes(_) => {
+                annotations.revokes.insert(cause.clone(), time);
+                Status::REVOKED
+            }
+            Target::Reacts { emoji, .. } => {
+                let reaction = Reaction { time, wamid: cause.clone(), emoji };
+                // Ours have no identifier beside our own number, which every one of them shares.
+                let by = by.unwrap_or_else(|| PartyId::new(""));
+                annotations.reactions.insert(by, reaction);
+                Status::REACTED
+            }
+        };
+        let status = Status::Other(word.to_owned());
+        let before = self.overlay.messages.take(&wamid, |key| self.below.message(key))?;
+        let is_new = before.is_none();
+        let mut message = before.unwrap_or_else(|| self.new_message());
+        let from = message.facts.shown(&Participant::whole()).cloned();
+        let facts = MessageFacts {
+            waba_id: waba_id.cloned(),
+            annotations: Some(Box::new(annotations)),
+            ..MessageFacts::default()
+        };
+        let learned = message.facts.join(facts);
+        if !learned && !first {
+            self.overlay.messages.put(&wamid, (!is_new).then_some(message));
+            return Ok(());
+        }
+        message.journal = self.journal((!is_new).then_some(message.journal));
+        if first {
+            let fact = NewFact {
+                status: &status,
+                participant: &Participant::whole(),
+                time,
+                new_status: true,
+                error_code: None,
+                origin,
+                cause: Some(cause),
+                superseded: !learned,
+            };
+            self.transition(&wamid, from, &mut message, fact);
+        }
+        if is_new {
+            self.arm(message.journal.changed, TimerKind::ExpireMessage(wamid.clone()));
+        }
+        self.dirty.messages.insert((wamid.clone(), Participant::whole()));
+        self.overlay.messages.put(&wamid, Some(message));
+        Ok(())
+    }
+
+    fn new_message(&self) -> Message {
+        Message {
+            facts: MessageFacts::default(),
+            journal: self.journal(None),
+            list_time: self.place.log_time,
+            history: Vec::new(),
+        }
+    }
+
+    /// Writes the transition of a new fact, which the message has joined, and its line of history.
     fn transition(
         &mut self,
         wamid: &Wamid,
-        before: Option<&Message>,
-        after: &Message,
-        fact: NewFact,
-    ) -> HistoryEntry {
+        from: Option<Status>,
+        message: &mut Message,
+        fact: NewFact<'_>,
+    ) {
         // Of the participant, or of the message: what the row of the same key shows.
-        let shown = |message: &Message| message.facts.shown(&fact.participant).cloned();
-        let from = before.and_then(shown);
-        let state = shown(after).unwrap_or_else(|| fact.status.clone());
+        let state = message.facts.shown(fact.participant).unwrap_or(fact.status).clone();
         let raised = from.as_ref().is_none_or(|from| from.rank() < state.rank());
-        let late = fact.new_status && fact.status.rank() > 0 && !raised;
-        let key = match fact.participant.is_whole() {
+        let late = fact.superseded || (fact.new_status && fact.status.rank() > 0 && !raised);
+        let whole = fact.participant.is_whole();
+        let key = match whole {
             true => wamid.to_string(),
             false => format!("{wamid}/{}", fact.participant),
         };
         let record = TransitionRecord {
-            source: self.emit.source(fact.event_time),
+            source: self.emit.source(fact.time),
             entity: "message".to_owned(),
             key: key.clone(),
-            waba_id: after.facts.waba_id.as_ref().map(WabaId::to_string),
-            phone_number_id: after.facts.phone_number_id.as_ref().map(PhoneNumberId::to_string),
+            waba_id: message.facts.waba_id.as_ref().map(WabaId::to_string),
+            phone_number_id: message.facts.phone_number_id.as_ref().map(PhoneNumberId::to_string),
             wamid: Some(wamid.to_string()),
-            participant: (!fact.participant.is_whole()).then(|| fact.participant.to_string()),
+            participant: (!whole).then(|| fact.participant.to_string()),
             from: from.as_ref().map(|status| status.as_str().to_owned()),
             to: fact.status.as_str().to_owned(),
             state: state.as_str().to_owned(),
             late,
             error_code: fact.error_code,
             reason: None,
+            party: None,
+            origin: fact.origin.word().map(str::to_owned),
+            cause_wamid: fact.cause.map(ToString::to_string),
         };
-        let entry = HistoryEntry {
-            to: fact.status,
+        message.history.push(HistoryEntry {
+            to: fact.status.clone(),
             from,
             state,
-            participant: fact.participant,
+            participant: fact.participant.clone(),
             late,
-            event_time: fact.event_time,
+            event_time: fact.time,
             log_time: self.place.log_time,
             received_time: self.place.received,
             error_code: fact.error_code,
             offset: self.place.offset,
             ordinal: self.emit.ordinal(),
-        };
-        self.emit.record(Topic::Transition, key, &record);
-        entry
-    }
-
-    /// Counts are Σ g(facts) over messages, moved by g(new) − g(old): a message counts once in the
-    /// conversation and direction that its facts show, and moves when they do.
-    fn move_counts(
-        &mut self,
-        before: Option<&Message>,
-        after: &Message,
-    ) -> Result<(), SourceError> {
-        let place = |facts: &MessageFacts| Some((facts.conversation()?, facts.direction()));
-        let old = before.and_then(|message| place(&message.facts));
-        let new = place(&after.facts);
-        if old == new {
-            return Ok(());
-        }
-        let waba_id = after.facts.waba_id.clone();
-        if let Some((key, direction)) = old {
-            self.conversation(key, |conversation| {
-                let count = conversation.count_mut(direction);
-                *count = count.saturating_sub(1);
-            })?;
-        }
-        if let Some((key, direction)) = new {
-            self.conversation(key, |conversation| {
-                conversation
-                    .facts
-                    .join(ConversationFacts { waba_id, ..ConversationFacts::default() });
-                let count = conversation.count_mut(direction);
-                *count = count.saturating_add(1);
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Joins window facts into the conversation that the item itself names.
-    fn window(
-        &mut self,
-        phone_number_id: Option<PhoneNumberId>,
-        parties: Vec<PartyId>,
-        waba_id: Option<&WabaId>,
-        facts: ConversationFacts,
-    ) -> Result<(), SourceError> {
-        let (Some(phone_number_id), Some(party)) = (phone_number_id, parties.into_iter().next())
-        else {
-            return Ok(());
-        };
-        let facts = ConversationFacts { waba_id: waba_id.cloned(), ..facts };
-        self.conversation(ConversationKey { phone_number_id, party }, |c| c.facts.join(facts))
-    }
-
-    /// Changes a conversation, which appears if it is not there.
-    fn conversation(
-        &mut self,
-        key: ConversationKey,
-        change: impl FnOnce(&mut Conversation),
-    ) -> Result<(), SourceError> {
-        let before =
-            self.overlay.conversations.entry(&key, |key| self.below.conversation(key))?.clone();
-        let mut after = before.clone().unwrap_or_else(|| Conversation {
-            facts: ConversationFacts::default(),
-            inbound_count: 0,
-            outbound_count: 0,
-            journal: self.journal(None),
         });
-        change(&mut after);
-        if before.as_ref() == Some(&after) || (before.is_none() && after.is_empty()) {
-            return Ok(());
-        }
-        after.journal = self.journal(before.as_ref().map(|conversation| conversation.journal));
-        if before.is_none() {
-            self.arm(after.journal.changed, TimerKind::ExpireConversation(key.clone()));
-        }
-        // A conversation whose last message moved away was never one: the identifiers came late.
-        let after = (!after.is_empty()).then_some(after);
-        *self.overlay.conversations.entry(&key, |key| self.below.conversation(key))? = after;
-        self.dirty.conversations.insert(key);
-        Ok(())
-    }
-
-    /// Learns of a number from `metadata`.
-    pub(super) fn number(
-        &mut self,
-        metadata: &Metadata,
-        waba_id: Option<&WabaId>,
-        time: Option<Timestamp>,
-    ) -> Result<(), SourceError> {
-        let key = &metadata.phone_number_id;
-        let before = self.overlay.numbers.entry(key, |key| self.below.number(key))?.clone();
-        let mut facts = before.as_ref().map(|number| number.facts.clone()).unwrap_or_default();
-        let displays =
-            metadata.display_phone_number.iter().map(|display| (display.clone(), time)).collect();
-        facts.join(NumberFacts { waba_id: waba_id.cloned(), displays });
-        if before.as_ref().is_some_and(|number| number.facts == facts) {
-            return Ok(());
-        }
-        let journal = self.journal(before.map(|number| number.journal));
-        let after = Some(crate::state::Number { facts, journal });
-        *self.overlay.numbers.entry(key, |key| self.below.number(key))? = after;
-        self.dirty.numbers.insert(key.clone());
-        Ok(())
-    }
-
-    /// True the first time a natural key is met within the retention.
-    pub(super) fn first_time(&mut self, key: &NaturalKey) -> Result<bool, SourceError> {
-        let known = self.overlay.naturals.entry(key, |key| self.below.natural(key))?;
-        if known.is_some() {
-            return Ok(false);
-        }
-        *known = Some(Natural { offset: self.place.offset, changed: self.place.log_time });
-        self.arm(self.place.log_time, TimerKind::ExpireNatural(key.clone()));
-        Ok(true)
-    }
-
-    /// Arms the expiry timer of something that changed at `changed`.
-    pub(super) fn arm(&mut self, changed: Timestamp, kind: TimerKind) {
-        self.overlay.timers.insert(TimerKey { due: changed.plus(super::RETENTION_MS), kind }, true);
+        self.emit.record(Topic::Transition, key, &record);
     }
 }
 
-impl Conversation {
-    fn is_empty(&self) -> bool {
-        let ConversationFacts { waba_id: _, first_inbound, last_inbound, last_outbound } =
-            self.facts;
-        let times = first_inbound.or(last_inbound).or(last_outbound);
-        times.is_none() && self.inbound_count == 0 && self.outbound_count == 0
-    }
-
-    fn count_mut(&mut self, direction: Direction) -> &mut u64 {
-        match direction {
-            Direction::Inbound => &mut self.inbound_count,
-            Direction::Outbound => &mut self.outbound_count,
-        }
-    }
-}
-
-/// The facts of a status item that were not known: the status, with its first new error code, and
-/// each further new code. What was evicted again by a bound is not a fact.
-fn new_facts(
-    before: Option<&Receipt>,
-    after: Option<&Receipt>,
-    status: &Status,
-) -> Vec<(bool, Option<i64>)> {
-    let Some(after) = after else { return Vec::new() };
-    let new_status = after.statuses.contains_key(status)
-        && before.is_none_or(|before| !before.statuses.contains_key(status));
-    let is_new = |code: &i64| before.is_none_or(|before| !before.failures.contains_key(code));
-    let mut codes = after.failures.keys().copied().filter(is_new);
-    let mut facts = Vec::new();
-    if new_status {
-        facts.push((true, codes.next()));
-    }
-    facts.extend(codes.map(|code| (false, Some(code))));
-    facts
+/// Where a message counts: the conversation and direction that its facts show.
+fn place(facts: &MessageFacts) -> Option<(crate::ids::ConversationKey, Direction)> {
+    Some((facts.conversation()?, facts.direction()))
 }

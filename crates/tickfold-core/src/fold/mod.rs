@@ -3,29 +3,36 @@
 //! In one record: log time advances, the items of this partition are folded in body order, timers
 //! that are due fire, and the table rows that changed are written, each key once.
 
+mod conversations;
 mod emit;
 mod management;
 mod messages;
+mod others;
 mod rows;
+mod statuses;
 mod timers;
+mod users;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::decode::{Decoded, Item, OtherKey, Site, decode};
-use crate::ids::{ConversationKey, Participant, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use crate::decode::{Decoded, Item, Site, decode};
+use crate::ids::{
+    ConversationKey, Participant, PhoneNumberId, TemplateKey, UserKey, WabaId, Wamid,
+};
 use crate::overlay::{Head, Overlay, Source, SourceError};
 use crate::raw::{self, RawRecord, header};
-use crate::records::{EventRecord, Topic};
+use crate::records::{EventDetails, EventRecord, Topic};
 use crate::route::{Placement, ROUTE_VERSION, RawText, visit_slots};
 use crate::state::Journal;
 use crate::time::{DAY_MS, Timestamp};
 
 use emit::{Emitter, Fragment};
+use users::UserPart;
 
 /// Version of decoder and fold logic together. A store is folded on only by the version that wrote
 /// it; any change of what a record does, or of output bytes, is a new version.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// How long a message, a conversation or a natural key is kept after its last change, in log time.
 pub const RETENTION_MS: i64 = 90 * DAY_MS;
@@ -132,6 +139,7 @@ struct Dirty {
     templates: BTreeSet<TemplateKey>,
     numbers: BTreeSet<PhoneNumberId>,
     accounts: BTreeSet<WabaId>,
+    users: BTreeSet<(UserKey, UserPart)>,
 }
 
 impl<S: Source + ?Sized> Run<'_, S> {
@@ -160,41 +168,24 @@ impl<S: Source + ?Sized> Run<'_, S> {
     fn is_full(&self) -> bool {
         let rows = self.dirty.messages.len() + self.dirty.conversations.len();
         let rows = rows + self.dirty.templates.len() + self.dirty.numbers.len();
-        self.emit.len() + rows + self.dirty.accounts.len() >= OUTPUTS_MAX
+        let rows = rows + self.dirty.accounts.len() + self.dirty.users.len();
+        self.emit.len() + rows >= OUTPUTS_MAX
     }
 
     fn item(&mut self, Decoded { site, item }: Decoded<'_>) -> Result<(), SourceError> {
         match item {
             Item::Broken { scope, reason } => self.emit.dead_letter(&scope, reason, &site),
             Item::Status(status) => self.status(status, &site)?,
-            Item::Inbound(inbound) => self.inbound(inbound, &site)?,
+            Item::Message(message) => self.message_item(message, &site)?,
+            Item::Contact(contact, time) => self.contact(contact, time, &site)?,
+            Item::Call(call) => self.call(call, &site)?,
+            Item::Payment(payment) => self.payment(payment, &site)?,
+            Item::Group(group) => self.group(group, &site)?,
+            Item::Preference(preference) => self.preference(preference, &site)?,
+            Item::UserId(user_id) => self.user_id(user_id, &site)?,
             Item::Template(template) => self.template(template, &site)?,
             Item::Account(account) => self.account(account, &site)?,
-            Item::Other(other) => {
-                if let Some(metadata) = &other.metadata {
-                    self.number(metadata, site.waba_id.as_ref(), other.time)?;
-                }
-                let (first, natural_key) = match &other.key {
-                    OtherKey::Once(key) => (self.first_time(key)?, key),
-                    OtherKey::Each(key) => (true, key),
-                };
-                if first {
-                    let number = other.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
-                    let account =
-                        || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();
-                    self.event(
-                        &site,
-                        Event {
-                            key: number.map_or_else(account, ToString::to_string),
-                            kind: other.kind,
-                            natural_key: natural_key.as_str(),
-                            time: other.time,
-                            phone_number_id: number,
-                            ..Event::default()
-                        },
-                    );
-                }
-            }
+            Item::Other(other) => self.other(other, &site)?,
         }
         Ok(())
     }
@@ -226,6 +217,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             party: event.party,
             wamid: event.wamid.map(ToString::to_string),
             text: event.text,
+            details: event.details,
             raw_truncated: truncated,
             raw,
         };
@@ -253,6 +245,7 @@ struct Event<'a> {
     party: Option<String>,
     wamid: Option<&'a Wamid>,
     text: Option<String>,
+    details: EventDetails,
 }
 
 impl Head {

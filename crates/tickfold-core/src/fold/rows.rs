@@ -3,10 +3,15 @@
 
 use super::Run;
 use super::management::template_key_text;
-use crate::ids::{ConversationKey, Participant, Wamid};
+use super::users::UserPart;
+use crate::ids::{ConversationKey, Participant, UserKey, Wamid};
 use crate::overlay::Source;
-use crate::records::{AccountRow, ConversationRow, MessageRow, NumberRow, TemplateRow, Topic};
-use crate::state::{Direction, Message, Receipt, Status};
+use crate::records::{
+    AccountRow, ConversationRow, MessageRow, NumberRow, TemplateRow, Topic, UserRow,
+};
+use crate::state::{
+    Annotations, Conversation, Direction, Message, MessageFacts, Receipt, Status, User, WindowState,
+};
 use crate::time::Timestamp;
 
 impl<S: Source + ?Sized> Run<'_, S> {
@@ -18,6 +23,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 false => format!("{wamid}/{participant}"),
             };
             if let Some(Some(message)) = self.overlay.messages.get(&wamid) {
+                // What was done to a message that has not come yet waits for it.
+                if !message.facts.has_appeared() {
+                    continue;
+                }
                 let row = message_row(self, &wamid, &participant, message);
                 self.emit.record(Topic::MessageState, key, &row);
             } else {
@@ -26,22 +35,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         for key in dirty.conversations {
             if let Some(Some(conversation)) = self.overlay.conversations.get(&key) {
-                let facts = &conversation.facts;
-                let row = ConversationRow {
-                    source: self.emit.source(facts.last_inbound.max(facts.last_outbound)),
-                    phone_number_id: key.phone_number_id.to_string(),
-                    party: key.party.to_string(),
-                    waba_id: facts.waba_id.as_ref().map(ToString::to_string),
-                    first_inbound_time: facts.first_inbound,
-                    last_inbound_time: facts.last_inbound,
-                    last_outbound_time: facts.last_outbound,
-                    window_expire_time: facts.window_expires(),
-                    inbound_count: conversation.inbound_count,
-                    outbound_count: conversation.outbound_count,
-                };
-                self.emit.record(Topic::ConversationState, conversation_key_text(&key), &row);
+                let row = conversation_row(self, &key, conversation);
+                self.emit.record(Topic::ConversationState, key.text(), &row);
             } else {
-                self.emit.tombstone(Topic::ConversationState, conversation_key_text(&key));
+                self.emit.tombstone(Topic::ConversationState, key.text());
             }
         }
         for key in dirty.templates {
@@ -92,6 +89,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 self.emit.record(Topic::AccountState, key.to_string(), &row);
             }
         }
+        for (key, part) in dirty.users {
+            if let Some(Some(user)) = self.overlay.users.get(&key)
+                && let Some((text, row)) = user_row(self, &key, &part, user)
+            {
+                self.emit.record(Topic::UserState, text, &row);
+            }
+        }
     }
 }
 
@@ -111,6 +115,11 @@ fn message_row<S: Source + ?Sized>(
     let latest: Option<Timestamp> = receipt.statuses.values().copied().max().flatten();
     let error = receipt.error_code().and_then(|code| Some((code, receipt.failures.get(&code)?)));
     let pricing = receipt.pricing.clone().unwrap_or_default();
+    let labels = of_message.map(MessageFacts::labels).unwrap_or_default();
+    let billing = of_message.and_then(|facts| facts.billing.as_deref());
+    let content = of_message.and_then(MessageFacts::content);
+    let media = content.and_then(|content| content.media.as_ref());
+    let done = of_message.and_then(|facts| facts.annotations.as_deref());
     MessageRow {
         source: run.emit.source(latest),
         wamid: wamid.to_string(),
@@ -139,11 +148,119 @@ fn message_row<S: Source + ?Sized>(
         pricing_category: pricing.category,
         billable: pricing.billable,
         callback_data: of_message.and_then(|facts| facts.callback_data.clone()),
-        message_type: of_message.and_then(|facts| facts.inbound.as_ref()?.message_type.clone()),
+        message_type: content.and_then(|content| content.message_type.clone()),
+        label_template: labels.template,
+        label_language: labels.language,
+        label_campaign: labels.campaign,
+        label_intent: labels.intent,
+        template_id: of_message.and_then(|facts| facts.template_id.clone()),
+        conversation_id: billing.and_then(|billing| billing.id.clone()),
+        conversation_origin: billing.and_then(|billing| billing.origin.clone()),
+        conversation_expire_time: billing.and_then(|billing| billing.expires),
+        reply_to: content.and_then(|content| content.reply_to.clone()),
+        target_wamid: content.and_then(|content| content.target.as_ref().map(Wamid::to_string)),
+        sender: content.and_then(|content| content.sender.as_ref().map(ToString::to_string)),
+        forwarded: content.is_some_and(|content| content.forwarded),
+        media_id: media.map(|media| media.id.clone()),
+        media_mime_type: media.and_then(|media| media.mime_type.clone()),
+        media_sha256: media.and_then(|media| media.sha256.clone()),
+        media_expire_time: of_message.and_then(|facts| facts.media_expires()),
+        edited_time: done.and_then(Annotations::edited),
+        revoked: done.is_some_and(|done| !done.revokes.is_empty()),
+        revoked_time: done.and_then(Annotations::revoked),
+        reaction_count: done
+            .filter(|done| !done.reactions.is_empty())
+            .map(|done| u64::try_from(done.reaction_count()).unwrap_or(u64::MAX)),
+        fbtrace_id: of_message.and_then(|facts| facts.traces.first().cloned()),
+        standby: of_message.is_some_and(|facts| facts.standby),
     }
 }
 
-/// Key of the conversation table.
-fn conversation_key_text(key: &ConversationKey) -> String {
-    format!("{}/{}", key.phone_number_id, key.party)
+fn conversation_row<S: Source + ?Sized>(
+    run: &Run<'_, S>,
+    key: &ConversationKey,
+    conversation: &Conversation,
+) -> ConversationRow {
+    let facts = &conversation.facts;
+    let log_time = run.place.log_time;
+    let word = |state: WindowState| match state {
+        WindowState::Open => "open".to_owned(),
+        WindowState::Closed => "closed".to_owned(),
+    };
+    let referral = facts.referral.as_ref();
+    let permission = facts.call_permission.as_ref();
+    ConversationRow {
+        source: run.emit.source(facts.last_inbound.max(facts.last_outbound)),
+        phone_number_id: key.phone_number_id.to_string(),
+        party: key.party.to_string(),
+        waba_id: facts.waba_id.as_ref().map(ToString::to_string),
+        first_inbound_time: facts.first_inbound,
+        last_inbound_time: facts.last_inbound,
+        last_outbound_time: facts.last_outbound,
+        window_expire_time: facts.window_expires(),
+        inbound_count: conversation.inbound_count,
+        outbound_count: conversation.outbound_count,
+        window_state: facts.window_expires().map(|_| word(facts.window(log_time))),
+        free_entry_state: facts.free_entry_expires.map(|_| word(facts.free_entry(log_time))),
+        free_entry_expire_time: facts.free_entry_expires,
+        referral_time: referral.and_then(|referral| referral.time),
+        referral_source_type: referral.and_then(|referral| referral.source_type.clone()),
+        referral_source_id: referral.and_then(|referral| referral.source_id.clone()),
+        referral_ctwa_clid: referral.and_then(|referral| referral.ctwa_clid.clone()),
+        call_permission: permission
+            .map(|permission| if permission.refused { "reject" } else { "accept" }.to_owned()),
+        call_permission_expire_time: permission.and_then(|permission| permission.expires),
+    }
+}
+
+/// Key and row of a part of a user; none for what a bound has left out meanwhile.
+fn user_row<S: Source + ?Sized>(
+    run: &Run<'_, S>,
+    key: &UserKey,
+    part: &UserPart,
+    user: &User,
+) -> Option<(String, UserRow)> {
+    let facts = &user.facts;
+    let row = |time: Option<Timestamp>| UserRow {
+        source: run.emit.source(time),
+        waba_id: key.waba_id.to_string(),
+        party: key.party.to_string(),
+        name: None,
+        username: None,
+        category: None,
+        preference: None,
+        preference_time: None,
+        alias: None,
+        relation: None,
+        alias_time: None,
+    };
+    let text = key.text();
+    Some(match part {
+        UserPart::Profile => {
+            let profile = facts.profile.as_ref()?;
+            let (name, username) = (profile.name.clone(), profile.username.clone());
+            (text, UserRow { name, username, ..row(None) })
+        }
+        UserPart::Preference(category) => {
+            let preference = facts.preferences.get(category)?;
+            let row = UserRow {
+                category: Some(category.clone()),
+                preference: Some(preference.value.clone()),
+                preference_time: preference.time,
+                ..row(preference.time)
+            };
+            (format!("{text}/preference/{category}"), row)
+        }
+        UserPart::Alias(alias) => {
+            let time = *facts.aliases.get(alias)?;
+            let relation = alias.relation.as_str();
+            let row = UserRow {
+                alias: Some(alias.party.to_string()),
+                relation: Some(relation.to_owned()),
+                alias_time: time,
+                ..row(time)
+            };
+            (format!("{text}/alias/{}/{relation}", alias.party), row)
+        }
+    })
 }

@@ -1,7 +1,7 @@
 //! Timers: what happens because log time passed.
 
 use super::Run;
-use crate::ids::{ConversationKey, NaturalKey, Participant, Wamid};
+use crate::ids::{CallId, ConversationKey, NaturalKey, Participant, PaymentKey, Wamid};
 use crate::overlay::{Layered, Source, SourceError};
 use crate::state::{TimerKey, TimerKind};
 use crate::time::Timestamp;
@@ -31,6 +31,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
             TimerKind::ExpireMessage(wamid) => self.expire_message(wamid),
             TimerKind::ExpireConversation(key) => self.expire_conversation(key),
             TimerKind::ExpireNatural(key) => self.expire_natural(key),
+            TimerKind::CloseWindow(key) => self.close_window(key),
+            TimerKind::EndFreeEntry(key) => self.end_free_entry(key),
+            TimerKind::ExpireCall(id) => self.expire_call(id),
+            TimerKind::ExpirePayment(key) => self.expire_payment(key),
         }
     }
 
@@ -41,29 +45,56 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     fn expire_message(&mut self, wamid: Wamid) -> Result<(), SourceError> {
-        let entry = self.overlay.messages.entry(&wamid, |key| self.below.message(key))?;
-        let Some(message) = entry.clone() else { return Ok(()) };
+        let entry = self.overlay.messages.take(&wamid, |key| self.below.message(key))?;
+        let Some(message) = entry else { return Ok(()) };
         if !self.expired(message.journal.changed) {
-            self.arm(message.journal.changed, TimerKind::ExpireMessage(wamid));
+            self.arm(message.journal.changed, TimerKind::ExpireMessage(wamid.clone()));
+            self.overlay.messages.put(&wamid, Some(message));
             return Ok(());
         }
-        self.dirty.messages.insert((wamid.clone(), Participant::whole()));
+        // What was only done to a message that never came has no row to take back.
+        if message.facts.has_appeared() {
+            self.dirty.messages.insert((wamid.clone(), Participant::whole()));
+        }
         for participant in message.facts.receipts.into_keys() {
             self.dirty.messages.insert((wamid.clone(), participant));
         }
-        *self.overlay.messages.entry(&wamid, |key| self.below.message(key))? = None;
         Ok(())
     }
 
     fn expire_conversation(&mut self, key: ConversationKey) -> Result<(), SourceError> {
         let entry = self.overlay.conversations.entry(&key, |key| self.below.conversation(key))?;
-        let Some(conversation) = entry.clone() else { return Ok(()) };
-        if !self.expired(conversation.journal.changed) {
-            self.arm(conversation.journal.changed, TimerKind::ExpireConversation(key));
+        let changed = entry.as_ref().map(|conversation| conversation.journal.changed);
+        let Some(changed) = changed else { return Ok(()) };
+        if !self.expired(changed) {
+            self.arm(changed, TimerKind::ExpireConversation(key));
             return Ok(());
         }
-        *self.overlay.conversations.entry(&key, |key| self.below.conversation(key))? = None;
+        self.overlay.conversations.put(&key, None);
         self.dirty.conversations.insert(key);
+        Ok(())
+    }
+
+    fn expire_call(&mut self, id: CallId) -> Result<(), SourceError> {
+        let entry = self.overlay.calls.entry(&id, |key| self.below.call(key))?;
+        let Some(changed) = entry.as_ref().map(|call| call.journal.changed) else { return Ok(()) };
+        if self.expired(changed) {
+            self.overlay.calls.put(&id, None);
+        } else {
+            self.arm(changed, TimerKind::ExpireCall(id));
+        }
+        Ok(())
+    }
+
+    fn expire_payment(&mut self, key: PaymentKey) -> Result<(), SourceError> {
+        let entry = self.overlay.payments.entry(&key, |key| self.below.payment(key))?;
+        let changed = entry.as_ref().map(|payment| payment.journal.changed);
+        let Some(changed) = changed else { return Ok(()) };
+        if self.expired(changed) {
+            self.overlay.payments.put(&key, None);
+        } else {
+            self.arm(changed, TimerKind::ExpirePayment(key));
+        }
         Ok(())
     }
 

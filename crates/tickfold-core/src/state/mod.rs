@@ -5,20 +5,37 @@
 //! timers) is a deterministic function of the raw log in its order.
 
 mod account;
+mod call;
+mod content;
 mod conversation;
+mod group;
+mod labels;
 mod message;
 mod number;
+mod payment;
+mod receipt;
 mod template;
 mod timer;
+mod user;
 
 pub use account::{Account, AccountEventFact, AccountFacts, AccountState};
-pub use conversation::{Conversation, ConversationFacts, WINDOW_MS, WindowState};
-pub use message::{
-    Direction, Failure, HistoryEntry, InboundFacts, Message, MessageFacts, Pricing, Receipt, Status,
+pub use call::{Call, CallFacts};
+pub use content::{Annotations, Content, MEDIA_KEPT_MS, Media, Reaction};
+pub use conversation::{
+    CallPermission, Conversation, ConversationFacts, FREE_ENTRY_MS, Referral, WINDOW_MS,
+    WindowState,
 };
+pub use group::{Group, GroupFacts, GroupState, JoinRequest, Membership, Setting};
+pub use labels::{LABEL_NAMES, Labels};
+pub use message::{BillingConversation, Direction, HistoryEntry, Message, MessageFacts};
 pub use number::{Number, NumberFacts};
+pub use payment::{Amount, Payment, PaymentFacts, Refund};
+pub use receipt::{Failure, Failures, Pricing, Receipt, Status};
 pub use template::{Template, TemplateEventFact, TemplateFacts};
 pub use timer::{Natural, TimerKey, TimerKind};
+pub use user::{Alias, Preference, Profile, Relation, User, UserFacts};
+
+pub(crate) use receipt::{first_code, join_failures};
 
 use crate::time::Timestamp;
 
@@ -33,27 +50,47 @@ pub struct Journal {
     pub changed: Timestamp,
 }
 
-/// Joins two times of one fact: a known time is better than none, the earlier of two is better.
-pub fn join_earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (known, None) | (None, known) => known,
-    }
+// The joins that facts are made of. Each returns true if it learned anything.
+
+/// Two times of one fact: a known time is better than none, the earlier of two is better.
+pub(crate) fn learn_earliest(mine: &mut Option<Timestamp>, theirs: Option<Timestamp>) -> bool {
+    learn_min(mine, theirs)
 }
 
-/// Joins two optional values by taking the greater, any value above none.
-pub(crate) fn join_max<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) {
-    if theirs > *mine {
+/// Takes the greater, any value above none.
+pub(crate) fn learn_max<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) -> bool {
+    let better = theirs > *mine;
+    if better {
         *mine = theirs;
     }
+    better
 }
 
-/// Joins two optional ids by taking the lesser, any value above none. Ids of one thing should
-/// agree; where they do not, a fixed choice keeps the join a join.
-pub(crate) fn join_min<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) {
-    if let Some(theirs) = theirs
-        && mine.as_ref().is_none_or(|mine| theirs < *mine)
-    {
+/// Takes the lesser, any value above none. Ids of one thing should agree; where they do not, a
+/// fixed choice keeps the join a join.
+pub(crate) fn learn_min<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) -> bool {
+    let Some(theirs) = theirs else { return false };
+    let better = mine.as_ref().is_none_or(|mine| theirs < *mine);
+    if better {
         *mine = Some(theirs);
     }
+    better
+}
+
+/// Takes true if either is.
+pub(crate) fn learn_true(mine: &mut bool, theirs: bool) -> bool {
+    let better = theirs && !*mine;
+    *mine |= theirs;
+    better
+}
+
+/// Joins facts that may be there or not, and are rare enough to stand apart.
+pub(crate) fn join_boxed<T: Default>(
+    mine: &mut Option<Box<T>>,
+    theirs: Option<Box<T>>,
+    join: impl FnOnce(&mut T, T) -> bool,
+) -> bool {
+    let Some(theirs) = theirs else { return false };
+    let appears = mine.is_none();
+    join(mine.get_or_insert_default(), *theirs) | appears
 }

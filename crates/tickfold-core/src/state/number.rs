@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Journal, join_earliest, join_min};
+use super::{Journal, learn_earliest, learn_min};
 use crate::ids::WabaId;
 use crate::time::Timestamp;
 
@@ -25,13 +25,19 @@ pub struct NumberFacts {
 }
 
 impl NumberFacts {
-    /// Learns everything the other knows.
-    pub fn join(&mut self, other: Self) {
-        join_min(&mut self.waba_id, other.waba_id);
+    /// Learns everything the other knows; true if that was anything new.
+    pub fn join(&mut self, other: Self) -> bool {
+        let mut learned = learn_min(&mut self.waba_id, other.waba_id);
         for (display, time) in other.displays {
-            let mine = self.displays.entry(display).or_insert(time);
-            *mine = join_earliest(*mine, time);
+            match self.displays.get_mut(&display) {
+                Some(mine) => learned |= learn_earliest(mine, time),
+                None => {
+                    self.displays.insert(display, time);
+                    learned = true;
+                }
+            }
         }
+        learned
     }
 
     /// The display number that appeared last.

@@ -1,6 +1,6 @@
 //! Timers on log time, and the memory of natural keys.
 
-use crate::ids::{ConversationKey, NaturalKey, Wamid};
+use crate::ids::{CallId, ConversationKey, NaturalKey, PaymentKey, Wamid};
 use crate::time::Timestamp;
 
 /// A timer: due when log time reaches `due`. Timers fire in this order.
@@ -21,6 +21,14 @@ pub enum TimerKind {
     ExpireConversation(ConversationKey),
     /// The natural key is forgotten.
     ExpireNatural(NaturalKey),
+    /// The customer service window closes, if nothing renewed it.
+    CloseWindow(ConversationKey),
+    /// The free entry point ends, if nothing renewed it.
+    EndFreeEntry(ConversationKey),
+    /// The call expires if it has not changed for the retention.
+    ExpireCall(CallId),
+    /// The payment expires likewise.
+    ExpirePayment(PaymentKey),
 }
 
 /// What is kept of an event that was folded: where it came first.

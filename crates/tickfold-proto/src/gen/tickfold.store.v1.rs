@@ -65,23 +65,130 @@ pub struct MessageFacts {
     pub group: bool,
     /// Present once the message itself came in.
     #[prost(message, optional, tag = "5")]
-    pub inbound: ::core::option::Option<InboundFacts>,
+    pub inbound: ::core::option::Option<Content>,
     /// What is known per participant, rising by participant.
     #[prost(message, repeated, tag = "6")]
     pub receipts: ::prost::alloc::vec::Vec<Receipt>,
     /// `biz_opaque_callback_data`.
     #[prost(string, optional, tag = "7")]
     pub callback_data: ::core::option::Option<::prost::alloc::string::String>,
+    /// Something of it came by `standby`.
+    #[prost(bool, tag = "8")]
+    pub standby: bool,
+    /// Present once a message of ours was told by the business app or by the history.
+    #[prost(message, optional, tag = "9")]
+    pub echo: ::core::option::Option<Content>,
+    /// `template_id` of a direct send.
+    #[prost(string, optional, tag = "10")]
+    pub template_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// `conversation` of its statuses.
+    #[prost(message, optional, tag = "11")]
+    pub billing: ::core::option::Option<BillingConversation>,
+    /// Every `fbtrace_id` that came with it, rising.
+    #[prost(string, repeated, tag = "12")]
+    pub traces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What later messages did to it.
+    #[prost(message, optional, tag = "13")]
+    pub annotations: ::core::option::Option<Annotations>,
 }
-/// Facts of an inbound message beside its receipt.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct InboundFacts {
+/// Facts of a message that itself came in or was echoed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Content {
     /// `type`, as Meta wrote it.
     #[prost(string, optional, tag = "1")]
     pub message_type: ::core::option::Option<::prost::alloc::string::String>,
     /// `context.id`: the message it answers.
     #[prost(string, optional, tag = "2")]
     pub reply_to: ::core::option::Option<::prost::alloc::string::String>,
+    /// The message that it edits, revokes or reacts to.
+    #[prost(string, optional, tag = "3")]
+    pub target: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who wrote it, in a group.
+    #[prost(string, optional, tag = "4")]
+    pub sender: ::core::option::Option<::prost::alloc::string::String>,
+    /// It was forwarded.
+    #[prost(bool, tag = "5")]
+    pub forwarded: bool,
+    /// Its media object.
+    #[prost(message, optional, tag = "6")]
+    pub media: ::core::option::Option<Media>,
+    /// Its errors, rising by code.
+    #[prost(message, repeated, tag = "7")]
+    pub errors: ::prost::alloc::vec::Vec<Failure>,
+}
+/// A media object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Media {
+    /// `id`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// `mime_type`.
+    #[prost(string, optional, tag = "2")]
+    pub mime_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// `sha256`, in base 64.
+    #[prost(string, optional, tag = "3")]
+    pub sha256: ::core::option::Option<::prost::alloc::string::String>,
+    /// `filename`, of a document.
+    #[prost(string, optional, tag = "4")]
+    pub filename: ::core::option::Option<::prost::alloc::string::String>,
+    /// `voice`, of an audio.
+    #[prost(bool, optional, tag = "5")]
+    pub voice: ::core::option::Option<bool>,
+    /// `animated`, of a sticker.
+    #[prost(bool, optional, tag = "6")]
+    pub animated: ::core::option::Option<bool>,
+}
+/// `conversation` of a status.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BillingConversation {
+    /// `id`.
+    #[prost(string, optional, tag = "1")]
+    pub id: ::core::option::Option<::prost::alloc::string::String>,
+    /// `origin.type`.
+    #[prost(string, optional, tag = "2")]
+    pub origin: ::core::option::Option<::prost::alloc::string::String>,
+    /// `expiration_timestamp`.
+    #[prost(int64, optional, tag = "3")]
+    pub expires_ms: ::core::option::Option<i64>,
+}
+/// What later messages did to a message.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Annotations {
+    /// Edits, rising by their own message id.
+    #[prost(message, repeated, tag = "1")]
+    pub edits: ::prost::alloc::vec::Vec<TimedWord>,
+    /// Revocations likewise.
+    #[prost(message, repeated, tag = "2")]
+    pub revokes: ::prost::alloc::vec::Vec<TimedWord>,
+    /// The latest reaction per user, rising by user.
+    #[prost(message, repeated, tag = "3")]
+    pub reactions: ::prost::alloc::vec::Vec<Reaction>,
+}
+/// A word or id with the earliest or latest time it belongs to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TimedWord {
+    /// The word or id.
+    #[prost(string, tag = "1")]
+    pub word: ::prost::alloc::string::String,
+    /// The time.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+}
+/// A reaction or its removal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reaction {
+    /// Who reacted; empty is the business.
+    #[prost(string, tag = "1")]
+    pub party: ::prost::alloc::string::String,
+    /// When.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// The message that carried it.
+    #[prost(string, tag = "3")]
+    pub wamid: ::prost::alloc::string::String,
+    /// The reaction; absent removes it.
+    #[prost(string, optional, tag = "4")]
+    pub emoji: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The facts of one participant of a message.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -208,6 +315,285 @@ pub struct Conversation {
     /// When and where it changed. Always there.
     #[prost(message, optional, tag = "7")]
     pub journal: ::core::option::Option<Journal>,
+    /// The customer wrote or called.
+    #[prost(bool, tag = "8")]
+    pub contacted: bool,
+    /// When the free entry point ends.
+    #[prost(int64, optional, tag = "9")]
+    pub free_entry_expires_ms: ::core::option::Option<i64>,
+    /// The advert or post the customer came from last.
+    #[prost(message, optional, tag = "10")]
+    pub referral: ::core::option::Option<Referral>,
+    /// The customer's latest word on being called.
+    #[prost(message, optional, tag = "11")]
+    pub call_permission: ::core::option::Option<CallPermission>,
+    /// The window was told to be open.
+    #[prost(bool, tag = "12")]
+    pub window_told_open: bool,
+    /// The free entry point was told to be open.
+    #[prost(bool, tag = "13")]
+    pub free_entry_told_open: bool,
+}
+/// The advert or post a customer came from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Referral {
+    /// When.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `source_type`.
+    #[prost(string, optional, tag = "2")]
+    pub source_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// `source_id`.
+    #[prost(string, optional, tag = "3")]
+    pub source_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// `ctwa_clid`.
+    #[prost(string, optional, tag = "4")]
+    pub ctwa_clid: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A customer's answer to a request to be called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallPermission {
+    /// When.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// The customer refused.
+    #[prost(bool, tag = "2")]
+    pub refused: bool,
+    /// When the permission ends; absent for never.
+    #[prost(int64, optional, tag = "3")]
+    pub expires_ms: ::core::option::Option<i64>,
+}
+/// A user. Key: account and one identifier.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct User {
+    /// The latest preference per category, rising by category.
+    #[prost(message, repeated, tag = "1")]
+    pub preferences: ::prost::alloc::vec::Vec<Preference>,
+    /// Edges to other identifiers, rising by (identifier, relation).
+    #[prost(message, repeated, tag = "2")]
+    pub aliases: ::prost::alloc::vec::Vec<Alias>,
+    /// The profile as it was shown last.
+    #[prost(message, optional, tag = "3")]
+    pub profile: ::core::option::Option<Profile>,
+    /// When and where it changed. Always there.
+    #[prost(message, optional, tag = "4")]
+    pub journal: ::core::option::Option<Journal>,
+}
+/// What a user wants, of one category.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Preference {
+    /// `category`.
+    #[prost(string, tag = "1")]
+    pub category: ::prost::alloc::string::String,
+    /// When.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// The value is `stop`.
+    #[prost(bool, tag = "3")]
+    pub stop: bool,
+    /// `value`.
+    #[prost(string, tag = "4")]
+    pub value: ::prost::alloc::string::String,
+}
+/// An edge to another identifier of a user.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Alias {
+    /// The other identifier.
+    #[prost(string, tag = "1")]
+    pub party: ::prost::alloc::string::String,
+    /// How the two belong together.
+    #[prost(enumeration = "Relation", tag = "2")]
+    pub relation: i32,
+    /// The earliest time at which it was seen.
+    #[prost(int64, optional, tag = "3")]
+    pub time_ms: ::core::option::Option<i64>,
+}
+/// Name and username of a user.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Profile {
+    /// Day on which it was seen: days since the epoch.
+    #[prost(int64, tag = "1")]
+    pub day: i64,
+    /// `profile.username`.
+    #[prost(string, optional, tag = "2")]
+    pub username: ::core::option::Option<::prost::alloc::string::String>,
+    /// `profile.name`.
+    #[prost(string, optional, tag = "3")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A call. Key: its id.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Call {
+    /// Account.
+    #[prost(string, optional, tag = "1")]
+    pub waba_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of our number.
+    #[prost(string, optional, tag = "2")]
+    pub phone_number_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Every identifier of the other side, rising.
+    #[prost(string, repeated, tag = "3")]
+    pub parties: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `direction`, upper case.
+    #[prost(string, optional, tag = "4")]
+    pub direction: ::core::option::Option<::prost::alloc::string::String>,
+    /// Events, rising.
+    #[prost(message, repeated, tag = "5")]
+    pub events: ::prost::alloc::vec::Vec<TimedWord>,
+    /// Statuses, rising.
+    #[prost(message, repeated, tag = "6")]
+    pub statuses: ::prost::alloc::vec::Vec<TimedWord>,
+    /// Errors, rising by code.
+    #[prost(message, repeated, tag = "7")]
+    pub errors: ::prost::alloc::vec::Vec<Failure>,
+    /// `start_time`.
+    #[prost(int64, optional, tag = "8")]
+    pub start_ms: ::core::option::Option<i64>,
+    /// `end_time`.
+    #[prost(int64, optional, tag = "9")]
+    pub end_ms: ::core::option::Option<i64>,
+    /// `duration`, in seconds.
+    #[prost(uint64, optional, tag = "10")]
+    pub duration_s: ::core::option::Option<u64>,
+    /// `biz_opaque_callback_data`.
+    #[prost(string, optional, tag = "11")]
+    pub callback_data: ::core::option::Option<::prost::alloc::string::String>,
+    /// What was recorded of it, rising by kind.
+    #[prost(message, repeated, tag = "12")]
+    pub media: ::prost::alloc::vec::Vec<CallMedia>,
+    /// When and where it changed. Always there.
+    #[prost(message, optional, tag = "13")]
+    pub journal: ::core::option::Option<Journal>,
+}
+/// What was recorded of a call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallMedia {
+    /// `recording` or `transcript`.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// The media object. Always there.
+    #[prost(message, optional, tag = "2")]
+    pub media: ::core::option::Option<Media>,
+}
+/// A group. Key: phone number id and group id.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Group {
+    /// Account.
+    #[prost(string, optional, tag = "1")]
+    pub waba_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// The latest time of each event, rising by event.
+    #[prost(message, repeated, tag = "2")]
+    pub events: ::prost::alloc::vec::Vec<TimedWord>,
+    /// The latest value of each setting, rising by name.
+    #[prost(message, repeated, tag = "3")]
+    pub settings: ::prost::alloc::vec::Vec<GroupSetting>,
+    /// The latest word on each participant, rising.
+    #[prost(message, repeated, tag = "4")]
+    pub participants: ::prost::alloc::vec::Vec<GroupMember>,
+    /// Requests to join, rising by id.
+    #[prost(message, repeated, tag = "5")]
+    pub join_requests: ::prost::alloc::vec::Vec<JoinRequest>,
+    /// When and where it changed. Always there.
+    #[prost(message, optional, tag = "6")]
+    pub journal: ::core::option::Option<Journal>,
+}
+/// A setting of a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupSetting {
+    /// `subject`, `description` …
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// The value.
+    #[prost(string, tag = "3")]
+    pub value: ::prost::alloc::string::String,
+}
+/// Whether somebody is in a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupMember {
+    /// Who.
+    #[prost(string, tag = "1")]
+    pub party: ::prost::alloc::string::String,
+    /// When.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// Removed, or left.
+    #[prost(bool, tag = "3")]
+    pub left: bool,
+}
+/// A request to join a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinRequest {
+    /// `join_request_id`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Who asks.
+    #[prost(string, optional, tag = "2")]
+    pub party: ::core::option::Option<::prost::alloc::string::String>,
+    /// When it was made.
+    #[prost(int64, optional, tag = "3")]
+    pub created_ms: ::core::option::Option<i64>,
+    /// It was taken back.
+    #[prost(bool, tag = "4")]
+    pub revoked: bool,
+}
+/// A payment. Key: wamid, reference id and transaction id.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Payment {
+    /// Account.
+    #[prost(string, optional, tag = "1")]
+    pub waba_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of our number.
+    #[prost(string, optional, tag = "2")]
+    pub phone_number_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who pays.
+    #[prost(string, optional, tag = "3")]
+    pub party: ::core::option::Option<::prost::alloc::string::String>,
+    /// Statuses in lower case, rising.
+    #[prost(message, repeated, tag = "4")]
+    pub statuses: ::prost::alloc::vec::Vec<TimedWord>,
+    /// What is paid.
+    #[prost(message, optional, tag = "5")]
+    pub amount: ::core::option::Option<Amount>,
+    /// Refunds, rising by id.
+    #[prost(message, repeated, tag = "6")]
+    pub refunds: ::prost::alloc::vec::Vec<Refund>,
+    /// Errors, rising by code.
+    #[prost(message, repeated, tag = "7")]
+    pub errors: ::prost::alloc::vec::Vec<Failure>,
+    /// When and where it changed. Always there.
+    #[prost(message, optional, tag = "8")]
+    pub journal: ::core::option::Option<Journal>,
+}
+/// An amount of money: value / offset in currency.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Amount {
+    /// `value`.
+    #[prost(int64, tag = "1")]
+    pub value: i64,
+    /// `offset`.
+    #[prost(int64, optional, tag = "2")]
+    pub offset: ::core::option::Option<i64>,
+    /// `currency`.
+    #[prost(string, optional, tag = "3")]
+    pub currency: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A refund of a payment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refund {
+    /// `id`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// `updated_timestamp`.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `status`.
+    #[prost(string, optional, tag = "3")]
+    pub status: ::core::option::Option<::prost::alloc::string::String>,
+    /// `amount`.
+    #[prost(message, optional, tag = "4")]
+    pub amount: ::core::option::Option<Amount>,
 }
 /// A template in one language. Key: account, template id, language.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -430,6 +816,51 @@ impl KnownStatus {
             "KNOWN_STATUS_PLAYED" => Some(Self::Played),
             "KNOWN_STATUS_FAILED" => Some(Self::Failed),
             "KNOWN_STATUS_RECEIVED" => Some(Self::Received),
+            _ => None,
+        }
+    }
+}
+/// How two identifiers belong together. The numbers are in the order of the fold's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Relation {
+    /// Never written.
+    Unspecified = 0,
+    /// Both named one user at the same time.
+    Same = 1,
+    /// The other is the id at the business's parent.
+    Parent = 2,
+    /// The other is an id at one business of this parent.
+    Child = 3,
+    /// The user left this identifier for the other.
+    Became = 4,
+    /// The user had the other identifier before this.
+    Was = 5,
+}
+impl Relation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RELATION_UNSPECIFIED",
+            Self::Same => "RELATION_SAME",
+            Self::Parent => "RELATION_PARENT",
+            Self::Child => "RELATION_CHILD",
+            Self::Became => "RELATION_BECAME",
+            Self::Was => "RELATION_WAS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RELATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "RELATION_SAME" => Some(Self::Same),
+            "RELATION_PARENT" => Some(Self::Parent),
+            "RELATION_CHILD" => Some(Self::Child),
+            "RELATION_BECAME" => Some(Self::Became),
+            "RELATION_WAS" => Some(Self::Was),
             _ => None,
         }
     }

@@ -51,6 +51,9 @@ fn description(name: &str) -> Option<&'static str> {
         Topic::TemplateState => "The status of each template, by account/template/language.",
         Topic::NumberState => "Each business phone number, by phone number id.",
         Topic::AccountState => "The state of each account, by WABA id.",
+        Topic::UserState => {
+            "Each user, by account/identifier, with rows for preferences and other identifiers."
+        }
         Topic::Transition => "Every new fact of any entity, from which state to which.",
         Topic::Event => "Everything that is not a status, with its raw JSON.",
         Topic::DeadLetter => "What could not be decoded, with its position and the reason.",

@@ -21,12 +21,14 @@ pub(crate) struct JoinedMessage {
     pub(crate) history: Vec<(u32, HistoryEntry)>,
 }
 
-/// The message in all partitions, joined.
+/// The message in all partitions, joined; none while only edits, revocations or reactions told of
+/// it.
 pub(super) fn message(
     snapshots: &Snapshots,
     wamid: &Wamid,
 ) -> Result<Option<JoinedMessage>, Failure> {
-    Ok(join_messages(snapshots.find(|snapshot| snapshot.message(wamid))?))
+    let joined = join_messages(snapshots.find(|snapshot| snapshot.message(wamid))?);
+    Ok(joined.filter(|message| message.facts.has_appeared()))
 }
 
 /// Joins what the partitions have of one message.

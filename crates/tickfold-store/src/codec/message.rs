@@ -1,12 +1,14 @@
 //! Messages: facts, journal, place in the list, history.
 
 use tickfold_core::ids::{Participant, PartyId, PhoneNumberId, WabaId};
-use tickfold_core::state::{
-    Failure, HistoryEntry, InboundFacts, Message, MessageFacts, Pricing, Receipt,
-};
+use tickfold_core::state::{HistoryEntry, Message, MessageFacts, Pricing, Receipt};
 use tickfold_core::time::Timestamp;
 use tickfold_proto::store::v1 as proto;
 
+use super::content::{
+    from_annotations, from_billing, from_content, from_failures, to_annotations, to_billing,
+    to_content, to_failures,
+};
 use super::{
     Damage, Persist, from_journal, from_ms, from_status, rising, rising_map, to_journal, to_ms,
     to_status,
@@ -40,12 +42,15 @@ fn to_facts(facts: &MessageFacts) -> proto::MessageFacts {
         phone_number_id: facts.phone_number_id.as_ref().map(|id| id.as_str().to_owned()),
         parties: facts.parties.iter().map(|party| party.as_str().to_owned()).collect(),
         group: facts.group,
-        inbound: facts.inbound.as_ref().map(|inbound| proto::InboundFacts {
-            message_type: inbound.message_type.clone(),
-            reply_to: inbound.reply_to.clone(),
-        }),
+        inbound: facts.inbound.as_deref().map(to_content),
         receipts: facts.receipts.iter().map(to_receipt).collect(),
         callback_data: facts.callback_data.clone(),
+        standby: facts.standby,
+        echo: facts.echo.as_deref().map(to_content),
+        template_id: facts.template_id.clone(),
+        billing: facts.billing.as_deref().map(to_billing),
+        traces: facts.traces.iter().cloned().collect(),
+        annotations: facts.annotations.as_deref().map(to_annotations),
     }
 }
 
@@ -56,12 +61,15 @@ fn from_facts(facts: proto::MessageFacts) -> Result<MessageFacts, Damage> {
         phone_number_id: facts.phone_number_id.map(PhoneNumberId::new),
         parties: rising(parties, PartyId::cmp, "parties")?,
         group: facts.group,
-        inbound: facts.inbound.map(|inbound| InboundFacts {
-            message_type: inbound.message_type,
-            reply_to: inbound.reply_to,
-        }),
+        inbound: facts.inbound.map(from_content).transpose()?.map(Box::new),
         receipts: rising_map(facts.receipts.into_iter().map(from_receipt), "receipts")?,
         callback_data: facts.callback_data,
+        standby: facts.standby,
+        echo: facts.echo.map(from_content).transpose()?.map(Box::new),
+        template_id: facts.template_id,
+        billing: facts.billing.map(from_billing).map(Box::new),
+        traces: rising(facts.traces.into_iter().map(Ok), String::cmp, "traces")?,
+        annotations: facts.annotations.map(from_annotations).transpose()?.map(Box::new),
     })
 }
 
@@ -75,7 +83,7 @@ fn to_receipt((participant, receipt): (&Participant, &Receipt)) -> proto::Receip
                 time_ms: to_ms(*time),
             })
             .collect(),
-        failures: receipt.failures.iter().map(to_failure).collect(),
+        failures: to_failures(&receipt.failures),
         pricing: receipt.pricing.as_ref().map(|pricing| proto::Pricing {
             evidence: pricing.evidence.into(),
             billable: pricing.billable,
@@ -91,30 +99,10 @@ fn from_receipt(receipt: proto::Receipt) -> Result<(Participant, Receipt), Damag
     let statuses = statuses.map(|fact| Ok((from_status(fact.status)?, from_ms(fact.time_ms))));
     let facts = Receipt {
         statuses: rising_map(statuses, "statuses")?,
-        failures: rising_map(receipt.failures.into_iter().map(from_failure), "failures")?,
+        failures: from_failures(receipt.failures)?,
         pricing: receipt.pricing.map(from_pricing).transpose()?,
     };
     Ok((Participant::new(receipt.participant), facts))
-}
-
-fn to_failure((code, failure): (&i64, &Failure)) -> proto::Failure {
-    proto::Failure {
-        code: *code,
-        time_ms: to_ms(failure.time),
-        title: failure.title.clone(),
-        message: failure.message.clone(),
-        details: failure.details.clone(),
-    }
-}
-
-fn from_failure(failure: proto::Failure) -> Result<(i64, Failure), Damage> {
-    let facts = Failure {
-        time: from_ms(failure.time_ms),
-        title: failure.title,
-        message: failure.message,
-        details: failure.details,
-    };
-    Ok((failure.code, facts))
 }
 
 fn from_pricing(pricing: proto::Pricing) -> Result<Pricing, Damage> {

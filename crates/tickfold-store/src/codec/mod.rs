@@ -5,16 +5,21 @@
 //! the same value again. Keys are in [`crate::key`].
 
 mod account;
+mod call;
+mod content;
 mod conversation;
+mod group;
 mod head;
 #[cfg(feature = "rocks")]
 mod manifest;
 mod message;
 mod natural;
 mod number;
+mod payment;
 mod template;
 #[cfg(test)]
 mod tests;
+mod user;
 
 pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION};
 #[cfg(feature = "rocks")]

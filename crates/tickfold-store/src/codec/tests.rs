@@ -2,7 +2,8 @@
 
 use tickfold_core::overlay::Head;
 use tickfold_core::state::{
-    Account, Conversation, Message, MessageFacts, Natural, Number, Receipt, Status, Template,
+    Account, Call, Conversation, Group, Message, MessageFacts, Natural, Number, Payment, Receipt,
+    Status, Template, User,
 };
 
 use super::*;
@@ -59,6 +60,26 @@ fn accounts() {
 #[test]
 fn numbers() {
     check::<Number>(Random::number);
+}
+
+#[test]
+fn users() {
+    check::<User>(Random::user);
+}
+
+#[test]
+fn calls() {
+    check::<Call>(Random::call);
+}
+
+#[test]
+fn groups() {
+    check::<Group>(Random::group);
+}
+
+#[test]
+fn payments() {
+    check::<Payment>(Random::payment);
 }
 
 #[test]

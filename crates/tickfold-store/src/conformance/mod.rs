@@ -17,6 +17,7 @@
 mod lifecycle;
 mod model;
 pub mod random;
+pub mod rare;
 pub mod samples;
 mod state;
 mod views;
@@ -56,6 +57,7 @@ pub const CASES: &[Case] = cases![
     random_batches_agree_with_a_model,
     a_conversation_lists_newest_first_in_pages,
     pages_stay_stable_under_inserts_and_moves,
+    labels_and_trace_ids_find_their_messages,
     transitions_are_a_range_and_old_ones_go,
     a_snapshot_does_not_move,
     a_view_follows_the_store_from_before_its_open,

@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tickfold_core::ids::{ConversationKey, NaturalKey, PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::ids::{
+    CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
+    WabaId, Wamid,
+};
 use tickfold_core::overlay::{Overlay, Source, Table};
-use tickfold_core::state::{Account, Conversation, Message, Natural, Number, Template, TimerKey};
+use tickfold_core::state::{
+    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+};
 
 use super::random::Random;
+use super::rare::LABELS;
 use crate::{MessageListItem, PartitionStore, Snapshot, Transition};
 
 #[derive(Debug, Clone, Default)]
@@ -16,6 +22,10 @@ pub(super) struct Model {
     templates: BTreeMap<TemplateKey, Template>,
     accounts: BTreeMap<WabaId, Account>,
     numbers: BTreeMap<PhoneNumberId, Number>,
+    users: BTreeMap<UserKey, User>,
+    calls: BTreeMap<CallId, Call>,
+    groups: BTreeMap<GroupKey, Group>,
+    payments: BTreeMap<PaymentKey, Payment>,
     naturals: BTreeMap<NaturalKey, Natural>,
     timers: BTreeSet<TimerKey>,
     transitions: Vec<Transition>,
@@ -37,6 +47,10 @@ impl Model {
         apply(&mut self.templates, &overlay.templates);
         apply(&mut self.accounts, &overlay.accounts);
         apply(&mut self.numbers, &overlay.numbers);
+        apply(&mut self.users, &overlay.users);
+        apply(&mut self.calls, &overlay.calls);
+        apply(&mut self.groups, &overlay.groups);
+        apply(&mut self.payments, &overlay.payments);
         apply(&mut self.naturals, &overlay.naturals);
         for (timer, armed) in &overlay.timers {
             if *armed {
@@ -54,7 +68,10 @@ impl Model {
 
     /// Lines of a conversation, the newest first.
     pub(super) fn list(&self, conversation: &ConversationKey) -> Vec<MessageListItem> {
-        let of = |message: &Message| message.facts.conversation().as_ref() == Some(conversation);
+        self.list_where(|message| message.facts.conversation().as_ref() == Some(conversation))
+    }
+
+    fn list_where(&self, of: impl Fn(&Message) -> bool) -> Vec<MessageListItem> {
         let listed = self.messages.iter().filter(|(_, message)| of(message));
         let mut items: Vec<_> = listed
             .map(|(wamid, message)| MessageListItem {
@@ -79,6 +96,12 @@ impl Model {
             );
             assert_eq!(store.conversation(&key).unwrap().as_ref(), self.conversations.get(&key));
             assert_eq!(store.natural(&natural).unwrap().as_ref(), self.naturals.get(&natural));
+            let (user, call) = (random.user_key(), random.call_id());
+            assert_eq!(store.user(&user).unwrap().as_ref(), self.users.get(&user));
+            assert_eq!(store.call(&call).unwrap().as_ref(), self.calls.get(&call));
+            let (group, payment) = (random.group_key(), random.payment_key());
+            assert_eq!(store.group(&group).unwrap().as_ref(), self.groups.get(&group));
+            assert_eq!(store.payment(&payment).unwrap().as_ref(), self.payments.get(&payment));
         }
         let mut timers = Vec::new();
         while let Some(timer) = store.next_timer(timers.last()).unwrap() {
@@ -105,6 +128,30 @@ impl Model {
         for (key, value) in &self.numbers {
             assert_eq!(snapshot.number(key).unwrap().as_ref(), Some(value), "{context}");
         }
+        for (key, value) in &self.users {
+            assert_eq!(snapshot.user(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.calls {
+            assert_eq!(snapshot.call(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.groups {
+            assert_eq!(snapshot.group(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for (key, value) in &self.payments {
+            assert_eq!(snapshot.payment(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for label in LABELS {
+            let has = |message: &Message| message.facts.labels().iter().any(|is| is == label);
+            let (name, value) = label;
+            let items = snapshot.messages_of_label(name, value, None, usize::MAX).unwrap();
+            assert_eq!(items, self.list_where(has), "{context}: {label:?}");
+        }
+        for trace in super::samples::IDS {
+            let with = |message: &&Message| message.facts.traces.contains(trace);
+            let found = snapshot.messages_of_trace(trace, usize::MAX).unwrap();
+            let messages = self.messages.iter().filter(|(_, message)| with(message));
+            assert!(messages.map(|(wamid, _)| wamid).eq(&found), "{context}: {trace:?}");
+        }
         let mut random = Random::new(0);
         for _ in 0..40 {
             let key = random.conversation_key();
@@ -124,7 +171,7 @@ pub(super) fn random_batch(
     let mut overlay = super::at(1_000);
     let source: &dyn Source = store;
     for _ in 0..random.below(12) {
-        match random.below(8) {
+        match random.below(12) {
             0 | 1 => {
                 let key = random.wamid();
                 let entry = overlay.messages.entry(&key, |key| source.message(key)).unwrap();
@@ -154,6 +201,26 @@ pub(super) fn random_batch(
                 let key = random.natural_key();
                 let entry = overlay.naturals.entry(&key, |key| source.natural(key)).unwrap();
                 *entry = random.maybe(Random::natural);
+            }
+            7 => {
+                let key = random.user_key();
+                let entry = overlay.users.entry(&key, |key| source.user(key)).unwrap();
+                *entry = random.maybe(Random::user);
+            }
+            8 => {
+                let key = random.call_id();
+                let entry = overlay.calls.entry(&key, |key| source.call(key)).unwrap();
+                *entry = random.maybe(Random::call);
+            }
+            9 => {
+                let key = random.group_key();
+                let entry = overlay.groups.entry(&key, |key| source.group(key)).unwrap();
+                *entry = random.maybe(Random::group);
+            }
+            10 => {
+                let key = random.payment_key();
+                let entry = overlay.payments.entry(&key, |key| source.payment(key)).unwrap();
+                *entry = random.maybe(Random::payment);
             }
             // Armed or gone without asking whether it is: neither may move the digest twice.
             _ => {

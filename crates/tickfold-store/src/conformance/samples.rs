@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use tickfold_core::ids::{
-    ConversationKey, NaturalKey, Participant, PartyId, PhoneNumberId, TemplateId, TemplateKey,
-    WabaId, Wamid,
+    CallId, ConversationKey, GroupKey, NaturalKey, Participant, PartyId, PaymentKey, PhoneNumberId,
+    TemplateId, TemplateKey, UserKey, WabaId, Wamid,
 };
 use tickfold_core::state::{
-    Account, AccountEventFact, AccountFacts, Conversation, ConversationFacts, Failure,
-    HistoryEntry, InboundFacts, Journal, Message, MessageFacts, Natural, Number, NumberFacts,
-    Pricing, Receipt, Status, Template, TemplateEventFact, TemplateFacts, TimerKey, TimerKind,
+    Account, AccountEventFact, AccountFacts, Conversation, ConversationFacts, Failure, Failures,
+    HistoryEntry, Journal, Message, MessageFacts, Natural, Number, NumberFacts, Pricing, Receipt,
+    Status, Template, TemplateEventFact, TemplateFacts, TimerKey, TimerKind,
 };
 use tickfold_core::time::Timestamp;
 
@@ -20,11 +20,11 @@ pub const IDS: [&str; 8] = ["", "a", "a/b", "ab", "a\0", "a\0\u{1}", "\u{ff}", "
 
 /// Makes random values.
 impl Random {
-    fn id(&mut self) -> &'static str {
+    pub(super) fn id(&mut self) -> &'static str {
         self.pick::<&str>(&IDS)
     }
 
-    fn text(&mut self) -> String {
+    pub(super) fn text(&mut self) -> String {
         (*self.pick(&["", "x", "APPROVED", "\0", "é", "two words"])).to_owned()
     }
 
@@ -53,6 +53,32 @@ impl Random {
         TemplateKey::new(WabaId::new(self.id()), TemplateId::new(self.id()), self.id())
     }
 
+    /// A user.
+    pub fn user_key(&mut self) -> UserKey {
+        let waba_id = WabaId::new(*self.pick(&IDS[..3]));
+        UserKey { waba_id, party: PartyId::new(*self.pick(&IDS[..4])) }
+    }
+
+    /// A call.
+    pub fn call_id(&mut self) -> CallId {
+        CallId::new(self.id())
+    }
+
+    /// A group.
+    pub fn group_key(&mut self) -> GroupKey {
+        let phone_number_id = PhoneNumberId::new(*self.pick(&IDS[..3]));
+        GroupKey { phone_number_id, group: PartyId::new(*self.pick(&IDS[..4])) }
+    }
+
+    /// A payment.
+    pub fn payment_key(&mut self) -> PaymentKey {
+        PaymentKey {
+            wamid: Wamid::new(*self.pick(&IDS[..3])),
+            reference_id: (*self.pick(&IDS[..3])).to_owned(),
+            transaction_id: (*self.pick(&IDS[..4])).to_owned(),
+        }
+    }
+
     /// A natural key.
     pub fn natural_key(&mut self) -> NaturalKey {
         NaturalKey::new(self.id().to_owned())
@@ -60,15 +86,19 @@ impl Random {
 
     /// A timer.
     pub fn timer_key(&mut self) -> TimerKey {
-        let kind = match self.below(3) {
+        let kind = match self.below(7) {
             0 => TimerKind::ExpireMessage(self.wamid()),
             1 => TimerKind::ExpireConversation(self.conversation_key()),
+            2 => TimerKind::CloseWindow(self.conversation_key()),
+            3 => TimerKind::EndFreeEntry(self.conversation_key()),
+            4 => TimerKind::ExpireCall(self.call_id()),
+            5 => TimerKind::ExpirePayment(self.payment_key()),
             _ => TimerKind::ExpireNatural(self.natural_key()),
         };
         TimerKey { due: self.time(), kind }
     }
 
-    fn journal(&mut self) -> Journal {
+    pub(super) fn journal(&mut self) -> Journal {
         Journal { revision: self.number64(), created: self.time(), changed: self.time() }
     }
 
@@ -92,15 +122,7 @@ impl Random {
         for _ in 0..self.below(4) {
             receipt.statuses.insert(self.status(), self.maybe(Self::time));
         }
-        for code in [-1, 0, 131_026, i64::MAX] {
-            let failure = self.maybe(|random| Failure {
-                time: random.maybe(Self::time),
-                title: random.maybe(Self::text),
-                message: random.maybe(Self::text),
-                details: random.maybe(Self::text),
-            });
-            receipt.failures.extend(failure.map(|failure| (code, failure)));
-        }
+        receipt.failures = self.failures();
         receipt.pricing = self.maybe(|random| Pricing {
             evidence: random.byte(),
             billable: random.maybe(|random| random.one_in(2)),
@@ -109,6 +131,20 @@ impl Random {
             category: random.maybe(Self::text),
         });
         receipt
+    }
+
+    pub(super) fn failures(&mut self) -> Failures {
+        let mut failures = Failures::new();
+        for code in [-1, 0, 131_026, i64::MAX] {
+            let failure = self.maybe(|random| Failure {
+                time: random.maybe(Self::time),
+                title: random.maybe(Self::text),
+                message: random.maybe(Self::text),
+                details: random.maybe(Self::text),
+            });
+            failures.extend(failure.map(|failure| (code, failure)));
+        }
+        failures
     }
 
     fn history(&mut self) -> HistoryEntry {
@@ -140,12 +176,15 @@ impl Random {
                 phone_number_id: self.maybe(|_| key.phone_number_id),
                 parties: (0..self.below(3)).map(|_| PartyId::new(self.id())).collect(),
                 group: self.one_in(2),
-                inbound: self.maybe(|random| InboundFacts {
-                    message_type: random.maybe(Self::text),
-                    reply_to: random.maybe(Self::text),
-                }),
+                standby: self.one_in(4),
+                inbound: self.maybe(|random| Box::new(random.content())),
+                echo: self.maybe(|random| Box::new(random.content())),
                 receipts,
-                callback_data: self.maybe(Self::text),
+                callback_data: self.maybe(Self::callback_data),
+                template_id: self.maybe(Self::text),
+                billing: self.maybe(|random| Box::new(random.billing())),
+                traces: (0..self.below(3)).map(|_| self.id().to_owned()).collect(),
+                annotations: self.maybe(|random| Box::new(random.annotations())),
             },
             journal: self.journal(),
             list_time: self.time(),
@@ -169,9 +208,15 @@ impl Random {
                 first_inbound: self.maybe(Self::time),
                 last_inbound: self.maybe(Self::time),
                 last_outbound: self.maybe(Self::time),
+                contacted: self.one_in(2),
+                free_entry_expires: self.maybe(Self::time),
+                referral: self.maybe(Self::referral),
+                call_permission: self.maybe(Self::call_permission),
             },
             inbound_count: self.number64(),
             outbound_count: self.below(2) as u64,
+            window_told_open: self.one_in(2),
+            free_entry_told_open: self.one_in(2),
             journal: self.journal(),
         }
     }

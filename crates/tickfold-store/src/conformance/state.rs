@@ -21,6 +21,14 @@ fn one_of_each(random: &mut Random) -> Overlay {
     *overlay.templates.entry(&key, |_| Ok(None)).unwrap() = Some(random.template());
     *overlay.accounts.entry(&"a".into(), |_| Ok(None)).unwrap() = Some(random.account());
     *overlay.numbers.entry(&"n".into(), |_| Ok(None)).unwrap() = Some(random.number());
+    let key = random.user_key();
+    *overlay.users.entry(&key, |_| Ok(None)).unwrap() = Some(random.user());
+    let key = random.call_id();
+    *overlay.calls.entry(&key, |_| Ok(None)).unwrap() = Some(random.call());
+    let key = random.group_key();
+    *overlay.groups.entry(&key, |_| Ok(None)).unwrap() = Some(random.group());
+    let key = random.payment_key();
+    *overlay.payments.entry(&key, |_| Ok(None)).unwrap() = Some(random.payment());
     let key = random.natural_key();
     *overlay.naturals.entry(&key, |_| Ok(None)).unwrap() = Some(random.natural());
     overlay.timers.insert(random.timer_key(), true);
@@ -48,6 +56,14 @@ pub fn each_entity_reads_back_as_written(disk: &dyn Disk) {
     assert_eq!(store.account(key).unwrap(), change.after);
     let (key, change) = overlay.numbers.changes().next().unwrap();
     assert_eq!(store.number(key).unwrap(), change.after);
+    let (key, change) = overlay.users.changes().next().unwrap();
+    assert_eq!(store.user(key).unwrap(), change.after);
+    let (key, change) = overlay.calls.changes().next().unwrap();
+    assert_eq!(store.call(key).unwrap(), change.after);
+    let (key, change) = overlay.groups.changes().next().unwrap();
+    assert_eq!(store.group(key).unwrap(), change.after);
+    let (key, change) = overlay.payments.changes().next().unwrap();
+    assert_eq!(store.payment(key).unwrap(), change.after);
     let (key, change) = overlay.naturals.changes().next().unwrap();
     assert_eq!(store.natural(key).unwrap(), change.after);
     assert_eq!(store.next_timer(None).unwrap().as_ref(), overlay.timers.keys().next());
@@ -77,6 +93,18 @@ pub fn deleted_entities_are_gone(disk: &dyn Disk) {
     }
     for (key, _) in first.numbers.changes() {
         *second.numbers.entry(key, |key| store.number(key)).unwrap() = None;
+    }
+    for (key, _) in first.users.changes() {
+        *second.users.entry(key, |key| store.user(key)).unwrap() = None;
+    }
+    for (key, _) in first.calls.changes() {
+        *second.calls.entry(key, |key| store.call(key)).unwrap() = None;
+    }
+    for (key, _) in first.groups.changes() {
+        *second.groups.entry(key, |key| store.group(key)).unwrap() = None;
+    }
+    for (key, _) in first.payments.changes() {
+        *second.payments.entry(key, |key| store.payment(key)).unwrap() = None;
     }
     for (key, _) in first.naturals.changes() {
         *second.naturals.entry(key, |key| store.natural(key)).unwrap() = None;

@@ -101,6 +101,42 @@ pub fn pages_stay_stable_under_inserts_and_moves(disk: &dyn Disk) {
     assert_eq!(names(&page(&*stores, None, 9)), ["a", "d"]);
 }
 
+pub fn labels_and_trace_ids_find_their_messages(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let of = |list_time: i64, text: &str, trace: &str| {
+        let mut message = listed(list_time, "p");
+        message.facts.callback_data = Some(text.to_owned());
+        message.facts.traces = [trace.to_owned()].into();
+        Some(message)
+    };
+    set(
+        &mut *store,
+        &[
+            ("a", of(1, "campaign=x;intent=1", "t")),
+            ("b", of(2, r#"{"campaign":"x"}"#, "t")),
+            ("c", of(3, "campaign=xy", "tt")),
+        ],
+    );
+    let label = |name: &str, value: &str, before: Option<&MessageListItem>| {
+        snapshot(&*stores).messages_of_label(name, value, before, 9).unwrap()
+    };
+    let first = label("campaign", "x", None);
+    assert_eq!(names(&first), ["b", "a"]);
+    assert_eq!(names(&label("campaign", "x", first.first())), ["a"]);
+    assert_eq!(names(&label("campaign", "xy", None)), ["c"]);
+    assert_eq!(names(&label("intent", "1", None)), ["a"]);
+    assert_eq!(label("intent", "x", None), []);
+    let trace = |trace: &str| snapshot(&*stores).messages_of_trace(trace, 9).unwrap();
+    assert_eq!(trace("t"), ["a".into(), "b".into()]);
+    assert_eq!(trace("tt"), ["c".into()]);
+    // What a message no longer says, and a message that is gone, is not found.
+    set(&mut *store, &[("a", of(1, "campaign=xy", "tt")), ("b", None)]);
+    assert_eq!(label("campaign", "x", None), []);
+    assert_eq!(names(&label("campaign", "xy", None)), ["c", "a"]);
+    assert_eq!((trace("t"), trace("tt")), (vec![], vec!["a".into(), "c".into()]));
+}
+
 pub fn transitions_are_a_range_and_old_ones_go(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();

@@ -1,0 +1,36 @@
+//! `fbtrace_id`, wherever it stands in an item: what Meta's support asks for.
+
+use super::short_id;
+use crate::json::Json;
+
+/// How deep it is looked for. Meta puts it into errors, three levels down.
+const DEPTH_MAX: usize = 8;
+
+/// How many are taken out of one item.
+const TRACES_MAX: usize = 16;
+
+/// The trace ids of an item, in its order. Almost no item has one, and then this is one search of
+/// its text.
+pub(super) fn of(json: Json<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    if json.raw().contains("fbtrace_id") {
+        look(json, DEPTH_MAX, &mut found);
+    }
+    found
+}
+
+fn look(json: Json<'_>, depth: usize, found: &mut Vec<String>) {
+    let Some(depth) = depth.checked_sub(1) else { return };
+    if let Some(members) = json.object() {
+        for name in members.names() {
+            // Of duplicates the last one is what every reader of the item sees.
+            let Some(member) = members.get(name) else { continue };
+            match name {
+                "fbtrace_id" if found.len() < TRACES_MAX => found.extend(short_id(Some(member))),
+                _ => look(member, depth, found),
+            }
+        }
+    } else if let Some(elements) = json.array() {
+        elements.into_iter().for_each(|element| look(element, depth, found));
+    }
+}

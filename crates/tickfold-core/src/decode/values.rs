@@ -1,0 +1,203 @@
+//! Values of the fields that tell of messages, users, calls and groups: arrays of items beside
+//! `metadata` and `contacts`. The arrays are told by their names wherever they stand, since `field`
+//! may lie.
+
+use std::ops::ControlFlow;
+
+use super::identity::{Identity, contact};
+use super::messages::{Reading, Thread, message};
+use super::{
+    Change, Decoded, Item, Metadata, Origin, Visit, calls, errors, events, groups, metadata,
+    statuses, users,
+};
+use crate::json::{Json, Object};
+use crate::state::{Direction, Failures};
+use crate::time::Timestamp;
+
+/// Arrays of items in a value, in the order in which they are folded.
+const ITEM_ARRAYS: [&str; 13] = [
+    "messages",
+    "message_echoes",
+    "statuses",
+    "calls",
+    "groups",
+    "user_preferences",
+    "user_id_update",
+    "history",
+    "errors",
+    "user_actions",
+    "automatic_events",
+    "events",
+    "state_sync",
+];
+
+/// Members that say nothing by themselves.
+const BESIDE_ITEMS: [&str; 5] =
+    ["messaging_product", "metadata", "contacts", "conversation_context", "initiated_by"];
+
+/// Decodes a value, array by array and item by item. A value with something else in it and no item,
+/// such as one that belongs to another field, is kept as an event.
+pub(super) fn decode<'a>(
+    change: &Change<'_>,
+    value: Json<'a>,
+    visit: &mut Visit<'_, 'a>,
+) -> ControlFlow<()> {
+    let Some(members) = value.object() else {
+        let broken = Change::broken(change.field, "value_is_not_an_object");
+        return visit(change.item(value, broken));
+    };
+    let metadata = metadata(members.get("metadata"));
+    let origin = match change.field {
+        "history" => Origin::History,
+        "standby" => Origin::Standby,
+        _ => Origin::Live,
+    };
+    // What another owner of the thread received stands one level deeper.
+    let inner = members.object("standby").filter(|_| origin == Origin::Standby);
+    let (members, path) = match inner {
+        Some(inner) => (inner, format!("{}.value.standby", change.path)),
+        None => (members, format!("{}.value", change.path)),
+    };
+    let mut arrays = Arrays {
+        change,
+        metadata: metadata.as_ref(),
+        origin,
+        errors_of_call: Failures::new(),
+        newest: None,
+        visit,
+    };
+    arrays.decode(&members, &path)?;
+    let known = |name: &&str| ITEM_ARRAYS.contains(name) || BESIDE_ITEMS.contains(name);
+    let unknown = members.names().any(|name| !known(&name) && members.get(name).is_some());
+    let items = ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
+    if unknown && !items {
+        visit(change.item(value, change.other(value)))?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// The arrays of one value on their way.
+struct Arrays<'c, 'v, 'w, 'a> {
+    change: &'c Change<'c>,
+    metadata: Option<&'c Metadata>,
+    origin: Origin,
+    /// Errors of a value with one call.
+    errors_of_call: Failures,
+    /// The newest time of an item so far: contacts have none of their own.
+    newest: Option<Timestamp>,
+    visit: &'w mut Visit<'v, 'a>,
+}
+
+impl<'a> Arrays<'_, '_, '_, 'a> {
+    fn decode(&mut self, members: &Object<'a>, path: &str) -> ControlFlow<()> {
+        let calls = members.get("calls").and_then(Json::array).map_or(0, |calls| calls.len());
+        if calls == 1 {
+            self.errors_of_call = errors::errors(members, None);
+        }
+        for name in ITEM_ARRAYS {
+            let Some(array) = members.get(name) else { continue };
+            if name == "errors" && calls == 1 {
+                continue;
+            }
+            let path = format!("{path}.{name}");
+            let Some(elements) = array.array() else {
+                (self.visit)(self.change.at(path, array, Change::broken(name, "not_an_array")))?;
+                continue;
+            };
+            for (index, json) in elements.into_iter().enumerate() {
+                self.element(name, json, format!("{path}[{index}]"))?;
+            }
+        }
+        let contacts = members.get("contacts").and_then(Json::array).unwrap_or_default();
+        for (index, json) in contacts.into_iter().enumerate() {
+            if let Some(contact) = contact(json) {
+                let item = Item::Contact(contact, self.newest);
+                self.visit(json, format!("{path}.contacts[{index}]"), item)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn element(&mut self, name: &str, json: Json<'a>, path: String) -> ControlFlow<()> {
+        let (change, metadata) = (self.change, self.metadata);
+        let item = match name {
+            // The media of the history come as `messages` too, and among them are ours.
+            "messages" if self.origin == Origin::History => self.message(json, None, None),
+            "messages" => self.message(json, Some(Direction::Inbound), None),
+            "message_echoes" => self.message(json, Some(Direction::Outbound), None),
+            "statuses" => statuses::status(change, json, metadata, self.origin),
+            "calls" => {
+                let errors = std::mem::take(&mut self.errors_of_call);
+                calls::call(change, json, metadata, errors)
+            }
+            "groups" => groups::group(change, json, metadata),
+            "user_preferences" => users::preference(change, json, metadata),
+            "user_id_update" => users::user_id(change, json, metadata),
+            "history" => return self.history(json, &path),
+            "errors" => errors::of_value(change, json, metadata),
+            "user_actions" => events::user_action(change, json, metadata),
+            "automatic_events" => events::automatic(change, json, metadata),
+            "events" => events::tracking(change, json, metadata),
+            _ => events::contact_sync(change, json, metadata),
+        };
+        self.visit(json, path, item)
+    }
+
+    /// An element of `history[]`: a chunk with threads, or why there is none.
+    fn history(&mut self, json: Json<'a>, path: &str) -> ControlFlow<()> {
+        let Some(members) = json.object() else {
+            let broken = Change::broken("history", "not_an_object");
+            return self.visit(json, path.to_owned(), broken);
+        };
+        if let Some(chunk) = members.get("metadata") {
+            let item = events::history_chunk(chunk, self.metadata);
+            self.visit(chunk, format!("{path}.metadata"), item)?;
+        }
+        let array = |name: &str| members.get(name).and_then(Json::array).unwrap_or_default();
+        for (index, error) in array("errors").into_iter().enumerate() {
+            let item = events::history_error(error, self.metadata);
+            self.visit(error, format!("{path}.errors[{index}]"), item)?;
+        }
+        for (index, thread) in array("threads").into_iter().enumerate() {
+            let path = format!("{path}.threads[{index}]");
+            let Some(members) = thread.object() else {
+                self.visit(thread, path, Change::broken("thread", "not_an_object"))?;
+                continue;
+            };
+            let thread = Thread { user: thread_user(&members) };
+            let messages = members.get("messages").and_then(Json::array).unwrap_or_default();
+            for (index, json) in messages.into_iter().enumerate() {
+                let item = self.message(json, None, Some(&thread));
+                self.visit(json, format!("{path}.messages[{index}]"), item)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn message(
+        &self,
+        json: Json<'a>,
+        direction: Option<Direction>,
+        thread: Option<&Thread>,
+    ) -> Item {
+        let Self { metadata, origin, .. } = *self;
+        message(self.change, json, Reading { metadata, origin, direction, thread })
+    }
+
+    fn visit(&mut self, raw: Json<'a>, path: String, item: Item) -> ControlFlow<()> {
+        self.newest = self.newest.max(item.time());
+        let decoded: Decoded<'a> = self.change.at(path, raw, item);
+        (self.visit)(decoded)
+    }
+}
+
+/// Whose a thread of the history is: its id, and since 2026 a context that names the user.
+fn thread_user(members: &Object<'_>) -> Identity {
+    let context = members.object("context");
+    let mut user = context.as_ref().map(Identity::of_contact).unwrap_or_default();
+    let id = super::short_id(members.get("id")).map(crate::ids::PartyId::new);
+    if user.party().is_none() {
+        user.phone = id;
+    }
+    user
+}

@@ -1,0 +1,280 @@
+//! Calls, groups, payments, and events that are nothing else.
+
+use super::{Event, Run};
+use crate::decode::{CallItem, GroupItem, OtherItem, OtherKey, PaymentItem, Site};
+use crate::ids::{NaturalKey, PartyId};
+use crate::overlay::{Source, SourceError};
+use crate::records::{EventDetails, Topic, TransitionRecord};
+use crate::state::{
+    Call, CallFacts, ConversationFacts, Group, GroupFacts, Natural, Payment, PaymentFacts,
+    TimerKind, first_code,
+};
+use crate::time::Timestamp;
+
+impl<S: Source + ?Sized> Run<'_, S> {
+    pub(super) fn call(&mut self, item: CallItem, site: &Site<'_>) -> Result<(), SourceError> {
+        let waba_id = site.waba_id.as_ref();
+        if let Some(metadata) = &item.metadata {
+            self.number(metadata, waba_id, item.time)?;
+        }
+        self.link(waba_id, &item.links, item.time)?;
+        let before = self.overlay.calls.take(&item.id, |key| self.below.call(key))?;
+        let is_new = before.is_none();
+        let mut call = before
+            .unwrap_or_else(|| Call { facts: CallFacts::default(), journal: self.journal(None) });
+        let known = |facts: &CallFacts| match item.is_status {
+            true => facts.statuses.contains_key(&item.word.to_ascii_uppercase()),
+            false => facts.events.contains_key(&item.word),
+        };
+        let was_known = known(&call.facts);
+        let from = (!is_new).then(|| call.facts.state().to_owned());
+        let first_error = first_code(&item.facts.errors);
+        let party = item.facts.parties.first().cloned();
+        if call.facts.join(item.facts) {
+            call.journal = self.journal((!is_new).then_some(call.journal));
+            if is_new {
+                self.arm(call.journal.changed, TimerKind::ExpireCall(item.id.clone()));
+            }
+        }
+        // What a bound left out is not a fact.
+        if !was_known && known(&call.facts) {
+            let phone_number_id = call.facts.phone_number_id.clone();
+            let shown = call.facts.parties.first().map(ToString::to_string);
+            self.event(
+                site,
+                Event {
+                    key: item.id.to_string(),
+                    kind: item.word.clone(),
+                    natural_key: item.natural_key.as_str(),
+                    time: item.time,
+                    phone_number_id: phone_number_id.as_ref(),
+                    party: shown.clone(),
+                    details: EventDetails {
+                        call_id: Some(item.id.to_string()),
+                        error_code: first_error,
+                        fbtrace_id: item.traces.iter().min().cloned(),
+                        ..EventDetails::default()
+                    },
+                    ..Event::default()
+                },
+            );
+            let state = call.facts.state().to_owned();
+            let record = TransitionRecord {
+                key: item.id.to_string(),
+                waba_id: waba_id.map(ToString::to_string),
+                phone_number_id: phone_number_id.map(|id| id.to_string()),
+                late: from.as_ref() == Some(&state),
+                from,
+                state,
+                party: shown,
+                error_code: first_error,
+                ..self.new_transition("call", &item.word, item.time)
+            };
+            self.emit.record(Topic::Transition, item.id.to_string(), &record);
+        }
+        self.overlay.calls.put(&item.id, Some(call));
+        // A user's call opens the window as a message does.
+        let Some(called) = item.user_called else { return Ok(()) };
+        let facts = ConversationFacts {
+            waba_id: waba_id.cloned(),
+            contacted: true,
+            first_inbound: called,
+            last_inbound: called,
+            ..ConversationFacts::default()
+        };
+        let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
+        self.learn_conversation(phone_number_id, party, called, facts)
+    }
+
+    pub(super) fn payment(
+        &mut self,
+        item: PaymentItem,
+        site: &Site<'_>,
+    ) -> Result<(), SourceError> {
+        let waba_id = site.waba_id.as_ref();
+        if let Some(metadata) = &item.metadata {
+            self.number(metadata, waba_id, item.time)?;
+        }
+        let before = self.overlay.payments.take(&item.key, |key| self.below.payment(key))?;
+        let is_new = before.is_none();
+        let mut payment = before.unwrap_or_else(|| Payment {
+            facts: PaymentFacts::default(),
+            journal: self.journal(None),
+        });
+        let was_known = payment.facts.statuses.contains_key(&item.status);
+        let from = payment.facts.state().map(str::to_owned);
+        let first_error = first_code(&item.facts.errors);
+        if payment.facts.join(item.facts) {
+            payment.journal = self.journal((!is_new).then_some(payment.journal));
+            if is_new {
+                self.arm(payment.journal.changed, TimerKind::ExpirePayment(item.key.clone()));
+            }
+        }
+        let key = item.key.text();
+        if !was_known && payment.facts.statuses.contains_key(&item.status) {
+            let phone_number_id = payment.facts.phone_number_id.clone();
+            let party = payment.facts.party.as_ref().map(ToString::to_string);
+            self.event(
+                site,
+                Event {
+                    key: key.clone(),
+                    kind: "payment".to_owned(),
+                    natural_key: item.natural_key.as_str(),
+                    time: item.time,
+                    phone_number_id: phone_number_id.as_ref(),
+                    party: party.clone(),
+                    wamid: Some(&item.key.wamid),
+                    details: EventDetails {
+                        subtype: Some(item.status.clone()),
+                        reference_id: Some(item.key.reference_id.clone())
+                            .filter(|id| !id.is_empty()),
+                        error_code: first_error,
+                        ..EventDetails::default()
+                    },
+                    ..Event::default()
+                },
+            );
+            let state = payment.facts.state().unwrap_or(&item.status).to_owned();
+            let record = TransitionRecord {
+                key: key.clone(),
+                waba_id: waba_id.map(ToString::to_string),
+                phone_number_id: phone_number_id.map(|id| id.to_string()),
+                wamid: Some(item.key.wamid.to_string()),
+                late: from.as_ref() == Some(&state),
+                from,
+                state,
+                party,
+                error_code: first_error,
+                ..self.new_transition("payment", &item.status, item.time)
+            };
+            self.emit.record(Topic::Transition, key, &record);
+        }
+        self.overlay.payments.put(&item.key, Some(payment));
+        Ok(())
+    }
+
+    pub(super) fn group(&mut self, item: GroupItem, site: &Site<'_>) -> Result<(), SourceError> {
+        let waba_id = site.waba_id.as_ref();
+        if let Some(metadata) = &item.metadata {
+            self.number(metadata, waba_id, item.time)?;
+        }
+        let first = self.first_time(&item.natural_key)?;
+        let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
+        if first {
+            let number_text = number.map_or_else(|| "-".to_owned(), ToString::to_string);
+            self.event(
+                site,
+                Event {
+                    key: item.key.as_ref().map_or(number_text, |key| key.text()),
+                    kind: item.kind.clone(),
+                    natural_key: item.natural_key.as_str(),
+                    time: item.time,
+                    phone_number_id: number,
+                    party: item.party.as_ref().map(ToString::to_string),
+                    details: EventDetails {
+                        error_code: item.error_code,
+                        ..EventDetails::default()
+                    },
+                    ..Event::default()
+                },
+            );
+        }
+        // A group that was not created has no state.
+        let Some(key) = item.key else { return Ok(()) };
+        let before = self.overlay.groups.take(&key, |key| self.below.group(key))?;
+        let is_new = before.is_none();
+        let mut group = before
+            .unwrap_or_else(|| Group { facts: GroupFacts::default(), journal: self.journal(None) });
+        let from = (!is_new).then(|| group.facts.state().as_str().to_owned());
+        let learned = group.facts.join(item.facts);
+        if learned {
+            group.journal = self.journal((!is_new).then_some(group.journal));
+        }
+        if first {
+            let record = TransitionRecord {
+                key: key.text(),
+                waba_id: waba_id.map(ToString::to_string),
+                phone_number_id: Some(key.phone_number_id.to_string()),
+                from,
+                state: group.facts.state().as_str().to_owned(),
+                late: !learned,
+                error_code: item.error_code,
+                party: item.party.as_ref().map(ToString::to_string),
+                ..self.new_transition("group", &item.kind, item.time)
+            };
+            self.emit.record(Topic::Transition, key.text(), &record);
+        }
+        self.overlay.groups.put(&key, Some(group));
+        Ok(())
+    }
+
+    /// An event that is nothing else: emitted once per natural key, or each time where the key is
+    /// only a name.
+    pub(super) fn other(&mut self, item: OtherItem, site: &Site<'_>) -> Result<(), SourceError> {
+        if let Some(metadata) = &item.metadata {
+            self.number(metadata, site.waba_id.as_ref(), item.time)?;
+        }
+        let (first, natural_key) = match &item.key {
+            OtherKey::Once(key) => (self.first_time(key)?, key),
+            OtherKey::Each(key) => (true, key),
+        };
+        if !first {
+            return Ok(());
+        }
+        let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
+        let account = || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.event(
+            site,
+            Event {
+                key: number.map_or_else(account, ToString::to_string),
+                kind: item.kind,
+                natural_key: natural_key.as_str(),
+                time: item.time,
+                phone_number_id: number,
+                party: item.party.as_ref().map(PartyId::to_string),
+                wamid: item.wamid.as_ref(),
+                details: EventDetails { error_code: item.error_code, ..EventDetails::default() },
+                ..Event::default()
+            },
+        );
+        Ok(())
+    }
+
+    /// True the first time a natural key is met within the retention.
+    pub(super) fn first_time(&mut self, key: &NaturalKey) -> Result<bool, SourceError> {
+        let known = self.overlay.naturals.entry(key, |key| self.below.natural(key))?;
+        if known.is_some() {
+            return Ok(false);
+        }
+        *known = Some(Natural { offset: self.place.offset, changed: self.place.log_time });
+        self.arm(self.place.log_time, TimerKind::ExpireNatural(key.clone()));
+        Ok(true)
+    }
+
+    /// A transition with nothing but what every one has.
+    pub(super) fn new_transition(
+        &self,
+        entity: &str,
+        to: &str,
+        time: Option<Timestamp>,
+    ) -> TransitionRecord {
+        TransitionRecord {
+            source: self.emit.source(time),
+            entity: entity.to_owned(),
+            key: String::new(),
+            waba_id: None,
+            phone_number_id: None,
+            wamid: None,
+            participant: None,
+            from: None,
+            to: to.to_owned(),
+            state: to.to_owned(),
+            late: false,
+            error_code: None,
+            reason: None,
+            party: None,
+            origin: None,
+            cause_wamid: None,
+        }
+    }
+}
