@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub mod header {
     /// `webhook` or `control`.
     pub const KIND: &str = "wa-kind";
-    /// Of a control record: `tick`, later also `rules`, `erase`, `redrive`.
+    /// Of a control record: `tick`, `rules`, later also `erase`, `redrive`.
     pub const CONTROL: &str = "wa-control";
     /// `X-Hub-Signature-256` as received, `sha256=` and 64 lower-case hex digits.
     pub const SIGNATURE: &str = "wa-signature";
@@ -36,6 +36,9 @@ pub const KIND_WEBHOOK: &str = "webhook";
 pub const KIND_CONTROL: &str = "control";
 /// Value of [`header::CONTROL`] for an empty record that only carries time.
 pub const CONTROL_TICK: &str = "tick";
+/// Value of [`header::CONTROL`] for a record whose value is a document of rules, in force from its
+/// position on.
+pub const CONTROL_RULES: &str = "rules";
 
 /// What ingress knows of a webhook beside its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +75,18 @@ impl WebhookHeaders {
 
 /// The headers of a tick: an empty control record that lets log time pass on an idle partition.
 pub fn tick_headers(partition_count: u32) -> Vec<(&'static str, String)> {
+    control_headers(CONTROL_TICK, partition_count)
+}
+
+/// The headers of a record of rules.
+pub fn rules_headers(partition_count: u32) -> Vec<(&'static str, String)> {
+    control_headers(CONTROL_RULES, partition_count)
+}
+
+fn control_headers(control: &str, partition_count: u32) -> Vec<(&'static str, String)> {
     vec![
         (header::KIND, KIND_CONTROL.to_owned()),
-        (header::CONTROL, CONTROL_TICK.to_owned()),
+        (header::CONTROL, control.to_owned()),
         (header::PARTITION_COUNT, partition_count.to_string()),
     ]
 }

@@ -2,7 +2,7 @@
 //! the rules. Pure: whether it was decided before, and whether it is still time, is the caller's.
 
 use super::{Action, ActionId, ActionKind, Terms};
-use crate::rules::{BackOffScope, Directive, HaltScope, Inbound, InboundDirective, Intent, Rules};
+use crate::rules::{BackOffScope, Directive, HaltScope, Inbound, InboundDirective, Rules};
 use crate::time::{HOUR_MS, Timestamp};
 
 /// Who sent what to whom, as far as it is known.
@@ -22,10 +22,12 @@ pub struct Sender<'a> {
     pub country: Option<&'a str>,
     /// Pricing category.
     pub category: Option<&'a str>,
-    /// Template id, where the status named it.
-    pub template_id: Option<&'a str>,
-    /// `biz_opaque_callback_data`.
-    pub callback_data: Option<&'a str>,
+    /// The template: its id where the status named it, else the name that the sender gave as a
+    /// label.
+    pub template: Option<&'a str>,
+    /// The business intent, which the sender gave as a label. Retries and fallbacks of one intent
+    /// are counted together; without it each message is an intent of its own.
+    pub intent: Option<&'a str>,
 }
 
 /// One error code of a failure.
@@ -33,8 +35,8 @@ pub struct Sender<'a> {
 pub struct Failed<'a> {
     /// Of what.
     pub sender: Sender<'a>,
-    /// Error code.
-    pub code: i64,
+    /// Error code; `None` for a failure without one.
+    pub code: Option<i64>,
     /// When it failed; log time where Meta gave no time.
     pub time: Timestamp,
 }
@@ -67,24 +69,22 @@ pub fn on_failure(rules: &Rules, failed: &Failed<'_>) -> Vec<Reaction> {
 /// one. One and the same however it came to it: a failure and a deadline ask for one fallback.
 pub fn fallback(rules: &Rules, sender: &Sender<'_>, since: Timestamp) -> Option<Action> {
     let valid_ms = rules.fallback_valid_ms(sender.waba_id, sender.category)?;
-    let (subject, cause) = fallback_key(rules, sender)?;
+    let (subject, cause) = fallback_key(sender)?;
     let not_after = Some(since.plus(valid_ms));
     let terms = Terms { not_after, ..Terms::default() };
     Some(Action { kind: ActionKind::SmsFallback, subject, cause, terms })
 }
 
 /// The id that [`fallback`] has or would have.
-pub fn fallback_id(rules: &Rules, sender: &Sender<'_>) -> Option<ActionId> {
-    let (subject, cause) = fallback_key(rules, sender)?;
+pub fn fallback_id(sender: &Sender<'_>) -> Option<ActionId> {
+    let (subject, cause) = fallback_key(sender)?;
     Some(ActionId::new(ActionKind::SmsFallback.as_str(), &subject, &cause))
 }
 
-fn fallback_key(rules: &Rules, sender: &Sender<'_>) -> Option<(String, String)> {
-    let cause = match sender.intent(rules) {
-        Some(intent) => format!("undelivered:{intent}"),
-        None => format!("undelivered:{}", sender.message()?),
-    };
-    Some((sender.subject(rules)?, cause))
+fn fallback_key(sender: &Sender<'_>) -> Option<(String, String)> {
+    let subject = sender.subject()?;
+    let cause = format!("undelivered:{subject}");
+    Some((subject, cause))
 }
 
 /// Takes a fallback back: the message was delivered after all.
@@ -144,19 +144,13 @@ impl Sender<'_> {
         })
     }
 
-    /// The intent behind the message, where the rules say that one can be told.
-    fn intent(&self, rules: &Rules) -> Option<String> {
-        match rules.intent() {
-            Intent::Message => None,
-            Intent::CallbackData => {
-                Some(format!("intent:{}/{}", self.waba_id.unwrap_or("-"), self.callback_data?))
-            }
-        }
-    }
-
     /// What retries and fallbacks are counted by.
-    fn subject(&self, rules: &Rules) -> Option<String> {
-        self.intent(rules).or_else(|| self.message())
+    fn subject(&self) -> Option<String> {
+        let message = self.message()?;
+        Some(match self.intent {
+            Some(intent) => format!("intent:{}/{intent}", self.waba_id.unwrap_or("-")),
+            None => message,
+        })
     }
 }
 
@@ -189,7 +183,7 @@ impl Failed<'_> {
             }
             Directive::Resend { delay, attempts_max } => Action {
                 kind: ActionKind::Resend,
-                subject: sender.subject(rules)?,
+                subject: sender.subject()?,
                 cause: self.cause()?,
                 terms: Terms {
                     attempts_max: Some(*attempts_max),
@@ -217,10 +211,9 @@ impl Failed<'_> {
         let sender = &self.sender;
         let account = sender.waba_id.unwrap_or("-");
         let subject = match scope {
-            HaltScope::Template => match sender.template_id {
-                Some(template_id) => format!("{account}/{template_id}"),
-                // No status but those of Direct Send names its template: the sender knows which one
-                // this message used.
+            HaltScope::Template => match sender.template {
+                Some(template) => format!("{account}/{template}"),
+                // The sender knows which one this message used.
                 None => sender.message()?,
             },
             HaltScope::Number => sender.phone_number_id?.to_owned(),
@@ -262,7 +255,8 @@ impl Failed<'_> {
     fn per(&self, ms: i64) -> String {
         let ms = ms.max(1);
         let start = self.time.as_millis().div_euclid(ms) * ms / 1_000;
-        format!("err:{}@{start}", self.code)
+        let code = self.code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+        format!("err:{code}@{start}")
     }
 
     fn widest(&self) -> String {

@@ -8,7 +8,7 @@
 use super::Span;
 use super::document::{
     BackOffScope, CodeRange, CodeRule, Codes, Deadline, Directive, Document, Fallback, HaltScope,
-    Intent, OfferResend,
+    OfferResend,
 };
 
 /// Version of the built-in rules. Every record of rules has a greater one.
@@ -25,7 +25,6 @@ pub(super) fn document() -> Document {
         media_valid_for: Span::days(7),
         actions_valid_for: Span::hours(24),
         offer_resend: Some(OfferResend { after: Span::seconds(60), valid_for: Span::minutes(10) }),
-        intent: Intent::Message,
         codes: codes(),
         unknown_code: vec![ALERT],
         deadlines: deadlines(),

@@ -25,7 +25,6 @@ pub(super) fn check(document: &Document) -> Result<(), Invalid> {
         media_valid_for,
         actions_valid_for,
         offer_resend,
-        intent: _,
         codes,
         unknown_code,
         deadlines,

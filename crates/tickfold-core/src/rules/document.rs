@@ -19,8 +19,6 @@ pub(super) struct Document {
     pub actions_valid_for: Span,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer_resend: Option<OfferResend>,
-    #[serde(default, skip_serializing_if = "Intent::is_message")]
-    pub intent: Intent,
     pub codes: Vec<CodeRule>,
     pub unknown_code: Vec<Directive>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -39,24 +37,6 @@ pub struct OfferResend {
     pub after: Span,
     /// How long after that the offer still makes sense.
     pub valid_for: Span,
-}
-
-/// What one business intent is, which retries and fallbacks are counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Intent {
-    /// Each message is an intent of its own. A retry is a new message, so the sender counts them.
-    #[default]
-    Message,
-    /// Messages of one account with one `biz_opaque_callback_data` are one intent. Right only if
-    /// the sender gives each intent a text of its own.
-    CallbackData,
-}
-
-impl Intent {
-    fn is_message(&self) -> bool {
-        *self == Self::Message
-    }
 }
 
 /// What to do on some error codes. The first rule that names the code and fits the category
@@ -118,7 +98,8 @@ pub enum Directive {
     Resend {
         /// When, from the failure.
         delay: Span,
-        /// How often in all.
+        /// How often in all. Counted by the label `intent` of the callback data; without one each
+        /// message is for itself, and the sender counts.
         attempts_max: u8,
     },
     /// The customer's identity key changed: verify them before sending again.

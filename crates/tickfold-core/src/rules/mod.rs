@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use built_in::{BUILT_IN_RULES, UNKNOWN_CATEGORY};
 pub use document::{
-    BackOffScope, Choice, Deadline, Directive, HaltScope, InboundDirective, Intent, OfferResend,
+    BackOffScope, Choice, Deadline, Directive, HaltScope, InboundDirective, OfferResend,
 };
 pub use span::Span;
 
@@ -132,16 +132,12 @@ impl Rules {
         self.0.offer_resend
     }
 
-    /// What one business intent is.
-    pub fn intent(&self) -> Intent {
-        self.0.intent
-    }
-
-    /// What to do on an error code of a message of a pricing category, in order.
-    pub fn on_code(&self, code: i64, category: Option<&str>) -> &[Directive] {
+    /// What to do on an error code of a message of a pricing category, in order. A failure without
+    /// a code is one that nobody knows.
+    pub fn on_code(&self, code: Option<i64>, category: Option<&str>) -> &[Directive] {
         let category = category.map_or(Cow::Borrowed(UNKNOWN_CATEGORY), normal_category);
         let fits = |rule: &&document::CodeRule| {
-            rule.codes.iter().any(|codes| codes.contains(code))
+            code.is_some_and(|code| rule.codes.iter().any(|codes| codes.contains(code)))
                 && (rule.categories.is_empty() || rule.categories.iter().any(|c| *c == category))
         };
         let rule = self.0.codes.iter().find(fits);
