@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::action::ActionId;
+use crate::charge::{Total, TotalKey};
 use crate::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
     WabaId, Wamid,
 };
 use crate::state::{
-    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, Message, Natural, Number, Payment, Regime,
+    Template, TimerKey, User,
 };
 use crate::time::Timestamp;
 
@@ -42,6 +45,12 @@ pub trait Source {
     fn group(&self, key: &GroupKey) -> Result<Option<Group>, SourceError>;
     /// A payment by message, order and transaction.
     fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError>;
+    /// What the partition goes by; `None` before anything of it changed.
+    fn regime(&self) -> Result<Option<Regime>, SourceError>;
+    /// What is remembered of an action or alert that was decided.
+    fn decided(&self, key: &ActionId) -> Result<Option<Decided>, SourceError>;
+    /// How many charges there are of an account, month, category and type.
+    fn total(&self, key: &TotalKey) -> Result<Option<Total>, SourceError>;
     /// What is remembered of an event.
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError>;
     /// The first armed timer strictly after `after`, or the very first.
@@ -92,6 +101,15 @@ impl Source for Nothing {
         Ok(None)
     }
     fn payment(&self, _: &PaymentKey) -> Result<Option<Payment>, SourceError> {
+        Ok(None)
+    }
+    fn regime(&self) -> Result<Option<Regime>, SourceError> {
+        Ok(None)
+    }
+    fn decided(&self, _: &ActionId) -> Result<Option<Decided>, SourceError> {
+        Ok(None)
+    }
+    fn total(&self, _: &TotalKey) -> Result<Option<Total>, SourceError> {
         Ok(None)
     }
     fn natural(&self, _: &NaturalKey) -> Result<Option<Natural>, SourceError> {
@@ -196,6 +214,12 @@ pub struct Overlay {
     pub groups: Table<GroupKey, Group>,
     /// Payments.
     pub payments: Table<PaymentKey, Payment>,
+    /// What the partition goes by: one entry at most.
+    pub regime: Table<(), Regime>,
+    /// Decided actions and alerts.
+    pub decided: Table<ActionId, Decided>,
+    /// Totals of charges.
+    pub totals: Table<TotalKey, Total>,
     /// Natural keys.
     pub naturals: Table<NaturalKey, Natural>,
     /// Timers armed (true) or gone (false) relative to the source.
@@ -216,6 +240,9 @@ impl Overlay {
             && self.calls.changes().next().is_none()
             && self.groups.changes().next().is_none()
             && self.payments.changes().next().is_none()
+            && self.regime.changes().next().is_none()
+            && self.decided.changes().next().is_none()
+            && self.totals.changes().next().is_none()
             && self.naturals.changes().next().is_none()
             && self.timers.is_empty()
     }
@@ -261,6 +288,15 @@ impl<S: Source + ?Sized> Source for Layered<'_, S> {
     }
     fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError> {
         self.upper.payments.get(key).map_or_else(|| self.lower.payment(key), |v| Ok(v.clone()))
+    }
+    fn regime(&self) -> Result<Option<Regime>, SourceError> {
+        self.upper.regime.get(&()).map_or_else(|| self.lower.regime(), |v| Ok(v.clone()))
+    }
+    fn decided(&self, key: &ActionId) -> Result<Option<Decided>, SourceError> {
+        self.upper.decided.get(key).map_or_else(|| self.lower.decided(key), |v| Ok(*v))
+    }
+    fn total(&self, key: &TotalKey) -> Result<Option<Total>, SourceError> {
+        self.upper.totals.get(key).map_or_else(|| self.lower.total(key), |v| Ok(*v))
     }
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {
         self.upper.naturals.get(key).map_or_else(|| self.lower.natural(key), |v| Ok(*v))

@@ -3,7 +3,11 @@
 //!
 //! Field order is part of the golden bytes; new fields are appended before `raw`.
 
+mod reaction;
+
 use serde::Serialize;
+
+pub use reaction::{AboutFields, ActionRecord, AlertRecord, ChargeRecord};
 
 use crate::time::Timestamp;
 
@@ -29,13 +33,19 @@ pub enum Topic {
     Transition,
     /// Stream of everything that is not a status.
     Event,
+    /// Stream of charges.
+    Charge,
+    /// Stream of what is to be done.
+    Action,
+    /// Stream of what a human is to look at.
+    Alert,
     /// Stream of what could not be decoded.
     DeadLetter,
 }
 
 impl Topic {
     /// All derived topics.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::MessageState,
         Self::ConversationState,
         Self::TemplateState,
@@ -44,6 +54,9 @@ impl Topic {
         Self::UserState,
         Self::Transition,
         Self::Event,
+        Self::Charge,
+        Self::Action,
+        Self::Alert,
         Self::DeadLetter,
     ];
 
@@ -58,6 +71,9 @@ impl Topic {
             Self::UserState => "user.state.v1",
             Self::Transition => "transition.v1",
             Self::Event => "event.v1",
+            Self::Charge => "charge.v1",
+            Self::Action => "action.v1",
+            Self::Alert => "alert.v1",
             Self::DeadLetter => "dead-letter.v1",
         }
     }
@@ -71,7 +87,12 @@ impl Topic {
             | Self::NumberState
             | Self::AccountState
             | Self::UserState => true,
-            Self::Transition | Self::Event | Self::DeadLetter => false,
+            Self::Transition
+            | Self::Event
+            | Self::Charge
+            | Self::Action
+            | Self::Alert
+            | Self::DeadLetter => false,
         }
     }
 
@@ -86,6 +107,9 @@ impl Topic {
             Self::UserState => "tickfold.user.state",
             Self::Transition => "tickfold.transition",
             Self::Event => "tickfold.event",
+            Self::Charge => "tickfold.charge",
+            Self::Action => "tickfold.action",
+            Self::Alert => "tickfold.alert",
             Self::DeadLetter => "tickfold.dead-letter",
         }
     }
@@ -385,14 +409,31 @@ pub struct AccountRow {
     /// Account.
     pub waba_id: String,
     /// `active`, `restricted`, `scheduled_for_disable`, `disabled`, `offboarded` or `deleted`, at
-    /// the log time of this record.
-    pub state: String,
+    /// the log time of this record; absent on the row of a total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The newest event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event: Option<String>,
     /// `ban_info.waba_ban_state`, of the newest event that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ban_state: Option<String>,
+    /// Month of a total of charges, such as `2026-11`; on the row of one, whose key continues with
+    /// `/charges/month/category/type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub month: Option<String>,
+    /// Pricing category of that total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing_category: Option<String>,
+    /// Pricing type of that total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing_type: Option<String>,
+    /// Charges of that total, free ones too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charge_count: Option<u64>,
+    /// Those of them that cost something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billable_count: Option<u64>,
 }
 
 /// A row of the user table: of the user, of one of its preferences, or of one edge to another
@@ -641,6 +682,9 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
                 Topic::UserState => schemars::schema_for!(UserRow),
                 Topic::Transition => schemars::schema_for!(TransitionRecord),
                 Topic::Event => schemars::schema_for!(EventRecord),
+                Topic::Charge => schemars::schema_for!(ChargeRecord),
+                Topic::Action => schemars::schema_for!(ActionRecord),
+                Topic::Alert => schemars::schema_for!(AlertRecord),
                 Topic::DeadLetter => schemars::schema_for!(DeadLetterRecord),
             };
             (topic.name(), schema)

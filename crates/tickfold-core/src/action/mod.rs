@@ -73,12 +73,63 @@ impl ActionKind {
         }
     }
 
+    /// It would reach the customer again: not to be done once the message was delivered.
+    pub(crate) fn reaches_customer(self) -> bool {
+        match self {
+            Self::SmsFallback
+            | Self::SendTemplate
+            | Self::BackOff
+            | Self::Resend
+            | Self::ReverifyRecipient => true,
+            Self::FallbackSuperseded
+            | Self::FallbackExpired
+            | Self::SuppressRecipient
+            | Self::HaltTemplate
+            | Self::HaltNumber
+            | Self::HaltAccount
+            | Self::HaltCountry
+            | Self::OfferResend
+            | Self::Route => false,
+        }
+    }
+
     pub(crate) fn of_halt(scope: HaltScope) -> Self {
         match scope {
             HaltScope::Template => Self::HaltTemplate,
             HaltScope::Number => Self::HaltNumber,
             HaltScope::Account => Self::HaltAccount,
             HaltScope::Country => Self::HaltCountry,
+        }
+    }
+}
+
+/// What an alert is about. Words are appended, never reused: they are part of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlertKind {
+    /// An error code that a human is to look at, by the rules.
+    ErrorCode,
+    /// A fallback would have been due, but too late.
+    FallbackExpired,
+    /// Actions of a kind came too late, such as after an outage.
+    ActionExpired,
+    /// A template may no longer be sent, or not for now.
+    TemplateStatus,
+    /// An account may no longer send, or not everything.
+    AccountState,
+    /// Statuses of equal evidence named different prices.
+    PricingConflict,
+}
+
+impl AlertKind {
+    /// The word of the topic.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ErrorCode => "error_code",
+            Self::FallbackExpired => "fallback_expired",
+            Self::ActionExpired => "action_expired",
+            Self::TemplateStatus => "template_status",
+            Self::AccountState => "account_state",
+            Self::PricingConflict => "pricing_conflict",
         }
     }
 }

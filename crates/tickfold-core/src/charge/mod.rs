@@ -135,14 +135,16 @@ pub fn charge_of(delivery: &Delivery<'_>) -> Option<Charge> {
     Some(Charge {
         total,
         model: price.model.map(str::to_owned),
-        billable: match price.kind {
-            Some(kind) => kind == "regular",
-            None => price.billable == Some(true),
-        },
+        billable: is_billable(price.kind, price.billable),
         country: delivery.recipients.iter().find_map(|recipient| country_of(recipient)),
         time: delivery.time,
         conflicting: delivery.conflicting,
     })
+}
+
+/// Whether a price costs something: the type decides, and only where none was sent does `billable`.
+pub fn is_billable(kind: Option<&str>, billable: Option<bool>) -> bool {
+    kind.map_or_else(|| billable == Some(true), |kind| kind == "regular")
 }
 
 const UNKNOWN: &str = "unknown";

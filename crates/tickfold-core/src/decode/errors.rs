@@ -34,6 +34,9 @@ pub(super) fn error(entry: Json<'_>, time: Option<Timestamp>) -> Option<(i64, Fa
     Some((entry.get("code")?.integer()?, failure))
 }
 
+/// Kind of an error of the value as a whole.
+pub(crate) const VALUE_ERROR: &str = "error";
+
 /// An error of the value as a whole. It names no message and has no time, so two that look alike
 /// are two: 131035, content lost, may come again.
 pub(super) fn of_value(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metadata>) -> Item {
@@ -45,6 +48,9 @@ pub(super) fn of_value(change: &Change<'_>, json: Json<'_>, metadata: Option<&Me
         error_code: code,
         time: Timestamp::of_event(time, change.appended),
         metadata: metadata.cloned(),
-        ..OtherItem::new("error", OtherKey::Each(NaturalKey::new(format!("verr:{number}:{word}"))))
+        ..OtherItem::new(
+            VALUE_ERROR,
+            OtherKey::Each(NaturalKey::new(format!("verr:{number}:{word}"))),
+        )
     })
 }

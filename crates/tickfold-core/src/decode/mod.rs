@@ -24,6 +24,7 @@ use std::ops::ControlFlow;
 
 pub(crate) use self::calls::CallItem;
 pub(crate) use self::content::Target;
+pub(crate) use self::errors::VALUE_ERROR;
 pub(crate) use self::groups::GroupItem;
 pub(crate) use self::identity::{ContactItem, Link};
 pub(crate) use self::messages::MessageItem;

@@ -220,7 +220,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
 
     /// Arms the expiry timer of something that changed at `changed`.
     pub(super) fn arm(&mut self, changed: Timestamp, kind: TimerKind) {
-        self.arm_at(changed.plus(super::RETENTION_MS), kind);
+        self.arm_at(changed.plus(self.rules.retention_ms()), kind);
     }
 
     /// Arms a timer, which is due later than log time.

@@ -49,6 +49,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let (from, state) = (before.as_ref().and_then(|t| shown(&t.facts)), shown(&facts));
         if new {
             let state = state.unwrap_or_else(|| item.event.clone());
+            if from.as_ref() != Some(&state) {
+                self.template_follows(&key, &state, time, &item.natural_key)?;
+            }
             self.management_transition(Change {
                 entity: "template",
                 key: template_key_text(&key),
@@ -98,8 +101,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         facts.join(AccountFacts { events: [(kind, item.fact)].into() });
         let log_time = self.place.log_time;
         if new {
-            let from =
-                before.as_ref().map(|account| account.facts.state(log_time).as_str().to_owned());
+            let from = before.as_ref().map(|account| account.facts.state(log_time));
+            if from != Some(facts.state(log_time)) {
+                self.account_follows(&key, &facts, time, &item.natural_key)?;
+            }
+            let from = from.map(|state| state.as_str().to_owned());
             self.management_transition(Change {
                 entity: "account",
                 key: key.to_string(),

@@ -1,13 +1,15 @@
 //! Messages that came to us, and what is learned of any message: facts, history, transitions.
 
+use super::charges::charge_of_message;
+use super::outbound::{Told, is_awaited};
 use super::{Event, Run};
 use crate::decode::{MessageItem, Origin, Site, Target};
 use crate::ids::{NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
 use crate::records::{EventDetails, Topic, TransitionRecord};
 use crate::state::{
-    Annotations, Content, ConversationFacts, Direction, HistoryEntry, MEDIA_KEPT_MS, Message,
-    MessageFacts, Reaction, Receipt, Status, TimerKind, first_code,
+    Annotations, Content, ConversationFacts, Direction, HistoryEntry, Message, MessageFacts,
+    Reaction, Receipt, Status, TimerKind, first_code,
 };
 use crate::time::Timestamp;
 
@@ -61,6 +63,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let first = self.is_new_message(&item)?;
         if first {
             self.message_event(&item, site);
+            self.choice(&item, waba_id)?;
         }
         let MessageItem { wamid, time, direction, origin, group, parties, sender, .. } = item;
         let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
@@ -161,7 +164,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             media_mime_type: media.and_then(|media| media.mime_type.clone()),
             media_sha256: media.and_then(|media| media.sha256.clone()),
             media_filename: media.and_then(|media| media.filename.clone()),
-            media_expire_time: media.and(item.time).map(|time| time.plus(MEDIA_KEPT_MS)),
+            media_expire_time: media
+                .and(item.time)
+                .map(|time| time.plus(self.rules.media_valid_ms())),
             latitude: said.location.map(|(latitude, _)| latitude),
             longitude: said.location.map(|(_, longitude)| longitude),
             catalog_id: said.catalog_id.clone(),
@@ -235,6 +240,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
             .flat_map(|receipt| receipt.failures.keys().copied())
             .filter(|code| known.is_none_or(|known| !known.failures.contains_key(code)))
             .collect();
+        // What was never told to us live is nothing to act on.
+        let acts = origin != Origin::History && message.facts.direction() == Direction::Outbound;
+        let charge = if acts { charge_of_message(&message, &participant) } else { None };
+        let was_awaited = is_awaited(&message.facts, &participant);
         let from = message.facts.shown(&participant).cloned();
         let appeared = message.facts.has_appeared();
         let place = place(&message.facts);
@@ -264,13 +273,23 @@ impl<S: Source + ?Sized> Run<'_, S> {
             cause: None,
             superseded: false,
         };
+        let mut news = Vec::new();
         if new_status {
-            self.transition(wamid, from, &mut message, new(true, codes.next()));
+            let code = codes.next();
+            self.transition(wamid, from, &mut message, new(true, code));
+            news.push((true, code));
         }
         for code in codes {
             // A further code of a status finds the state as the status left it.
             let from = message.facts.shown(&participant).cloned();
             self.transition(wamid, from, &mut message, new(false, Some(code)));
+            news.push((false, Some(code)));
+        }
+        if acts {
+            let (status, participant) = (&status, &participant);
+            let told = Told { status, participant, event_time: time, news: &news, was_awaited };
+            self.note_charge(wamid, &message, participant, charge);
+            self.follow(wamid, &message, &told)?;
         }
         self.move_counts(place, self::place(&message.facts), &message.facts.waba_id)?;
         if is_new {

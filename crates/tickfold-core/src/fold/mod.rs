@@ -3,11 +3,17 @@
 //! In one record: log time advances, the items of this partition are folded in body order, timers
 //! that are due fire, and the table rows that changed are written, each key once.
 
+mod charges;
+mod choices;
+mod control;
 mod conversations;
 mod emit;
+mod halts;
 mod management;
 mod messages;
 mod others;
+mod outbound;
+mod reactions;
 mod rows;
 mod statuses;
 mod timers;
@@ -15,7 +21,9 @@ mod users;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use crate::charge::TotalKey;
 use crate::decode::{Decoded, Item, Site, decode};
 use crate::ids::{
     ConversationKey, Participant, PhoneNumberId, TemplateKey, UserKey, WabaId, Wamid,
@@ -24,18 +32,17 @@ use crate::overlay::{Head, Overlay, Source, SourceError};
 use crate::raw::{self, RawRecord, header};
 use crate::records::{EventDetails, EventRecord, Topic};
 use crate::route::{Placement, ROUTE_VERSION, RawText, visit_slots};
+use crate::rules::Rules;
 use crate::state::Journal;
-use crate::time::{DAY_MS, Timestamp};
+use crate::time::Timestamp;
 
+use charges::Charges;
 use emit::{Emitter, Fragment};
 use users::UserPart;
 
 /// Version of decoder and fold logic together. A store is folded on only by the version that wrote
 /// it; any change of what a record does, or of output bytes, is a new version.
 pub const FOLD_VERSION: u32 = 2;
-
-/// How long a message, a conversation or a natural key is kept after its last change, in log time.
-pub const RETENTION_MS: i64 = 90 * DAY_MS;
 
 /// How many items of one record a partition folds. Meta documents at most 1,000 updates in a body;
 /// the bound keeps one record within one commit whatever the body holds. Items beyond it become
@@ -85,23 +92,38 @@ pub fn fold<S: Source + ?Sized>(
     record: &RawRecord<'_>,
 ) -> Result<Vec<Output>, SourceError> {
     let mut head = overlay.head.map_or_else(|| below.head(), Ok)?;
+    let before = head.log_time;
     let log_time = head.log_time.map_or(record.appended, |before| before.max(record.appended));
     head.log_time = Some(log_time);
     overlay.head = Some(head);
 
     let received = record.header(header::RECEIVED_TIME).and_then(Timestamp::parse_rfc3339);
     let place = Place { partition, offset: record.offset, log_time, received };
-    let mut run = Run { overlay, below, place, emit: Emitter::new(place), dirty: Dirty::default() };
+    let regime = overlay.regime.entry(&(), |()| below.regime())?.clone().unwrap_or_default();
+    let mut run = Run {
+        overlay,
+        below,
+        place,
+        emit: Emitter::new(place),
+        dirty: Dirty::default(),
+        charges: Charges::default(),
+        rules: regime.rules,
+        deadlines_wait_until: regime.deadlines_wait_until,
+    };
+    run.notice_gap(before)?;
     match (record.header(header::KIND), record.value) {
         (Some(raw::KIND_WEBHOOK), Some(body)) if routed_as_here(partition, record) => {
             run.webhook(body, record.appended)?;
         }
         // Its items may be in other partitions by our rule, so none of them can be told to be ours.
         (Some(raw::KIND_WEBHOOK), value @ Some(_)) => run.broken_record("routed_otherwise", value),
-        (Some(raw::KIND_CONTROL), value) => run.control(record.header(header::CONTROL), value),
+        (Some(raw::KIND_CONTROL), value) => {
+            run.control(record.header(header::CONTROL), value)?;
+        }
         (_, value) => run.broken_record("unknown_kind_or_no_value", value),
     }
     run.fire_timers()?;
+    run.write_charges()?;
     run.write_rows();
     Ok(run.emit.into_outputs())
 }
@@ -129,6 +151,9 @@ struct Run<'a, S: ?Sized> {
     place: Place,
     emit: Emitter,
     dirty: Dirty,
+    charges: Charges,
+    rules: Arc<Rules>,
+    deadlines_wait_until: Option<Timestamp>,
 }
 
 /// Entities whose table rows are to be written at the end of the record, in order.
@@ -139,6 +164,7 @@ struct Dirty {
     templates: BTreeSet<TemplateKey>,
     numbers: BTreeSet<PhoneNumberId>,
     accounts: BTreeSet<WabaId>,
+    totals: BTreeSet<TotalKey>,
     users: BTreeSet<(UserKey, UserPart)>,
 }
 
@@ -169,7 +195,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let rows = self.dirty.messages.len() + self.dirty.conversations.len();
         let rows = rows + self.dirty.templates.len() + self.dirty.numbers.len();
         let rows = rows + self.dirty.accounts.len() + self.dirty.users.len();
-        self.emit.len() + rows >= OUTPUTS_MAX
+        // A charge, and at worst two rows of totals that it moves between.
+        self.emit.len() + rows + 3 * self.charges.len() >= OUTPUTS_MAX
     }
 
     fn item(&mut self, Decoded { site, item }: Decoded<'_>) -> Result<(), SourceError> {
@@ -190,16 +217,22 @@ impl<S: Source + ?Sized> Run<'_, S> {
         Ok(())
     }
 
-    fn control(&mut self, control: Option<&str>, value: Option<&[u8]>) {
+    fn control(&mut self, control: Option<&str>, value: Option<&[u8]>) -> Result<(), SourceError> {
         match control {
             Some(raw::CONTROL_TICK) => {}
+            Some(raw::CONTROL_RULES) => self.apply_rules(value)?,
             Some(_) | None => self.broken_record("unknown_control", value),
         }
+        Ok(())
     }
 
     fn broken_record(&mut self, reason: &'static str, value: Option<&[u8]>) {
+        self.broken_at("$".to_owned(), reason, value);
+    }
+
+    fn broken_at(&mut self, path: String, reason: &'static str, value: Option<&[u8]>) {
         let raw = RawText::Bytes(value.unwrap_or_default());
-        let site = Site { path: "$".to_owned(), waba_id: None, field: None, raw };
+        let site = Site { path, waba_id: None, field: None, raw };
         self.emit.dead_letter("record", reason, &site);
     }
 

@@ -1,6 +1,7 @@
 //! Calls, groups, payments, and events that are nothing else.
 
 use super::{Event, Run};
+use crate::decode::VALUE_ERROR;
 use crate::decode::{CallItem, GroupItem, OtherItem, OtherKey, PaymentItem, Site};
 use crate::ids::{NaturalKey, PartyId};
 use crate::overlay::{Source, SourceError};
@@ -220,6 +221,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         };
         if !first {
             return Ok(());
+        }
+        if item.kind == VALUE_ERROR {
+            self.value_error(&item, site)?;
         }
         let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
         let account = || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();

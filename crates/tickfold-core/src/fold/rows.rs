@@ -4,6 +4,7 @@
 use super::Run;
 use super::management::template_key_text;
 use super::users::UserPart;
+use crate::charge::TotalKey;
 use crate::ids::{ConversationKey, Participant, UserKey, Wamid};
 use crate::overlay::Source;
 use crate::records::{
@@ -74,6 +75,24 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 self.emit.record(Topic::NumberState, key.to_string(), &row);
             }
         }
+        for key in dirty.totals {
+            let Some(Some(total)) = self.overlay.totals.get(&key).copied() else { continue };
+            let TotalKey { waba_id, month, category, kind } = &key;
+            let row = AccountRow {
+                source: self.emit.source(None),
+                waba_id: waba_id.to_string(),
+                state: None,
+                last_event: None,
+                ban_state: None,
+                month: Some(month.clone()),
+                pricing_category: Some(category.clone()),
+                pricing_type: Some(kind.clone()),
+                charge_count: Some(total.charges),
+                billable_count: Some(total.billable),
+            };
+            let key = format!("{waba_id}/charges/{month}/{category}/{kind}");
+            self.emit.record(Topic::AccountState, key, &row);
+        }
         for key in dirty.accounts {
             if let Some(Some(account)) = self.overlay.accounts.get(&key) {
                 let newest =
@@ -82,9 +101,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 let row = AccountRow {
                     source: self.emit.source(newest.and_then(|(_, fact)| fact.time)),
                     waba_id: key.to_string(),
-                    state: account.facts.state(self.place.log_time).as_str().to_owned(),
+                    state: Some(account.facts.state(self.place.log_time).as_str().to_owned()),
                     last_event: newest.map(|((event, _), _)| event.clone()),
                     ban_state: ban.and_then(|fact| fact.ban_state.clone()),
+                    month: None,
+                    pricing_category: None,
+                    pricing_type: None,
+                    charge_count: None,
+                    billable_count: None,
                 };
                 self.emit.record(Topic::AccountState, key.to_string(), &row);
             }
@@ -164,7 +188,8 @@ fn message_row<S: Source + ?Sized>(
         media_id: media.map(|media| media.id.clone()),
         media_mime_type: media.and_then(|media| media.mime_type.clone()),
         media_sha256: media.and_then(|media| media.sha256.clone()),
-        media_expire_time: of_message.and_then(|facts| facts.media_expires()),
+        media_expire_time: of_message
+            .and_then(|facts| facts.media_expires(run.rules.media_valid_ms())),
         edited_time: done.and_then(Annotations::edited),
         revoked: done.is_some_and(|done| !done.revokes.is_empty()),
         revoked_time: done.and_then(Annotations::revoked),

@@ -28,6 +28,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             statuses: [(item.status.clone(), item.time)].into(),
             failures: item.errors,
             pricing: item.pricing,
+            pricing_disputed: false,
         };
         let free_entry_expires = item
             .billing

@@ -31,6 +31,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             TimerKind::ExpireMessage(wamid) => self.expire_message(wamid),
             TimerKind::ExpireConversation(key) => self.expire_conversation(key),
             TimerKind::ExpireNatural(key) => self.expire_natural(key),
+            TimerKind::DeliveryDeadline(wamid) => self.miss_deadline(wamid),
+            TimerKind::OfferResend(wamid) => self.offer_resend(wamid),
+            TimerKind::ForgetDecided(id) => self.forget_decided(id),
             TimerKind::CloseWindow(key) => self.close_window(key),
             TimerKind::EndFreeEntry(key) => self.end_free_entry(key),
             TimerKind::ExpireCall(id) => self.expire_call(id),
@@ -41,7 +44,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     /// Expiry is armed once, when the entity appears, and looks again at the last change when it
     /// fires: a change costs no timer write.
     fn expired(&self, changed: Timestamp) -> bool {
-        changed.plus(super::RETENTION_MS) <= self.place.log_time
+        changed.plus(self.rules.retention_ms()) <= self.place.log_time
     }
 
     fn expire_message(&mut self, wamid: Wamid) -> Result<(), SourceError> {

@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use super::receipt::{Failures, join_failures, learn_time};
 use super::{learn_max, learn_true};
 use crate::ids::{PartyId, Wamid};
-use crate::time::{DAY_MS, Timestamp};
-
-/// How long a media id from a webhook can be fetched.
-pub const MEDIA_KEPT_MS: i64 = 7 * DAY_MS;
+use crate::time::Timestamp;
 
 /// Facts of a message that itself came in or was echoed to us.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::{Annotations, Content, MEDIA_KEPT_MS};
+use super::content::{Annotations, Content};
 use super::labels::Labels;
 use super::receipt::{Receipt, Status};
 use super::{Journal, join_boxed, learn_max, learn_min, learn_true};
@@ -176,12 +176,13 @@ impl MessageFacts {
         self.inbound.as_deref().or(self.echo.as_deref())
     }
 
-    /// When its media can no longer be fetched: a week after the message, if its time is known.
-    pub fn media_expires(&self) -> Option<Timestamp> {
+    /// When its media can no longer be fetched: so many milliseconds after the message, if its time
+    /// is known.
+    pub fn media_expires(&self, valid_ms: i64) -> Option<Timestamp> {
         self.content()?.media.as_ref()?;
         let receipt = self.receipts.get(&Participant::whole())?;
         let told = receipt.statuses.values().copied().flatten().min();
-        told.map(|time| time.plus(MEDIA_KEPT_MS))
+        told.map(|time| time.plus(valid_ms))
     }
 
     /// What the sender wrote about it into `biz_opaque_callback_data`.

@@ -14,13 +14,14 @@ mod message;
 mod number;
 mod payment;
 mod receipt;
+mod regime;
 mod template;
 mod timer;
 mod user;
 
 pub use account::{Account, AccountEventFact, AccountFacts, AccountState};
 pub use call::{Call, CallFacts};
-pub use content::{Annotations, Content, MEDIA_KEPT_MS, Media, Reaction};
+pub use content::{Annotations, Content, Media, Reaction};
 pub use conversation::{
     CallPermission, Conversation, ConversationFacts, FREE_ENTRY_MS, Referral, WINDOW_MS,
     WindowState,
@@ -31,6 +32,7 @@ pub use message::{BillingConversation, Direction, HistoryEntry, Message, Message
 pub use number::{Number, NumberFacts};
 pub use payment::{Amount, Payment, PaymentFacts, Refund};
 pub use receipt::{Failure, Failures, Pricing, Receipt, Status};
+pub use regime::{Decided, Regime};
 pub use template::{Template, TemplateEventFact, TemplateFacts};
 pub use timer::{Natural, TimerKey, TimerKind};
 pub use user::{Alias, Preference, Profile, Relation, User, UserFacts};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{learn_earliest, learn_max};
+use super::{learn_earliest, learn_max, learn_true};
+use crate::charge::is_billable;
+use crate::rules::normal_category;
 use crate::time::Timestamp;
 
 /// What Meta reports of a message. The order of the variants is no order of states; see
@@ -72,6 +74,14 @@ impl Status {
         }
     }
 
+    /// Evidence that the message reached the customer.
+    pub fn is_delivery(&self) -> bool {
+        match self {
+            Self::Delivered | Self::Read | Self::Played => true,
+            Self::Pending | Self::Sent | Self::Failed | Self::Received | Self::Other(_) => false,
+        }
+    }
+
     /// The ladder. Rank, not time, orders it: times are when webhooks were triggered and may tie
     /// or invert. A failure stands above `sent`, since a late `sent` must not hide it, and below
     /// every evidence of delivery, since it must not hide that.
@@ -121,6 +131,8 @@ pub struct Receipt {
     pub failures: Failures,
     /// Best evidence of the price.
     pub pricing: Option<Pricing>,
+    /// Statuses that are evidence of a delivery named different prices.
+    pub pricing_disputed: bool,
 }
 
 /// Error codes with what is known of each.
@@ -154,11 +166,36 @@ pub struct Pricing {
     pub category: Option<String>,
 }
 
+impl Pricing {
+    /// It came with evidence of a delivery: it is charged.
+    pub fn is_of_delivery(&self) -> bool {
+        self.evidence >= 2
+    }
+}
+
+/// Two prices of a delivery that would be charged differently. Of a set of prices the greatest is
+/// kept, so asking it alone is asking the set, as long as the set is not disputed already.
+fn disputes(mine: Option<&Pricing>, theirs: Option<&Pricing>) -> bool {
+    let charged = |price: &Pricing| {
+        let category = price.category.as_deref().map(|name| normal_category(name).into_owned());
+        let kind = price.kind.as_deref();
+        let counted = kind.or(price.model.as_deref()).map(str::to_owned);
+        (category, counted, is_billable(kind, price.billable))
+    };
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) => {
+            mine.is_of_delivery() && theirs.is_of_delivery() && charged(mine) != charged(theirs)
+        }
+        (Some(_), None) | (None, _) => false,
+    }
+}
+
 impl Receipt {
     /// Learns everything the other knows; true if that was anything new.
     pub fn join(&mut self, other: Self) -> bool {
-        let Self { statuses, failures, pricing } = other;
-        let mut learned = false;
+        let Self { statuses, failures, pricing, pricing_disputed } = other;
+        let disputed = pricing_disputed || disputes(self.pricing.as_ref(), pricing.as_ref());
+        let mut learned = learn_true(&mut self.pricing_disputed, disputed);
         for (status, time) in statuses {
             learned |= learn_time(&mut self.statuses, status, time, STATUSES_MAX);
         }

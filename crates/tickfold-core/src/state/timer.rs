@@ -1,5 +1,6 @@
 //! Timers on log time, and the memory of natural keys.
 
+use crate::action::ActionId;
 use crate::ids::{CallId, ConversationKey, NaturalKey, PaymentKey, Wamid};
 use crate::time::Timestamp;
 
@@ -29,6 +30,12 @@ pub enum TimerKind {
     ExpireCall(CallId),
     /// The payment expires likewise.
     ExpirePayment(PaymentKey),
+    /// A delivery should have been told by now.
+    DeliveryDeadline(Wamid),
+    /// A login code was read, and the customer should have come back.
+    OfferResend(Wamid),
+    /// The decided action or alert is forgotten.
+    ForgetDecided(ActionId),
 }
 
 /// What is kept of an event that was folded: where it came first.

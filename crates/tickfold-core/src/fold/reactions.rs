@@ -1,0 +1,238 @@
+//! Actions and alerts: each is decided once, and not when it is too late.
+//!
+//! What follows from a fact is in [`crate::action`]; here it is compared with what was decided
+//! before, judged by log time, and told.
+
+use super::Run;
+use crate::action::{
+    Action, ActionId, ActionKind, AlertKind, Failed, Moment, Reaction, Sender, Urgency, fallback,
+    on_failure,
+};
+use crate::decode::{OtherItem, Site};
+use crate::overlay::{Source, SourceError};
+use crate::records::{AboutFields, ActionRecord, AlertRecord, Topic};
+use crate::state::{Decided, TimerKey, TimerKind};
+use crate::time::{HOUR_MS, Timestamp};
+
+/// What something is about, and when it happened.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    pub fields: AboutFields,
+    /// `None` where Meta gave no time: log time counts then.
+    pub event_time: Option<Timestamp>,
+}
+
+/// An alert to be told.
+#[derive(Debug)]
+pub(super) struct Alert {
+    pub kind: AlertKind,
+    pub subject: String,
+    pub cause: String,
+    pub reason: Option<String>,
+    pub action_id: Option<ActionId>,
+}
+
+impl<S: Source + ?Sized> Run<'_, S> {
+    /// What is judged by.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { log_time: self.place.log_time, retention_ms: self.rules.retention_ms() }
+    }
+
+    /// What follows from an error code. A message with evidence of delivery is never sent again.
+    pub(super) fn failure(
+        &mut self,
+        sender: &Sender<'_>,
+        code: Option<i64>,
+        delivered: bool,
+        about: &About,
+    ) -> Result<(), SourceError> {
+        let time = about.event_time.unwrap_or(self.place.log_time);
+        let rules = self.rules.clone();
+        for reaction in on_failure(&rules, &Failed { sender: *sender, code, time }) {
+            match reaction {
+                Reaction::Action(action) if delivered && action.kind.reaches_customer() => {}
+                Reaction::Action(action) if action.kind == ActionKind::Resend => {
+                    self.resend(action, sender, about)?;
+                }
+                Reaction::Action(action) => self.act(action, about)?,
+                Reaction::Alert(cause) => self.alert(
+                    Alert {
+                        kind: AlertKind::ErrorCode,
+                        subject: cause.subject,
+                        cause: cause.cause,
+                        reason: None,
+                        action_id: None,
+                    },
+                    about,
+                )?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from an error of a webhook's value. It names no message, so only what is wider
+    /// can act.
+    pub(super) fn value_error(
+        &mut self,
+        item: &OtherItem,
+        site: &Site<'_>,
+    ) -> Result<(), SourceError> {
+        let waba_id = site.waba_id.as_ref().map(ToString::to_string);
+        let number = item.metadata.as_ref().map(|metadata| metadata.phone_number_id.to_string());
+        let sender = Sender {
+            waba_id: waba_id.as_deref(),
+            phone_number_id: number.as_deref(),
+            ..Sender::default()
+        };
+        let fields = AboutFields {
+            waba_id: waba_id.clone(),
+            phone_number_id: number.clone(),
+            error_code: item.error_code,
+            ..AboutFields::default()
+        };
+        let about = About { fields, event_time: item.time };
+        self.failure(&sender, item.error_code, false, &about)
+    }
+
+    /// A retry takes one of the attempts of its intent; when none is left, the message takes
+    /// another channel, if it may. Without an intent the sender counts.
+    fn resend(
+        &mut self,
+        mut action: Action,
+        sender: &Sender<'_>,
+        about: &About,
+    ) -> Result<(), SourceError> {
+        let (Some(attempts_max), Some(_)) = (action.terms.attempts_max, sender.intent) else {
+            return self.act(action, about);
+        };
+        let time = about.event_time.unwrap_or(self.place.log_time);
+        if self.decided(&action.id())?.is_some() || !self.moment().remembers(time) {
+            return Ok(());
+        }
+        for attempt in 1..=attempts_max {
+            let place = ActionId::new("attempt", &action.subject, &attempt.to_string());
+            if self.decided(&place)?.is_none() {
+                self.remember(place, false)?;
+                action.terms.attempt = Some(attempt);
+                return self.act(action, about);
+            }
+        }
+        match fallback(&self.rules, sender, time) {
+            Some(fallback) => self.act(fallback, about),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for an action, unless it was decided before or it is too late.
+    pub(super) fn act(&mut self, action: Action, about: &About) -> Result<(), SourceError> {
+        let time = about.event_time.unwrap_or(self.place.log_time);
+        let urgency = self.moment().judge(time, action.terms.not_after);
+        let id = action.id();
+        if urgency == Urgency::Forgotten || self.decided(&id)?.is_some() {
+            return Ok(());
+        }
+        self.remember(id.clone(), urgency == Urgency::Expired)?;
+        if urgency == Urgency::Act {
+            self.tell_action(&id, &action, about);
+            return Ok(());
+        }
+        if action.kind == ActionKind::SmsFallback {
+            let expired = Action { kind: ActionKind::FallbackExpired, ..action };
+            self.tell_action(&expired.id(), &expired, about);
+            let (subject, cause) = (expired.subject, expired.cause);
+            return self.alert(
+                Alert {
+                    kind: AlertKind::FallbackExpired,
+                    subject,
+                    cause,
+                    reason: None,
+                    action_id: Some(id),
+                },
+                about,
+            );
+        }
+        // Once an hour and account: after an outage many are too late at once.
+        let account = about.fields.waba_id.clone().unwrap_or_else(|| "-".to_owned());
+        let hour = time.as_millis().div_euclid(HOUR_MS) * HOUR_MS / 1_000;
+        let kind = action.kind.as_str();
+        self.alert(
+            Alert {
+                kind: AlertKind::ActionExpired,
+                subject: account,
+                cause: format!("{kind}@{hour}"),
+                reason: Some(kind.to_owned()),
+                action_id: Some(id),
+            },
+            about,
+        )
+    }
+
+    /// Tells a human, unless one was told before or it is an old story.
+    pub(super) fn alert(&mut self, alert: Alert, about: &About) -> Result<(), SourceError> {
+        let time = about.event_time.unwrap_or(self.place.log_time);
+        let Alert { kind, subject, cause, reason, action_id } = alert;
+        let word = format!("alert:{}", kind.as_str());
+        let id = ActionId::new(&word, &subject, &cause);
+        if !self.moment().remembers(time) || self.decided(&id)?.is_some() {
+            return Ok(());
+        }
+        self.remember(id.clone(), false)?;
+        let record = AlertRecord {
+            source: self.emit.source(about.event_time),
+            alert_id: id.to_string(),
+            kind: kind.as_str().to_owned(),
+            subject: subject.clone(),
+            cause,
+            reason,
+            action_id: action_id.map(|id| id.to_string()),
+            about: self.about_fields(about),
+        };
+        self.emit.record(Topic::Alert, subject, &record);
+        Ok(())
+    }
+
+    /// What is remembered of an action or alert.
+    pub(super) fn decided(&mut self, id: &ActionId) -> Result<Option<Decided>, SourceError> {
+        Ok(*self.overlay.decided.entry(id, |id| self.below.decided(id))?)
+    }
+
+    fn remember(&mut self, id: ActionId, expired: bool) -> Result<(), SourceError> {
+        let decided = self.place.log_time;
+        let entry = self.overlay.decided.entry(&id, |id| self.below.decided(id))?;
+        *entry = Some(Decided { offset: self.place.offset, decided, expired });
+        let due = decided.plus(self.rules.retention_ms());
+        self.overlay.timers.insert(TimerKey { due, kind: TimerKind::ForgetDecided(id) }, true);
+        Ok(())
+    }
+
+    /// The retention is over since it was decided, by the rules of then.
+    pub(super) fn forget_decided(&mut self, id: ActionId) -> Result<(), SourceError> {
+        *self.overlay.decided.entry(&id, |id| self.below.decided(id))? = None;
+        Ok(())
+    }
+
+    fn tell_action(&mut self, id: &ActionId, action: &Action, about: &About) {
+        let terms = &action.terms;
+        let record = ActionRecord {
+            source: self.emit.source(about.event_time),
+            action_id: id.to_string(),
+            kind: action.kind.as_str().to_owned(),
+            subject: action.subject.clone(),
+            cause: action.cause.clone(),
+            not_before: terms.not_before,
+            not_after: terms.not_after,
+            scope: terms.scope.map(|scope| scope.as_str().to_owned()),
+            category: terms.category.clone(),
+            queue: terms.queue.clone(),
+            attempt: terms.attempt.map(u32::from),
+            attempts_max: terms.attempts_max.map(u32::from),
+            supersedes: terms.supersedes.as_ref().map(ToString::to_string),
+            about: self.about_fields(about),
+        };
+        self.emit.record(Topic::Action, id.to_string(), &record);
+    }
+
+    fn about_fields(&self, about: &About) -> AboutFields {
+        AboutFields { rules_version: self.rules.version(), ..about.fields.clone() }
+    }
+}
