@@ -85,8 +85,9 @@ fn about(topic: Topic) -> About {
         ),
         Topic::NumberState => about("phone number id", "One of your numbers.", "messages.text"),
         Topic::AccountState => about(
-            "account",
-            "A WhatsApp Business account: restrictions, bans, whether it is still with you.",
+            "account; `account/charges/month/category/type` for a total of charges",
+            "A WhatsApp Business account: restrictions, bans, whether it is still with you. And how many charges it has \
+             had in a month, by category and type.",
             "account_update.disabled",
         ),
         Topic::Transition => about(
@@ -101,6 +102,32 @@ fn about(topic: Topic) -> About {
             "Everything that is not a status: inbound messages, calls, groups, management events, and whatever is not \
              known yet, with the JSON as Meta sent it. Each once, by its natural key.",
             "messages.text",
+        ),
+        Topic::UserState => about(
+            "account `/` identifier; `/preference/category` or `/alias/identifier/relation` behind it",
+            "A user under one of its identifiers: name, preferences, and which other identifiers are the same user. \
+             Messages keep the identifier they came with; join them through the aliases.",
+            "messages.text.2026_with_bsuid",
+        ),
+        Topic::Charge => about(
+            "`wamid`, or `wamid/participant` for a participant of a group message",
+            "What Meta bills for a message, once it was delivered: category, type, country of the recipient. A better \
+             known price replaces what was told before: of one `charge_id` the highest `sequence` counts. A price on \
+             `sent` or `failed` is no charge.",
+            "status.delivered.pmp_v24",
+        ),
+        Topic::Action => about(
+            "`action_id`",
+            "Something to be done, by the rules in force at that place of the log: another channel, an opt-out, a halt, \
+             a retry. Each is told once, whatever is repeated or replayed, and not after its `not_after`. Carry it out \
+             once per `action_id`; a `fallback_superseded` takes back the one it names.",
+            "status.failed.131026",
+        ),
+        Topic::Alert => about(
+            "what it is about: an account, a number, a template, a message",
+            "Something a human should look at, told once: error codes that the rules name or do not know, templates and \
+             accounts that may not send, fallbacks that came too late, prices that contradict each other.",
+            "status.failed.131042",
         ),
         Topic::DeadLetter => about(
             "raw partition `-` raw offset",

@@ -73,6 +73,9 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
     batch.table(&overlay.groups, key::group);
     batch.table(&overlay.payments, key::payment);
     batch.table(&overlay.naturals, key::natural);
+    batch.table(&overlay.regime, |()| key::regime());
+    batch.table(&overlay.decided, key::decided);
+    batch.table(&overlay.totals, key::total);
     for (timer, armed) in &overlay.timers {
         batch.entries.push((key::timer(timer), armed.then(Vec::new)));
     }

@@ -91,6 +91,9 @@ pub(crate) fn after<R: Rows + ?Sized>(
     digest.table(&overlay.groups, key::group);
     digest.table(&overlay.payments, key::payment);
     digest.table(&overlay.naturals, key::natural);
+    digest.table(&overlay.regime, |()| key::regime());
+    digest.table(&overlay.decided, key::decided);
+    digest.table(&overlay.totals, key::total);
     for (timer, armed) in &overlay.timers {
         let key = key::timer(timer);
         match (tables.rows.get(&key)?.is_some(), armed) {

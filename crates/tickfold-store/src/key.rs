@@ -5,6 +5,8 @@
 //! by a mark, so that no id can reach into its neighbour and order is kept; a last part stands as
 //! it is, unless it is listed in falling order.
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::TotalKey;
 use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, PartyId, PaymentKey, PhoneNumberId, TemplateKey,
     UserKey, WabaId, Wamid,
@@ -43,7 +45,12 @@ pub(crate) enum Family {
     Natural = 0x20,
     /// (due, kind, key) → nothing: the timer is armed.
     Timer = 0x21,
-    // 0x22 is reserved for decided actions: action id → position.
+    /// id of an action or alert → what is remembered of it.
+    Decided = 0x22,
+    /// What the partition itself goes by: one row.
+    Regime = 0x23,
+    /// (account, month, category, type) → number of charges.
+    ChargeTotal = 0x24,
     /// (phone number id, party, falling list time, falling wamid) → nothing. Follows from messages.
     MessageOfConversation = 0x40,
     /// (raw offset, ordinal) → transition. A window, not state.
@@ -55,7 +62,7 @@ pub(crate) enum Family {
 }
 
 /// Families in the digest: state, not what follows from it.
-pub(crate) const DIGESTED: [Family; 11] = [
+pub(crate) const DIGESTED: [Family; 14] = [
     Family::Message,
     Family::Conversation,
     Family::Template,
@@ -67,6 +74,9 @@ pub(crate) const DIGESTED: [Family; 11] = [
     Family::Payment,
     Family::Natural,
     Family::Timer,
+    Family::Decided,
+    Family::Regime,
+    Family::ChargeTotal,
 ];
 
 /// Format version of the store: four bytes, most significant first.
@@ -146,6 +156,24 @@ pub(crate) fn natural(key: &NaturalKey) -> Vec<u8> {
     single(Family::Natural, key.as_str())
 }
 
+pub(crate) fn decided(key: &ActionId) -> Vec<u8> {
+    single(Family::Decided, key.as_str())
+}
+
+pub(crate) fn regime() -> Vec<u8> {
+    Family::Regime.key()
+}
+
+/// Sorts as [`TotalKey`].
+pub(crate) fn total(key: &TotalKey) -> Vec<u8> {
+    let mut bytes = Family::ChargeTotal.key();
+    push_escaped(&mut bytes, key.waba_id.as_str());
+    push_escaped(&mut bytes, &key.month);
+    push_escaped(&mut bytes, &key.category);
+    bytes.extend_from_slice(key.kind.as_bytes());
+    bytes
+}
+
 /// Sorts exactly as [`TimerKey`]: due, kind in the order of its variants, key.
 pub(crate) fn timer(key: &TimerKey) -> Vec<u8> {
     let mut bytes = Family::Timer.key();
@@ -179,6 +207,18 @@ pub(crate) fn timer(key: &TimerKey) -> Vec<u8> {
             bytes.push(7);
             push_payment(&mut bytes, payment);
         }
+        TimerKind::DeliveryDeadline(wamid) => {
+            bytes.push(8);
+            bytes.extend_from_slice(wamid.as_str().as_bytes());
+        }
+        TimerKind::OfferResend(wamid) => {
+            bytes.push(9);
+            bytes.extend_from_slice(wamid.as_str().as_bytes());
+        }
+        TimerKind::ForgetDecided(id) => {
+            bytes.push(10);
+            bytes.extend_from_slice(id.as_str().as_bytes());
+        }
     }
     bytes
 }
@@ -207,6 +247,9 @@ pub(crate) fn parse_timer(bytes: &[u8]) -> Result<TimerKey, Damage> {
                 transaction_id: text(transaction_id)?.to_owned(),
             })
         }
+        8 => TimerKind::DeliveryDeadline(Wamid::new(text(rest)?)),
+        9 => TimerKind::OfferResend(Wamid::new(text(rest)?)),
+        10 => TimerKind::ForgetDecided(ActionId::from_text(text(rest)?.to_owned())),
         other => return Err(Damage(format!("no kind of timer has number {other}"))),
     };
     Ok(TimerKey { due: parse_rising_time(*due), kind })
@@ -394,7 +437,7 @@ mod tests {
 
     fn timer_key(random: &mut Random) -> TimerKey {
         let due = *random.pick(&[i64::MIN, -256, -1, 0, 1, 255, 256, i64::MAX]);
-        let kind = match random.below(7) {
+        let kind = match random.below(10) {
             0 => TimerKind::ExpireMessage(Wamid::new(awkward(random))),
             1 => TimerKind::ExpireConversation(conversation_key(random)),
             2 => TimerKind::CloseWindow(conversation_key(random)),
@@ -405,6 +448,9 @@ mod tests {
                 reference_id: awkward(random),
                 transaction_id: awkward(random),
             }),
+            6 => TimerKind::DeliveryDeadline(Wamid::new(awkward(random))),
+            7 => TimerKind::OfferResend(Wamid::new(awkward(random))),
+            8 => TimerKind::ForgetDecided(ActionId::from_text(awkward(random))),
             _ => TimerKind::ExpireNatural(NaturalKey::new(awkward(random))),
         };
         TimerKey { due: Timestamp::from_millis(due), kind }

@@ -6,7 +6,7 @@ use tickfold_core::ids::{
 };
 use tickfold_core::overlay::{Head, Overlay, Source};
 use tickfold_core::state::{
-    Account, Call, Conversation, Group, Message, Number, Payment, Template, User,
+    Account, Call, Conversation, Group, Message, Number, Payment, Regime, Template, User,
 };
 use tickfold_core::time::Timestamp;
 use tokio::sync::watch;
@@ -157,6 +157,8 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
     fn group(&self, key: &GroupKey) -> Result<Option<Group>, Error>;
     /// A payment by message, order and transaction.
     fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, Error>;
+    /// What the partition goes by; `None` before anything of it changed.
+    fn regime(&self) -> Result<Option<Regime>, Error>;
     /// Messages of a conversation, newest `list_time` first (ties by wamid, descending), strictly
     /// below `before` if given, at most `limit`.
     fn messages_of(

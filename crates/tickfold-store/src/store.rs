@@ -3,13 +3,16 @@
 
 use std::cell::RefCell;
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
     WabaId, Wamid,
 };
 use tickfold_core::overlay::{Head, Overlay, Source, SourceError};
 use tickfold_core::state::{
-    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, Message, Natural, Number, Payment, Regime,
+    Template, TimerKey, User,
 };
 use tokio::sync::watch;
 
@@ -176,6 +179,18 @@ impl<B: Backend> Source for Store<B> {
 
     fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError> {
         self.tables().payment(key).map_err(to_source)
+    }
+
+    fn regime(&self) -> Result<Option<Regime>, SourceError> {
+        self.tables().regime().map_err(to_source)
+    }
+
+    fn decided(&self, key: &ActionId) -> Result<Option<Decided>, SourceError> {
+        self.tables().decided(key).map_err(to_source)
+    }
+
+    fn total(&self, key: &TotalKey) -> Result<Option<Total>, SourceError> {
+        self.tables().total(key).map_err(to_source)
     }
 
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {

@@ -1,11 +1,14 @@
 //! Typed reads over rows of bytes: the same for the writer, for snapshots and for all adapters.
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
     WabaId, Wamid,
 };
 use tickfold_core::state::{
-    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, Message, Natural, Number, Payment, Regime,
+    Template, TimerKey, User,
 };
 
 use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
@@ -100,6 +103,18 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
 
     pub(crate) fn payment(self, key: &PaymentKey) -> Result<Option<Payment>, Error> {
         self.value(&key::payment(key))
+    }
+
+    pub(crate) fn regime(self) -> Result<Option<Regime>, Error> {
+        self.value(&key::regime())
+    }
+
+    pub(crate) fn decided(self, key: &ActionId) -> Result<Option<Decided>, Error> {
+        self.value(&key::decided(key))
+    }
+
+    pub(crate) fn total(self, key: &TotalKey) -> Result<Option<Total>, Error> {
+        self.value(&key::total(key))
     }
 
     pub(crate) fn natural(self, key: &NaturalKey) -> Result<Option<Natural>, Error> {
@@ -236,6 +251,10 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
 
     fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, Error> {
         self.tables().payment(key)
+    }
+
+    fn regime(&self) -> Result<Option<Regime>, Error> {
+        self.tables().regime()
     }
 
     fn messages_of(

@@ -205,6 +205,9 @@ pub struct Receipt {
     /// Best evidence of the price.
     #[prost(message, optional, tag = "4")]
     pub pricing: ::core::option::Option<Pricing>,
+    /// Statuses that are evidence of a delivery named different prices.
+    #[prost(bool, tag = "5")]
+    pub pricing_disputed: bool,
 }
 /// One status of one participant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -710,6 +713,39 @@ pub struct Natural {
     /// Log time of its last appearance: expiry counts from here.
     #[prost(int64, tag = "2")]
     pub changed_ms: i64,
+}
+/// What the partition itself goes by. One row.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Regime {
+    /// The rules in force, in their canonical form: JSON. Absent: the built-in ones.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub rules: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Log time before which no deadline is judged, after a gap in the log.
+    #[prost(int64, optional, tag = "2")]
+    pub deadlines_wait_until_ms: ::core::option::Option<i64>,
+}
+/// What is kept of an action or alert that was decided. Key: its id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Decided {
+    /// Raw offset of the record that decided it.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// Log time of that record.
+    #[prost(int64, tag = "2")]
+    pub decided_ms: i64,
+    /// It came too late to be asked for.
+    #[prost(bool, tag = "3")]
+    pub expired: bool,
+}
+/// How many charges there are. Key: account, month, category, type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChargeTotal {
+    /// Charges, free ones too.
+    #[prost(uint64, tag = "1")]
+    pub charges: u64,
+    /// Those that cost something.
+    #[prost(uint64, tag = "2")]
+    pub billable: u64,
 }
 /// Where a store stands: written in the same batch as the state it describes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

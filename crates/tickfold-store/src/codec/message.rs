@@ -91,6 +91,7 @@ fn to_receipt((participant, receipt): (&Participant, &Receipt)) -> proto::Receip
             kind: pricing.kind.clone(),
             category: pricing.category.clone(),
         }),
+        pricing_disputed: receipt.pricing_disputed,
     }
 }
 
@@ -101,6 +102,7 @@ fn from_receipt(receipt: proto::Receipt) -> Result<(Participant, Receipt), Damag
         statuses: rising_map(statuses, "statuses")?,
         failures: from_failures(receipt.failures)?,
         pricing: receipt.pricing.map(from_pricing).transpose()?,
+        pricing_disputed: receipt.pricing_disputed,
     };
     Ok((Participant::new(receipt.participant), facts))
 }

@@ -8,6 +8,7 @@ mod account;
 mod call;
 mod content;
 mod conversation;
+mod decided;
 mod group;
 mod head;
 #[cfg(feature = "rocks")]

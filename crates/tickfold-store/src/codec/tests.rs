@@ -1,9 +1,10 @@
 //! Every value comes back as it was, equal values are equal bytes, and no bytes bring decoding down.
 
+use tickfold_core::charge::Total;
 use tickfold_core::overlay::Head;
 use tickfold_core::state::{
-    Account, Call, Conversation, Group, Message, MessageFacts, Natural, Number, Payment, Receipt,
-    Status, Template, User,
+    Account, Call, Conversation, Decided, Group, Message, MessageFacts, Natural, Number, Payment,
+    Receipt, Regime, Status, Template, User,
 };
 
 use super::*;
@@ -85,6 +86,27 @@ fn payments() {
 #[test]
 fn naturals() {
     check::<Natural>(Random::natural);
+}
+
+#[test]
+fn regimes_decisions_and_totals() {
+    check::<Decided>(Random::decided);
+    check::<Total>(Random::total);
+    // Few documents, many of their bytes: some damage makes another valid one, most none.
+    let mut random = Random::new(9);
+    for _ in 0..200 {
+        let value = random.regime();
+        let bytes = value.encode();
+        assert_eq!(Regime::decode(&bytes).unwrap(), value);
+        let mut damaged = bytes.clone();
+        if !damaged.is_empty() {
+            let at = random.below(damaged.len());
+            damaged[at] = random.byte();
+        }
+        if let Ok(value) = Regime::decode(&damaged) {
+            assert_eq!(Regime::decode(&value.encode()).unwrap(), value);
+        }
+    }
 }
 
 #[test]

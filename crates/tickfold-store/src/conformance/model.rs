@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
     WabaId, Wamid,
 };
 use tickfold_core::overlay::{Overlay, Source, Table};
 use tickfold_core::state::{
-    Account, Call, Conversation, Group, Message, Natural, Number, Payment, Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, Message, Natural, Number, Payment, Regime,
+    Template, TimerKey, User,
 };
 
 use super::random::Random;
@@ -27,6 +30,9 @@ pub(super) struct Model {
     groups: BTreeMap<GroupKey, Group>,
     payments: BTreeMap<PaymentKey, Payment>,
     naturals: BTreeMap<NaturalKey, Natural>,
+    regime: BTreeMap<(), Regime>,
+    decided: BTreeMap<ActionId, Decided>,
+    totals: BTreeMap<TotalKey, Total>,
     timers: BTreeSet<TimerKey>,
     transitions: Vec<Transition>,
 }
@@ -52,6 +58,9 @@ impl Model {
         apply(&mut self.groups, &overlay.groups);
         apply(&mut self.payments, &overlay.payments);
         apply(&mut self.naturals, &overlay.naturals);
+        apply(&mut self.regime, &overlay.regime);
+        apply(&mut self.decided, &overlay.decided);
+        apply(&mut self.totals, &overlay.totals);
         for (timer, armed) in &overlay.timers {
             if *armed {
                 self.timers.insert(timer.clone());
@@ -96,6 +105,9 @@ impl Model {
             );
             assert_eq!(store.conversation(&key).unwrap().as_ref(), self.conversations.get(&key));
             assert_eq!(store.natural(&natural).unwrap().as_ref(), self.naturals.get(&natural));
+            let (id, total) = (random.action_id(), random.total_key());
+            assert_eq!(store.decided(&id).unwrap().as_ref(), self.decided.get(&id));
+            assert_eq!(store.total(&total).unwrap().as_ref(), self.totals.get(&total));
             let (user, call) = (random.user_key(), random.call_id());
             assert_eq!(store.user(&user).unwrap().as_ref(), self.users.get(&user));
             assert_eq!(store.call(&call).unwrap().as_ref(), self.calls.get(&call));
@@ -103,6 +115,7 @@ impl Model {
             assert_eq!(store.group(&group).unwrap().as_ref(), self.groups.get(&group));
             assert_eq!(store.payment(&payment).unwrap().as_ref(), self.payments.get(&payment));
         }
+        assert_eq!(store.regime().unwrap().as_ref(), self.regime.get(&()), "{context}");
         let mut timers = Vec::new();
         while let Some(timer) = store.next_timer(timers.last()).unwrap() {
             timers.push(timer);
@@ -171,7 +184,7 @@ pub(super) fn random_batch(
     let mut overlay = super::at(1_000);
     let source: &dyn Source = store;
     for _ in 0..random.below(12) {
-        match random.below(12) {
+        match random.below(15) {
             0 | 1 => {
                 let key = random.wamid();
                 let entry = overlay.messages.entry(&key, |key| source.message(key)).unwrap();
@@ -221,6 +234,20 @@ pub(super) fn random_batch(
                 let key = random.payment_key();
                 let entry = overlay.payments.entry(&key, |key| source.payment(key)).unwrap();
                 *entry = random.maybe(Random::payment);
+            }
+            11 => {
+                let entry = overlay.regime.entry(&(), |()| source.regime()).unwrap();
+                *entry = random.maybe(Random::regime);
+            }
+            12 => {
+                let key = random.action_id();
+                let entry = overlay.decided.entry(&key, |key| source.decided(key)).unwrap();
+                *entry = random.maybe(Random::decided);
+            }
+            13 => {
+                let key = random.total_key();
+                let entry = overlay.totals.entry(&key, |key| source.total(key)).unwrap();
+                *entry = random.maybe(Random::total);
             }
             // Armed or gone without asking whether it is: neither may move the digest twice.
             _ => {

@@ -1,15 +1,19 @@
 //! Random values of every entity, with the awkward ones often: absent, empty, zero, extreme.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, Participant, PartyId, PaymentKey, PhoneNumberId,
     TemplateId, TemplateKey, UserKey, WabaId, Wamid,
 };
+use tickfold_core::rules::Rules;
 use tickfold_core::state::{
-    Account, AccountEventFact, AccountFacts, Conversation, ConversationFacts, Failure, Failures,
-    HistoryEntry, Journal, Message, MessageFacts, Natural, Number, NumberFacts, Pricing, Receipt,
-    Status, Template, TemplateEventFact, TemplateFacts, TimerKey, TimerKind,
+    Account, AccountEventFact, AccountFacts, Conversation, ConversationFacts, Decided, Failure,
+    Failures, HistoryEntry, Journal, Message, MessageFacts, Natural, Number, NumberFacts, Pricing,
+    Receipt, Regime, Status, Template, TemplateEventFact, TemplateFacts, TimerKey, TimerKind,
 };
 use tickfold_core::time::Timestamp;
 
@@ -84,15 +88,30 @@ impl Random {
         NaturalKey::new(self.id().to_owned())
     }
 
+    /// An id of an action.
+    pub fn action_id(&mut self) -> ActionId {
+        ActionId::from_text(self.id().to_owned())
+    }
+
+    /// Where charges are counted.
+    pub fn total_key(&mut self) -> TotalKey {
+        let waba_id = WabaId::new(*self.pick(&IDS[..3]));
+        let mut word = || (*self.pick(&IDS[..4])).to_owned();
+        TotalKey { waba_id, month: word(), category: word(), kind: word() }
+    }
+
     /// A timer.
     pub fn timer_key(&mut self) -> TimerKey {
-        let kind = match self.below(7) {
+        let kind = match self.below(10) {
             0 => TimerKind::ExpireMessage(self.wamid()),
             1 => TimerKind::ExpireConversation(self.conversation_key()),
             2 => TimerKind::CloseWindow(self.conversation_key()),
             3 => TimerKind::EndFreeEntry(self.conversation_key()),
             4 => TimerKind::ExpireCall(self.call_id()),
             5 => TimerKind::ExpirePayment(self.payment_key()),
+            6 => TimerKind::DeliveryDeadline(self.wamid()),
+            7 => TimerKind::OfferResend(self.wamid()),
+            8 => TimerKind::ForgetDecided(self.action_id()),
             _ => TimerKind::ExpireNatural(self.natural_key()),
         };
         TimerKey { due: self.time(), kind }
@@ -130,6 +149,7 @@ impl Random {
             kind: random.maybe(Self::text),
             category: random.maybe(Self::text),
         });
+        receipt.pricing_disputed = self.one_in(4);
         receipt
     }
 
@@ -267,5 +287,33 @@ impl Random {
     /// What is kept of an event.
     pub fn natural(&mut self) -> Natural {
         Natural { offset: self.number64(), changed: self.time() }
+    }
+
+    /// What a partition goes by: one of three documents.
+    pub fn regime(&mut self) -> Regime {
+        let built_in = Rules::built_in();
+        let version = self.below(3);
+        let rules = match version {
+            0 => built_in,
+            version => {
+                let text = built_in.pretty().replacen(
+                    "\"version\": 1",
+                    &format!("\"version\": {}", version + 1),
+                    1,
+                );
+                Rules::parse(text.as_bytes()).map_or(built_in, Arc::new)
+            }
+        };
+        Regime { rules, deadlines_wait_until: self.maybe(Self::time) }
+    }
+
+    /// What is remembered of an action.
+    pub fn decided(&mut self) -> Decided {
+        Decided { offset: self.number64(), decided: self.time(), expired: self.one_in(2) }
+    }
+
+    /// A total of charges.
+    pub fn total(&mut self) -> Total {
+        Total { charges: self.number64(), billable: self.number64() }
     }
 }

@@ -31,6 +31,11 @@ fn one_of_each(random: &mut Random) -> Overlay {
     *overlay.payments.entry(&key, |_| Ok(None)).unwrap() = Some(random.payment());
     let key = random.natural_key();
     *overlay.naturals.entry(&key, |_| Ok(None)).unwrap() = Some(random.natural());
+    *overlay.regime.entry(&(), |()| Ok(None)).unwrap() = Some(random.regime());
+    let key = random.action_id();
+    *overlay.decided.entry(&key, |_| Ok(None)).unwrap() = Some(random.decided());
+    let key = random.total_key();
+    *overlay.totals.entry(&key, |_| Ok(None)).unwrap() = Some(random.total());
     overlay.timers.insert(random.timer_key(), true);
     overlay
 }
@@ -66,6 +71,11 @@ pub fn each_entity_reads_back_as_written(disk: &dyn Disk) {
     assert_eq!(store.payment(key).unwrap(), change.after);
     let (key, change) = overlay.naturals.changes().next().unwrap();
     assert_eq!(store.natural(key).unwrap(), change.after);
+    assert_eq!(&store.regime().unwrap(), overlay.regime.get(&()).unwrap());
+    let (key, change) = overlay.decided.changes().next().unwrap();
+    assert_eq!(store.decided(key).unwrap(), change.after);
+    let (key, change) = overlay.totals.changes().next().unwrap();
+    assert_eq!(store.total(key).unwrap(), change.after);
     assert_eq!(store.next_timer(None).unwrap().as_ref(), overlay.timers.keys().next());
 
     assert_eq!(store.message(&"other".into()).unwrap(), None);
@@ -108,6 +118,13 @@ pub fn deleted_entities_are_gone(disk: &dyn Disk) {
     }
     for (key, _) in first.naturals.changes() {
         *second.naturals.entry(key, |key| store.natural(key)).unwrap() = None;
+    }
+    *second.regime.entry(&(), |()| store.regime()).unwrap() = None;
+    for (key, _) in first.decided.changes() {
+        *second.decided.entry(key, |key| store.decided(key)).unwrap() = None;
+    }
+    for (key, _) in first.totals.changes() {
+        *second.totals.entry(key, |key| store.total(key)).unwrap() = None;
     }
     second.timers.extend(first.timers.keys().map(|key| (key.clone(), false)));
     let head = write(&mut *store, 1, &second, &[]);
