@@ -64,6 +64,8 @@ reasons! {
     ReloadRefused = "RELOAD_REFUSED", FailedPrecondition, None;
     /// The node keeps no quarantine.
     QuarantineOff = "QUARANTINE_OFF", FailedPrecondition, None;
+    /// A partition has rules of that version or a later one.
+    RulesVersionNotAbove = "RULES_VERSION_NOT_ABOVE", FailedPrecondition, None;
     /// Arguments are missing or malformed; the `BadRequest` names them.
     InvalidArgument = "INVALID_ARGUMENT", InvalidArgument, None;
     /// The page token is damaged, or of a version that this server does not know.

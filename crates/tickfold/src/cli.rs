@@ -62,6 +62,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Quarantine,
     },
+    /// The rules: what to do on error codes, deadlines and a customer's choices.
+    ///
+    /// They are in the log, so they hold from their position on, for every replay too. Change them
+    /// with `tickfold rules show > rules.json`, an editor that raises the version, `diff`, `apply`.
+    Rules {
+        #[command(subcommand)]
+        what: Rules,
+    },
     /// Send generated, signed webhooks at a fixed rate and judge the answers.
     ///
     /// Open loop: each webhook is sent when its time has come, whether or not earlier ones were
@@ -172,6 +180,35 @@ pub(crate) enum Quarantine {
     },
     /// Delete all of them.
     Discard {
+        #[command(flatten)]
+        client: Client,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rules {
+    /// Print the rules in force: the newest that a partition has, and which partitions have it.
+    Show {
+        /// Print the built-in table instead; needs no node.
+        #[arg(long)]
+        built_in: bool,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Print what a file would change. Exit code 1 if it would change anything.
+    Diff {
+        /// The rules, in JSON (.json) or TOML (.toml).
+        file: PathBuf,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Append the rules of a file to every partition that does not have them.
+    ///
+    /// Their version must be above that of the rules in force. If it fails half-way, the same
+    /// command again reaches the rest.
+    Apply {
+        /// The rules, in JSON (.json) or TOML (.toml).
+        file: PathBuf,
         #[command(flatten)]
         client: Client,
     },

@@ -10,6 +10,7 @@ mod ingress_admin;
 mod load;
 mod log;
 mod reload;
+mod rules;
 mod secrets;
 mod sign;
 mod telemetry;
@@ -56,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return runtime()?.block_on(topics::run(&layers, &command));
         }
         Command::Topics(command) => return runtime()?.block_on(client::topics(command.client)),
+        Command::Rules { what } => return runtime()?.block_on(client::rules(what)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use tickfold_ingress::{AppStatus, IngressOptions, IngressStatus, Quarantine, Qua
 use tickfold_log::{Departure, GroupSpec, Log};
 use tickfold_processor::{Address, Options as ProcessorOptions, Processor};
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
+use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
 use tickfold_query::{QueryOptions, QueryStatus, Role, RoleOf};
 use tickfold_store::{RocksOptions, RocksStores, Stores};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +24,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Layers};
 use crate::ingress_admin::IngressAdmin;
 use crate::reload::{Reload, Sources};
+use crate::rules::RulesAdmin;
 use crate::{fail_points, log, telemetry};
 
 /// Open files beside the connections of ingress: tables of log and state, other listeners.
@@ -90,6 +92,15 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
 
     let ingress_admin =
         IngressAdmin { reload: Arc::clone(&reload), quarantine: quarantine.clone() };
+    let rules_admin = RulesAdmin {
+        log: Arc::clone(&log),
+        stores: Arc::clone(&stores),
+        raw_topic: raw_topic.clone(),
+        partition_count: config.partitions,
+        applying: tokio::sync::Mutex::default(),
+    };
+    let services = Routes::new(IngressAdminServiceServer::new(ingress_admin))
+        .add_service(RulesServiceServer::new(rules_admin));
     let roles = statuses.clone();
     let mut query = tokio::spawn(tickfold_query::run(
         tickfold_query::Parts {
@@ -105,7 +116,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<()> {
             options: query_options,
             clock: tickfold_query::Clock::system(),
             status: query_status.clone(),
-            services: Routes::new(IngressAdminServiceServer::new(ingress_admin)),
+            services,
         },
         query_stop.clone(),
     ));

@@ -56,6 +56,9 @@ fn description(name: &str) -> Option<&'static str> {
         }
         Topic::Transition => "Every new fact of any entity, from which state to which.",
         Topic::Event => "Everything that is not a status, with its raw JSON.",
+        Topic::Charge => "What Meta bills for messages, once they were delivered.",
+        Topic::Action => "What is to be done, each thing once.",
+        Topic::Alert => "What a human should look at.",
         Topic::DeadLetter => "What could not be decoded, with its position and the reason.",
     })
 }

@@ -1,6 +1,7 @@
 //! Commands that ask a running node over gRPC.
 
 mod ingress;
+mod rules;
 mod show;
 mod tail;
 
@@ -20,6 +21,7 @@ use crate::cli::{Client, Get, Output, View};
 use show::Show;
 
 pub(crate) use ingress::{quarantine, reload};
+pub(crate) use rules::rules;
 pub(crate) use tail::tail;
 
 /// Exit code of a lookup whose thing is not there.
@@ -146,7 +148,7 @@ pub(crate) fn failed(status: &tonic::Status) -> anyhow::Error {
     anyhow::anyhow!("{} ({reason})", status.message())
 }
 
-#[expect(clippy::print_stderr, reason = "the last line of a command that found nothing")]
+#[expect(clippy::print_stderr, reason = "what a command says beside its output")]
 fn report(text: &str) {
     eprintln!("tickfold: {text}");
 }
