@@ -130,15 +130,19 @@ fn summary(reply: &admin::GetRulesResponse) -> String {
 /// Reads a document in JSON, or in TOML if the name of the file ends so.
 fn read(file: &Path) -> Result<Rules> {
     let name = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("read rules {name}"))?;
-    let json = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => {
-            let value: serde_json::Value =
-                toml::from_str(&text).with_context(|| format!("read rules {name}"))?;
-            value.to_string()
-        }
-        Some("json") => text,
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    let is_toml = match extension {
+        Some("toml") => true,
+        Some("json") => false,
         Some(_) | None => bail!("rules {name}: the name must end in .json or .toml"),
+    };
+    let text = std::fs::read_to_string(file).with_context(|| format!("read rules {name}"))?;
+    let json = if is_toml {
+        let value: serde_json::Value =
+            toml::from_str(&text).with_context(|| format!("read rules {name}"))?;
+        value.to_string()
+    } else {
+        text
     };
     Rules::parse(json.as_bytes()).with_context(|| format!("read rules {name}"))
 }

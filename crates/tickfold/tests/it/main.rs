@@ -31,6 +31,7 @@ mod overload;
 mod poison;
 mod reload_under_load;
 mod restart;
+mod rules;
 mod run_script;
 mod secrets;
 mod support;
