@@ -139,6 +139,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<(), SourceError> {
         let Some(waba_id) = waba_id else { return Ok(()) };
         for Link { from, to, relation } in links {
+            // Of two that are the same neither comes first, so the lesser does.
+            let swap = *relation == Relation::Same && to < from;
+            let (from, to) = if swap { (to, from) } else { (from, to) };
             let is_new = self.edge(waba_id, from, to, *relation, time)?;
             self.edge(waba_id, to, from, relation.reversed(), time)?;
             if is_new {

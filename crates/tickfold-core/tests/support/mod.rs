@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tickfold_core::fold::{Output, Partition};
 use tickfold_core::overlay::Nothing;
@@ -74,6 +76,62 @@ impl Folded {
         outputs
     }
 
+    /// Facts of all entities, counts included, as text.
+    pub(crate) fn facts(&self) -> String {
+        let overlay = &self.overlay;
+        let mut text = String::new();
+        let mut line = |key: &dyn std::fmt::Debug, facts: &dyn std::fmt::Debug| {
+            text += &format!("{key:?} {facts:?}\n");
+        };
+        for (key, change) in overlay.messages.changes() {
+            line(key, &change.after.as_ref().map(|message| &message.facts));
+        }
+        for (key, change) in overlay.conversations.changes() {
+            let after = change.after.as_ref();
+            line(key, &after.map(|c| (&c.facts, c.inbound_count, c.outbound_count)));
+        }
+        for (key, change) in overlay.numbers.changes() {
+            line(key, &change.after.as_ref().map(|number| &number.facts));
+        }
+        for (key, change) in overlay.users.changes() {
+            line(key, &change.after.as_ref().map(|user| &user.facts));
+        }
+        for (key, change) in overlay.calls.changes() {
+            line(key, &change.after.as_ref().map(|call| &call.facts));
+        }
+        for (key, change) in overlay.groups.changes() {
+            line(key, &change.after.as_ref().map(|group| &group.facts));
+        }
+        for (key, change) in overlay.payments.changes() {
+            line(key, &change.after.as_ref().map(|payment| &payment.facts));
+        }
+        for (key, change) in overlay.templates.changes() {
+            line(key, &change.after.as_ref().map(|template| &template.facts));
+        }
+        for (key, change) in overlay.accounts.changes() {
+            line(key, &change.after.as_ref().map(|account| &account.facts));
+        }
+        text
+    }
+
+    /// The last row of every key of every table, as `topic key`, without where it came from.
+    pub(crate) fn rows(&self) -> BTreeMap<String, Value> {
+        let mut rows = BTreeMap::new();
+        for output in self.outputs.iter().filter(|output| output.topic.is_table()) {
+            let key = format!("{} {}", output.topic.name(), output.key);
+            let Some(value) = &output.value else {
+                rows.remove(&key);
+                continue;
+            };
+            let mut row: Value = serde_json::from_slice(value).unwrap();
+            for name in ["event_id", "revision", "received_time", "source_offset"] {
+                row.as_object_mut().unwrap().remove(name);
+            }
+            rows.insert(key, row);
+        }
+        rows
+    }
+
     /// Values of the outputs to a topic so far.
     pub(crate) fn values(&self, topic: Topic) -> Vec<Value> {
         values(&self.outputs, topic)
@@ -90,8 +148,13 @@ pub(crate) fn values(outputs: &[Output], topic: Topic) -> Vec<Value> {
 
 /// A body with one `messages` change.
 pub(crate) fn messages(value: &str) -> Vec<u8> {
+    change("messages", value)
+}
+
+/// A body with one change of a field.
+pub(crate) fn change(field: &str, value: &str) -> Vec<u8> {
     format!(
-        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","changes":[{{"field":"messages","value":{{"messaging_product":"whatsapp","metadata":{{"display_phone_number":"15550100001","phone_number_id":"318840000000202"}},{value}}}}}]}}]}}"#
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","changes":[{{"field":"{field}","value":{{"messaging_product":"whatsapp","metadata":{{"display_phone_number":"15550100001","phone_number_id":"318840000000202"}},{value}}}}}]}}]}}"#
     )
     .into_bytes()
 }

@@ -2,6 +2,7 @@
 //! starts a driver, and looks at what it did.
 
 use bytes::Bytes;
+use tickfold_core::FOLD_VERSION;
 use tickfold_log::{Append, TopicPartition};
 use tickfold_processor::driver::{Lost, Progress, RawDamage, Refusal};
 use tickfold_processor::{Options, Token};
@@ -165,23 +166,27 @@ fn e_without_our_token_is_refused_offset_moved() {
     }
 }
 
+/// A version that is not ours.
+const OTHER_FOLD: u32 = FOLD_VERSION + 1;
+
 #[test]
 fn a_token_of_another_fold_version_is_refused() {
     let mut world = folded();
-    let token = world.token().replace("f=1;", "f=2;");
+    let token = world.token().replace(&format!("f={FOLD_VERSION};"), &format!("f={OTHER_FOLD};"));
     world.set_committed(Some((6, token)));
-    assert!(matches!(refused(&mut world), Refusal::FoldVersion { found: 2, ours: 1, .. }));
+    let refusal = refused(&mut world);
+    assert!(matches!(refusal, Refusal::FoldVersion { found: OTHER_FOLD, ours: FOLD_VERSION, .. }));
 }
 
 #[test]
 fn a_store_of_another_fold_version_is_refused() {
     let mut world = folded();
     let mut store = world.processes[0].stores.open(PARTITION).unwrap();
-    let head = StoreHead { fold_version: 2, ..store.store_head() };
+    let head = StoreHead { fold_version: OTHER_FOLD, ..store.store_head() };
     store.write(6, &tickfold_core::Overlay::default(), &[], head).unwrap();
     drop(store);
     let refusal = refused(&mut world);
-    assert!(matches!(refusal, Refusal::FoldVersion { of: "store", found: 2, .. }));
+    assert!(matches!(refusal, Refusal::FoldVersion { of: "store", found: OTHER_FOLD, .. }));
 }
 
 #[test]
