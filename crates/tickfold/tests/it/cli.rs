@@ -24,6 +24,10 @@ fn node_with_one_of_each(root: &Path) -> Node {
         WABA,
         &format!(r#""messages":[{{"id":"wamid.IN","from":"{PARTY}","timestamp":"{time}","type":"text","text":{{"body":"hello"}}}}]"#),
     ));
+    node.post(messages_of(
+        WABA,
+        &format!(r#""statuses":[{{"id":"wamid.CHARGED","status":"delivered","timestamp":"{time}","recipient_id":"447700900777","pricing":{{"billable":true,"pricing_model":"PMP","type":"regular","category":"utility"}}}}]"#),
+    ));
     let management = |field: &str, value: &str| {
         format!(
             r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{WABA}","time":{time},"changes":[{{"field":"{field}","value":{value}}}]}}]}}"#

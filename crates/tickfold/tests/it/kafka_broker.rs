@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::kafka_run::{KAFKA_PATIENCE, Run};
 use crate::support::{Node, eventually, is_soak, say};
-use crate::support_crash::Progress;
+use crate::support_crash::{Progress, set_aside};
 
 const KILL: &str = "kafka: kill -9 of the broker";
+/// Kills tried before a planted bug counts as not seen.
+const DOUBTS_TRIED: usize = 8;
 const PAUSE: &str = "kafka: broker stopped past all timeouts";
 
 #[test]
@@ -49,24 +51,31 @@ fn kafka_broker_may_die_or_freeze() {
         let row = rows[fault];
         assert_eq!((row.attempted, row.landed, row.lost, row.twice), (times, times, 0, 0));
     }
-    loses_where_doubt_is_success(&mut run);
+    sees_doubt_taken_for_success(&mut run);
 }
 
-/// The same kill of the broker with a planted bug, which takes commits in doubt for done: outputs
-/// are missing, and the oracle sees it.
-fn loses_where_doubt_is_success(run: &mut Run) {
+/// The same kill of the broker with a planted bug, which takes commits in doubt for done: outputs are
+/// missing, until the partition is claimed anew and its store, ahead of the log, is set aside. Every
+/// look of the run above demands that neither is ever so.
+fn sees_doubt_taken_for_success(run: &mut Run) {
     let mut command = run.command();
     command.env("TICKFOLD_BUG", "unclear_is_success");
     let node = run.spawn(command).unwrap_or_else(|ended| panic!("{run}: up ended: {ended:?}"));
-    let posted = run.load.run(&node.http, 80, |progress| {
-        progress.wait_for(60);
-        run.broker.kill();
-        run.broker.restart();
+    // Only a commit that was under way is in doubt, so a kill may meet none.
+    let seen = (0..DOUBTS_TRIED).find_map(|_| {
+        let posted = run.load.run(&node.http, 80, |progress| {
+            progress.wait_for(60);
+            run.broker.kill();
+            run.broker.restart();
+        });
+        run.acknowledge(&posted);
+        // One that cannot be looked at in time shows nothing, yet.
+        let lost = run.verdict(&node).map_or(0, |verdict| verdict.lost);
+        let stores = set_aside(&run.data_dir()).len();
+        (lost > 0 || stores > 0).then_some((lost, stores))
     });
-    run.acknowledge(&posted);
-    let verdict = run.verdict(&node).unwrap();
-    say(&format!("with doubt taken for success: {} lost, {} twice", verdict.lost, verdict.twice));
-    assert!(verdict.lost > 0, "the planted bug is not seen");
+    let (lost, stores) = seen.expect("the planted bug is seen");
+    say(&format!("with doubt taken for success: {lost} lost, {stores} stores set aside"));
 }
 
 /// Load with a fault in its middle, and posts after it until all are good again. True if the fault

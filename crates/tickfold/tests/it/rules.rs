@@ -6,6 +6,9 @@ use tickfold_core::records::Topic;
 
 use crate::support::{Ended, Node, assert_golden, cli, eventually, status_body};
 
+/// Ten minutes ago: a fallback is asked for within the hour only.
+const RECENT_S: i64 = 3_000;
+
 /// Kinds of actions and reasons of alerts, in order.
 fn kinds(node: &Node, topic: Topic) -> Vec<Value> {
     node.values(topic).into_iter().map(|mut value| value["kind"].take()).collect()
@@ -37,7 +40,7 @@ fn rules_are_shown_compared_and_applied_and_hold_after_a_crash() {
     let shown = node.cli(&["rules", "show"]);
     assert_eq!((shown.code, &shown.stdout), (Some(0), &built_in.stdout));
     assert!(shown.stderr.contains("version 1 on 8 of 8 partitions"), "{}", shown.stderr);
-    node.post(status_body("wamid.BEFORE", "failed", 1));
+    node.post(status_body("wamid.BEFORE", "failed", RECENT_S));
 
     // What is shown can be edited and compared.
     std::fs::write(&file, &shown.stdout).unwrap();
@@ -61,7 +64,7 @@ fn rules_are_shown_compared_and_applied_and_hold_after_a_crash() {
         (again["appended"].as_array().unwrap().len(), again["current"][7].as_u64()),
         (0, Some(7))
     );
-    node.post(status_body("wamid.AFTER", "failed", 1));
+    node.post(status_body("wamid.AFTER", "failed", RECENT_S));
 
     // What is refused appends nothing.
     document["retention"] = json!("90d");
@@ -77,7 +80,7 @@ fn rules_are_shown_compared_and_applied_and_hold_after_a_crash() {
     node.kill9();
     let node = Node::start(dir.path());
     assert_eq!(version(&node), Some(2));
-    node.post(status_body("wamid.LATER", "failed", 1));
+    node.post(status_body("wamid.LATER", "failed", RECENT_S));
     assert_golden(&node);
     assert_eq!(kinds(&node, Topic::Action), ["sms_fallback"]);
     // One for the account and hour, or two if the hour ended in between.

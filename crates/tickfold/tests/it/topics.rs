@@ -9,10 +9,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::kafka::{broker, with_one_replica};
+use tickfold_core::records::Topic;
+
 use crate::support::{Ended, Node, eventually, run, status_body, tickfold, up};
 
 /// Topics of a configuration: raw, the derived ones, and the quarantine.
-const TOPICS: usize = 10;
+const TOPICS: usize = 2 + Topic::ALL.len();
 
 /// A command with the settings of the nodes, by their variables.
 fn configured(mut command: Command, prefix: &str) -> Command {
