@@ -4,17 +4,25 @@
 //! It accepts what the JSON grammar accepts, also where typed parsers give up: any nesting depth,
 //! numbers beyond f64, lone surrogate escapes (read lossily), duplicate keys (the last one wins,
 //! as in most parsers). Raw text is never re-serialised.
+//!
+//! The grammar is checked once, of the whole text. Below that only the ends of values are looked
+//! for: a status stands seven levels deep, and each would be parsed anew on every one of them.
+
+mod scan;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON value that has not been looked into yet.
+use scan::Scan;
+
+/// A JSON value that has not been looked into yet: text that was checked, from its first byte to
+/// its last.
 #[derive(Debug, Clone, Copy)]
-pub struct Json<'a>(&'a RawValue);
+pub struct Json<'a>(&'a str);
 
 /// Why bytes are not JSON.
 #[derive(Debug, thiserror::Error)]
@@ -24,29 +32,33 @@ pub struct NotJson(#[source] serde_json::Error);
 impl<'a> Json<'a> {
     /// Checks the grammar of the whole text.
     pub fn parse(body: &'a [u8]) -> Result<Self, NotJson> {
-        serde_json::from_slice(body).map(Self).map_err(NotJson)
+        let raw: &'a RawValue = serde_json::from_slice(body).map_err(NotJson)?;
+        Ok(Self(raw.get()))
     }
 
     /// The text as it was sent, without surrounding white space.
     pub fn raw(self) -> &'a str {
-        self.0.get()
+        self.0
     }
 
     /// The members, if this is an object.
     pub fn object(self) -> Option<Object<'a>> {
-        if !self.raw().starts_with('{') {
-            return None;
+        let mut scan = Scan::inside(self.raw(), b'{')?;
+        let mut members = Vec::with_capacity(MEMBERS);
+        while let Some(key) = scan.next()? {
+            members.push((string(key)?, Json(scan.member()?)));
         }
-        serde_json::from_str(self.raw()).ok()
+        Some(Object { members })
     }
 
     /// The elements, if this is an array.
     pub fn array(self) -> Option<Vec<Self>> {
-        if !self.raw().starts_with('[') {
-            return None;
+        let mut scan = Scan::inside(self.raw(), b'[')?;
+        let mut elements = Vec::new();
+        while let Some(element) = scan.next()? {
+            elements.push(Self(element));
         }
-        let elements: Vec<&'a RawValue> = serde_json::from_str(self.raw()).ok()?;
-        Some(elements.into_iter().map(Self).collect())
+        Some(elements)
     }
 
     /// The text, if this is a string that is not empty; lone surrogates become U+FFFD.
@@ -54,8 +66,7 @@ impl<'a> Json<'a> {
         if !self.raw().starts_with('"') {
             return None;
         }
-        let Lossy(text) = serde_json::from_str(self.raw()).ok()?;
-        (!text.is_empty()).then_some(text)
+        string(self.raw()).filter(|text| !text.is_empty())
     }
 
     /// The text of a string that is not empty, or the digits of a number as they stand.
@@ -106,6 +117,9 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Members that there is room for before an object is known to have more.
+const MEMBERS: usize = 8;
+
 /// The members of an object, in their order.
 #[derive(Debug)]
 pub struct Object<'a> {
@@ -139,27 +153,13 @@ impl<'a> Object<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Vec<(Cow<'de, str>, Json<'de>)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(Lossy(key)) = map.next_key()? {
-                    let value: &'de RawValue = map.next_value()?;
-                    members.push((key, Json(value)));
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Members).map(|members| Object { members })
+/// The text of a string in its quotes.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.as_bytes().contains(&b'\\') {
+        return Some(Cow::Borrowed(inner));
     }
+    serde_json::from_str(raw).ok().map(|Lossy(text)| text)
 }
 
 /// A JSON string read as bytes, which is how serde_json hands out lone surrogates instead of
@@ -219,6 +219,9 @@ pub fn without_whitespace(raw: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
     fn json(text: &str) -> Json<'_> {
@@ -267,6 +270,43 @@ mod tests {
         for bad in [&b""[..], b"{", b"\xff", b"{\"a\":1}x", b"nul", b"[1,]", b"\"\\x\""] {
             assert!(Json::parse(bad).is_err());
         }
+    }
+
+    /// What the values say, opened level by level, as the parser reads it at once.
+    fn opened(json: Json<'_>) -> Value {
+        if let Some(object) = json.object() {
+            let members =
+                object.members.iter().map(|(key, value)| (key.to_string(), opened(*value)));
+            return members.collect::<serde_json::Map<_, _>>().into();
+        }
+        if let Some(elements) = json.array() {
+            return elements.into_iter().map(opened).collect();
+        }
+        match string(json.raw()) {
+            Some(text) => text.into(),
+            None => serde_json::from_str(json.raw()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn levels_are_opened_as_the_parser_reads_them_at_once() {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+            "[\\\\\"{}\\[\\],: /]{0,8}".prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(5, 40, 5, |inner| {
+            let key = "[a-c\\\\\"{}\\[\\],: ]{0,3}";
+            let members = prop::collection::vec((key, inner.clone()), 0..5);
+            let object = members.prop_map(|members| Value::Object(members.into_iter().collect()));
+            prop_oneof![prop::collection::vec(inner, 0..5).prop_map(Value::from), object]
+        });
+        proptest!(|(value in value, pretty: bool)| {
+            let text = if pretty { format!(" {value:#}\n") } else { value.to_string() };
+            prop_assert_eq!(opened(Json::parse(text.as_bytes()).unwrap()), value);
+        });
     }
 
     #[test]
