@@ -15,6 +15,9 @@ pub const HOUR_MS: i64 = 3_600 * SECOND_MS;
 /// One day in milliseconds.
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// The same without a sign.
+const DAY: u64 = 86_400_000;
+
 /// 2009-01-01, before which no WhatsApp event can have happened.
 const EARLIEST_MS: i64 = 1_230_768_000_000;
 
@@ -66,6 +69,9 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds. Times outside years −9999 to 9999 are clamped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.plain() {
+            return f.write_str(str::from_utf8(&text).unwrap_or_default());
+        }
         let clamped = jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 {
             jiff::Timestamp::MIN
         } else {
@@ -77,7 +83,44 @@ impl fmt::Display for Timestamp {
 
 impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.plain() {
+            Some(text) => serializer.serialize_str(str::from_utf8(&text).unwrap_or_default()),
+            None => serializer.collect_str(self),
+        }
+    }
+}
+
+impl Timestamp {
+    /// The text of a time since 1970 that is not clamped, which is every time that anybody means.
+    /// Each output has several, and a formatter of anything takes far longer than the digits need.
+    fn plain(self) -> Option<[u8; 24]> {
+        let last = jiff::Timestamp::MAX.as_millisecond();
+        let ms = u64::try_from(self.0).ok().filter(|_| self.0 <= last)?;
+        let (days, of_day) = (ms / DAY, ms % DAY);
+        // Years begin in March here, so that the leap day is the last; 400 of them are an era.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * march + 2) / 5 + 1;
+        let month = if march < 10 { march + 3 } else { march - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |at: std::ops::Range<usize>, mut number: u64| {
+            for digit in text.get_mut(at).into_iter().flatten().rev() {
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        };
+        put(0..4, year);
+        put(5..7, month);
+        put(8..10, day);
+        put(11..13, of_day / 3_600_000);
+        put(14..16, of_day / 60_000 % 60);
+        put(17..19, of_day / 1_000 % 60);
+        put(20..23, of_day % 1_000);
+        Some(text)
     }
 }
 
@@ -126,5 +169,16 @@ mod tests {
         assert_eq!(APPENDED.to_string(), "2026-11-20T00:00:00.000Z");
         assert_eq!(Timestamp::parse_rfc3339("2026-11-20T00:00:00.000Z"), Some(APPENDED));
         assert_eq!(Timestamp::from_millis(i64::MAX).to_string().len(), 24);
+    }
+
+    #[test]
+    fn prints_each_day_as_the_calendar_has_it() {
+        // Two eras, each day at another time; then what is clamped, and what is not just before.
+        let last = jiff::Timestamp::MAX.as_millisecond();
+        let days = (0..292_194).map(|day| day * 86_400_000 + day * 7_919 % 86_400_000);
+        for ms in days.chain([-1, -86_400_001, last, last + 1]) {
+            let calendar = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+            assert_eq!(Timestamp::from_millis(ms).to_string(), format!("{calendar:.3}"), "{ms}");
+        }
     }
 }
