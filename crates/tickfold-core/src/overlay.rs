@@ -4,6 +4,7 @@
 //! that is still being committed. An overlay on [`Nothing`] is the golden fold.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::action::ActionId;
 use crate::charge::{Total, TotalKey};
@@ -146,13 +147,13 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         key: &K,
         load: impl FnOnce(&K) -> Result<Option<V>, SourceError>,
     ) -> Result<&mut Option<V>, SourceError> {
-        if !self.0.contains_key(key) {
-            let value = load(key)?;
-            self.0.insert(key.clone(), Change { before: value.clone(), after: value });
-        }
-        // The entry was put there by the line above, so the closure never runs.
-        let change =
-            self.0.entry(key.clone()).or_insert_with(|| Change { before: None, after: None });
+        let change = match self.0.entry(key.clone()) {
+            Entry::Occupied(met) => met.into_mut(),
+            Entry::Vacant(new) => {
+                let value = load(new.key())?;
+                new.insert(Change { before: value.clone(), after: value })
+            }
+        };
         Ok(&mut change.after)
     }
 
