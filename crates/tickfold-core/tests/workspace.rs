@@ -257,7 +257,10 @@ fn files(top: &Path) -> Outcome<Vec<PathBuf>> {
             let skipped = entry.file_name().to_str().is_some_and(|name| SKIPPED.contains(&name));
             if kind.is_dir() && !skipped {
                 waiting.push(entry.path());
-            } else if kind.is_file() && entry.path().extension().is_none_or(|ext| ext != "profraw")
+            // In a further work tree `.git` is a file that names the first one.
+            } else if kind.is_file()
+                && !skipped
+                && entry.path().extension().is_none_or(|ext| ext != "profraw")
             {
                 found.push(entry.path());
             }
