@@ -366,7 +366,7 @@ pub struct TemplateRow {
     /// Name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Shown status, Meta's word.
+    /// Shown status, Meta's word; `unknown` before the first.
     pub status: String,
     /// When that status began.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -380,9 +380,39 @@ pub struct TemplateRow {
     /// Title given with it, such as `FIRST_PAUSE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// `new_quality_score`: `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<String>,
+    /// `previous_quality_score`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_quality: Option<String>,
+    /// When the quality was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_time: Option<Timestamp>,
+    /// When its pause ends by itself; absent if it is not paused, or has to be resumed by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_end_time: Option<Timestamp>,
+    /// The category that Meta announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coming_category: Option<String>,
+    /// From when on it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coming_category_time: Option<Timestamp>,
+    /// The category that Meta finds right, of a template of a direct send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detected_category: Option<String>,
+    /// When its components were edited last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components_time: Option<Timestamp>,
+    /// `other_info.description`, or what is recommended after a rejection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `disable_info.disable_date`, as Meta wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_date: Option<String>,
 }
 
-/// A row of the number table.
+/// A row of the number table: of the number, or of one restriction of it.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NumberRow {
@@ -397,9 +427,65 @@ pub struct NumberRow {
     /// The number as Meta displays it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_phone_number: Option<String>,
+    /// `active`, `flagged` or `restricted`, at the log time of this record; absent on the row of a
+    /// restriction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The newest event of `phone_number_quality_update`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_event: Option<String>,
+    /// When it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_event_time: Option<Timestamp>,
+    /// Users per day: the newest limit that an event named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messaging_limit: Option<String>,
+    /// `requested_verified_name` of the newest decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_name: Option<String>,
+    /// That decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_decision: Option<String>,
+    /// `rejection_reason` of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_rejection_reason: Option<String>,
+    /// `username`; absent once it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// `approved`, `reserved` or `deleted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_status: Option<String>,
+    /// The newest event of `security`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_event: Option<String>,
+    /// When it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_event_time: Option<Timestamp>,
+    /// What is restricted, and until when.
+    #[serde(flatten)]
+    pub restriction: RestrictionFields,
 }
 
-/// A row of the account table.
+/// A restriction, on the row of one, whose key continues with `/restriction/type`.
+#[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RestrictionFields {
+    /// `restriction_type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction_type: Option<String>,
+    /// When it was imposed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction_time: Option<Timestamp>,
+    /// When it ends by itself; absent for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction_expire_time: Option<Timestamp>,
+    /// `in_force` or `ended`, at the log time of this record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction_state: Option<String>,
+}
+
+/// A row of the account table: of the account, of a total of charges, of one restriction, or of one
+/// volume tier.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccountRow {
@@ -408,8 +494,8 @@ pub struct AccountRow {
     pub source: Source,
     /// Account.
     pub waba_id: String,
-    /// `active`, `restricted`, `scheduled_for_disable`, `disabled`, `offboarded` or `deleted`, at
-    /// the log time of this record; absent on the row of a total.
+    /// `active`, `restricted`, `scheduled_for_disable`, `disconnected`, `disabled`, `offboarded` or
+    /// `deleted`, at the log time of this record; absent on any other row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// The newest event.
@@ -434,6 +520,46 @@ pub struct AccountRow {
     /// Those of them that cost something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billable_count: Option<u64>,
+    /// When the account is or was disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ban_time: Option<Timestamp>,
+    /// `decision` of the newest review.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review_decision: Option<String>,
+    /// Users per day: a number or a tier, as Meta wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messaging_limit: Option<String>,
+    /// `max_phone_numbers_per_business`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers_per_business_max: Option<i64>,
+    /// `max_phone_numbers_per_waba`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers_per_account_max: Option<i64>,
+    /// Where the business is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// From when on international authentication has a rate of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_international_rate_time: Option<Timestamp>,
+    /// `violation_type` of the newest violation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub violation_type: Option<String>,
+    /// Why the account was taken away from the partner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnection_reason: Option<String>,
+    /// Region of a volume tier, on the row of one, whose key continues with
+    /// `/tier/month/region/category/tier`. `month` and `pricing_category` are there too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier_region: Option<String>,
+    /// The bounds of the tier, `100001:500000`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// The earliest time at which it was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier_time: Option<Timestamp>,
+    /// What is restricted, and until when.
+    #[serde(flatten)]
+    pub restriction: RestrictionFields,
 }
 
 /// A row of the user table: of the user, of one of its preferences, or of one edge to another
@@ -481,7 +607,8 @@ pub struct TransitionRecord {
     /// Where it came from.
     #[serde(flatten)]
     pub source: Source,
-    /// `message`, `conversation`, `template`, `account`, `user`, `group`, `call` or `payment`.
+    /// `message`, `conversation`, `template`, `account`, `number`, `user`, `group`, `call` or
+    /// `payment`.
     pub entity: String,
     /// Key of the entity, as in its table.
     pub key: String,
@@ -594,6 +721,34 @@ pub struct EventDetails {
     /// `fbtrace_id`, where the event has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fbtrace_id: Option<String>,
+    /// What a management event is about, where that is neither the account nor a number or template:
+    /// a flow, a payment configuration, a solution, an entity of Meta's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The number as Meta displays it, where an event names it only so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_phone_number: Option<String>,
+    /// What it was before: quality, category, limit, status of a flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_value: Option<String>,
+    /// What it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_value: Option<String>,
+    /// The reason that Meta gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `alert_severity`, lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
+    /// Who asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// Meta's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// From when on it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_time: Option<Timestamp>,
 }
 
 /// Anything that is not a status.

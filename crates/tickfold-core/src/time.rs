@@ -48,6 +48,20 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
     }
 
+    /// Reads a day in English, `November 30, 2026`: its beginning in UTC.
+    pub fn parse_english_date(text: &str) -> Option<Self> {
+        const MONTHS: [&str; 12] =
+            ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+        let mut words = text.split([' ', ',']).filter(|word| !word.is_empty());
+        let (month, day, year) = (words.next()?, words.next()?, words.next()?);
+        let month = month.get(..3)?.to_ascii_lowercase();
+        let month = MONTHS.iter().position(|known| *known == month)?;
+        let month = i8::try_from(month).ok()?.checked_add(1)?;
+        let date = jiff::civil::Date::new(year.parse().ok()?, month, day.parse().ok()?).ok()?;
+        let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+        words.next().is_none().then(|| Self(midnight.as_millisecond()))
+    }
+
     /// Reads Meta's time of an event: seconds as text or number, 13 digits are milliseconds.
     ///
     /// Missing, zero, negative, or absurd values are `None`, "time unknown". Absurd is judged

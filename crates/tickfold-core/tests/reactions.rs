@@ -333,7 +333,7 @@ fn a_delivery_is_charged_once_whichever_status_carries_the_price() {
     assert!(reactions(&again).is_empty(), "the same price again");
     let total = |folded: &Folded| {
         let rows = folded.values(Topic::AccountState);
-        let row = rows.last().unwrap();
+        let row = rows.iter().rfind(|row| row.get("charge_count").is_some()).unwrap();
         (row["charge_count"].as_u64().unwrap(), row["billable_count"].as_u64().unwrap())
     };
     assert_eq!(total(&folded), (1, 1));
@@ -357,7 +357,7 @@ fn a_correction_replaces_and_a_conflict_is_told() {
     let rows = folded.values(Topic::AccountState);
     let counts: Vec<_> = rows
         .iter()
-        .map(|row| (row["pricing_type"].as_str().unwrap(), row["charge_count"].as_u64().unwrap()))
+        .filter_map(|row| Some((row["pricing_type"].as_str()?, row["charge_count"].as_u64()?)))
         .collect();
     assert_eq!(
         counts,
@@ -575,6 +575,7 @@ fn a_template_that_is_paused_halts_and_alerts_once_and_its_approval_does_not() {
     assert_eq!(values(&outputs, Topic::Action)[0]["subject"], "215589900000101/9");
     assert_eq!(values(&outputs, Topic::Alert)[0]["reason"], "PAUSED");
     assert!(reactions(&folded.webhook(&event("PAUSED"))).is_empty());
+    assert_eq!(values(&outputs, Topic::Alert)[0]["severity"], "critical");
     let mut folded = Folded::default();
     let outputs = folded.webhook(&event("REJECTED"));
     assert_eq!((actions(&outputs).len(), kinds(&outputs, Topic::Alert).len()), (0, 1));

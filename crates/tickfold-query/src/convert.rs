@@ -194,10 +194,14 @@ pub(crate) fn conversation(
     }
 }
 
-/// A template.
-pub(crate) fn template(key: &TemplateKey, template: &Template) -> pb::Template {
+/// A template, its status judged at a log time.
+pub(crate) fn template(
+    key: &TemplateKey,
+    template: &Template,
+    log_time: Timestamp,
+) -> pb::Template {
     let facts = &template.facts;
-    let shown = facts.status();
+    let shown = facts.status_fact(log_time);
     let events = facts.events.iter().map(|(event, fact)| pb::TemplateEvent {
         event: event.clone(),
         event_time: maybe(fact.time),
@@ -212,10 +216,10 @@ pub(crate) fn template(key: &TemplateKey, template: &Template) -> pb::Template {
         template_id: key.template_id.to_string(),
         language: key.language.clone(),
         name: facts.name().unwrap_or_default().to_owned(),
-        status: shown.map(|(status, _)| status.to_owned()).unwrap_or_default(),
-        reason: word(shown.and_then(|(_, fact)| fact.reason.as_ref())),
+        status: facts.status(log_time).unwrap_or_default().to_owned(),
+        reason: word(shown.and_then(|fact| fact.reason.as_ref())),
         category: facts.category().unwrap_or_default().to_owned(),
-        event_time: maybe(shown.and_then(|(_, fact)| fact.time)),
+        event_time: maybe(shown.and_then(|fact| fact.time)),
         events: events.collect(),
         revision: template.journal.revision,
     }

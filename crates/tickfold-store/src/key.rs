@@ -8,8 +8,8 @@
 use tickfold_core::action::ActionId;
 use tickfold_core::charge::TotalKey;
 use tickfold_core::ids::{
-    CallId, ConversationKey, GroupKey, NaturalKey, PartyId, PaymentKey, PhoneNumberId, TemplateKey,
-    UserKey, WabaId, Wamid,
+    CallId, ConversationKey, GroupKey, NaturalKey, PartyId, PaymentKey, PhoneNumberId, TemplateId,
+    TemplateKey, UserKey, WabaId, Wamid,
 };
 use tickfold_core::state::{TimerKey, TimerKind};
 use tickfold_core::time::Timestamp;
@@ -114,9 +114,7 @@ pub(crate) fn conversation(key: &ConversationKey) -> Vec<u8> {
 
 pub(crate) fn template(key: &TemplateKey) -> Vec<u8> {
     let mut bytes = Family::Template.key();
-    push_escaped(&mut bytes, key.waba_id.as_str());
-    push_escaped(&mut bytes, key.template_id.as_str());
-    bytes.extend_from_slice(key.language.as_bytes());
+    push_template(&mut bytes, key);
     bytes
 }
 
@@ -219,6 +217,18 @@ pub(crate) fn timer(key: &TimerKey) -> Vec<u8> {
             bytes.push(10);
             bytes.extend_from_slice(id.as_str().as_bytes());
         }
+        TimerKind::TemplateDue(template) => {
+            bytes.push(11);
+            push_template(&mut bytes, template);
+        }
+        TimerKind::AccountDue(account) => {
+            bytes.push(12);
+            bytes.extend_from_slice(account.as_str().as_bytes());
+        }
+        TimerKind::SilenceDue(number) => {
+            bytes.push(13);
+            bytes.extend_from_slice(number.as_str().as_bytes());
+        }
     }
     bytes
 }
@@ -250,6 +260,17 @@ pub(crate) fn parse_timer(bytes: &[u8]) -> Result<TimerKey, Damage> {
         8 => TimerKind::DeliveryDeadline(Wamid::new(text(rest)?)),
         9 => TimerKind::OfferResend(Wamid::new(text(rest)?)),
         10 => TimerKind::ForgetDecided(ActionId::from_text(text(rest)?.to_owned())),
+        11 => {
+            let (waba_id, rest) = split_escaped(rest)?;
+            let (template_id, language) = split_escaped(rest)?;
+            TimerKind::TemplateDue(TemplateKey {
+                waba_id: WabaId::new(text(&waba_id)?),
+                template_id: TemplateId::new(text(&template_id)?),
+                language: text(language)?.to_owned(),
+            })
+        }
+        12 => TimerKind::AccountDue(WabaId::new(text(rest)?)),
+        13 => TimerKind::SilenceDue(PhoneNumberId::new(text(rest)?)),
         other => return Err(Damage(format!("no kind of timer has number {other}"))),
     };
     Ok(TimerKey { due: parse_rising_time(*due), kind })
@@ -355,6 +376,12 @@ fn single(family: Family, id: &str) -> Vec<u8> {
     bytes
 }
 
+fn push_template(bytes: &mut Vec<u8>, key: &TemplateKey) {
+    push_escaped(bytes, key.waba_id.as_str());
+    push_escaped(bytes, key.template_id.as_str());
+    bytes.extend_from_slice(key.language.as_bytes());
+}
+
 fn push_conversation(bytes: &mut Vec<u8>, key: &ConversationKey) {
     push_escaped(bytes, key.phone_number_id.as_str());
     bytes.extend_from_slice(key.party.as_str().as_bytes());
@@ -437,7 +464,7 @@ mod tests {
 
     fn timer_key(random: &mut Random) -> TimerKey {
         let due = *random.pick(&[i64::MIN, -256, -1, 0, 1, 255, 256, i64::MAX]);
-        let kind = match random.below(10) {
+        let kind = match random.below(13) {
             0 => TimerKind::ExpireMessage(Wamid::new(awkward(random))),
             1 => TimerKind::ExpireConversation(conversation_key(random)),
             2 => TimerKind::CloseWindow(conversation_key(random)),
@@ -451,6 +478,13 @@ mod tests {
             6 => TimerKind::DeliveryDeadline(Wamid::new(awkward(random))),
             7 => TimerKind::OfferResend(Wamid::new(awkward(random))),
             8 => TimerKind::ForgetDecided(ActionId::from_text(awkward(random))),
+            9 => TimerKind::TemplateDue(TemplateKey {
+                waba_id: WabaId::new(awkward(random)),
+                template_id: TemplateId::new(awkward(random)),
+                language: awkward(random),
+            }),
+            10 => TimerKind::AccountDue(WabaId::new(awkward(random))),
+            11 => TimerKind::SilenceDue(PhoneNumberId::new(awkward(random))),
             _ => TimerKind::ExpireNatural(NaturalKey::new(awkward(random))),
         };
         TimerKey { due: Timestamp::from_millis(due), kind }

@@ -5,6 +5,7 @@
 //! of the rules all find the action that was decided before. What is decided is remembered by the
 //! fold; here is only what follows from one failure, one deadline, one message.
 
+mod alert;
 mod react;
 mod urgency;
 
@@ -14,6 +15,7 @@ use crate::hash::id_of;
 use crate::rules::{BackOffScope, HaltScope};
 use crate::time::Timestamp;
 
+pub use alert::{AlertKind, Severity};
 pub use react::{
     AlertCause, Failed, Reaction, Sender, fallback, fallback_id, on_failure, on_inbound, superseded,
 };
@@ -50,6 +52,12 @@ pub enum ActionKind {
     ReverifyRecipient,
     /// Hand a conversation to a queue.
     Route,
+    /// A template that was halted may be used again.
+    ResumeTemplate,
+    /// A number that was halted may send again.
+    ResumeNumber,
+    /// An account that was halted may send again.
+    ResumeAccount,
 }
 
 impl ActionKind {
@@ -70,6 +78,9 @@ impl ActionKind {
             Self::OfferResend => "offer_resend",
             Self::ReverifyRecipient => "reverify_recipient",
             Self::Route => "route",
+            Self::ResumeTemplate => "resume_template",
+            Self::ResumeNumber => "resume_number",
+            Self::ResumeAccount => "resume_account",
         }
     }
 
@@ -89,7 +100,10 @@ impl ActionKind {
             | Self::HaltAccount
             | Self::HaltCountry
             | Self::OfferResend
-            | Self::Route => false,
+            | Self::Route
+            | Self::ResumeTemplate
+            | Self::ResumeNumber
+            | Self::ResumeAccount => false,
         }
     }
 
@@ -99,37 +113,6 @@ impl ActionKind {
             HaltScope::Number => Self::HaltNumber,
             HaltScope::Account => Self::HaltAccount,
             HaltScope::Country => Self::HaltCountry,
-        }
-    }
-}
-
-/// What an alert is about. Words are appended, never reused: they are part of ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AlertKind {
-    /// An error code that a human is to look at, by the rules.
-    ErrorCode,
-    /// A fallback would have been due, but too late.
-    FallbackExpired,
-    /// Actions of a kind came too late, such as after an outage.
-    ActionExpired,
-    /// A template may no longer be sent, or not for now.
-    TemplateStatus,
-    /// An account may no longer send, or not everything.
-    AccountState,
-    /// Statuses of equal evidence named different prices.
-    PricingConflict,
-}
-
-impl AlertKind {
-    /// The word of the topic.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ErrorCode => "error_code",
-            Self::FallbackExpired => "fallback_expired",
-            Self::ActionExpired => "action_expired",
-            Self::TemplateStatus => "template_status",
-            Self::AccountState => "account_state",
-            Self::PricingConflict => "pricing_conflict",
         }
     }
 }

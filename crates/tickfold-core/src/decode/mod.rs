@@ -6,6 +6,7 @@
 //! or the reverse, and every word may be new.
 
 mod account;
+mod business;
 mod calls;
 mod content;
 mod errors;
@@ -13,6 +14,7 @@ mod events;
 mod groups;
 mod identity;
 mod messages;
+mod number;
 mod payments;
 mod statuses;
 mod template;
@@ -34,7 +36,7 @@ pub(crate) use self::users::{PreferenceItem, UserIdItem};
 use crate::ids::{ID_BYTES_MAX, NaturalKey, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid};
 use crate::json::{Json, without_whitespace};
 use crate::route::{Content, RawText, Slot};
-use crate::state::{AccountEventFact, TemplateEventFact};
+use crate::state::{AccountFacts, Standing, TemplateFacts};
 use crate::time::Timestamp;
 
 /// An item with where it stands.
@@ -70,7 +72,8 @@ pub(crate) enum Item {
     Preference(PreferenceItem),
     UserId(UserIdItem),
     Template(TemplateItem),
-    Account(AccountItem),
+    Account(Box<AccountItem>),
+    Number(Box<NumberItem>),
     Other(OtherItem),
     Broken {
         scope: String,
@@ -90,8 +93,9 @@ impl Item {
             Self::Group(item) => item.time,
             Self::Preference(item) => item.preference.time,
             Self::UserId(item) => item.time,
-            Self::Template(item) => item.fact.time,
-            Self::Account(item) => item.fact.time,
+            Self::Template(item) => item.time,
+            Self::Account(item) => item.time,
+            Self::Number(item) => item.time,
             Self::Other(item) => item.time,
             Self::Broken { .. } => None,
         }
@@ -141,24 +145,54 @@ impl Metadata {
     }
 }
 
-/// A `message_template_status_update`.
+/// Something of a template.
 #[derive(Debug)]
 pub(crate) struct TemplateItem {
     pub key: TemplateKey,
     pub event: String,
-    pub fact: TemplateEventFact,
+    pub time: Option<Timestamp>,
+    pub facts: TemplateFacts,
+    pub details: Details,
     pub natural_key: NaturalKey,
 }
 
-/// An `account_update`.
+/// Something of an account, or of one of its numbers that only an account event names.
 #[derive(Debug)]
 pub(crate) struct AccountItem {
     pub waba_id: WabaId,
     pub event: String,
-    /// The number it is about, or empty.
-    pub subject: String,
-    pub fact: AccountEventFact,
+    pub time: Option<Timestamp>,
+    pub facts: AccountFacts,
+    pub details: Details,
     pub natural_key: NaturalKey,
+}
+
+/// Something of a number that is named by how it is displayed.
+#[derive(Debug)]
+pub(crate) struct NumberItem {
+    pub waba_id: WabaId,
+    /// Digits of the display number.
+    pub digits: String,
+    pub event: String,
+    pub time: Option<Timestamp>,
+    pub standing: Standing,
+    pub details: Details,
+    pub natural_key: NaturalKey,
+}
+
+/// What a management event says, for its record.
+#[derive(Debug, Default)]
+pub(crate) struct Details {
+    /// What it is about, where that is neither the account nor a number or template.
+    pub subject: Option<String>,
+    pub display_phone_number: Option<String>,
+    pub old_value: Option<String>,
+    pub new_value: Option<String>,
+    pub reason: Option<String>,
+    pub severity: Option<String>,
+    pub requester: Option<String>,
+    pub description: Option<String>,
+    pub effective_time: Option<Timestamp>,
 }
 
 /// Anything else, kept with its raw text.
@@ -171,6 +205,11 @@ pub(crate) struct OtherItem {
     pub party: Option<PartyId>,
     pub wamid: Option<Wamid>,
     pub error_code: Option<i64>,
+    pub details: Details,
+    /// It is of the account or what belongs to it, and not of a message.
+    pub management: bool,
+    /// Nothing more is known of it than its text: see `Change::other`.
+    pub unknown: bool,
 }
 
 impl OtherItem {
@@ -184,6 +223,9 @@ impl OtherItem {
             party: None,
             wamid: None,
             error_code: None,
+            details: Details::default(),
+            management: false,
+            unknown: false,
         }
     }
 }
@@ -248,19 +290,63 @@ pub(crate) fn decode<'a>(
         field,
         appended,
     };
-    // The dashboard's test button: shown as an event, kept out of the state of real accounts.
-    if waba_id.as_str() == TEST_WABA_ID {
-        return visit(change.item(value, change.other(value)));
+    if change.is_test(value) {
+        return visit(change.item(value, change.test(value)));
     }
-    match field.as_str() {
-        "message_template_status_update" => {
-            visit(change.item(value, template::decode(&change, value)))
-        }
-        "account_update" => visit(change.item(value, account::decode(&change, value))),
-        "messaging_handovers" => visit(change.item(value, events::handover(&change, value))),
-        field if VALUE_FIELDS.contains(&field) => values::decode(&change, value, visit),
-        _ => visit(change.item(value, change.other(value))),
-    }
+    let item = match field.as_str() {
+        field if VALUE_FIELDS.contains(&field) => return values::decode(&change, value, visit),
+        field if TEMPLATE_FIELDS.contains(&field) => template::decode(&change, value),
+        field if NUMBER_FIELDS.contains(&field) => number::decode(&change, value),
+        field if BUSINESS_FIELDS.contains(&field) => business::decode(&change, value),
+        "account_update" => account::update(&change, value),
+        "account_review_update" => account::review(&change, value),
+        "business_capability_update" => account::capability(&change, value),
+        "messaging_handovers" => events::handover(&change, value),
+        _ => change.other(value),
+    };
+    visit(change.item(value, item))
+}
+
+/// Fields whose values are about one template.
+const TEMPLATE_FIELDS: [&str; 5] = [
+    "message_template_status_update",
+    "message_template_quality_update",
+    "message_template_components_update",
+    "template_category_update",
+    "template_correct_category_detection",
+];
+
+/// Fields whose values are about one number, as it is displayed.
+const NUMBER_FIELDS: [&str; 5] = [
+    "phone_number_quality_update",
+    "phone_number_name_update",
+    "security",
+    "business_username_update",
+    "business_username_updates",
+];
+
+/// Fields whose values are events and nothing else.
+const BUSINESS_FIELDS: [&str; 6] = [
+    "flows",
+    "payment_configuration_update",
+    "partner_solutions",
+    "account_alerts",
+    "account_settings_update",
+    "business_status_update",
+];
+
+/// True for a field that we know how to read. Any other is told once.
+pub(crate) fn is_known_field(field: &str) -> bool {
+    let fields = VALUE_FIELDS.iter().chain(&TEMPLATE_FIELDS).chain(&NUMBER_FIELDS);
+    let others = [
+        "account_update",
+        "account_review_update",
+        "business_capability_update",
+        "messaging_handovers",
+        // Sent until 2024, and of no use since.
+        "template_performance_metrics",
+    ];
+    fields.chain(&BUSINESS_FIELDS).chain(&others).any(|known| *known == field)
 }
 
 /// Fields whose values are arrays of items.
@@ -283,8 +369,12 @@ const VALUE_FIELDS: [&str; 16] = [
     "group_status_update",
 ];
 
-/// The account id that the dashboard's test button sends.
+/// The account id and the number's id that the dashboard's test button sends.
 const TEST_WABA_ID: &str = "0";
+const TEST_PHONE_NUMBER_ID: &str = "123456123";
+
+/// Kind of what the test button sends.
+pub(crate) const TEST_EVENT: &str = "test";
 
 impl Change<'_> {
     /// The whole change as one item.
@@ -305,6 +395,31 @@ impl Change<'_> {
         }
     }
 
+    /// The dashboard's test button made it: shown as an event, kept out of the state of real accounts
+    /// and numbers.
+    fn is_test(&self, value: Json<'_>) -> bool {
+        let number = || value.object()?.object("metadata")?.text("phone_number_id");
+        self.waba_id.as_str() == TEST_WABA_ID
+            || (VALUE_FIELDS.contains(&self.field)
+                && value.raw().contains(TEST_PHONE_NUMBER_ID)
+                && number().as_deref() == Some(TEST_PHONE_NUMBER_ID))
+    }
+
+    /// What the test button sent.
+    fn test(&self, value: Json<'_>) -> Item {
+        let key = format!(
+            "raw:{}:{}@{}:{}",
+            self.field,
+            self.entry_id,
+            self.entry_seconds(),
+            digest(value)
+        );
+        Item::Other(OtherItem {
+            time: self.entry_time,
+            ..OtherItem::new(TEST_EVENT, OtherKey::Once(NaturalKey::new(key)))
+        })
+    }
+
     fn broken(scope: &str, reason: &'static str) -> Item {
         Item::Broken { scope: scope.to_owned(), reason }
     }
@@ -323,7 +438,7 @@ impl Change<'_> {
         let at = self.entry_seconds();
         let key = format!("raw:{}:{}@{at}:{digest}", self.field, self.entry_id);
         let key = OtherKey::Once(NaturalKey::new(key));
-        Item::Other(OtherItem { time, metadata, ..OtherItem::new(&kind, key) })
+        Item::Other(OtherItem { time, metadata, unknown: true, ..OtherItem::new(&kind, key) })
     }
 
     /// `entry.time` in seconds, or `-`.
@@ -334,15 +449,18 @@ impl Change<'_> {
 
     /// The key of a management event. Coarse keys can meet in one second, so identity is the key
     /// and the digest of the content.
-    fn management_key(&self, subject: &str, event: &str, value: Json<'_>) -> NaturalKey {
+    fn management_key(
+        &self,
+        field: &str,
+        subject: &str,
+        event: &str,
+        value: Json<'_>,
+    ) -> NaturalKey {
         let time = self.entry_seconds();
         let subject = if subject.is_empty() { "-" } else { subject };
         let digest = digest(value);
         let digest = digest.get(..32).unwrap_or(&digest);
-        NaturalKey::new(format!(
-            "mgmt:{}:{}:{subject}:{event}@{time}#{digest}",
-            self.field, self.entry_id
-        ))
+        NaturalKey::new(format!("mgmt:{field}:{}:{subject}:{event}@{time}#{digest}", self.entry_id))
     }
 }
 

@@ -59,6 +59,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             }
             let disputed = charge.conflicting && !before.is_some_and(|before| before.conflicting);
             self.tell_charge(&wamid, &participant, &message, &charge);
+            self.notice_price(&charge)?;
             if disputed {
                 self.dispute(&wamid, &participant, &message, &charge)?;
             }

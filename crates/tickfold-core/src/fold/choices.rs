@@ -41,7 +41,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             party: party.map(ToString::to_string),
             ..AboutFields::default()
         };
-        self.act(action, &About { fields, event_time: item.time })
+        self.act(action, &About { fields, event_time: item.time }).map(drop)
     }
 }
 

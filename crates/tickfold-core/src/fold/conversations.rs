@@ -1,14 +1,10 @@
-//! Conversations: windows, first contact, counts; and the numbers they belong to.
+//! Conversations: windows, first contact, counts.
 
 use super::Run;
-use crate::decode::Metadata;
 use crate::ids::{ConversationKey, PartyId, PhoneNumberId, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::records::{Topic, TransitionRecord};
-use crate::state::{
-    Conversation, ConversationFacts, Direction, Number, NumberFacts, TimerKey, TimerKind,
-    WindowState,
-};
+use crate::state::{Conversation, ConversationFacts, Direction, TimerKey, TimerKind, WindowState};
 use crate::time::Timestamp;
 
 /// Where a message counts.
@@ -195,29 +191,6 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.emit.record(Topic::Transition, text, &record);
     }
 
-    /// Learns of a number from `metadata`.
-    pub(super) fn number(
-        &mut self,
-        metadata: &Metadata,
-        waba_id: Option<&WabaId>,
-        time: Option<Timestamp>,
-    ) -> Result<(), SourceError> {
-        let key = &metadata.phone_number_id;
-        let known = self.overlay.numbers.entry(key, |key| self.below.number(key))?;
-        if known.as_ref().is_some_and(|number| number.facts.knows(metadata, waba_id, time)) {
-            return Ok(());
-        }
-        let before = known.take();
-        let mut facts = before.as_ref().map(|number| number.facts.clone()).unwrap_or_default();
-        let displays =
-            metadata.display_phone_number.iter().map(|display| (display.clone(), time)).collect();
-        facts.join(NumberFacts { waba_id: waba_id.cloned(), displays });
-        let journal = self.journal(before.map(|number| number.journal));
-        self.overlay.numbers.put(key, Some(Number { facts, journal }));
-        self.dirty.numbers.insert(key.clone());
-        Ok(())
-    }
-
     /// Arms the expiry timer of something that changed at `changed`.
     pub(super) fn arm(&mut self, changed: Timestamp, kind: TimerKind) {
         self.arm_at(changed.plus(self.rules.retention_ms()), kind);
@@ -239,29 +212,5 @@ impl Conversation {
             Direction::Inbound => &mut self.inbound_count,
             Direction::Outbound => &mut self.outbound_count,
         }
-    }
-}
-
-impl NumberFacts {
-    /// True if `metadata` teaches nothing. Every item carries it, so this must cost nothing.
-    fn knows(
-        &self,
-        metadata: &Metadata,
-        waba_id: Option<&WabaId>,
-        time: Option<Timestamp>,
-    ) -> bool {
-        let knows_account = match (waba_id, &self.waba_id) {
-            (None, _) => true,
-            (Some(told), Some(mine)) => told >= mine,
-            (Some(_), None) => false,
-        };
-        let knows_display = metadata.display_phone_number.as_ref().is_none_or(|display| {
-            self.displays.get(display).is_some_and(|mine| match (time, mine) {
-                (None, _) => true,
-                (Some(told), Some(mine)) => told >= *mine,
-                (Some(_), None) => false,
-            })
-        });
-        knows_account && knows_display
     }
 }

@@ -1,99 +1,476 @@
-//! What follows when a template or an account may no longer send: somebody is told, and what would
-//! only be refused is to stop.
+//! What follows when a template, a number or an account may no longer send, or may again: somebody is
+//! told, and what would only be refused is to stop, until it is taken back.
+//!
+//! A state is compared with the one that was told last, so what changes by itself (a pause that
+//! ends, a restriction that expires) follows as what a webhook changed.
 
 use super::Run;
+use super::management::{Cause, Change, UNKNOWN, line_key, template_key_text};
 use super::reactions::{About, Alert};
-use crate::action::{Action, ActionKind, AlertKind, Terms};
-use crate::ids::{NaturalKey, TemplateKey, WabaId};
+use crate::action::{Action, ActionId, ActionKind, AlertKind, Terms};
+use crate::ids::{PhoneNumberId, TemplateKey, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::records::AboutFields;
-use crate::state::{AccountFacts, AccountState};
+use crate::state::{
+    Account, AccountState, NumberState, QualityFact, Template, TemplateFacts, TimerKind, Told,
+    forbids_sending, limit_size, quality_rank,
+};
 use crate::time::Timestamp;
 
-/// The restriction under which an account cannot begin a conversation.
-const NO_MESSAGES: &str = "RESTRICTED_BIZ_INITIATED_MESSAGING";
+/// A change of a shown state, and whether something is to stop under the new one.
+struct Turn<'a> {
+    halts: bool,
+    halt: ActionKind,
+    resume: ActionKind,
+    subject: String,
+    /// When the halt ends by itself.
+    ends: Option<Timestamp>,
+    cause: Cause<'a>,
+    about: About,
+}
+
+/// What an account event said, for what follows from the event itself.
+pub(super) struct Said<'a> {
+    pub event: &'a str,
+    pub new_value: Option<String>,
+    pub reason: Option<String>,
+}
 
 impl<S: Source + ?Sized> Run<'_, S> {
-    /// What follows from a new shown status of a template.
+    /// What follows from the shown status of a template, if it was not told yet.
     pub(super) fn template_follows(
         &mut self,
         key: &TemplateKey,
-        status: &str,
-        event_time: Option<Timestamp>,
-        natural_key: &NaturalKey,
+        template: &mut Template,
+        cause: Cause<'_>,
     ) -> Result<(), SourceError> {
-        let (halts, alerts) = match status {
-            "PAUSED" | "DISABLED" => (true, true),
-            "REJECTED" | "FLAGGED" | "LIMIT_EXCEEDED" | "LOCKED" => (false, true),
+        let facts = &template.facts;
+        let Some(status) = facts.status(self.place.log_time) else { return Ok(()) };
+        if template.told.state.as_deref() == Some(status) {
+            return Ok(());
+        }
+        let status = status.to_owned();
+        let about = template_about(key, facts, cause.event_time);
+        let alerts = match status.as_str() {
+            "PAUSED" | "DISABLED" | "REJECTED" | "FLAGGED" | "LIMIT_EXCEEDED" | "LOCKED" => true,
             // Nothing is wrong, or somebody of the business did it, or the word is new: then the
             // transition tells.
-            _ => (false, false),
+            _ => false,
         };
-        let subject = format!("{}/{}", key.waba_id, key.template_id);
-        let fields = AboutFields {
-            waba_id: Some(key.waba_id.to_string()),
-            template: Some(key.template_id.to_string()),
-            ..AboutFields::default()
+        let subject = template_subject(key);
+        let turn = Turn {
+            halts: forbids_sending(&status),
+            halt: ActionKind::HaltTemplate,
+            resume: ActionKind::ResumeTemplate,
+            subject: subject.clone(),
+            ends: facts.pause_ends().filter(|_| status == "PAUSED"),
+            cause,
+            about: about.clone(),
         };
-        let about = About { fields, event_time };
-        if halts {
-            self.halt(ActionKind::HaltTemplate, &subject, natural_key, &about)?;
-        }
+        self.turn(&mut template.told, &status, turn)?;
         if alerts {
-            self.warn(AlertKind::TemplateStatus, subject, status, natural_key, &about)?;
+            self.warn(AlertKind::TemplateStatus, subject, &status, cause, &about)?;
         }
         Ok(())
     }
 
-    /// What follows from a new shown state of an account.
+    /// The quality of a template fell.
+    pub(super) fn quality_follows(
+        &mut self,
+        key: &TemplateKey,
+        facts: &TemplateFacts,
+        known: Option<&QualityFact>,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let Some(quality) = &facts.quality else { return Ok(()) };
+        let previous = quality.previous.as_deref().map(quality_rank);
+        let previous = previous.or(known.map(|known| known.rank)).unwrap_or(0);
+        // A word that we do not know has rank 0 and is no fall.
+        if quality.rank < 2 || quality.rank <= previous {
+            return Ok(());
+        }
+        let (score, about) = (quality.score.clone(), template_about(key, facts, cause.event_time));
+        self.warn(AlertKind::TemplateQuality, template_subject(key), &score, cause, &about)
+    }
+
+    /// The category of a template changes, or should.
+    pub(super) fn category_follows(
+        &mut self,
+        key: &TemplateKey,
+        facts: &TemplateFacts,
+        event: &str,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let about = template_about(key, facts, cause.event_time);
+        self.warn(AlertKind::TemplateCategory, template_subject(key), event, cause, &about)
+    }
+
+    /// What follows from the shown state of an account, if it was not told yet.
     pub(super) fn account_follows(
         &mut self,
         key: &WabaId,
-        facts: &AccountFacts,
-        event_time: Option<Timestamp>,
-        natural_key: &NaturalKey,
+        account: &mut Account,
+        cause: Cause<'_>,
     ) -> Result<(), SourceError> {
-        let state = facts.state(self.place.log_time);
-        let halts = match state {
-            AccountState::Active => return Ok(()),
-            AccountState::Disabled | AccountState::Offboarded | AccountState::Deleted => true,
-            AccountState::ScheduledForDisable => false,
-            AccountState::Restricted => {
-                let event = ("ACCOUNT_RESTRICTION".to_owned(), String::new());
-                let fact = facts.events.get(&event);
-                fact.is_some_and(|fact| {
-                    fact.restrictions.iter().any(|(kind, _)| kind == NO_MESSAGES)
-                })
+        let log_time = self.place.log_time;
+        let state = account.facts.state(log_time);
+        let halts = account.facts.forbids_sending(log_time);
+        // Of one state, restricted, more or less may be forbidden.
+        if account.told.state.as_deref() == Some(state.as_str())
+            && account.told.halt.is_some() == halts
+        {
+            return Ok(());
+        }
+        let was = account.told.state.clone();
+        let fields = AboutFields { waba_id: Some(key.to_string()), ..AboutFields::default() };
+        let about = About { fields, event_time: cause.event_time };
+        let turn = Turn {
+            halts,
+            halt: ActionKind::HaltAccount,
+            resume: ActionKind::ResumeAccount,
+            subject: key.to_string(),
+            ends: match state {
+                AccountState::Restricted => account.facts.restrictions.next_end(log_time),
+                AccountState::Active
+                | AccountState::ScheduledForDisable
+                | AccountState::Disconnected
+                | AccountState::Disabled
+                | AccountState::Offboarded
+                | AccountState::Deleted => None,
+            },
+            cause,
+            about: about.clone(),
+        };
+        self.turn(&mut account.told, state.as_str(), turn)?;
+        if state == AccountState::Active || was.as_deref() == Some(state.as_str()) {
+            return Ok(());
+        }
+        self.warn(AlertKind::AccountState, key.to_string(), state.as_str(), cause, &about)
+    }
+
+    /// What follows from the shown state of a number, by how it is displayed.
+    pub(super) fn line_follows(
+        &mut self,
+        key: &WabaId,
+        account: &mut Account,
+        digits: &str,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let log_time = self.place.log_time;
+        let Some(line) = account.facts.lines.get(digits) else { return Ok(()) };
+        let state = line.standing.state(log_time);
+        let halts = line.standing.restrictions.forbid_messages(log_time);
+        let told = account.lines_told.get(digits);
+        let was = told.and_then(|told| told.state.clone());
+        let halted = told.is_some_and(|told| told.halt.is_some());
+        if was.as_deref() == Some(state.as_str()) && halted == halts {
+            return Ok(());
+        }
+        let id = line.number_ids.first();
+        let about = number_about(key, digits, id, cause.event_time);
+        let subject = line_key(key, digits, id);
+        let turn = Turn {
+            halts,
+            halt: ActionKind::HaltNumber,
+            resume: ActionKind::ResumeNumber,
+            subject: subject.clone(),
+            ends: line.standing.restrictions.next_end(log_time).filter(|_| halts),
+            cause,
+            about: about.clone(),
+        };
+        self.turn(account.lines_told.entry(digits.to_owned()).or_default(), state.as_str(), turn)?;
+        if state == NumberState::Active || was.as_deref() == Some(state.as_str()) {
+            return Ok(());
+        }
+        self.warn(AlertKind::NumberState, subject, state.as_str(), cause, &about)
+    }
+
+    /// What follows from an account event for what it is, whatever the state.
+    pub(super) fn account_event_follows(
+        &mut self,
+        key: &WabaId,
+        said: Said<'_>,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let (kind, reason) = match said.event {
+            "ACCOUNT_VIOLATION" => (AlertKind::AccountViolation, said.reason),
+            "review"
+                if said.new_value.as_deref().is_some_and(|decision| decision != "APPROVED") =>
+            {
+                (AlertKind::AccountReview, said.new_value)
             }
+            _ => return Ok(()),
         };
         let fields = AboutFields { waba_id: Some(key.to_string()), ..AboutFields::default() };
-        let about = About { fields, event_time };
-        if halts {
-            self.halt(ActionKind::HaltAccount, key.as_str(), natural_key, &about)?;
-        }
-        self.warn(AlertKind::AccountState, key.to_string(), state.as_str(), natural_key, &about)
+        let about = About { fields, event_time: cause.event_time };
+        let reason = reason.unwrap_or_else(|| UNKNOWN.to_owned());
+        self.warn(kind, key.to_string(), &reason, cause, &about)
     }
 
-    fn halt(
+    /// A limit, of a number or of the account, that is less than before.
+    pub(super) fn limit_follows(
         &mut self,
-        kind: ActionKind,
-        subject: &str,
-        natural_key: &NaturalKey,
-        about: &About,
+        key: &WabaId,
+        number: Option<(&str, Option<&PhoneNumberId>)>,
+        old: Option<String>,
+        new: Option<String>,
+        cause: Cause<'_>,
     ) -> Result<(), SourceError> {
-        let (subject, cause) = (subject.to_owned(), natural_key.as_str().to_owned());
-        self.act(Action { kind, subject, cause, terms: Terms::default() }, about)
+        let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
+        let sizes = limit_size(&old).zip(limit_size(&new));
+        if sizes.is_none_or(|(old, new)| new >= old) {
+            return Ok(());
+        }
+        let (subject, about) = match number {
+            Some((digits, id)) => {
+                (line_key(key, digits, id), number_about(key, digits, id, cause.event_time))
+            }
+            None => {
+                let waba_id = Some(key.to_string());
+                let fields = AboutFields { waba_id, ..AboutFields::default() };
+                (key.to_string(), About { fields, event_time: cause.event_time })
+            }
+        };
+        self.warn(AlertKind::LimitFell, subject, &new, cause, &about)
     }
 
-    fn warn(
+    /// Somebody did something to the PIN of a number.
+    pub(super) fn security_follows(
+        &mut self,
+        key: &WabaId,
+        digits: &str,
+        id: Option<&PhoneNumberId>,
+        event: &str,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let about = number_about(key, digits, id, cause.event_time);
+        self.warn(AlertKind::Security, line_key(key, digits, id), event, cause, &about)
+    }
+
+    /// A name was refused, or a username taken away.
+    pub(super) fn name_follows(
+        &mut self,
+        key: &WabaId,
+        digits: &str,
+        id: Option<&PhoneNumberId>,
+        event: &str,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let about = number_about(key, digits, id, cause.event_time);
+        self.warn(AlertKind::NumberName, line_key(key, digits, id), event, cause, &about)
+    }
+
+    /// The pause of a template ended, if nothing changed it meanwhile.
+    pub(super) fn template_due(
+        &mut self,
+        key: TemplateKey,
+        due: Timestamp,
+    ) -> Result<(), SourceError> {
+        let known = self.overlay.templates.take(&key, |key| self.below.template(key))?;
+        let Some(mut template) = known else { return Ok(()) };
+        let status = template.facts.status(self.place.log_time).unwrap_or(UNKNOWN).to_owned();
+        if template.told.state.as_ref() != Some(&status) {
+            self.management_transition(Change {
+                entity: "template",
+                key: template_key_text(&key),
+                waba_id: &key.waba_id,
+                phone_number_id: None,
+                from: template.told.state.clone(),
+                to: "pause_ended".to_owned(),
+                state: status,
+                late: false,
+                time: Some(due),
+                reason: None,
+            });
+            template.journal = self.journal(Some(template.journal));
+            self.dirty.templates.insert(key.clone());
+            let cause = format!("pause_ended:{}@{}", template_key_text(&key), seconds(due));
+            let cause = Cause { key: &cause, event_time: Some(due) };
+            self.template_follows(&key, &mut template, cause)?;
+        }
+        self.overlay.templates.put(&key, Some(template));
+        Ok(())
+    }
+
+    /// Something of an account may have changed by itself.
+    pub(super) fn account_due(&mut self, key: WabaId, due: Timestamp) -> Result<(), SourceError> {
+        let known = self.overlay.accounts.take(&key, |key| self.below.account(key))?;
+        let Some(mut account) = known else { return Ok(()) };
+        let log_time = self.place.log_time;
+        let cause = format!("due:{key}@{}", seconds(due));
+        let cause = Cause { key: &cause, event_time: Some(due) };
+        let state = account.facts.state(log_time);
+        if account.told.state.as_deref().is_some_and(|told| told != state.as_str()) {
+            self.management_transition(Change {
+                entity: "account",
+                key: key.to_string(),
+                waba_id: &key,
+                phone_number_id: None,
+                from: account.told.state.clone(),
+                to: by_itself(state == AccountState::Disabled).to_owned(),
+                state: state.as_str().to_owned(),
+                late: false,
+                time: Some(due),
+                reason: None,
+            });
+        }
+        if account.told.state.is_some() {
+            self.account_follows(&key, &mut account, cause)?;
+        }
+        let lines: Vec<String> = account.lines_told.keys().cloned().collect();
+        for digits in lines {
+            self.line_due(&key, &mut account, &digits, cause)?;
+        }
+        self.rate_due(&key, &account, due)?;
+        self.missing_fields(&key, &account)?;
+        if let Some(next) = account.facts.next_change(log_time) {
+            self.arm_at(next, TimerKind::AccountDue(key.clone()));
+        }
+        self.account_looked_at(&key, &mut account);
+        self.overlay.accounts.put(&key, Some(account));
+        Ok(())
+    }
+
+    /// What ended by itself is new rows.
+    fn account_looked_at(&mut self, key: &WabaId, account: &mut Account) {
+        use super::management::AccountPart;
+        let ended = account
+            .facts
+            .restrictions
+            .imposed
+            .iter()
+            .filter(|(_, imposed)| imposed.expires.is_some_and(|at| at <= self.place.log_time));
+        let mut parts: Vec<_> =
+            ended.map(|(kind, _)| AccountPart::Restriction(kind.clone())).collect();
+        parts.push(AccountPart::Itself);
+        account.journal.revision = self.place.offset;
+        self.dirty.accounts.extend(parts.into_iter().map(|part| (key.clone(), part)));
+    }
+
+    fn line_due(
+        &mut self,
+        key: &WabaId,
+        account: &mut Account,
+        digits: &str,
+        cause: Cause<'_>,
+    ) -> Result<(), SourceError> {
+        let Some(line) = account.facts.lines.get(digits) else { return Ok(()) };
+        let state = line.standing.state(self.place.log_time);
+        let told = account.lines_told.get(digits).and_then(|told| told.state.clone());
+        if told.as_deref() != Some(state.as_str()) {
+            let (id, standing) = (line.number_ids.first(), line.standing.clone());
+            let ids: Vec<_> = line.number_ids.iter().cloned().collect();
+            self.management_transition(Change {
+                entity: "number",
+                key: line_key(key, digits, id),
+                waba_id: key,
+                phone_number_id: id.map(ToString::to_string),
+                from: told,
+                to: by_itself(false).to_owned(),
+                state: state.as_str().to_owned(),
+                late: false,
+                time: cause.event_time,
+                reason: None,
+            });
+            for id in ids {
+                self.overlay.numbers.entry(&id, |key| self.below.number(key))?;
+                self.number_rows(&id, &standing);
+            }
+        }
+        self.line_follows(key, account, digits, cause)
+    }
+
+    /// Rates of international authentication begin.
+    fn rate_due(
+        &mut self,
+        key: &WabaId,
+        account: &Account,
+        due: Timestamp,
+    ) -> Result<(), SourceError> {
+        let start = account.facts.rates.as_ref().and_then(|rates| rates.start);
+        if start != Some(due) {
+            return Ok(());
+        }
+        let fields = AboutFields { waba_id: Some(key.to_string()), ..AboutFields::default() };
+        let about = About { fields, event_time: Some(due) };
+        let cause = format!("rate:{key}@{}", seconds(due));
+        let cause = Cause { key: &cause, event_time: Some(due) };
+        let word = "authentication_international";
+        self.warn(AlertKind::RateBegins, key.to_string(), word, cause, &about)
+    }
+
+    /// Notes the new state, and asks for a halt or takes one back.
+    fn turn(&mut self, told: &mut Told, state: &str, turn: Turn<'_>) -> Result<(), SourceError> {
+        told.state = Some(state.to_owned());
+        let Turn { halts, halt, resume, subject, ends, cause, about } = turn;
+        let cause = cause.key.to_owned();
+        if halts {
+            let terms = Terms { not_after: ends, ..Terms::default() };
+            let action = Action { kind: halt, subject, cause, terms };
+            let id = action.id();
+            if self.act(action, &about)? {
+                told.halt = Some(id);
+            }
+        } else if let Some(halt) = told.halt.take() {
+            let terms = Terms { supersedes: Some(halt), ..Terms::default() };
+            self.act(Action { kind: resume, subject, cause, terms }, &about)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn warn(
         &mut self,
         kind: AlertKind,
         subject: String,
         reason: &str,
-        natural_key: &NaturalKey,
+        cause: Cause<'_>,
         about: &About,
     ) -> Result<(), SourceError> {
-        let (cause, reason) = (natural_key.as_str().to_owned(), Some(reason.to_owned()));
-        self.alert(Alert { kind, subject, cause, reason, action_id: None }, about)
+        let (cause, reason) = (cause.key.to_owned(), Some(reason.to_owned()));
+        let action_id: Option<ActionId> = None;
+        self.alert(Alert { kind, subject, cause, reason, action_id }, about)
     }
+}
+
+/// The word of a transition that no webhook made.
+fn by_itself(banned: bool) -> &'static str {
+    if banned { "ban_date_reached" } else { "restriction_ended" }
+}
+
+fn template_subject(key: &TemplateKey) -> String {
+    format!("{}/{}", key.waba_id, key.template_id)
+}
+
+fn template_about(
+    key: &TemplateKey,
+    facts: &TemplateFacts,
+    event_time: Option<Timestamp>,
+) -> About {
+    let fields = AboutFields {
+        waba_id: Some(key.waba_id.to_string()),
+        template: Some(key.template_id.to_string()),
+        template_name: facts.name().map(str::to_owned),
+        template_language: Some(key.language.clone()).filter(|language| !language.is_empty()),
+        ..AboutFields::default()
+    };
+    About { fields, event_time }
+}
+
+fn number_about(
+    key: &WabaId,
+    digits: &str,
+    id: Option<&PhoneNumberId>,
+    event_time: Option<Timestamp>,
+) -> About {
+    let fields = AboutFields {
+        waba_id: Some(key.to_string()),
+        phone_number_id: id.map(ToString::to_string),
+        display_phone_number: Some(digits.to_owned()),
+        ..AboutFields::default()
+    };
+    About { fields, event_time }
+}
+
+fn seconds(time: Timestamp) -> i64 {
+    time.as_millis() / 1_000
 }

@@ -63,6 +63,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let first = self.is_new_message(&item)?;
         if first {
             self.message_event(&item, site);
+            self.notice_message(&item, site)?;
             self.choice(&item, waba_id)?;
         }
         let MessageItem { wamid, time, direction, origin, group, parties, sender, .. } = item;
@@ -221,7 +222,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 ..Event::default()
             },
         );
-        Ok(())
+        self.new_word("status", status.as_str(), site.waba_id.as_ref())
     }
 
     /// Joins new facts into a message; a fact that was not known becomes a transition, a better

@@ -15,9 +15,12 @@ mod others;
 mod outbound;
 mod reactions;
 mod rows;
+mod standing_rows;
 mod statuses;
 mod timers;
+mod unknown;
 mod users;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -38,11 +41,12 @@ use crate::time::Timestamp;
 
 use charges::Charges;
 use emit::{Emitter, Fragment};
+use management::{AccountPart, NumberPart};
 use users::UserPart;
 
 /// Version of decoder and fold logic together. A store is folded on only by the version that wrote
 /// it; any change of what a record does, or of output bytes, is a new version.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// How many items of one record a partition folds. Meta documents at most 1,000 updates in a body;
 /// the bound keeps one record within one commit whatever the body holds. Items beyond it become
@@ -162,8 +166,8 @@ struct Dirty {
     messages: BTreeSet<(Wamid, Participant)>,
     conversations: BTreeSet<ConversationKey>,
     templates: BTreeSet<TemplateKey>,
-    numbers: BTreeSet<PhoneNumberId>,
-    accounts: BTreeSet<WabaId>,
+    numbers: BTreeSet<(PhoneNumberId, NumberPart)>,
+    accounts: BTreeSet<(WabaId, AccountPart)>,
     totals: BTreeSet<TotalKey>,
     users: BTreeSet<(UserKey, UserPart)>,
 }
@@ -211,7 +215,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             Item::Preference(preference) => self.preference(preference, &site)?,
             Item::UserId(user_id) => self.user_id(user_id, &site)?,
             Item::Template(template) => self.template(template, &site)?,
-            Item::Account(account) => self.account(account, &site)?,
+            Item::Account(account) => self.account(*account, &site)?,
+            Item::Number(number) => self.standing(*number, &site)?,
             Item::Other(other) => self.other(other, &site)?,
         }
         Ok(())

@@ -1,11 +1,14 @@
 //! Calls, groups, payments, and events that are nothing else.
 
+use super::management::Cause;
+use super::reactions::About;
 use super::{Event, Run};
+use crate::action::AlertKind;
 use crate::decode::VALUE_ERROR;
 use crate::decode::{CallItem, GroupItem, OtherItem, OtherKey, PaymentItem, Site};
 use crate::ids::{NaturalKey, PartyId};
 use crate::overlay::{Source, SourceError};
-use crate::records::{EventDetails, Topic, TransitionRecord};
+use crate::records::{AboutFields, EventDetails, Topic, TransitionRecord};
 use crate::state::{
     Call, CallFacts, ConversationFacts, Group, GroupFacts, Natural, Payment, PaymentFacts,
     TimerKind, first_code,
@@ -215,6 +218,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if let Some(metadata) = &item.metadata {
             self.number(metadata, site.waba_id.as_ref(), item.time)?;
         }
+        if item.management
+            && let Some(waba_id) = &site.waba_id
+        {
+            self.management_came(waba_id)?;
+        }
         let (first, natural_key) = match &item.key {
             OtherKey::Once(key) => (self.first_time(key)?, key),
             OtherKey::Each(key) => (true, key),
@@ -225,6 +233,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if item.kind == VALUE_ERROR {
             self.value_error(&item, site)?;
         }
+        self.notice_other(&item, site)?;
+        self.business_follows(&item, site, natural_key)?;
         let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
         let account = || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();
         self.event(
@@ -237,11 +247,45 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 phone_number_id: number,
                 party: item.party.as_ref().map(PartyId::to_string),
                 wamid: item.wamid.as_ref(),
-                details: EventDetails { error_code: item.error_code, ..EventDetails::default() },
+                details: EventDetails { error_code: item.error_code, ..item.details.into_record() },
                 ..Event::default()
             },
         );
         Ok(())
+    }
+
+    /// What follows from an event of a business: a flow, a payment configuration, or what Meta itself
+    /// calls an alert.
+    fn business_follows(
+        &mut self,
+        item: &OtherItem,
+        site: &Site<'_>,
+        natural_key: &NaturalKey,
+    ) -> Result<(), SourceError> {
+        if !item.management {
+            return Ok(());
+        }
+        let details = &item.details;
+        let said = details.new_value.as_deref().unwrap_or_default();
+        let (kind, reason) = match site.field.as_deref() {
+            Some("flows") if said == "ACTIVATED" || item.kind == "FLOW_VERSION_EXPIRY_WARNING" => {
+                (AlertKind::Flow, item.kind.as_str())
+            }
+            Some("flows") if ["BLOCKED", "THROTTLED"].contains(&said) => (AlertKind::Flow, said),
+            Some("payment_configuration_update") if !said.eq_ignore_ascii_case("active") => {
+                (AlertKind::PaymentConfiguration, said)
+            }
+            Some("account_alerts") => {
+                (AlertKind::AccountAlert, details.severity.as_deref().unwrap_or_default())
+            }
+            Some(_) | None => return Ok(()),
+        };
+        let waba_id = site.waba_id.as_ref().map(ToString::to_string);
+        let subject = details.subject.clone().or_else(|| waba_id.clone()).unwrap_or_default();
+        let fields = AboutFields { waba_id, ..AboutFields::default() };
+        let about = About { fields, event_time: item.time };
+        let cause = Cause { key: natural_key.as_str(), event_time: item.time };
+        self.warn(kind, subject, reason, cause, &about)
     }
 
     /// True the first time a natural key is met within the retention.

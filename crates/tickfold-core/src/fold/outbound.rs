@@ -98,7 +98,7 @@ impl<'a> Outbound<'a> {
             template: text(sender.template),
             error_code,
             callback_data: self.facts.callback_data.clone(),
-            rules_version: 0,
+            ..AboutFields::default()
         };
         About { fields, event_time }
     }
@@ -163,7 +163,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             return Ok(());
         }
         match superseded(&id, &sender) {
-            Some(action) => self.act(action, &message.about(event_time, None)),
+            Some(action) => self.act(action, &message.about(event_time, None)).map(drop),
             None => Ok(()),
         }
     }
@@ -201,7 +201,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let Some(due) = self.deadline(&message, known.journal.created) else { return Ok(()) };
         let open = !message.is_delivered() && !self.has_final_failure(&message);
         match fallback(&self.rules, &message.sender(), due) {
-            Some(action) if open => self.act(action, &message.about(Some(due), None)),
+            Some(action) if open => self.act(action, &message.about(Some(due), None)).map(drop),
             Some(_) | None => Ok(()),
         }
     }
@@ -259,7 +259,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             cause: format!("read:{wamid}"),
             terms: Terms { not_after: Some(not_after), ..Terms::default() },
         };
-        self.act(action, &message.about(Some(read), None))
+        self.act(action, &message.about(Some(read), None)).map(drop)
     }
 
     /// Until when no deadline is judged, if that is so now.

@@ -14,6 +14,9 @@ use crate::records::{AboutFields, ActionRecord, AlertRecord, Topic};
 use crate::state::{Decided, TimerKey, TimerKind};
 use crate::time::{HOUR_MS, Timestamp};
 
+/// The code of content that Meta could not keep for us: what was in it will not come again.
+const CONTENT_LOST: i64 = 131_035;
+
 /// What something is about, and when it happened.
 #[derive(Debug, Clone)]
 pub(super) struct About {
@@ -54,10 +57,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 Reaction::Action(action) if action.kind == ActionKind::Resend => {
                     self.resend(action, sender, about)?;
                 }
-                Reaction::Action(action) => self.act(action, about)?,
+                Reaction::Action(action) => drop(self.act(action, about)?),
                 Reaction::Alert(cause) => self.alert(
                     Alert {
-                        kind: AlertKind::ErrorCode,
+                        kind: match code {
+                            Some(CONTENT_LOST) => AlertKind::ContentLost,
+                            Some(_) | None => AlertKind::ErrorCode,
+                        },
                         subject: cause.subject,
                         cause: cause.cause,
                         reason: None,
@@ -103,7 +109,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         about: &About,
     ) -> Result<(), SourceError> {
         let (Some(attempts_max), Some(_)) = (action.terms.attempts_max, sender.intent) else {
-            return self.act(action, about);
+            return self.act(action, about).map(drop);
         };
         let time = about.event_time.unwrap_or(self.place.log_time);
         if self.decided(&action.id())?.is_some() || !self.moment().remembers(time) {
@@ -114,57 +120,50 @@ impl<S: Source + ?Sized> Run<'_, S> {
             if self.decided(&place)?.is_none() {
                 self.remember(place, false)?;
                 action.terms.attempt = Some(attempt);
-                return self.act(action, about);
+                return self.act(action, about).map(drop);
             }
         }
         match fallback(&self.rules, sender, time) {
-            Some(fallback) => self.act(fallback, about),
+            Some(fallback) => self.act(fallback, about).map(drop),
             None => Ok(()),
         }
     }
 
-    /// Asks for an action, unless it was decided before or it is too late.
-    pub(super) fn act(&mut self, action: Action, about: &About) -> Result<(), SourceError> {
+    /// Asks for an action, unless it was decided before or it is too late; true if it was asked for.
+    pub(super) fn act(&mut self, action: Action, about: &About) -> Result<bool, SourceError> {
         let time = about.event_time.unwrap_or(self.place.log_time);
         let urgency = self.moment().judge(time, action.terms.not_after);
         let id = action.id();
         if urgency == Urgency::Forgotten || self.decided(&id)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         self.remember(id.clone(), urgency == Urgency::Expired)?;
         if urgency == Urgency::Act {
             self.tell_action(&id, &action, about);
-            return Ok(());
+            return Ok(true);
         }
         if action.kind == ActionKind::SmsFallback {
             let expired = Action { kind: ActionKind::FallbackExpired, ..action };
             self.tell_action(&expired.id(), &expired, about);
             let (subject, cause) = (expired.subject, expired.cause);
-            return self.alert(
-                Alert {
-                    kind: AlertKind::FallbackExpired,
-                    subject,
-                    cause,
-                    reason: None,
-                    action_id: Some(id),
-                },
-                about,
-            );
+            let kind = AlertKind::FallbackExpired;
+            let alert = Alert { kind, subject, cause, reason: None, action_id: Some(id) };
+            self.alert(alert, about)?;
+            return Ok(false);
         }
         // Once an hour and account: after an outage many are too late at once.
         let account = about.fields.waba_id.clone().unwrap_or_else(|| "-".to_owned());
         let hour = time.as_millis().div_euclid(HOUR_MS) * HOUR_MS / 1_000;
         let kind = action.kind.as_str();
-        self.alert(
-            Alert {
-                kind: AlertKind::ActionExpired,
-                subject: account,
-                cause: format!("{kind}@{hour}"),
-                reason: Some(kind.to_owned()),
-                action_id: Some(id),
-            },
-            about,
-        )
+        let alert = Alert {
+            kind: AlertKind::ActionExpired,
+            subject: account,
+            cause: format!("{kind}@{hour}"),
+            reason: Some(kind.to_owned()),
+            action_id: Some(id),
+        };
+        self.alert(alert, about)?;
+        Ok(false)
     }
 
     /// Tells a human, unless one was told before or it is an old story.
@@ -181,6 +180,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             source: self.emit.source(about.event_time),
             alert_id: id.to_string(),
             kind: kind.as_str().to_owned(),
+            severity: kind.severity(reason.as_deref()).as_str().to_owned(),
+            next_step: kind.next_step().to_owned(),
             subject: subject.clone(),
             cause,
             reason,

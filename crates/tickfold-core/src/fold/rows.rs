@@ -2,14 +2,10 @@
 //! is gone by then gets a tombstone.
 
 use super::Run;
-use super::management::template_key_text;
 use super::users::UserPart;
-use crate::charge::TotalKey;
 use crate::ids::{ConversationKey, Participant, UserKey, Wamid};
 use crate::overlay::Source;
-use crate::records::{
-    AccountRow, ConversationRow, MessageRow, NumberRow, TemplateRow, Topic, UserRow,
-};
+use crate::records::{ConversationRow, MessageRow, Topic, UserRow};
 use crate::state::{
     Annotations, Conversation, Direction, Message, MessageFacts, Receipt, Status, User, WindowState,
 };
@@ -43,75 +39,16 @@ impl<S: Source + ?Sized> Run<'_, S> {
             }
         }
         for key in dirty.templates {
-            if let Some(Some(template)) = self.overlay.templates.get(&key)
-                && let Some((status, fact)) = template.facts.status()
-            {
-                let row = TemplateRow {
-                    source: self.emit.source(fact.time),
-                    waba_id: key.waba_id.to_string(),
-                    template_id: key.template_id.to_string(),
-                    language: key.language.clone(),
-                    name: template.facts.name().map(str::to_owned),
-                    status: status.to_owned(),
-                    status_time: fact.time,
-                    reason: fact.reason.clone(),
-                    category: template.facts.category().map(str::to_owned),
-                    title: fact.title.clone(),
-                };
-                self.emit.record(Topic::TemplateState, template_key_text(&key), &row);
-            }
+            self.template_row(&key);
         }
-        for key in dirty.numbers {
-            if let Some(Some(number)) = self.overlay.numbers.get(&key) {
-                let display = number.facts.display_phone_number();
-                let since = display
-                    .and_then(|display| number.facts.displays.get(display).copied().flatten());
-                let row = NumberRow {
-                    source: self.emit.source(since),
-                    phone_number_id: key.to_string(),
-                    waba_id: number.facts.waba_id.as_ref().map(ToString::to_string),
-                    display_phone_number: display.map(str::to_owned),
-                };
-                self.emit.record(Topic::NumberState, key.to_string(), &row);
-            }
+        for (key, part) in dirty.numbers {
+            self.number_row(&key, &part);
         }
         for key in dirty.totals {
-            let Some(Some(total)) = self.overlay.totals.get(&key).copied() else { continue };
-            let TotalKey { waba_id, month, category, kind } = &key;
-            let row = AccountRow {
-                source: self.emit.source(None),
-                waba_id: waba_id.to_string(),
-                state: None,
-                last_event: None,
-                ban_state: None,
-                month: Some(month.clone()),
-                pricing_category: Some(category.clone()),
-                pricing_type: Some(kind.clone()),
-                charge_count: Some(total.charges),
-                billable_count: Some(total.billable),
-            };
-            let key = format!("{waba_id}/charges/{month}/{category}/{kind}");
-            self.emit.record(Topic::AccountState, key, &row);
+            self.total_row(&key);
         }
-        for key in dirty.accounts {
-            if let Some(Some(account)) = self.overlay.accounts.get(&key) {
-                let newest =
-                    account.facts.events.iter().max_by_key(|(kind, fact)| (fact.time, *kind));
-                let ban = account.facts.events.get(&("DISABLED_UPDATE".to_owned(), String::new()));
-                let row = AccountRow {
-                    source: self.emit.source(newest.and_then(|(_, fact)| fact.time)),
-                    waba_id: key.to_string(),
-                    state: Some(account.facts.state(self.place.log_time).as_str().to_owned()),
-                    last_event: newest.map(|((event, _), _)| event.clone()),
-                    ban_state: ban.and_then(|fact| fact.ban_state.clone()),
-                    month: None,
-                    pricing_category: None,
-                    pricing_type: None,
-                    charge_count: None,
-                    billable_count: None,
-                };
-                self.emit.record(Topic::AccountState, key.to_string(), &row);
-            }
+        for (key, part) in dirty.accounts {
+            self.account_row(&key, &part);
         }
         for (key, part) in dirty.users {
             if let Some(Some(user)) = self.overlay.users.get(&key)

@@ -38,6 +38,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             TimerKind::EndFreeEntry(key) => self.end_free_entry(key),
             TimerKind::ExpireCall(id) => self.expire_call(id),
             TimerKind::ExpirePayment(key) => self.expire_payment(key),
+            TimerKind::TemplateDue(key) => self.template_due(key, timer.due),
+            TimerKind::AccountDue(key) => self.account_due(key, timer.due),
+            TimerKind::SilenceDue(key) => self.silence_due(key),
         }
     }
 

@@ -65,7 +65,8 @@ pub struct ActionRecord {
     pub action_id: String,
     /// `sms_fallback`, `fallback_superseded`, `fallback_expired`, `send_template`,
     /// `suppress_recipient`, `halt_template`, `halt_number`, `halt_account`, `halt_country`,
-    /// `back_off`, `resend`, `offer_resend`, `reverify_recipient` or `route`.
+    /// `back_off`, `resend`, `offer_resend`, `reverify_recipient`, `route`, `resume_template`,
+    /// `resume_number` or `resume_account`.
     pub kind: String,
     /// To what: a message, an intent, an account, a number, a customer of an account … May contain
     /// personal data.
@@ -110,9 +111,16 @@ pub struct AlertRecord {
     pub source: Source,
     /// Names it for ever.
     pub alert_id: String,
-    /// `error_code`, `fallback_expired`, `action_expired`, `template_status`, `account_state` or
-    /// `pricing_conflict`.
+    /// `error_code`, `fallback_expired`, `action_expired`, `template_status`, `account_state`,
+    /// `pricing_conflict`, `template_quality`, `template_category`, `number_state`, `limit_fell`,
+    /// `number_name`, `security`, `account_violation`, `account_review`, `account_alert`,
+    /// `content_lost`, `unknown_word`, `number_silent`, `subscription_missing`, `flow`,
+    /// `payment_configuration` or `rate_begins`.
     pub kind: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// What to do next, in a sentence for people.
+    pub next_step: String,
     /// What it is about: an account, a number, a template, a message. May contain personal data.
     pub subject: String,
     /// Why, as a natural key. May contain personal data.
@@ -156,6 +164,15 @@ pub struct AboutFields {
     /// `biz_opaque_callback_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback_data: Option<String>,
+    /// Name of the template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_name: Option<String>,
+    /// Language of the template, with `_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_language: Option<String>,
+    /// Our number as Meta displays it, or its digits, where that is how it was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_phone_number: Option<String>,
     /// Version of the rules that asked for it; it is no part of the id.
     pub rules_version: u32,
 }

@@ -8,9 +8,6 @@ use crate::time::{HOUR_MS, Timestamp};
 /// How long a customer's message or call keeps the customer service window open.
 pub const WINDOW_MS: i64 = 24 * HOUR_MS;
 
-/// How long a free entry point lasts after the answer that opened it.
-pub const FREE_ENTRY_MS: i64 = 72 * HOUR_MS;
-
 /// A conversation: facts, totals and journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {

@@ -146,7 +146,12 @@ impl GroupFacts {
 
 /// Learns the greatest value of a key, and keeps the least `max` keys of all: the least so many of
 /// a union are a join too. True if anything was learned that is kept.
-fn learn_latest<K: Ord, V: Ord>(map: &mut BTreeMap<K, V>, key: K, value: V, max: usize) -> bool {
+pub(crate) fn learn_latest<K: Ord, V: Ord>(
+    map: &mut BTreeMap<K, V>,
+    key: K,
+    value: V,
+    max: usize,
+) -> bool {
     if let Some(mine) = map.get_mut(&key) {
         let newer = value > *mine;
         if newer {

@@ -15,16 +15,20 @@ mod number;
 mod payment;
 mod receipt;
 mod regime;
+mod restriction;
+mod standing;
 mod template;
 mod timer;
 mod user;
 
-pub use account::{Account, AccountEventFact, AccountFacts, AccountState};
+pub use account::{
+    Account, AccountEventFact, AccountFacts, AccountState, Capability, Country, RateEligibility,
+    Review, Seen, Tier, TierKey,
+};
 pub use call::{Call, CallFacts};
 pub use content::{Annotations, Content, Media, Reaction};
 pub use conversation::{
-    CallPermission, Conversation, ConversationFacts, FREE_ENTRY_MS, Referral, WINDOW_MS,
-    WindowState,
+    CallPermission, Conversation, ConversationFacts, Referral, WINDOW_MS, WindowState,
 };
 pub use group::{Group, GroupFacts, GroupState, JoinRequest, Membership, Setting};
 pub use labels::{LABEL_NAMES, Labels};
@@ -33,13 +37,35 @@ pub use number::{Number, NumberFacts};
 pub use payment::{Amount, Payment, PaymentFacts, Refund};
 pub use receipt::{Failure, Failures, Pricing, Receipt, Status};
 pub use regime::{Decided, Regime};
-pub use template::{Template, TemplateEventFact, TemplateFacts};
+pub use restriction::{Imposed, RESTRICTION_TYPES, Restrictions};
+pub use standing::{
+    LimitFact, Line, NameDecision, NumberState, SecurityFact, Standing, UsernameFact, digits_of,
+};
+pub use template::{
+    CategoryAnnouncement, CategoryChange, CategoryDetection, ComponentsFact, Named, QualityFact,
+    Template, TemplateEventFact, TemplateFacts, quality_rank,
+};
 pub use timer::{Natural, TimerKey, TimerKind};
 pub use user::{Alias, Preference, Profile, Relation, User, UserFacts};
 
+pub(crate) use account::ACCOUNT_EVENTS;
 pub(crate) use receipt::{first_code, join_failures};
+pub(crate) use restriction::is_known_restriction;
+pub(crate) use standing::limit_size;
+pub(crate) use template::{TEMPLATE_EVENTS, forbids_sending};
 
+use crate::action::ActionId;
 use crate::time::Timestamp;
+
+/// Journal of what may be halted: what was told of it last, so that a state that changes by itself
+/// is told too, and a halt is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Told {
+    /// The shown state; `None` before the first.
+    pub state: Option<String>,
+    /// The halt that was asked for and not taken back.
+    pub halt: Option<ActionId>,
+}
 
 /// What every entity's journal keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Timers on log time, and the memory of natural keys.
 
 use crate::action::ActionId;
-use crate::ids::{CallId, ConversationKey, NaturalKey, PaymentKey, Wamid};
+use crate::ids::{
+    CallId, ConversationKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, WabaId, Wamid,
+};
 use crate::time::Timestamp;
 
 /// A timer: due when log time reaches `due`. Timers fire in this order.
@@ -36,6 +38,13 @@ pub enum TimerKind {
     OfferResend(Wamid),
     /// The decided action or alert is forgotten.
     ForgetDecided(ActionId),
+    /// The pause of a template ends.
+    TemplateDue(TemplateKey),
+    /// A restriction of an account or of one of its numbers ends, a ban or a rate begins, or the
+    /// account should have told of more by now.
+    AccountDue(WabaId),
+    /// A number should have told of something by now.
+    SilenceDue(PhoneNumberId),
 }
 
 /// What is kept of an event that was folded: where it came first.

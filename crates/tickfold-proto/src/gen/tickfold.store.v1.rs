@@ -607,6 +607,86 @@ pub struct Template {
     /// When and where it changed. Always there.
     #[prost(message, optional, tag = "2")]
     pub journal: ::core::option::Option<Journal>,
+    /// The latest quality.
+    #[prost(message, optional, tag = "3")]
+    pub quality: ::core::option::Option<TemplateQuality>,
+    /// The latest category change that is done.
+    #[prost(message, optional, tag = "4")]
+    pub category_change: ::core::option::Option<TemplateCategory>,
+    /// The latest category change that was announced.
+    #[prost(message, optional, tag = "5")]
+    pub announcement: ::core::option::Option<TemplateCategory>,
+    /// The latest category that Meta found to be the right one.
+    #[prost(message, optional, tag = "6")]
+    pub detection: ::core::option::Option<TemplateCategory>,
+    /// The latest edit of its components.
+    #[prost(message, optional, tag = "7")]
+    pub components: ::core::option::Option<TemplateComponents>,
+    /// The name that came with anything but a status event last.
+    #[prost(message, optional, tag = "8")]
+    pub named: ::core::option::Option<TemplateName>,
+    /// What was told of it last. Always there.
+    #[prost(message, optional, tag = "9")]
+    pub told: ::core::option::Option<Told>,
+}
+/// The quality of a template.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateQuality {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `new_quality_score`.
+    #[prost(string, tag = "2")]
+    pub score: ::prost::alloc::string::String,
+    /// `previous_quality_score`.
+    #[prost(string, optional, tag = "3")]
+    pub previous: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What was said of the category of a template.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateCategory {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// The category that it becomes, became or should have.
+    #[prost(string, tag = "2")]
+    pub category: ::prost::alloc::string::String,
+    /// The one that it had or has.
+    #[prost(string, optional, tag = "3")]
+    pub other: ::core::option::Option<::prost::alloc::string::String>,
+    /// From when on an announced one holds.
+    #[prost(int64, optional, tag = "4")]
+    pub effective_ms: ::core::option::Option<i64>,
+}
+/// An edit of the components of a template.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateComponents {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// Digest of the value.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+}
+/// The name of a template.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateName {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `message_template_name`.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// What was told last of something that may be halted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Told {
+    /// The shown state; absent before the first.
+    #[prost(string, optional, tag = "1")]
+    pub state: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of the halt that was asked for and not taken back.
+    #[prost(string, optional, tag = "2")]
+    pub halt: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The latest event of one kind of a template.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -645,6 +725,239 @@ pub struct Account {
     /// When and where it changed. Always there.
     #[prost(message, optional, tag = "2")]
     pub journal: ::core::option::Option<Journal>,
+    /// What is restricted of the account itself. Always there.
+    #[prost(message, optional, tag = "3")]
+    pub restrictions: ::core::option::Option<Restrictions>,
+    /// The latest review.
+    #[prost(message, optional, tag = "4")]
+    pub review: ::core::option::Option<AccountReview>,
+    /// The latest limits.
+    #[prost(message, optional, tag = "5")]
+    pub capability: ::core::option::Option<AccountCapability>,
+    /// Volume tiers, rising by month, region, category, tier.
+    #[prost(message, repeated, tag = "6")]
+    pub tiers: ::prost::alloc::vec::Vec<VolumeTier>,
+    /// From when on international authentication has a rate of its own.
+    #[prost(message, optional, tag = "7")]
+    pub rates: ::core::option::Option<RateEligibility>,
+    /// Where the business is.
+    #[prost(message, optional, tag = "8")]
+    pub country: ::core::option::Option<AccountCountry>,
+    /// Its display numbers, rising by digits.
+    #[prost(message, repeated, tag = "9")]
+    pub lines: ::prost::alloc::vec::Vec<Line>,
+    /// What was told of it last. Always there.
+    #[prost(message, optional, tag = "10")]
+    pub told: ::core::option::Option<Told>,
+    /// Likewise of its display numbers, rising by digits.
+    #[prost(message, repeated, tag = "11")]
+    pub lines_told: ::prost::alloc::vec::Vec<LineTold>,
+    /// Something of a number by its id came.
+    #[prost(bool, tag = "12")]
+    pub messages_seen: bool,
+    /// Something of a template, a number's standing or the account itself came.
+    #[prost(bool, tag = "13")]
+    pub management_seen: bool,
+    /// Hour of log time in which something of one of its numbers came last.
+    #[prost(int64, tag = "14")]
+    pub seen_hour: i64,
+}
+/// What is restricted, and what was lifted again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Restrictions {
+    /// The latest word on each type, rising by type.
+    #[prost(message, repeated, tag = "1")]
+    pub imposed: ::prost::alloc::vec::Vec<ImposedRestriction>,
+    /// The latest time of each violation that lifted, rising.
+    #[prost(message, repeated, tag = "2")]
+    pub lifted: ::prost::alloc::vec::Vec<TimedWord>,
+}
+/// The latest word on a restriction.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImposedRestriction {
+    /// Restriction type.
+    #[prost(string, tag = "1")]
+    pub restriction_type: ::prost::alloc::string::String,
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// When it ends by itself; absent for never.
+    #[prost(int64, optional, tag = "3")]
+    pub expires_ms: ::core::option::Option<i64>,
+}
+/// A review of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountReview {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// It is anything but approved.
+    #[prost(bool, tag = "2")]
+    pub refused: bool,
+    /// `decision`.
+    #[prost(string, tag = "3")]
+    pub decision: ::prost::alloc::string::String,
+}
+/// Limits of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountCapability {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// Users per day, as Meta wrote it.
+    #[prost(string, optional, tag = "2")]
+    pub daily_limit: ::core::option::Option<::prost::alloc::string::String>,
+    /// `max_phone_numbers_per_business`.
+    #[prost(int64, optional, tag = "3")]
+    pub numbers_per_business: ::core::option::Option<i64>,
+    /// `max_phone_numbers_per_waba`.
+    #[prost(int64, optional, tag = "4")]
+    pub numbers_per_account: ::core::option::Option<i64>,
+}
+/// A volume tier.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeTier {
+    /// `effective_month`.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// `region`.
+    #[prost(string, tag = "2")]
+    pub region: ::prost::alloc::string::String,
+    /// `pricing_category`.
+    #[prost(string, tag = "3")]
+    pub category: ::prost::alloc::string::String,
+    /// `tier`.
+    #[prost(string, tag = "4")]
+    pub tier: ::prost::alloc::string::String,
+    /// The earliest `tier_update_time`.
+    #[prost(int64, optional, tag = "5")]
+    pub updated_ms: ::core::option::Option<i64>,
+}
+/// When rates of international authentication begin.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateEligibility {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `start_time`.
+    #[prost(int64, optional, tag = "2")]
+    pub start_ms: ::core::option::Option<i64>,
+    /// `exception_countries`, rising by country: its `start_time`.
+    #[prost(message, repeated, tag = "3")]
+    pub exceptions: ::prost::alloc::vec::Vec<TimedWord>,
+}
+/// Where a business is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountCountry {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `country`.
+    #[prost(string, tag = "2")]
+    pub country: ::prost::alloc::string::String,
+}
+/// A display number of an account.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Line {
+    /// Its digits.
+    #[prost(string, tag = "1")]
+    pub digits: ::prost::alloc::string::String,
+    /// Ids of the numbers that were displayed so, rising.
+    #[prost(string, repeated, tag = "2")]
+    pub number_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What Meta said of it. Always there.
+    #[prost(message, optional, tag = "3")]
+    pub standing: ::core::option::Option<Standing>,
+}
+/// What was told last of a display number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LineTold {
+    /// Its digits.
+    #[prost(string, tag = "1")]
+    pub digits: ::prost::alloc::string::String,
+    /// What was told. Always there.
+    #[prost(message, optional, tag = "2")]
+    pub told: ::core::option::Option<Told>,
+}
+/// Meta's word on a number.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Standing {
+    /// The latest of each event of `phone_number_quality_update`, rising by event.
+    #[prost(message, repeated, tag = "1")]
+    pub quality: ::prost::alloc::vec::Vec<NumberLimit>,
+    /// The latest decision on its name.
+    #[prost(message, optional, tag = "2")]
+    pub name: ::core::option::Option<NumberName>,
+    /// The latest of each event of `security`, rising by event.
+    #[prost(message, repeated, tag = "3")]
+    pub security: ::prost::alloc::vec::Vec<NumberSecurity>,
+    /// The latest word on its username.
+    #[prost(message, optional, tag = "4")]
+    pub username: ::core::option::Option<NumberUsername>,
+    /// What is restricted of this number alone. Always there.
+    #[prost(message, optional, tag = "5")]
+    pub restrictions: ::core::option::Option<Restrictions>,
+}
+/// An event about the limit of a number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NumberLimit {
+    /// The event, upper case.
+    #[prost(string, tag = "1")]
+    pub event: ::prost::alloc::string::String,
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// The limit from then on.
+    #[prost(string, optional, tag = "3")]
+    pub limit: ::core::option::Option<::prost::alloc::string::String>,
+    /// `old_limit`.
+    #[prost(string, optional, tag = "4")]
+    pub old_limit: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A decision on the name of a number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NumberName {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// It is anything but approved.
+    #[prost(bool, tag = "2")]
+    pub refused: bool,
+    /// `decision`.
+    #[prost(string, tag = "3")]
+    pub decision: ::prost::alloc::string::String,
+    /// `requested_verified_name`.
+    #[prost(string, optional, tag = "4")]
+    pub requested_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// `rejection_reason`.
+    #[prost(string, optional, tag = "5")]
+    pub rejection_reason: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// An event about the PIN of a number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NumberSecurity {
+    /// The event, upper case.
+    #[prost(string, tag = "1")]
+    pub event: ::prost::alloc::string::String,
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "2")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `requester`.
+    #[prost(string, optional, tag = "3")]
+    pub requester: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// The username of a number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NumberUsername {
+    /// `entry.time`.
+    #[prost(int64, optional, tag = "1")]
+    pub time_ms: ::core::option::Option<i64>,
+    /// `status`.
+    #[prost(string, tag = "2")]
+    pub status: ::prost::alloc::string::String,
+    /// `username`.
+    #[prost(string, optional, tag = "3")]
+    pub username: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The latest event of one kind of an account or of one of its numbers.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -670,6 +983,15 @@ pub struct AccountEvent {
     /// Restrictions in the order in which the fold keeps them.
     #[prost(message, repeated, tag = "7")]
     pub restrictions: ::prost::alloc::vec::Vec<Restriction>,
+    /// `ban_info.waba_ban_date`.
+    #[prost(int64, optional, tag = "8")]
+    pub ban_date_ms: ::core::option::Option<i64>,
+    /// `remediation`.
+    #[prost(string, optional, tag = "9")]
+    pub remediation: ::core::option::Option<::prost::alloc::string::String>,
+    /// `disconnection_info.reason`.
+    #[prost(string, optional, tag = "10")]
+    pub disconnection_reason: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One restriction of an account.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -693,6 +1015,25 @@ pub struct Number {
     /// When and where it changed. Always there.
     #[prost(message, optional, tag = "3")]
     pub journal: ::core::option::Option<Journal>,
+    /// The display numbers of accounts that it is, rising by (account, digits).
+    #[prost(message, repeated, tag = "4")]
+    pub lines: ::prost::alloc::vec::Vec<NumberLine>,
+    /// What is known of those. Always there.
+    #[prost(message, optional, tag = "5")]
+    pub standing: ::core::option::Option<Standing>,
+    /// Hour of log time in which something of it came last.
+    #[prost(int64, tag = "6")]
+    pub active_hour: i64,
+}
+/// A display number of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NumberLine {
+    /// Account.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Digits of the display number.
+    #[prost(string, tag = "2")]
+    pub digits: ::prost::alloc::string::String,
 }
 /// One display number of a business phone number.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

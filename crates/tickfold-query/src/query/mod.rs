@@ -170,10 +170,11 @@ impl Query {
         let asked = Asked::AccountOf(waba_id.clone());
         let key = TemplateKey::new(waba_id, template_id, &language);
         let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            let Some((_, found)) = snapshots.find(|snapshot| snapshot.template(&key))?.pop() else {
+            let found = snapshots.find(|snapshot| snapshot.template(&key))?.pop();
+            let Some((source, found)) = found else {
                 return Err(Failure::new(Reason::TemplateNotFound, "no such template"));
             };
-            let template = Some(convert::template(&key, &found));
+            let template = Some(convert::template(&key, &found, source.log_time));
             Ok(pb::GetTemplateResponse { template, as_of: Some(snapshots.as_of()) })
         });
         self.fits(reply.await?)

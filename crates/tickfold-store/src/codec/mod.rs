@@ -17,6 +17,7 @@ mod message;
 mod natural;
 mod number;
 mod payment;
+mod standing;
 mod template;
 #[cfg(test)]
 mod tests;

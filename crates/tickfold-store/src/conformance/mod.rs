@@ -19,6 +19,7 @@ mod model;
 pub mod random;
 pub mod rare;
 pub mod samples;
+pub mod standing;
 mod state;
 mod views;
 

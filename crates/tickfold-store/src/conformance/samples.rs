@@ -11,9 +11,8 @@ use tickfold_core::ids::{
 };
 use tickfold_core::rules::Rules;
 use tickfold_core::state::{
-    Account, AccountEventFact, AccountFacts, Conversation, ConversationFacts, Decided, Failure,
-    Failures, HistoryEntry, Journal, Message, MessageFacts, Natural, Number, NumberFacts, Pricing,
-    Receipt, Regime, Status, Template, TemplateEventFact, TemplateFacts, TimerKey, TimerKind,
+    Conversation, ConversationFacts, Decided, Failure, Failures, HistoryEntry, Journal, Message,
+    MessageFacts, Natural, Pricing, Receipt, Regime, Status, TimerKey, TimerKind,
 };
 use tickfold_core::time::Timestamp;
 
@@ -102,7 +101,7 @@ impl Random {
 
     /// A timer.
     pub fn timer_key(&mut self) -> TimerKey {
-        let kind = match self.below(10) {
+        let kind = match self.below(13) {
             0 => TimerKind::ExpireMessage(self.wamid()),
             1 => TimerKind::ExpireConversation(self.conversation_key()),
             2 => TimerKind::CloseWindow(self.conversation_key()),
@@ -112,6 +111,9 @@ impl Random {
             6 => TimerKind::DeliveryDeadline(self.wamid()),
             7 => TimerKind::OfferResend(self.wamid()),
             8 => TimerKind::ForgetDecided(self.action_id()),
+            9 => TimerKind::TemplateDue(self.template_key()),
+            10 => TimerKind::AccountDue(WabaId::new(self.id())),
+            11 => TimerKind::SilenceDue(PhoneNumberId::new(self.id())),
             _ => TimerKind::ExpireNatural(self.natural_key()),
         };
         TimerKey { due: self.time(), kind }
@@ -239,49 +241,6 @@ impl Random {
             free_entry_told_open: self.one_in(2),
             journal: self.journal(),
         }
-    }
-
-    /// A template.
-    pub fn template(&mut self) -> Template {
-        let mut events = BTreeMap::new();
-        for _ in 0..self.below(4) {
-            let fact = TemplateEventFact {
-                time: self.maybe(Self::time),
-                name: self.maybe(Self::text),
-                reason: self.maybe(Self::text),
-                category: self.maybe(Self::text),
-                title: self.maybe(Self::text),
-                description: self.maybe(Self::text),
-                disable_date: self.maybe(Self::text),
-            };
-            events.insert(self.text(), fact);
-        }
-        Template { facts: TemplateFacts { events }, journal: self.journal() }
-    }
-
-    /// An account.
-    pub fn account(&mut self) -> Account {
-        let mut events = BTreeMap::new();
-        for _ in 0..self.below(4) {
-            let fact = AccountEventFact {
-                time: self.maybe(Self::time),
-                restrictive: self.one_in(2),
-                ban_state: self.maybe(Self::text),
-                violation_type: self.maybe(Self::text),
-                restrictions: (0..self.below(3))
-                    .map(|_| (self.text(), self.maybe(Self::time)))
-                    .collect(),
-            };
-            events.insert((self.text(), self.text()), fact);
-        }
-        Account { facts: AccountFacts { events }, journal: self.journal() }
-    }
-
-    /// A number.
-    pub fn number(&mut self) -> Number {
-        let displays = (0..self.below(3)).map(|_| (self.text(), self.maybe(Self::time))).collect();
-        let waba_id = self.maybe(|random| WabaId::new(random.id()));
-        Number { facts: NumberFacts { waba_id, displays }, journal: self.journal() }
     }
 
     /// What is kept of an event.

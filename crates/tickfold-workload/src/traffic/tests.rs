@@ -200,11 +200,12 @@ fn wrong(expectation: &Expectation, state: &Overlay) -> usize {
             history.iter().map(|entry| (entry.to.clone(), entry.event_time)).collect();
         !expected.judge(&history).is_empty()
     });
+    let log_time = state.head.unwrap_or_default().log_time_or_epoch();
     let templates = expectation.templates().filter(|(key, expected)| {
         let found = state.templates.get(key).and_then(Option::as_ref).unwrap();
         let events: Vec<_> =
             found.facts.events.iter().map(|(event, fact)| (event.as_str(), fact.time)).collect();
-        !expected.judge(found.facts.status().map(|(status, _)| status), &events).is_empty()
+        !expected.judge(found.facts.status(log_time), &events).is_empty()
     });
     let conversations = expectation.conversations();
     let conversations = conversations.iter().filter(|(key, expected)| {
