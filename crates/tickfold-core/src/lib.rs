@@ -16,6 +16,7 @@ pub mod fold;
 pub mod hash;
 pub mod ids;
 pub mod json;
+pub mod mention;
 pub mod overlay;
 pub mod raw;
 pub mod records;

@@ -172,6 +172,32 @@ pub(crate) fn total(key: &TotalKey) -> Vec<u8> {
     bytes
 }
 
+/// The prefix of all totals of an account, or of one month of it.
+pub(crate) fn totals_of(waba_id: &WabaId, month: Option<&str>) -> Vec<u8> {
+    let mut bytes = Family::ChargeTotal.key();
+    push_escaped(&mut bytes, waba_id.as_str());
+    if let Some(month) = month {
+        push_escaped(&mut bytes, month);
+    }
+    bytes
+}
+
+/// The total's key of a key that [`total`] made.
+pub(crate) fn parse_total(bytes: &[u8]) -> Result<TotalKey, Damage> {
+    let rest = bytes
+        .strip_prefix(&[Family::ChargeTotal as u8])
+        .ok_or_else(|| Damage("key of a total is of another family".to_owned()))?;
+    let (waba_id, rest) = split_escaped(rest)?;
+    let (month, rest) = split_escaped(rest)?;
+    let (category, kind) = split_escaped(rest)?;
+    Ok(TotalKey {
+        waba_id: WabaId::new(text(&waba_id)?),
+        month: text(&month)?.to_owned(),
+        category: text(&category)?.to_owned(),
+        kind: text(kind)?.to_owned(),
+    })
+}
+
 /// Sorts exactly as [`TimerKey`]: due, kind in the order of its variants, key.
 pub(crate) fn timer(key: &TimerKey) -> Vec<u8> {
     let mut bytes = Family::Timer.key();
@@ -514,6 +540,28 @@ mod tests {
             let (a, b) = (key(), key());
             assert_eq!(template(&a).cmp(&template(&b)), a.cmp(&b), "{a:?} {b:?}");
         }
+    }
+
+    #[test]
+    fn totals_sort_as_their_domain_type_stay_with_their_account_and_read_back() {
+        let mut random = Random::new(5);
+        for _ in 0..20_000 {
+            let mut key = || TotalKey {
+                waba_id: WabaId::new(awkward(&mut random)),
+                month: awkward(&mut random),
+                category: awkward(&mut random),
+                kind: awkward(&mut random),
+            };
+            let (a, b) = (key(), key());
+            assert_eq!(total(&a).cmp(&total(&b)), a.cmp(&b), "{a:?} {b:?}");
+            assert_eq!(parse_total(&total(&a)).unwrap(), a);
+            let of_month = totals_of(&b.waba_id, Some(&b.month));
+            let same = (&a.waba_id, &a.month) == (&b.waba_id, &b.month);
+            assert_eq!(total(&a).starts_with(&of_month), same, "{a:?} {b:?}");
+            let of_account = totals_of(&b.waba_id, None);
+            assert_eq!(total(&a).starts_with(&of_account), a.waba_id == b.waba_id);
+        }
+        assert!(parse_total(b"").is_err() && parse_total(&[Family::ChargeTotal as u8]).is_err());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The port: what every store promises.
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey, WabaId,
     Wamid,
 };
 use tickfold_core::overlay::{Head, Overlay, Source};
 use tickfold_core::state::{
-    Account, Call, Conversation, Group, Message, Number, Payment, Regime, Template, User,
+    Account, Call, Conversation, Decided, Group, Message, Number, Payment, Regime, Template, User,
 };
 use tickfold_core::time::Timestamp;
 use tokio::sync::watch;
@@ -176,8 +178,24 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error>;
-    /// Messages that a trace id of Meta's came with, by wamid, at most `limit`.
-    fn messages_of_trace(&self, trace: &str, limit: usize) -> Result<Vec<Wamid>, Error>;
+    /// Messages that a trace id of Meta's came with, by wamid, strictly above `after` if given, at
+    /// most `limit`.
+    fn messages_of_trace(
+        &self,
+        trace: &str,
+        after: Option<&Wamid>,
+        limit: usize,
+    ) -> Result<Vec<Wamid>, Error>;
+    /// What is remembered of an action or alert that was decided.
+    fn decided(&self, key: &ActionId) -> Result<Option<Decided>, Error>;
+    /// Totals of charges of an account, in the order of their keys, at most `limit`; of one month
+    /// if given.
+    fn totals_of(
+        &self,
+        waba_id: &WabaId,
+        month: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(TotalKey, Total)>, Error>;
     /// Transitions at or after (offset, ordinal) in order, at most `limit`. Those of the last 24 h
     /// of log time are there, but at most the last 1,000,000; a few more may be.
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error>;

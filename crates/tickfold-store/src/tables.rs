@@ -147,14 +147,37 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
         items.collect()
     }
 
-    fn messages_of_trace(self, trace: &str, limit: usize) -> Result<Vec<Wamid>, Error> {
+    fn messages_of_trace(
+        self,
+        trace: &str,
+        after: Option<&Wamid>,
+        limit: usize,
+    ) -> Result<Vec<Wamid>, Error> {
         let prefix = key::messages_of_trace(trace);
-        let rows = self.rows.scan(&prefix, &key::after_prefix(prefix.clone()), limit)?;
+        let from = after.map_or_else(
+            || prefix.clone(),
+            |after| key::after(key::message_of_trace(trace, after)),
+        );
+        let rows = self.rows.scan(&from, &key::after_prefix(prefix.clone()), limit)?;
         let wamids = rows.into_iter().map(|(key, _)| {
             let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
             self.read(key::parse_message_of_trace(rest))
         });
         wamids.collect()
+    }
+
+    fn totals_of(
+        self,
+        waba_id: &WabaId,
+        month: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(TotalKey, Total)>, Error> {
+        let prefix = key::totals_of(waba_id, month);
+        let rows = self.rows.scan(&prefix, &key::after_prefix(prefix.clone()), limit)?;
+        let totals = rows.into_iter().map(|(key, value)| {
+            Ok((self.read(key::parse_total(&key))?, self.read(Total::decode(&value))?))
+        });
+        totals.collect()
     }
 
     pub(crate) fn transitions(
@@ -276,8 +299,26 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
         self.tables().listed(key::messages_of_label(name, value), before, limit)
     }
 
-    fn messages_of_trace(&self, trace: &str, limit: usize) -> Result<Vec<Wamid>, Error> {
-        self.tables().messages_of_trace(trace, limit)
+    fn messages_of_trace(
+        &self,
+        trace: &str,
+        after: Option<&Wamid>,
+        limit: usize,
+    ) -> Result<Vec<Wamid>, Error> {
+        self.tables().messages_of_trace(trace, after, limit)
+    }
+
+    fn decided(&self, key: &ActionId) -> Result<Option<Decided>, Error> {
+        self.tables().decided(key)
+    }
+
+    fn totals_of(
+        &self,
+        waba_id: &WabaId,
+        month: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(TotalKey, Total)>, Error> {
+        self.tables().totals_of(waba_id, month, limit)
     }
 
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error> {

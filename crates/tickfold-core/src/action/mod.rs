@@ -6,6 +6,7 @@
 //! fold; here is only what follows from one failure, one deadline, one message.
 
 mod alert;
+mod asked;
 mod react;
 mod urgency;
 
@@ -13,9 +14,10 @@ use std::fmt;
 
 use crate::hash::id_of;
 use crate::rules::{BackOffScope, HaltScope};
-use crate::time::Timestamp;
+use crate::time::{HOUR_MS, Timestamp};
 
 pub use alert::{AlertKind, Severity};
+pub use asked::{Asked, Decision, asked_for};
 pub use react::{
     AlertCause, Failed, Reaction, Sender, fallback, fallback_id, on_failure, on_inbound, superseded,
 };
@@ -107,6 +109,12 @@ impl ActionKind {
         }
     }
 
+    /// Why somebody is told that actions of this kind came too late: once an hour.
+    pub(crate) fn expired(self, time: Timestamp) -> String {
+        let hour = time.as_millis().div_euclid(HOUR_MS) * HOUR_MS / 1_000;
+        format!("{}@{hour}", self.as_str())
+    }
+
     pub(crate) fn of_halt(scope: HaltScope) -> Self {
         match scope {
             HaltScope::Template => Self::HaltTemplate,
@@ -125,6 +133,11 @@ impl ActionId {
     /// The id of what is done (`kind`), to what (`subject`), why (`cause`, a natural key).
     pub fn new(kind: &str, subject: &str, cause: &str) -> Self {
         Self(id_of(&[kind, subject, cause]))
+    }
+
+    /// The id of an alert, likewise.
+    pub fn of_alert(kind: AlertKind, subject: &str, cause: &str) -> Self {
+        Self::new(&format!("alert:{}", kind.as_str()), subject, cause)
     }
 
     /// Takes the digits as the store kept them.

@@ -81,7 +81,7 @@ pub fn fallback_id(sender: &Sender<'_>) -> Option<ActionId> {
     Some(ActionId::new(ActionKind::SmsFallback.as_str(), &subject, &cause))
 }
 
-fn fallback_key(sender: &Sender<'_>) -> Option<(String, String)> {
+pub(super) fn fallback_key(sender: &Sender<'_>) -> Option<(String, String)> {
     let subject = sender.subject()?;
     let cause = format!("undelivered:{subject}");
     Some((subject, cause))
@@ -125,7 +125,7 @@ pub fn on_inbound(
     Some(action)
 }
 
-fn suppression(sender: &Sender<'_>, cause: String, category: String) -> Option<Action> {
+pub(super) fn suppression(sender: &Sender<'_>, cause: String, category: String) -> Option<Action> {
     Some(Action {
         kind: ActionKind::SuppressRecipient,
         subject: format!("{}/{}", sender.waba_id.unwrap_or("-"), sender.recipient?),
@@ -136,7 +136,7 @@ fn suppression(sender: &Sender<'_>, cause: String, category: String) -> Option<A
 
 impl Sender<'_> {
     /// The key of the message in its table.
-    fn message(&self) -> Option<String> {
+    pub(super) fn message(&self) -> Option<String> {
         let wamid = self.wamid?;
         Some(match self.participant {
             Some(participant) => format!("{wamid}/{participant}"),
@@ -145,7 +145,7 @@ impl Sender<'_> {
     }
 
     /// What retries and fallbacks are counted by.
-    fn subject(&self) -> Option<String> {
+    pub(super) fn subject(&self) -> Option<String> {
         let message = self.message()?;
         Some(match self.intent {
             Some(intent) => format!("intent:{}/{intent}", self.waba_id.unwrap_or("-")),
@@ -207,7 +207,7 @@ impl Failed<'_> {
 
     /// A halt concerns more than the message that met its cause. One is enough for an hour: a
     /// campaign that is refused as a whole asks once, and one that goes on asks again.
-    fn halt(&self, scope: HaltScope) -> Option<Action> {
+    pub(super) fn halt(&self, scope: HaltScope) -> Option<Action> {
         let sender = &self.sender;
         let account = sender.waba_id.unwrap_or("-");
         let subject = match scope {
@@ -224,7 +224,7 @@ impl Failed<'_> {
         Some(Action { kind, subject, cause: self.hourly(), terms: Terms::default() })
     }
 
-    fn of_message(&self, kind: ActionKind, terms: Terms) -> Option<Action> {
+    pub(super) fn of_message(&self, kind: ActionKind, terms: Terms) -> Option<Action> {
         let subject = self.sender.message()?;
         Some(Action { kind, subject, cause: self.cause()?, terms })
     }
@@ -239,7 +239,7 @@ impl Failed<'_> {
     }
 
     /// The failure of the message, whatever its codes: a second code asks for nothing new.
-    fn cause(&self) -> Option<String> {
+    pub(super) fn cause(&self) -> Option<String> {
         let wamid = self.sender.wamid?;
         Some(match self.sender.participant {
             Some(participant) => format!("st:{wamid}:failed:{participant}"),
@@ -247,7 +247,7 @@ impl Failed<'_> {
         })
     }
 
-    fn hourly(&self) -> String {
+    pub(super) fn hourly(&self) -> String {
         self.per(HOUR_MS)
     }
 
@@ -259,7 +259,7 @@ impl Failed<'_> {
         format!("err:{code}@{start}")
     }
 
-    fn widest(&self) -> String {
+    pub(super) fn widest(&self) -> String {
         let of_message = || self.sender.message();
         let known = self.sender.waba_id.or(self.sender.phone_number_id).map(str::to_owned);
         known.or_else(of_message).unwrap_or_else(|| "-".to_owned())

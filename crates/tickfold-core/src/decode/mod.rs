@@ -83,7 +83,7 @@ pub(crate) enum Item {
 
 impl Item {
     /// When it happened, as far as Meta said.
-    fn time(&self) -> Option<Timestamp> {
+    pub(crate) fn time(&self) -> Option<Timestamp> {
         match self {
             Self::Status(item) => item.time,
             Self::Message(item) => item.time,

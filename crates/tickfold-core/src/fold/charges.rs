@@ -60,6 +60,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
             let disputed = charge.conflicting && !before.is_some_and(|before| before.conflicting);
             self.tell_charge(&wamid, &participant, &message, &charge);
             self.notice_price(&charge)?;
+            let entry = self.overlay.messages.entry(&wamid, |key| self.below.message(key))?;
+            if let Some(message) = entry {
+                message.charged.insert(participant.clone(), self.place.offset);
+            }
             if disputed {
                 self.dispute(&wamid, &participant, &message, &charge)?;
             }
@@ -135,8 +139,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 }
 
-/// The charge of a message or participant, as a function of what is known.
-pub(super) fn charge_of_message(message: &Message, participant: &Participant) -> Option<Charge> {
+/// The charge of a message or participant, as a function of what is known. Whether it was told is in
+/// [`Message::charged`].
+pub fn charge_of_message(message: &Message, participant: &Participant) -> Option<Charge> {
     let facts = &message.facts;
     let (receipt, pricing) = price_of_delivery(message, participant)?;
     let times = [Status::Delivered, Status::Read, Status::Played].map(|of| receipt.time_of(&of));

@@ -1,5 +1,7 @@
 //! Messages that came to us, and what is learned of any message: facts, history, transitions.
 
+use std::collections::BTreeMap;
+
 use super::charges::charge_of_message;
 use super::outbound::{Told, is_awaited};
 use super::{Event, Run};
@@ -374,6 +376,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             journal: self.journal(None),
             list_time: self.place.log_time,
             history: Vec::new(),
+            charged: BTreeMap::new(),
         }
     }
 

@@ -39,6 +39,8 @@ use crate::rules::Rules;
 use crate::state::Journal;
 use crate::time::Timestamp;
 
+pub use charges::charge_of_message;
+
 use charges::Charges;
 use emit::{Emitter, Fragment};
 use management::{AccountPart, NumberPart};

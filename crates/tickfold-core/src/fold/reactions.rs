@@ -12,7 +12,7 @@ use crate::decode::{OtherItem, Site};
 use crate::overlay::{Source, SourceError};
 use crate::records::{AboutFields, ActionRecord, AlertRecord, Topic};
 use crate::state::{Decided, TimerKey, TimerKind};
-use crate::time::{HOUR_MS, Timestamp};
+use crate::time::Timestamp;
 
 /// The code of content that Meta could not keep for us: what was in it will not come again.
 const CONTENT_LOST: i64 = 131_035;
@@ -153,13 +153,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         // Once an hour and account: after an outage many are too late at once.
         let account = about.fields.waba_id.clone().unwrap_or_else(|| "-".to_owned());
-        let hour = time.as_millis().div_euclid(HOUR_MS) * HOUR_MS / 1_000;
-        let kind = action.kind.as_str();
         let alert = Alert {
             kind: AlertKind::ActionExpired,
             subject: account,
-            cause: format!("{kind}@{hour}"),
-            reason: Some(kind.to_owned()),
+            cause: action.kind.expired(time),
+            reason: Some(action.kind.as_str().to_owned()),
             action_id: Some(id),
         };
         self.alert(alert, about)?;
@@ -170,8 +168,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn alert(&mut self, alert: Alert, about: &About) -> Result<(), SourceError> {
         let time = about.event_time.unwrap_or(self.place.log_time);
         let Alert { kind, subject, cause, reason, action_id } = alert;
-        let word = format!("alert:{}", kind.as_str());
-        let id = ActionId::new(&word, &subject, &cause);
+        let id = ActionId::of_alert(kind, &subject, &cause);
         if !self.moment().remembers(time) || self.decided(&id)?.is_some() {
             return Ok(());
         }

@@ -23,7 +23,7 @@ pub struct Labels {
 pub const LABEL_NAMES: [&str; 4] = ["template", "language", "campaign", "intent"];
 
 /// The longest label, in bytes. Meta's own limit for the whole text is 512 characters.
-const LABEL_BYTES_MAX: usize = 512;
+pub const LABEL_BYTES_MAX: usize = 512;
 
 impl Labels {
     /// Reads the text. Never fails: a text of another form has no labels.

@@ -30,6 +30,9 @@ pub struct Message {
     pub list_time: Timestamp,
     /// Each new fact once, in the order of the raw log.
     pub history: Vec<HistoryEntry>,
+    /// Journal: raw offset of the record that told the charge of a participant last, which is the
+    /// charge's sequence. None was told of those that are not here.
+    pub charged: BTreeMap<Participant, u64>,
 }
 
 /// The facts of a message. [`MessageFacts::join`] is commutative, associative and idempotent.

@@ -31,7 +31,7 @@ pub use conversation::{
     CallPermission, Conversation, ConversationFacts, Referral, WINDOW_MS, WindowState,
 };
 pub use group::{Group, GroupFacts, GroupState, JoinRequest, Membership, Setting};
-pub use labels::{LABEL_NAMES, Labels};
+pub use labels::{LABEL_BYTES_MAX, LABEL_NAMES, Labels};
 pub use message::{BillingConversation, Direction, HistoryEntry, Message, MessageFacts};
 pub use number::{Number, NumberFacts};
 pub use payment::{Amount, Payment, PaymentFacts, Refund};

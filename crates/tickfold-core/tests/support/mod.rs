@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tickfold_core::action::{ActionId, asked_for};
 use tickfold_core::fold::{Output, Partition};
+use tickfold_core::ids::{Participant, Wamid};
 use tickfold_core::overlay::Nothing;
 use tickfold_core::raw::{self, RawRecord, WebhookHeaders};
 use tickfold_core::records::Topic;
@@ -73,7 +75,34 @@ impl Folded {
         self.next += 1;
         let outputs = fold(&mut self.overlay, &Nothing, self.partition, &record).unwrap();
         self.outputs.extend(outputs.iter().cloned());
+        outputs.iter().for_each(|output| self.check_is_known_of_its_message(output));
         outputs
+    }
+
+    /// What a message asked for is found by its names, and the charge told last by its sequence.
+    fn check_is_known_of_its_message(&self, output: &Output) {
+        let id = match output.topic {
+            Topic::Action => "action_id",
+            Topic::Alert => "alert_id",
+            Topic::Charge => "charge_id",
+            _ => return,
+        };
+        let value = &values(std::slice::from_ref(output), output.topic)[0];
+        let Some(wamid) = value["wamid"].as_str().map(Wamid::from) else { return };
+        let message = self.overlay.messages.get(&wamid).unwrap().clone().unwrap();
+        if output.topic == Topic::Charge {
+            let participant = Participant::new(value["participant"].as_str().unwrap_or_default());
+            let sequence = value["sequence"].as_u64();
+            assert_eq!(message.charged.get(&participant).copied(), sequence, "{value}");
+            return;
+        }
+        let names: Vec<_> = asked_for(&wamid, &message).into_iter().map(|one| one.id).collect();
+        // It is remembered as the fallback that it stands for.
+        if value["kind"] != "fallback_expired" || output.topic == Topic::Alert {
+            let id = ActionId::from_text(value[id].as_str().unwrap().to_owned());
+            assert!(names.contains(&id), "{value}");
+            assert!(self.overlay.decided.get(&id).is_some_and(Option::is_some), "{value}");
+        }
     }
 
     /// Facts of all entities, counts included, as text.

@@ -47,6 +47,19 @@ pub struct Message {
     /// Each new fact once, in the order of the raw log.
     #[prost(message, repeated, tag = "4")]
     pub history: ::prost::alloc::vec::Vec<HistoryEntry>,
+    /// The charges that were told, rising by participant.
+    #[prost(message, repeated, tag = "5")]
+    pub charged: ::prost::alloc::vec::Vec<Charged>,
+}
+/// That the charge of a participant was told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Charged {
+    /// Whose; empty is the message itself.
+    #[prost(string, tag = "1")]
+    pub participant: ::prost::alloc::string::String,
+    /// Raw offset of the record that told it last.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
 }
 /// The facts of a message.
 #[derive(Clone, PartialEq, ::prost::Message)]

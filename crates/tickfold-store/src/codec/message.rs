@@ -23,6 +23,7 @@ impl Persist for Message {
             journal: to_journal(self.journal),
             list_time_ms: self.list_time.as_millis(),
             history: self.history.iter().map(to_history).collect(),
+            charged: self.charged.iter().map(to_charged).collect(),
         }
     }
 
@@ -32,8 +33,17 @@ impl Persist for Message {
             journal: from_journal(record.journal)?,
             list_time: Timestamp::from_millis(record.list_time_ms),
             history: record.history.into_iter().map(from_history).collect::<Result<_, _>>()?,
+            charged: rising_map(record.charged.into_iter().map(from_charged), "charges")?,
         })
     }
+}
+
+fn to_charged((participant, offset): (&Participant, &u64)) -> proto::Charged {
+    proto::Charged { participant: participant.as_str().to_owned(), offset: *offset }
+}
+
+fn from_charged(charged: proto::Charged) -> Result<(Participant, u64), Damage> {
+    Ok((Participant::new(charged.participant), charged.offset))
 }
 
 fn to_facts(facts: &MessageFacts) -> proto::MessageFacts {

@@ -59,6 +59,7 @@ pub const CASES: &[Case] = cases![
     a_conversation_lists_newest_first_in_pages,
     pages_stay_stable_under_inserts_and_moves,
     labels_and_trace_ids_find_their_messages,
+    decisions_and_totals_are_read_by_name_and_by_account,
     transitions_are_a_range_and_old_ones_go,
     a_snapshot_does_not_move,
     a_view_follows_the_store_from_before_its_open,

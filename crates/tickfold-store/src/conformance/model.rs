@@ -161,9 +161,18 @@ impl Model {
         }
         for trace in super::samples::IDS {
             let with = |message: &&Message| message.facts.traces.contains(trace);
-            let found = snapshot.messages_of_trace(trace, usize::MAX).unwrap();
+            let found = snapshot.messages_of_trace(trace, None, usize::MAX).unwrap();
             let messages = self.messages.iter().filter(|(_, message)| with(message));
             assert!(messages.map(|(wamid, _)| wamid).eq(&found), "{context}: {trace:?}");
+        }
+        for (key, value) in &self.decided {
+            assert_eq!(snapshot.decided(key).unwrap().as_ref(), Some(value), "{context}");
+        }
+        for waba_id in super::samples::IDS.map(WabaId::from) {
+            let found = snapshot.totals_of(&waba_id, None, usize::MAX).unwrap();
+            let totals = self.totals.iter().filter(|(key, _)| key.waba_id == waba_id);
+            let totals = totals.map(|(key, total)| (key.clone(), *total));
+            assert!(totals.eq(found), "{context}: {waba_id:?}");
         }
         let mut random = Random::new(0);
         for _ in 0..40 {

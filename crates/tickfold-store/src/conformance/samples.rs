@@ -211,6 +211,9 @@ impl Random {
             journal: self.journal(),
             list_time: self.time(),
             history: (0..self.below(3)).map(|_| self.history()).collect(),
+            charged: (0..self.below(3))
+                .map(|_| (Participant::new(self.id()), self.number64()))
+                .collect(),
         }
     }
 

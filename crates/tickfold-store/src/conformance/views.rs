@@ -4,9 +4,11 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
+use tickfold_core::action::ActionId;
+use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{ConversationKey, Wamid};
 use tickfold_core::overlay::Overlay;
-use tickfold_core::state::Message;
+use tickfold_core::state::{Decided, Message};
 use tickfold_core::time::{DAY_MS, Timestamp};
 
 use super::model::{Model, random_batch};
@@ -127,14 +129,62 @@ pub fn labels_and_trace_ids_find_their_messages(disk: &dyn Disk) {
     assert_eq!(names(&label("campaign", "xy", None)), ["c"]);
     assert_eq!(names(&label("intent", "1", None)), ["a"]);
     assert_eq!(label("intent", "x", None), []);
-    let trace = |trace: &str| snapshot(&*stores).messages_of_trace(trace, 9).unwrap();
+    let trace = |trace: &str| snapshot(&*stores).messages_of_trace(trace, None, 9).unwrap();
     assert_eq!(trace("t"), ["a".into(), "b".into()]);
+    let page = |after: Option<&Wamid>| snapshot(&*stores).messages_of_trace("t", after, 1).unwrap();
+    assert_eq!(page(None), ["a".into()]);
+    assert_eq!(page(Some(&"a".into())), ["b".into()]);
+    assert_eq!(page(Some(&"b".into())), []);
     assert_eq!(trace("tt"), ["c".into()]);
     // What a message no longer says, and a message that is gone, is not found.
     set(&mut *store, &[("a", of(1, "campaign=xy", "tt")), ("b", None)]);
     assert_eq!(label("campaign", "x", None), []);
     assert_eq!(names(&label("campaign", "xy", None)), ["c", "a"]);
     assert_eq!((trace("t"), trace("tt")), (vec![], vec!["a".into(), "c".into()]));
+}
+
+pub fn decisions_and_totals_are_read_by_name_and_by_account(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let total = |waba_id: &str, month: &str, category: &str| TotalKey {
+        waba_id: waba_id.into(),
+        month: month.to_owned(),
+        category: category.to_owned(),
+        kind: "regular".to_owned(),
+    };
+    let keys = [
+        total("7", "2026-11", "utility"),
+        total("7", "2026-10", "utility"),
+        total("7", "2026-11", "marketing"),
+        total("77", "2026-11", "utility"),
+    ];
+    let count = Total { charges: 3, billable: 1 };
+    let id = ActionId::new("resend", "wamid.A", "st:wamid.A:failed");
+    let decided = Decided { offset: 5, decided: Timestamp::from_millis(9), expired: true };
+    let mut overlay = at(1);
+    for key in &keys {
+        *overlay.totals.entry(key, |key| store.total(key)).unwrap() = Some(count);
+    }
+    *overlay.decided.entry(&id, |key| store.decided(key)).unwrap() = Some(decided);
+    write(&mut *store, 1, &overlay, &[]);
+
+    let of = |waba_id: &str, month: Option<&str>, limit: usize| -> Vec<(String, String)> {
+        let found = snapshot(&*stores).totals_of(&waba_id.into(), month, limit).unwrap();
+        assert!(
+            found.iter().all(|(key, total)| key.waba_id.as_str() == waba_id && *total == count)
+        );
+        found.into_iter().map(|(key, _)| (key.month, key.category)).collect()
+    };
+    let pair = |month: &str, category: &str| (month.to_owned(), category.to_owned());
+    let (october, november) = (pair("2026-10", "utility"), pair("2026-11", "marketing"));
+    let utility = pair("2026-11", "utility");
+    assert_eq!(of("7", None, 9), [october.clone(), november.clone(), utility.clone()]);
+    assert_eq!(of("7", None, 2), [october, november.clone()]);
+    assert_eq!(of("7", Some("2026-11"), 9), [november, utility]);
+    assert_eq!(of("7", Some("2026-1"), 9), []);
+    assert_eq!(of("", None, 9), []);
+    assert_eq!(snapshot(&*stores).decided(&id).unwrap(), Some(decided));
+    assert_eq!(snapshot(&*stores).decided(&ActionId::new("resend", "", "")).unwrap(), None);
 }
 
 pub fn transitions_are_a_range_and_old_ones_go(disk: &dyn Disk) {
