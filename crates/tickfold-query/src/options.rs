@@ -30,8 +30,8 @@ pub struct QueryOptions {
     /// Lookups running at once over all connections, in number; further ones fail with
     /// `OVERLOADED`. Default: 256.
     pub concurrent_requests_max: usize,
-    /// Tail streams open at once over all connections, in number; further ones fail with
-    /// `OVERLOADED`. Default: 64.
+    /// Tail and ExplainMessage streams open at once over all connections, in number; further ones
+    /// fail with `OVERLOADED`. Default: 64.
     pub tail_streams_max: usize,
     /// Deadline of a call that brings none. Default: 10 s.
     pub request_timeout: Duration,

@@ -54,6 +54,8 @@ reasons! {
     AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, None;
     /// No webhook has named the number.
     NumberNotFound = "NUMBER_NOT_FOUND", NotFound, None;
+    /// Nothing was learned of the identifier: no preference, profile or second identifier.
+    UserNotFound = "USER_NOT_FOUND", NotFound, None;
     /// The log has no such topic.
     TopicNotFound = "TOPIC_NOT_FOUND", NotFound, None;
     /// The topic has no such partition.
@@ -66,6 +68,8 @@ reasons! {
     QuarantineOff = "QUARANTINE_OFF", FailedPrecondition, None;
     /// A partition has rules of that version or a later one.
     RulesVersionNotAbove = "RULES_VERSION_NOT_ABOVE", FailedPrecondition, None;
+    /// The raw log no longer has the record that the message began with.
+    RawTrimmed = "RAW_TRIMMED", FailedPrecondition, None;
     /// Arguments are missing or malformed; the `BadRequest` names them.
     InvalidArgument = "INVALID_ARGUMENT", InvalidArgument, None;
     /// The page token is damaged, or of a version that this server does not know.

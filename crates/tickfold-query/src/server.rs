@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tickfold_core::records::RAW_TOPIC;
 use tickfold_log::Log;
 use tickfold_proto::admin::v1::admin_service_server::AdminServiceServer;
 use tickfold_proto::query::v1::query_service_server::QueryServiceServer;
@@ -20,7 +21,7 @@ use tonic::transport::Server;
 
 use crate::admin::Admin;
 use crate::call::Limits;
-use crate::query::{Partitions, Query, RoleOf};
+use crate::query::{Partitions, Query, Raw, RoleOf};
 use crate::{Clock, Error, QueryOptions, QueryStatus, health, incoming};
 
 /// Time that connections on which no call is running get to close by themselves at shutdown, and
@@ -81,8 +82,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
 
     let limits = Limits::new(options.concurrent_requests_max, &options, stop.clone());
     let partitions = Partitions::new(Arc::clone(&views), clock, role);
-    let query = Query::new(partitions, limits.clone(), options.clone());
     let tails = Limits::new(options.tail_streams_max, &options, stop.clone());
+    let raw = Raw { log: Arc::clone(&log), topic: format!("{topic_prefix}.{RAW_TOPIC}") };
+    let query = Query::new(partitions, raw, limits.clone(), tails.clone(), options.clone());
     let admin = Admin::new(log, topic_prefix, limits.clone(), tails.clone());
     let idle = async move {
         limits.idle().await;

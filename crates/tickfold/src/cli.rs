@@ -36,6 +36,21 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Get,
     },
+    /// Tell which raw records touched a message, and what each changed or why nothing.
+    ///
+    /// Each record is told with its position `PARTITION@OFFSET`, its log time, the items of it that
+    /// name the message, and its outcome: new_fact, amended (better values of known facts), repeated,
+    /// mentioned (it says nothing of the message), broken (a dead letter), elsewhere (another
+    /// partition folds it), decided (log time passed a deadline, or another message was the first to
+    /// ask). Below stands what it taught, and the transitions, charges, actions and alerts that came
+    /// of it. The raw log is read from the message's first record on; exit code 1 if the time was
+    /// over before its end, 3 if there is no such message.
+    Explain(Explain),
+    /// Find messages by a trace id of Meta's or by labels.
+    Find {
+        #[command(subcommand)]
+        what: Find,
+    },
     /// Print records of a topic.
     ///
     /// JSON lines are {partition, offset, timestamp, key, headers, value}; `value` is the JSON of
@@ -119,7 +134,7 @@ pub(crate) struct Settings {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Get {
-    /// A message: state, times, errors, history.
+    /// A message: state, times, errors, participants, charge, actions, labels, history.
     Message {
         /// Message id.
         wamid: String,
@@ -129,11 +144,26 @@ pub(crate) enum Get {
         #[command(flatten)]
         client: Client,
     },
-    /// A conversation: its window and counts.
+    /// A conversation: its windows and counts, and its newest messages.
     Conversation {
         /// Id of our number.
         phone_number_id: String,
-        /// The other side, as webhooks name it.
+        /// The other side, by any identifier that webhooks name it by.
+        party: String,
+        /// How many of its newest messages to show.
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=1_000))]
+        messages: i32,
+        /// How much to show of each message.
+        #[arg(long, value_enum, default_value_t = View::Full)]
+        view: View,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// A user of an account: identifiers, preferences, profile.
+    User {
+        /// Account.
+        waba_id: String,
+        /// Any identifier of the user: phone number or business-scoped user id.
         party: String,
         #[command(flatten)]
         client: Client,
@@ -149,10 +179,13 @@ pub(crate) enum Get {
         #[command(flatten)]
         client: Client,
     },
-    /// An account: its state and events.
+    /// An account: its state, events and totals of charges.
     Account {
         /// Account.
         waba_id: String,
+        /// Only totals of this month, such as 2026-11.
+        #[arg(long, value_name = "MONTH")]
+        month: Option<String>,
         #[command(flatten)]
         client: Client,
     },
@@ -163,6 +196,60 @@ pub(crate) enum Get {
         #[command(flatten)]
         client: Client,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Message id.
+    pub wamid: String,
+    /// How much to show; basic leaves out personal data.
+    #[arg(long, value_enum, default_value_t = View::Full)]
+    pub view: View,
+    /// Stop after so many records.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Find {
+    /// Messages that a `fbtrace_id` came with, which Meta's support asks for.
+    Fbtrace {
+        /// The trace id.
+        id: String,
+        #[command(flatten)]
+        search: Search,
+    },
+    /// Messages with labels, the newest first: what the sender wrote into biz_opaque_callback_data.
+    Label {
+        /// template=…, language=…, campaign=… or intent=…; of several, messages that have all.
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+        #[command(flatten)]
+        search: Search,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Only messages from this time on, such as 2026-11-20T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Only messages before this time.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Stop after so many messages.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Go on where an earlier search stopped; all else as it was then.
+    #[arg(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
+    /// How much to show of each message.
+    #[arg(long, value_enum, default_value_t = View::Full)]
+    pub view: View,
+    #[command(flatten)]
+    pub client: Client,
 }
 
 #[derive(Debug, Subcommand)]

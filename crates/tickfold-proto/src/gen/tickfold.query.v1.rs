@@ -108,6 +108,155 @@ pub struct Participant {
     /// Price of the delivery to this participant. Unset if Meta gave none.
     #[prost(message, optional, tag = "5")]
     pub pricing: ::core::option::Option<Pricing>,
+    /// What was charged for this participant. Unset if nothing was.
+    #[prost(message, optional, tag = "6")]
+    pub charge: ::core::option::Option<Charge>,
+}
+/// What Meta bills for a message, or for one participant's part of it, as the charge topic told it
+/// last. It exists once a status that proves a delivery carried a price.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Charge {
+    /// Names the charge for ever, as in the charge topic.
+    #[prost(string, tag = "1")]
+    pub charge_id: ::prost::alloc::string::String,
+    /// Of two records of the charge the one with the higher sequence replaces the other; this is the
+    /// highest told.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// Month of the delivery in UTC, e.g. 2026-11.
+    #[prost(string, tag = "3")]
+    pub month: ::prost::alloc::string::String,
+    /// Pricing category in lower case with `_`, or `unknown`.
+    #[prost(string, tag = "4")]
+    pub category: ::prost::alloc::string::String,
+    /// Meta's `type`; where none was sent, the pricing model in lower case, or `unknown`.
+    #[prost(string, tag = "5")]
+    pub r#type: ::prost::alloc::string::String,
+    /// True if it costs something.
+    #[prost(bool, tag = "6")]
+    pub billable: bool,
+    /// ISO 3166 code of the recipient's country, from its calling code. Empty if no phone number is
+    /// known.
+    #[prost(string, tag = "7")]
+    pub country: ::prost::alloc::string::String,
+    /// True if two statuses that prove a delivery named different prices: look at both before paying.
+    #[prost(bool, tag = "8")]
+    pub conflicting: bool,
+    /// When it was delivered, or log time where Meta gave none.
+    #[prost(message, optional, tag = "9")]
+    pub delivery_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The participant of a group. Empty for the message itself, and in view BASIC.
+    #[prost(string, tag = "10")]
+    pub participant: ::prost::alloc::string::String,
+}
+/// An action or an alert that was decided. An action of an intent, a template, a number, an account
+/// or a country stands for every message that asked for it: `source` is the record of the first.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Decision {
+    /// As in the action topic (e.g. sms_fallback, resend) or the alert topic (e.g. error_code).
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// The action id or alert id of that topic, unless `expired`.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// Log time of the decision.
+    #[prost(message, optional, tag = "3")]
+    pub decided_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// True if it came too late to be asked for: then it is not in the action topic, but an alert is
+    /// (for sms_fallback also the action fallback_expired).
+    #[prost(bool, tag = "4")]
+    pub expired: bool,
+    /// True for an sms_fallback that was taken back, since this message was delivered after all.
+    #[prost(bool, tag = "5")]
+    pub superseded: bool,
+    /// The participant of a group. Empty for the message itself, and in view BASIC.
+    #[prost(string, tag = "6")]
+    pub participant: ::prost::alloc::string::String,
+    /// The raw record that decided it.
+    #[prost(message, optional, tag = "7")]
+    pub source: ::core::option::Option<SourcePosition>,
+}
+/// What the sender said of a message in `biz_opaque_callback_data`, as JSON or `key=value` pairs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Labels {
+    /// `template`. Empty if absent, as all four are.
+    #[prost(string, tag = "1")]
+    pub template: ::prost::alloc::string::String,
+    /// `language`.
+    #[prost(string, tag = "2")]
+    pub language: ::prost::alloc::string::String,
+    /// `campaign`.
+    #[prost(string, tag = "3")]
+    pub campaign: ::prost::alloc::string::String,
+    /// `intent`: messages of one intent share their fallback and their retries.
+    #[prost(string, tag = "4")]
+    pub intent: ::prost::alloc::string::String,
+}
+/// The picture, video, recording, document or sticker of a message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Media {
+    /// Meta's id of it, to fetch it by.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Meta's `mime_type`. Empty if absent.
+    #[prost(string, tag = "2")]
+    pub mime_type: ::prost::alloc::string::String,
+    /// Meta's `sha256`, in base 64. Empty if absent.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// Name of a document. Views FULL and HISTORY only.
+    #[prost(string, tag = "4")]
+    pub filename: ::prost::alloc::string::String,
+    /// True if it was recorded in the app, of an audio. Unset if Meta did not say.
+    #[prost(bool, optional, tag = "5")]
+    pub voice: ::core::option::Option<bool>,
+    /// Whether a sticker moves. Unset if Meta did not say.
+    #[prost(bool, optional, tag = "6")]
+    pub animated: ::core::option::Option<bool>,
+    /// When Meta deletes it: so long after the message as the rules say, 7 days by the built-in ones.
+    /// Unset if the time of the message is unknown.
+    #[prost(message, optional, tag = "7")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What another message did to this one: an edit or a revocation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MessageChange {
+    /// The message that did it. Views FULL and HISTORY only.
+    #[prost(string, tag = "1")]
+    pub wamid: ::prost::alloc::string::String,
+    /// Meta's time, in seconds. Unset if missing or absurd.
+    #[prost(message, optional, tag = "2")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// The latest reaction of one user to a message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MessageReaction {
+    /// Who reacted; empty for the business itself. Views FULL and HISTORY only.
+    #[prost(string, tag = "1")]
+    pub party: ::prost::alloc::string::String,
+    /// The reaction. Empty if it was taken back.
+    #[prost(string, tag = "2")]
+    pub emoji: ::prost::alloc::string::String,
+    /// Meta's time, in seconds. Unset if missing or absurd.
+    #[prost(message, optional, tag = "3")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The message that carried it. Views FULL and HISTORY only.
+    #[prost(string, tag = "4")]
+    pub wamid: ::prost::alloc::string::String,
+}
+/// `conversation` of a message's statuses: what Meta billed by until July 2025, one per message and
+/// free entry point since.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BillingConversation {
+    /// Meta's id of it. Empty if absent.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// `origin.type`, e.g. utility, referral_conversion. Empty if absent.
+    #[prost(string, tag = "2")]
+    pub origin: ::prost::alloc::string::String,
+    /// When it ends. Unset if Meta did not say, as in all statuses but `sent`.
+    #[prost(message, optional, tag = "3")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// One new fact of a message, in the words of the transition topic. Amendments of a known fact (an
 /// earlier time, a price, details) are not transitions.
@@ -247,6 +396,63 @@ pub struct Message {
     /// Its transitions in the order of the raw log. View HISTORY only.
     #[prost(message, repeated, tag = "25")]
     pub history: ::prost::alloc::vec::Vec<Transition>,
+    /// What was charged for it. Unset if nothing was; for a group see `participants`.
+    #[prost(message, optional, tag = "27")]
+    pub charge: ::core::option::Option<Charge>,
+    /// Actions decided for it, by kind.
+    #[prost(message, repeated, tag = "28")]
+    pub actions: ::prost::alloc::vec::Vec<Decision>,
+    /// Alerts decided for it, by kind.
+    #[prost(message, repeated, tag = "29")]
+    pub alerts: ::prost::alloc::vec::Vec<Decision>,
+    /// What the sender said of it. Unset if nothing. Views FULL and HISTORY only.
+    #[prost(message, optional, tag = "30")]
+    pub labels: ::core::option::Option<Labels>,
+    /// Meta's id of the template, of a direct send. Empty if no status named it.
+    #[prost(string, tag = "31")]
+    pub template_id: ::prost::alloc::string::String,
+    /// Media of a message that itself came in or was echoed. Unset if it has none.
+    #[prost(message, optional, tag = "32")]
+    pub media: ::core::option::Option<Media>,
+    /// Who wrote it, of a message in a group. Views FULL and HISTORY only.
+    #[prost(string, tag = "33")]
+    pub sender: ::prost::alloc::string::String,
+    /// The message it answers. Views FULL and HISTORY only.
+    #[prost(string, tag = "34")]
+    pub reply_to: ::prost::alloc::string::String,
+    /// The message that it edits, revokes or reacts to. Views FULL and HISTORY only.
+    #[prost(string, tag = "35")]
+    pub target_wamid: ::prost::alloc::string::String,
+    /// True if it was forwarded.
+    #[prost(bool, tag = "36")]
+    pub forwarded: bool,
+    /// True for a message of ours that was told of by the business app or by the history.
+    #[prost(bool, tag = "37")]
+    pub echo: bool,
+    /// True if something of it came by `standby`: another owner had the thread.
+    #[prost(bool, tag = "38")]
+    pub standby: bool,
+    /// True for a message in a group.
+    #[prost(bool, tag = "39")]
+    pub group: bool,
+    /// Why Meta could not hand over the content of an inbound message, by rising code.
+    #[prost(message, repeated, tag = "40")]
+    pub content_errors: ::prost::alloc::vec::Vec<MessageError>,
+    /// Edits of it, by wamid of the edit.
+    #[prost(message, repeated, tag = "41")]
+    pub edits: ::prost::alloc::vec::Vec<MessageChange>,
+    /// Revocations of it, by wamid of the revocation.
+    #[prost(message, repeated, tag = "42")]
+    pub revokes: ::prost::alloc::vec::Vec<MessageChange>,
+    /// Reactions to it, the latest per user, by user.
+    #[prost(message, repeated, tag = "43")]
+    pub reactions: ::prost::alloc::vec::Vec<MessageReaction>,
+    /// Every `fbtrace_id` that came with it, sorted: what Meta's support asks for.
+    #[prost(string, repeated, tag = "44")]
+    pub fbtrace_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `conversation` of its statuses. Unset if none carried one.
+    #[prost(message, optional, tag = "45")]
+    pub billing_conversation: ::core::option::Option<BillingConversation>,
 }
 /// The messages between one business phone number and one party.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -282,8 +488,126 @@ pub struct Conversation {
     /// Number of distinct outbound messages since the conversation was first seen.
     #[prost(uint64, tag = "10")]
     pub outbound_count: u64,
-    /// Raw offset of the record that changed this conversation last.
+    /// Raw offset of the record that changed this conversation last. Can be compared only within one
+    /// partition.
     #[prost(uint64, tag = "11")]
+    pub revision: u64,
+    /// Every identifier of the party whose messages are told here, sorted: the one asked for and those
+    /// that Meta linked to it. Counts and times are of all of them.
+    #[prost(string, repeated, tag = "12")]
+    pub parties: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether the free entry point is open, in which everything is free, judged as `window_state` is.
+    #[prost(enumeration = "WindowState", tag = "13")]
+    pub free_entry_state: i32,
+    /// When the free entry point ends or ended: 72 hours after the answer that opened it. Unset if
+    /// there was none.
+    #[prost(message, optional, tag = "14")]
+    pub free_entry_expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// True if the user ever wrote or called, at whatever time.
+    #[prost(bool, tag = "15")]
+    pub contacted: bool,
+    /// The advert or post the user came from last. Unset if none is known.
+    #[prost(message, optional, tag = "16")]
+    pub referral: ::core::option::Option<Referral>,
+    /// The user's latest word on being called. Unset if there was none.
+    #[prost(message, optional, tag = "17")]
+    pub call_permission: ::core::option::Option<CallPermission>,
+}
+/// The advert or post a user came from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Referral {
+    /// Meta's time of the message that carried it, in seconds. Unset if missing or absurd.
+    #[prost(message, optional, tag = "1")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// `source_type`, ad or post. Empty if absent.
+    #[prost(string, tag = "2")]
+    pub source_type: ::prost::alloc::string::String,
+    /// `source_id`. Empty if absent.
+    #[prost(string, tag = "3")]
+    pub source_id: ::prost::alloc::string::String,
+    /// `ctwa_clid`, the click id of an advert. Empty if absent.
+    #[prost(string, tag = "4")]
+    pub ctwa_clid: ::prost::alloc::string::String,
+}
+/// A user's answer to a request to be called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallPermission {
+    /// True if calls are permitted, judged as `window_state` is.
+    #[prost(bool, tag = "1")]
+    pub permitted: bool,
+    /// True if the user refused.
+    #[prost(bool, tag = "2")]
+    pub refused: bool,
+    /// Meta's time of the answer, in seconds. Unset if missing or absurd.
+    #[prost(message, optional, tag = "3")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the permission ends. Unset if it does not end, or was refused.
+    #[prost(message, optional, tag = "4")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One link between two identifiers of a user.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IdentifierLink {
+    /// One identifier.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    /// The other one.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    /// How they belong together.
+    #[prost(enumeration = "IdentifierRelation", tag = "3")]
+    pub relation: i32,
+    /// Meta's earliest time of it. Unset if unknown.
+    #[prost(message, optional, tag = "4")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a user wants of one category.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserPreference {
+    /// Meta's `category`, e.g. marketing_messages.
+    #[prost(string, tag = "1")]
+    pub category: ::prost::alloc::string::String,
+    /// Meta's `value`, e.g. stop or resume. Error 131050 teaches stop as well.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// True if the value is stop: send nothing of the category.
+    #[prost(bool, tag = "3")]
+    pub stopped: bool,
+    /// Meta's time, in seconds. Unset if missing or absurd.
+    #[prost(message, optional, tag = "4")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The identifier that it came with.
+    #[prost(string, tag = "5")]
+    pub party: ::prost::alloc::string::String,
+}
+/// A user of one account, as all of its identifiers together tell. Identifiers are followed from
+/// link to link at the time of the call, whatever the dates of the links: a phone number that went
+/// from one person to another joins both, and the dates tell.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct User {
+    /// The account.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Every identifier (phone number, business-scoped user id, id at the business's parent), sorted.
+    #[prost(string, repeated, tag = "2")]
+    pub parties: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The links between them, by `from`, then `to`.
+    #[prost(message, repeated, tag = "3")]
+    pub links: ::prost::alloc::vec::Vec<IdentifierLink>,
+    /// True if there are more identifiers than are followed from one.
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
+    /// The latest preference of each category over all identifiers; of equal times `stop` counts.
+    #[prost(message, repeated, tag = "5")]
+    pub preferences: ::prost::alloc::vec::Vec<UserPreference>,
+    /// Name of the profile as it was shown last. Empty if unknown.
+    #[prost(string, tag = "6")]
+    pub name: ::prost::alloc::string::String,
+    /// Username, likewise.
+    #[prost(string, tag = "7")]
+    pub username: ::prost::alloc::string::String,
+    /// Raw offset of the record that changed one of the identifiers last.
+    #[prost(uint64, tag = "8")]
     pub revision: u64,
 }
 /// The latest event of one kind that Meta reported of a template.
@@ -394,9 +718,31 @@ pub struct Account {
     /// The latest event of each kind and subject, by event, then subject.
     #[prost(message, repeated, tag = "3")]
     pub events: ::prost::alloc::vec::Vec<AccountEvent>,
-    /// Raw offset of the record that changed this account last.
+    /// Raw offset of the record that changed this account last. 0 if no account event has named it.
     #[prost(uint64, tag = "4")]
     pub revision: u64,
+    /// Charges by month, category and type, in this order.
+    #[prost(message, repeated, tag = "5")]
+    pub totals: ::prost::alloc::vec::Vec<ChargeTotal>,
+}
+/// Charges of an account in one month, of one category and type.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChargeTotal {
+    /// Month of the deliveries in UTC, e.g. 2026-11.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// Pricing category in lower case with `_`, or `unknown`.
+    #[prost(string, tag = "2")]
+    pub category: ::prost::alloc::string::String,
+    /// As `type` of a charge.
+    #[prost(string, tag = "3")]
+    pub r#type: ::prost::alloc::string::String,
+    /// Charges, free ones too: one per message, or per participant of a group.
+    #[prost(uint64, tag = "4")]
+    pub charges: u64,
+    /// Those that cost something.
+    #[prost(uint64, tag = "5")]
+    pub billable: u64,
 }
 /// A business phone number.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -474,7 +820,8 @@ pub struct ListMessagesRequest {
     /// Business phone number id. Required.
     #[prost(string, tag = "1")]
     pub phone_number_id: ::prost::alloc::string::String,
-    /// The user's or group's id as Meta writes it: `party` of its messages. Required.
+    /// The user's or group's id as Meta writes it: `party` of its messages. Messages of the other
+    /// identifiers of a user are listed with them, as in GetConversation. Required.
     #[prost(string, tag = "2")]
     pub party: ::prost::alloc::string::String,
     /// Most messages to return: 0 means 100, more than 1,000 means 1,000, negative is
@@ -514,12 +861,19 @@ pub struct GetConversationRequest {
     /// Business phone number id. Required.
     #[prost(string, tag = "1")]
     pub phone_number_id: ::prost::alloc::string::String,
-    /// The user's id as Meta writes it. Required.
+    /// The user's id as Meta writes it, any that it has. Required.
     #[prost(string, tag = "2")]
     pub party: ::prost::alloc::string::String,
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "3")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// How many of its newest messages to return, at most 1,000; more means 1,000, negative is
+    /// INVALID_ARGUMENT.
+    #[prost(int32, tag = "4")]
+    pub message_count: i32,
+    /// How much to return of each message.
+    #[prost(enumeration = "MessageView", tag = "5")]
+    pub message_view: i32,
 }
 /// One conversation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -530,6 +884,13 @@ pub struct GetConversationResponse {
     /// What the reply reflects.
     #[prost(message, optional, tag = "2")]
     pub as_of: ::core::option::Option<AsOf>,
+    /// Its newest messages as ListMessages lists them, from the same snapshots as the conversation.
+    #[prost(message, repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<Message>,
+    /// Opaque token by which ListMessages goes on, with the same party and view. Empty if there are no
+    /// more, or none were asked for.
+    #[prost(string, tag = "4")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 /// Asks for one language of a template.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -566,6 +927,9 @@ pub struct GetAccountRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "2")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Only totals of this month, e.g. 2026-11. Empty: of all.
+    #[prost(string, tag = "3")]
+    pub month: ::prost::alloc::string::String,
 }
 /// One account.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -596,6 +960,225 @@ pub struct GetNumberResponse {
     /// What the reply reflects.
     #[prost(message, optional, tag = "2")]
     pub as_of: ::core::option::Option<AsOf>,
+}
+/// Asks for one user of an account.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetUserRequest {
+    /// The account. Required.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Any identifier of the user, as Meta writes it. Required.
+    #[prost(string, tag = "2")]
+    pub party: ::prost::alloc::string::String,
+    /// Positions to wait for, as in GetMessageRequest.
+    #[prost(message, repeated, tag = "3")]
+    pub min_position: ::prost::alloc::vec::Vec<Position>,
+}
+/// One user.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetUserResponse {
+    /// The user.
+    #[prost(message, optional, tag = "1")]
+    pub user: ::core::option::Option<User>,
+    /// What the reply reflects.
+    #[prost(message, optional, tag = "2")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
+/// Asks for the messages of a trace id or of labels.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FindMessagesRequest {
+    /// Only messages whose time, by which ListMessages orders them, is at or after this. Unset: all.
+    #[prost(message, optional, tag = "3")]
+    pub from_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only messages whose time is before this. Unset: all.
+    #[prost(message, optional, tag = "4")]
+    pub to_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Most messages to return, as in ListMessagesRequest. A page may be shorter, or empty, without
+    /// being the last.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first. Every other argument except
+    /// `page_size` and `min_position` must be the same as then, else INVALID_ARGUMENT.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+    /// How much to return of each message.
+    #[prost(enumeration = "MessageView", tag = "7")]
+    pub view: i32,
+    /// Positions to wait for, as in GetMessageRequest.
+    #[prost(message, repeated, tag = "8")]
+    pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// What to look for. Required.
+    #[prost(oneof = "find_messages_request::What", tags = "1, 2")]
+    pub what: ::core::option::Option<find_messages_request::What>,
+}
+/// Nested message and enum types in `FindMessagesRequest`.
+pub mod find_messages_request {
+    /// What to look for. Required.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// An `fbtrace_id`, as Meta's support names it.
+        #[prost(string, tag = "1")]
+        FbtraceId(::prost::alloc::string::String),
+        /// Labels, at least one: messages that have all of them. Empty ones do not count.
+        #[prost(message, tag = "2")]
+        Labels(super::Labels),
+    }
+}
+/// A page of messages.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FindMessagesResponse {
+    /// Messages: those of labels newest first, as in ListMessagesResponse, those of a trace id by
+    /// wamid.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<Message>,
+    /// Opaque token of the next page, as in ListMessagesResponse.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// What the reply reflects.
+    #[prost(message, optional, tag = "3")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
+/// Asks why a message is as it is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainMessageRequest {
+    /// The message. Required.
+    #[prost(string, tag = "1")]
+    pub wamid: ::prost::alloc::string::String,
+    /// BASIC leaves out participants and the values of personal facts; FULL and HISTORY have them.
+    #[prost(enumeration = "MessageView", tag = "2")]
+    pub view: i32,
+    /// Most records to return; 0 is all.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Positions to wait for, as in GetMessageRequest.
+    #[prost(message, repeated, tag = "4")]
+    pub min_position: ::prost::alloc::vec::Vec<Position>,
+}
+/// A record, or the end.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainMessageResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "explain_message_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<explain_message_response::Part>,
+}
+/// Nested message and enum types in `ExplainMessageResponse`.
+pub mod explain_message_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        /// A raw record that touched the message.
+        #[prost(message, tag = "1")]
+        Record(super::ExplainedRecord),
+        /// How far the explanation went; nothing follows.
+        #[prost(message, tag = "2")]
+        End(super::Explanation),
+    }
+}
+/// A raw record that touched the message.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainedRecord {
+    /// Its place.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<SourcePosition>,
+    /// webhook, or of a control record what it controls, e.g. tick.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// Id of the request that ingress took it by. Empty for control records.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Log time.
+    #[prost(message, optional, tag = "4")]
+    pub log_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When ingress received it. Unset for control records.
+    #[prost(message, optional, tag = "5")]
+    pub received_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What it did.
+    #[prost(enumeration = "RecordOutcome", tag = "6")]
+    pub outcome: i32,
+    /// Items of it that name the message, in body order, at most 100.
+    #[prost(message, repeated, tag = "7")]
+    pub items: ::prost::alloc::vec::Vec<ExplainedItem>,
+    /// Facts that it taught, new ones and better values of known ones, by name.
+    #[prost(message, repeated, tag = "8")]
+    pub learned: ::prost::alloc::vec::Vec<LearnedFact>,
+    /// Transitions of the message that came of it.
+    #[prost(message, repeated, tag = "9")]
+    pub transitions: ::prost::alloc::vec::Vec<Transition>,
+    /// Charges that it told or corrected.
+    #[prost(message, repeated, tag = "10")]
+    pub charges: ::prost::alloc::vec::Vec<Charge>,
+    /// Actions decided with it.
+    #[prost(message, repeated, tag = "11")]
+    pub actions: ::prost::alloc::vec::Vec<Decision>,
+    /// Alerts decided with it.
+    #[prost(message, repeated, tag = "12")]
+    pub alerts: ::prost::alloc::vec::Vec<Decision>,
+    /// True if it tells of something older than the retention less one day: that is recorded, but no
+    /// charge, action or alert follows.
+    #[prost(bool, tag = "13")]
+    pub too_old: bool,
+}
+/// An item of a webhook that names the message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedItem {
+    /// JSON path within the body.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Meta's word: of a status the status, of a message its type; of a broken item why it is.
+    #[prost(string, tag = "2")]
+    pub word: ::prost::alloc::string::String,
+    /// How it names the message: itself, changes, answers, beside, broken or elsewhere.
+    #[prost(string, tag = "3")]
+    pub naming: ::prost::alloc::string::String,
+    /// The participant of a group. Empty for the message itself, and in view BASIC.
+    #[prost(string, tag = "4")]
+    pub participant: ::prost::alloc::string::String,
+    /// Meta's time, in seconds. Unset if missing or absurd.
+    #[prost(message, optional, tag = "5")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A fact as a record taught it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LearnedFact {
+    /// E.g. `status delivered`, `error 131026`, `pricing`, `party`. Names are for people: more may
+    /// come.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its value. Empty if there is none to tell, and of personal facts in view BASIC.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// The participant of a group. Empty for the message itself, and in view BASIC.
+    #[prost(string, tag = "3")]
+    pub participant: ::prost::alloc::string::String,
+}
+/// How far an explanation went.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Explanation {
+    /// The raw offsets looked at, by partition.
+    #[prost(message, repeated, tag = "1")]
+    pub ranges: ::prost::alloc::vec::Vec<ExplainedRange>,
+    /// True if that is everything up to `as_of`; false if the limit or the deadline came first.
+    #[prost(bool, tag = "2")]
+    pub complete: bool,
+    /// What the explanation reflects.
+    #[prost(message, optional, tag = "3")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
+/// Raw records looked at in one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedRange {
+    /// Raw partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// The first offset looked at: that of the record with which the message began.
+    #[prost(uint64, tag = "2")]
+    pub from_offset: u64,
+    /// The offset before which all are explained.
+    #[prost(uint64, tag = "3")]
+    pub until_offset: u64,
+    /// Records read.
+    #[prost(uint64, tag = "4")]
+    pub records: u64,
 }
 /// In which relation to its partitions the answering node stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -640,8 +1223,9 @@ impl Role {
 pub enum MessageView {
     /// The same as MESSAGE_VIEW_BASIC.
     Unspecified = 0,
-    /// States, times, error codes and pricing; no personal data besides the wamid itself. Leaves out
-    /// parties, callback data and the texts of errors.
+    /// States, times, error codes, prices, charges and decisions; no personal data besides the wamid
+    /// itself. Leaves out parties, callback data and labels, the texts of errors, and the wamids of
+    /// other messages.
     Basic = 1,
     /// All facts, with party ids, callback data and error texts.
     Full = 2,
@@ -791,6 +1375,98 @@ impl WindowState {
             "WINDOW_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "WINDOW_STATE_OPEN" => Some(Self::Open),
             "WINDOW_STATE_CLOSED" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+/// How two identifiers of a user belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IdentifierRelation {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// Both named the user at the same time.
+    Same = 1,
+    /// `to` is the user's id at the business's parent, `from` at the business.
+    Parent = 2,
+    /// The user left `from` and has `to` now.
+    Became = 3,
+}
+impl IdentifierRelation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "IDENTIFIER_RELATION_UNSPECIFIED",
+            Self::Same => "IDENTIFIER_RELATION_SAME",
+            Self::Parent => "IDENTIFIER_RELATION_PARENT",
+            Self::Became => "IDENTIFIER_RELATION_BECAME",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "IDENTIFIER_RELATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "IDENTIFIER_RELATION_SAME" => Some(Self::Same),
+            "IDENTIFIER_RELATION_PARENT" => Some(Self::Parent),
+            "IDENTIFIER_RELATION_BECAME" => Some(Self::Became),
+            _ => None,
+        }
+    }
+}
+/// What a raw record did to the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RecordOutcome {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// It told something new: `transitions` has it.
+    NewFact = 1,
+    /// It told more of what was known (an earlier time, a price, an identifier): `learned` has it, and
+    /// there is no transition.
+    Amended = 2,
+    /// Everything it says of the message was known.
+    Repeated = 3,
+    /// It names the message and says nothing of it, as a message that answers it does.
+    Mentioned = 4,
+    /// The item that names it could not be decoded: there is a dead letter.
+    Broken = 5,
+    /// The item that names it belongs to an account of another partition, and is folded there.
+    Elsewhere = 6,
+    /// It does not name the message, but something was decided: log time passed a deadline, or another
+    /// message was the first to ask for the same.
+    Decided = 7,
+}
+impl RecordOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECORD_OUTCOME_UNSPECIFIED",
+            Self::NewFact => "RECORD_OUTCOME_NEW_FACT",
+            Self::Amended => "RECORD_OUTCOME_AMENDED",
+            Self::Repeated => "RECORD_OUTCOME_REPEATED",
+            Self::Mentioned => "RECORD_OUTCOME_MENTIONED",
+            Self::Broken => "RECORD_OUTCOME_BROKEN",
+            Self::Elsewhere => "RECORD_OUTCOME_ELSEWHERE",
+            Self::Decided => "RECORD_OUTCOME_DECIDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECORD_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECORD_OUTCOME_NEW_FACT" => Some(Self::NewFact),
+            "RECORD_OUTCOME_AMENDED" => Some(Self::Amended),
+            "RECORD_OUTCOME_REPEATED" => Some(Self::Repeated),
+            "RECORD_OUTCOME_MENTIONED" => Some(Self::Mentioned),
+            "RECORD_OUTCOME_BROKEN" => Some(Self::Broken),
+            "RECORD_OUTCOME_ELSEWHERE" => Some(Self::Elsewhere),
+            "RECORD_OUTCOME_DECIDED" => Some(Self::Decided),
             _ => None,
         }
     }
@@ -956,8 +1632,12 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "ListMessages"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns the windows, last activity and counts of one conversation. NOT_FOUND if no message to
-        /// or from the party was seen on that number, or the conversation has expired.
+        /// Returns the windows, last activity and counts of one conversation, and its newest messages if
+        /// asked for. NOT_FOUND if no message to or from the party was seen on that number, or the
+        /// conversation has expired.
+        ///
+        /// A conversation is with a user: whichever identifier is asked for, the answer is of all that
+        /// Meta linked to it within the account, as GetUser tells them.
         pub async fn get_conversation(
             &mut self,
             request: impl tonic::IntoRequest<super::GetConversationRequest>,
@@ -992,7 +1672,8 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetTemplate"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns a WhatsApp Business Account (WABA). NOT_FOUND if no account event has named it.
+        /// Returns a WhatsApp Business Account (WABA) with its totals of charges. NOT_FOUND if no account
+        /// event has named it and nothing was charged to it.
         pub async fn get_account(
             &mut self,
             request: impl tonic::IntoRequest<super::GetAccountRequest>,
@@ -1024,6 +1705,74 @@ pub mod query_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetNumber"));
             self.inner.unary(req, path, codec).await
+        }
+        /// Returns a user of one account, by any of its identifiers, with all of them. NOT_FOUND if
+        /// nothing was learned of the identifier: no preference, profile or second identifier. A user who
+        /// only wrote messages may be such a one.
+        pub async fn get_user(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetUserRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetUserResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.query.v1.QueryService/GetUser");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetUser"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+        /// What no message has gives an empty page, never NOT_FOUND.
+        pub async fn find_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FindMessagesRequest>,
+        ) -> std::result::Result<tonic::Response<super::FindMessagesResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.QueryService/FindMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "FindMessages"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Explains one message: each raw record that touched it, in the order of the raw log, with what it
+        /// changed or why it changed nothing, then one `end` that says how far that went. NOT_FOUND as
+        /// GetMessage; FAILED_PRECONDITION with reason RAW_TRIMMED if the record that the message began
+        /// with is no longer in the raw log.
+        ///
+        /// The raw log is read from that record to the position of the snapshot, which takes as long as
+        /// there are records. At the deadline the stream ends with `complete` false instead of an error.
+        ///
+        /// What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
+        /// told by their retention. Records of other partitions are not looked at, and neither are those
+        /// that named the message before it began, such as a message that another one answers before it
+        /// came itself.
+        pub async fn explain_message(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainMessageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExplainMessageResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.QueryService/ExplainMessage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "ExplainMessage"));
+            self.inner.server_streaming(req, path, codec).await
         }
     }
 }
@@ -1058,8 +1807,12 @@ pub mod query_service_server {
             &self,
             request: tonic::Request<super::ListMessagesRequest>,
         ) -> std::result::Result<tonic::Response<super::ListMessagesResponse>, tonic::Status>;
-        /// Returns the windows, last activity and counts of one conversation. NOT_FOUND if no message to
-        /// or from the party was seen on that number, or the conversation has expired.
+        /// Returns the windows, last activity and counts of one conversation, and its newest messages if
+        /// asked for. NOT_FOUND if no message to or from the party was seen on that number, or the
+        /// conversation has expired.
+        ///
+        /// A conversation is with a user: whichever identifier is asked for, the answer is of all that
+        /// Meta linked to it within the account, as GetUser tells them.
         async fn get_conversation(
             &self,
             request: tonic::Request<super::GetConversationRequest>,
@@ -1069,7 +1822,8 @@ pub mod query_service_server {
             &self,
             request: tonic::Request<super::GetTemplateRequest>,
         ) -> std::result::Result<tonic::Response<super::GetTemplateResponse>, tonic::Status>;
-        /// Returns a WhatsApp Business Account (WABA). NOT_FOUND if no account event has named it.
+        /// Returns a WhatsApp Business Account (WABA) with its totals of charges. NOT_FOUND if no account
+        /// event has named it and nothing was charged to it.
         async fn get_account(
             &self,
             request: tonic::Request<super::GetAccountRequest>,
@@ -1079,6 +1833,40 @@ pub mod query_service_server {
             &self,
             request: tonic::Request<super::GetNumberRequest>,
         ) -> std::result::Result<tonic::Response<super::GetNumberResponse>, tonic::Status>;
+        /// Returns a user of one account, by any of its identifiers, with all of them. NOT_FOUND if
+        /// nothing was learned of the identifier: no preference, profile or second identifier. A user who
+        /// only wrote messages may be such a one.
+        async fn get_user(
+            &self,
+            request: tonic::Request<super::GetUserRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetUserResponse>, tonic::Status>;
+        /// Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+        /// What no message has gives an empty page, never NOT_FOUND.
+        async fn find_messages(
+            &self,
+            request: tonic::Request<super::FindMessagesRequest>,
+        ) -> std::result::Result<tonic::Response<super::FindMessagesResponse>, tonic::Status>;
+        /// Server streaming response type for the ExplainMessage method.
+        type ExplainMessageStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExplainMessageResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Explains one message: each raw record that touched it, in the order of the raw log, with what it
+        /// changed or why it changed nothing, then one `end` that says how far that went. NOT_FOUND as
+        /// GetMessage; FAILED_PRECONDITION with reason RAW_TRIMMED if the record that the message began
+        /// with is no longer in the raw log.
+        ///
+        /// The raw log is read from that record to the position of the snapshot, which takes as long as
+        /// there are records. At the deadline the stream ends with `complete` false instead of an error.
+        ///
+        /// What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
+        /// told by their retention. Records of other partitions are not looked at, and neither are those
+        /// that named the message before it began, such as a message that another one answers before it
+        /// came itself.
+        async fn explain_message(
+            &self,
+            request: tonic::Request<super::ExplainMessageRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ExplainMessageStream>, tonic::Status>;
     }
     /// Reads of the state that Tickfold folds from the webhooks in the raw log.
     ///
@@ -1443,6 +2231,129 @@ pub mod query_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.QueryService/GetUser" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetUserSvc<T: QueryService>(pub Arc<T>);
+                    impl<T: QueryService> tonic::server::UnaryService<super::GetUserRequest> for GetUserSvc<T> {
+                        type Response = super::GetUserResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetUserRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as QueryService>::get_user(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetUserSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.QueryService/FindMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct FindMessagesSvc<T: QueryService>(pub Arc<T>);
+                    impl<T: QueryService> tonic::server::UnaryService<super::FindMessagesRequest>
+                        for FindMessagesSvc<T>
+                    {
+                        type Response = super::FindMessagesResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FindMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::find_messages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FindMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.QueryService/ExplainMessage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainMessageSvc<T: QueryService>(pub Arc<T>);
+                    impl<T: QueryService>
+                        tonic::server::ServerStreamingService<super::ExplainMessageRequest>
+                        for ExplainMessageSvc<T>
+                    {
+                        type Response = super::ExplainMessageResponse;
+                        type ResponseStream = T::ExplainMessageStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainMessageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::explain_message(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainMessageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -75,6 +75,30 @@ pub(super) fn page_size(asked: i32, options: &QueryOptions) -> Result<usize, Fai
     }
 }
 
+/// Messages beside a conversation: 0 is none, too many are cut down.
+pub(super) fn message_count(asked: i32, options: &QueryOptions) -> Result<usize, Failure> {
+    match usize::try_from(asked) {
+        Ok(count) => Ok(count.min(options.page_size_max)),
+        Err(_) => Err(Failure::argument("message_count", "is negative")),
+    }
+}
+
+/// A month such as 2026-11; `None` is any.
+pub(super) fn month(text: String) -> Result<Option<String>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('-') {
+        Some((year, month))
+            if year.len() == 4 && month.len() == 2 && digits(year) && digits(month) =>
+        {
+            Ok(Some(text))
+        }
+        _ => Err(Failure::argument("month", "is not a month such as 2026-11")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +121,16 @@ mod tests {
             (size(0), size(7), size(9_999), size(-1)),
             (Some(100), Some(7), Some(1000), None)
         );
+    }
+
+    #[test]
+    fn months_are_four_digits_and_two() {
+        let of = |text: &str| month(text.to_owned());
+        assert_eq!(of("").unwrap(), None);
+        assert_eq!(of("2026-11").unwrap().as_deref(), Some("2026-11"));
+        for bad in ["2026", "2026-1", "26-11", "2026-11-01", "2026-1x", "-"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

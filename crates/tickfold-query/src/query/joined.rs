@@ -3,22 +3,46 @@
 //! Everything of one account is in one partition, so this is rare: a number that moved to another
 //! account leaves its messages where they were.
 
-use tickfold_core::ids::{ConversationKey, PhoneNumberId, Wamid};
+use std::collections::{BTreeMap, BTreeSet};
+
+use tickfold_core::ids::{ConversationKey, Participant, PartyId, PhoneNumberId, Wamid};
 use tickfold_core::state::{Conversation, HistoryEntry, Journal, Message, MessageFacts, Number};
 use tickfold_core::time::Timestamp;
 
+use super::decisions::{Charged, DecidedFor, charges, decisions};
 use super::partitions::{Found, Snapshots};
+use super::users::user;
 use crate::reasons::Failure;
 
 /// A message as all partitions together know it.
 #[derive(Debug)]
 pub(crate) struct JoinedMessage {
+    pub(crate) wamid: Wamid,
     /// Joined facts.
     pub(crate) facts: MessageFacts,
+    /// Where it is listed: the earliest of the partitions.
+    pub(crate) list_time: Timestamp,
     /// Joined journal; the revision is that of the last change.
     pub(crate) journal: Journal,
     /// The histories in order of log time, each line with its partition.
     pub(crate) history: Vec<(u32, HistoryEntry)>,
+    /// Charges that were told, by participant; of two the one of the later partition to change.
+    pub(crate) charges: BTreeMap<Participant, Charged>,
+    /// What was decided for it.
+    pub(crate) decisions: Vec<DecidedFor>,
+    /// How long media can be fetched, by the rules of the partition, in milliseconds.
+    pub(crate) media_valid_ms: i64,
+}
+
+/// A conversation with one user, under whichever of the user's identifiers.
+#[derive(Debug)]
+pub(crate) struct JoinedConversation {
+    pub(crate) asked: ConversationKey,
+    /// Identifiers of the user, the one asked for among them.
+    pub(crate) parties: BTreeSet<PartyId>,
+    pub(crate) conversation: Conversation,
+    /// At which to judge its windows: the latest of the partitions that hold it.
+    pub(crate) log_time: Timestamp,
 }
 
 /// The message in all partitions, joined; none while only edits, revocations or reactions told of
@@ -27,22 +51,48 @@ pub(super) fn message(
     snapshots: &Snapshots,
     wamid: &Wamid,
 ) -> Result<Option<JoinedMessage>, Failure> {
-    let joined = join_messages(snapshots.find(|snapshot| snapshot.message(wamid))?);
+    let found = snapshots.find(|snapshot| snapshot.message(wamid))?;
+    let joined = join_messages(snapshots, wamid, found)?;
     Ok(joined.filter(|message| message.facts.has_appeared()))
 }
 
 /// Joins what the partitions have of one message.
-pub(super) fn join_messages(found: Vec<(Found, Message)>) -> Option<JoinedMessage> {
+pub(super) fn join_messages(
+    snapshots: &Snapshots,
+    wamid: &Wamid,
+    found: Vec<(Found, Message)>,
+) -> Result<Option<JoinedMessage>, Failure> {
     let mut joined: Option<JoinedMessage> = None;
     for (Found { partition, .. }, message) in found {
+        let (mut told, mut decided, mut media_valid_ms) = (charges(&message), Vec::new(), 0);
+        if let Some(snapshot) = snapshots.of(partition) {
+            decided = decisions(snapshot, partition, wamid, &message)?;
+        }
+        if message.facts.content().is_some_and(|content| content.media.is_some()) {
+            media_valid_ms = snapshots.media_valid_ms(partition)?;
+        }
         let history = message.history.into_iter().map(|entry| (partition, entry));
         match &mut joined {
             None => {
-                let history = history.collect();
-                let Message { facts, journal, .. } = message;
-                joined = Some(JoinedMessage { facts, journal, history });
+                joined = Some(JoinedMessage {
+                    wamid: wamid.clone(),
+                    facts: message.facts,
+                    list_time: message.list_time,
+                    journal: message.journal,
+                    history: history.collect(),
+                    charges: told,
+                    decisions: decided,
+                    media_valid_ms,
+                });
             }
             Some(joined) => {
+                if message.journal.changed < joined.journal.changed {
+                    std::mem::swap(&mut joined.charges, &mut told);
+                }
+                joined.charges.append(&mut told);
+                joined.decisions.append(&mut decided);
+                joined.media_valid_ms = joined.media_valid_ms.max(media_valid_ms);
+                joined.list_time = joined.list_time.min(message.list_time);
                 joined.facts.join(message.facts);
                 joined.journal = join_journals(joined.journal, message.journal);
                 joined.history.extend(history);
@@ -52,25 +102,51 @@ pub(super) fn join_messages(found: Vec<(Found, Message)>) -> Option<JoinedMessag
             }
         }
     }
-    joined
+    Ok(joined)
 }
 
-/// The conversation in all partitions, joined, and the log time at which to judge its window: the
-/// latest of the partitions that hold it.
+/// The identifiers of the user that a conversation is with: the one asked for, and those linked to
+/// it in the account that the number belongs to.
+pub(super) fn parties(
+    snapshots: &Snapshots,
+    asked: &ConversationKey,
+) -> Result<BTreeSet<PartyId>, Failure> {
+    let mut parties = BTreeSet::from([asked.party.clone()]);
+    for (_, snapshot) in snapshots.each() {
+        let number = snapshot.number(&asked.phone_number_id)?;
+        if let Some(waba_id) = number.and_then(|number| number.facts.waba_id) {
+            parties.append(&mut user(snapshot, &waba_id, &asked.party)?.parties);
+        }
+    }
+    Ok(parties)
+}
+
+/// The conversation in all partitions and under all identifiers of the user, joined.
 pub(super) fn conversation(
     snapshots: &Snapshots,
-    key: &ConversationKey,
-) -> Result<Option<(Conversation, Timestamp)>, Failure> {
-    let found = snapshots.find(|snapshot| snapshot.conversation(key))?;
-    let log_time = found.iter().map(|(found, _)| found.log_time).max();
-    let joined = found.into_iter().map(|(_, conversation)| conversation).reduce(|mut a, b| {
-        a.facts.join(b.facts);
-        a.inbound_count = a.inbound_count.saturating_add(b.inbound_count);
-        a.outbound_count = a.outbound_count.saturating_add(b.outbound_count);
-        a.journal = join_journals(a.journal, b.journal);
-        a
-    });
-    Ok(joined.zip(log_time))
+    asked: &ConversationKey,
+    parties: BTreeSet<PartyId>,
+) -> Result<Option<JoinedConversation>, Failure> {
+    let mut joined: Option<(Conversation, Timestamp)> = None;
+    for party in &parties {
+        let key = ConversationKey { party: party.clone(), ..asked.clone() };
+        for (Found { log_time, .. }, found) in snapshots.find(|s| s.conversation(&key))? {
+            joined = Some(match joined {
+                None => (found, log_time),
+                Some((mut a, at)) => {
+                    a.facts.join(found.facts);
+                    a.inbound_count = a.inbound_count.saturating_add(found.inbound_count);
+                    a.outbound_count = a.outbound_count.saturating_add(found.outbound_count);
+                    a.journal = join_journals(a.journal, found.journal);
+                    (a, at.max(log_time))
+                }
+            });
+        }
+    }
+    Ok(joined.map(|(conversation, log_time)| {
+        let asked = asked.clone();
+        JoinedConversation { asked, parties, conversation, log_time }
+    }))
 }
 
 /// The number in all partitions, joined.

@@ -1,7 +1,12 @@
-//! Pages of a conversation: the partitions' lists merged, newest first, cut by number and by bytes.
+//! Pages of a list of messages: the partitions' lists merged, newest first, cut by number and by
+//! bytes.
+
+use std::collections::BTreeSet;
 
 use prost::Message as _;
-use tickfold_core::ids::{ConversationKey, Wamid};
+use tickfold_core::ids::{ConversationKey, PartyId, Wamid};
+use tickfold_core::state::MessageFacts;
+use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as pb;
 use tickfold_store::MessageListItem;
 
@@ -13,67 +18,139 @@ use crate::convert;
 use crate::reasons::Failure;
 
 /// Room for `as_of`, the token and framing beside the messages.
-const REPLY_EXTRA_BYTES: usize = 16 * 1024;
+pub(super) const REPLY_EXTRA_BYTES: usize = 16 * 1024;
 
-/// Reads one page of at most `size` messages and, unless it is a single message, `bytes_max` bytes.
-pub(super) fn page(
-    snapshots: &Snapshots,
-    key: &ConversationKey,
-    view: View,
-    page: &Page,
-    size: usize,
-    bytes_max: usize,
-) -> Result<pb::ListMessagesResponse, Failure> {
-    let mut reply =
-        pb::ListMessagesResponse { as_of: Some(snapshots.as_of()), ..Default::default() };
-    let mut bytes = REPLY_EXTRA_BYTES;
-    let mut last: Option<MessageListItem> = None;
-    // One more than the page, to know whether another page follows.
-    for (index, item) in merged(snapshots, key, page, size + 1)?.into_iter().enumerate() {
-        let message = message(snapshots, key, view, &item)?;
-        let more = message.as_ref().map_or(0, pb::Message::encoded_len);
-        let full = bytes + more > bytes_max && !reply.messages.is_empty();
-        if (index >= size || full)
-            && let Some(last) = &last
-        {
-            reply.next_page_token = page.token_after(last);
-            break;
-        }
-        bytes += more;
-        reply.messages.extend(message);
-        last = Some(item);
-    }
-    Ok(reply)
+/// Lines looked at for one page, in number. Where few of a list match, a page ends here, shorter
+/// than asked for or empty, and the next one goes on.
+const LINES_MAX: usize = 10_000;
+
+/// A list of messages, in every partition.
+#[derive(Debug)]
+pub(super) enum List {
+    /// Of one user with one number: a conversation for each identifier of the user.
+    Conversations(Vec<ConversationKey>),
+    /// Of the messages with all of these labels, of which the first is read and the others are
+    /// looked at.
+    Labels(Vec<(&'static str, String)>),
 }
 
-/// The lines of all partitions after the page's place, newest first, at most `limit`.
-fn merged(
-    snapshots: &Snapshots,
-    key: &ConversationKey,
-    page: &Page,
-    limit: usize,
-) -> Result<Vec<MessageListItem>, Failure> {
-    let lists = snapshots.find(|s| s.messages_of(key, page.before.as_ref(), limit).map(Some))?;
-    let mut items: Vec<_> = lists.into_iter().flat_map(|(_, items)| items).collect();
-    items.sort_by(|a, b| b.cmp(a));
-    items.dedup();
-    items.truncate(limit);
-    Ok(items)
+/// What a page holds at most.
+#[derive(Debug)]
+pub(super) struct Cut<'a> {
+    /// Where it begins.
+    pub(super) page: &'a Page,
+    /// Where the list ends: the oldest time told.
+    pub(super) from: Option<Timestamp>,
+    pub(super) view: View,
+    pub(super) size: usize,
+    /// Unless it is a single message.
+    pub(super) bytes_max: usize,
+}
+
+/// A page, and the token of the next one; empty at the end of the list.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    pub(super) messages: Vec<pb::Message>,
+    pub(super) next_page_token: String,
+}
+
+impl List {
+    /// The conversations of a user with a number.
+    pub(super) fn of_user(key: &ConversationKey, parties: &BTreeSet<PartyId>) -> Self {
+        let of = |party: &PartyId| ConversationKey { party: party.clone(), ..key.clone() };
+        Self::Conversations(parties.iter().map(of).collect())
+    }
+
+    /// The lines of all partitions strictly below `before`, newest first, at most `limit`.
+    fn lines(
+        &self,
+        snapshots: &Snapshots,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Failure> {
+        let mut lines = Vec::new();
+        for (_, snapshot) in snapshots.each() {
+            match self {
+                Self::Conversations(keys) => {
+                    for key in keys {
+                        lines.extend(snapshot.messages_of(key, before, limit)?);
+                    }
+                }
+                Self::Labels(labels) => {
+                    if let Some((name, value)) = labels.first() {
+                        lines.extend(snapshot.messages_of_label(name, value, before, limit)?);
+                    }
+                }
+            }
+        }
+        lines.sort_by(|a: &MessageListItem, b| b.cmp(a));
+        lines.dedup();
+        lines.truncate(limit);
+        Ok(lines)
+    }
+
+    /// The message belongs to the list.
+    fn has(&self, facts: &MessageFacts) -> bool {
+        match self {
+            Self::Conversations(keys) => facts.conversation().is_some_and(|of| keys.contains(&of)),
+            Self::Labels(wanted) => {
+                let labels = facts.labels();
+                wanted.iter().all(|(name, value)| labels.iter().any(|is| is == (name, value)))
+            }
+        }
+    }
+}
+
+/// Reads one page of a list.
+pub(super) fn page(snapshots: &Snapshots, list: &List, cut: &Cut<'_>) -> Result<Messages, Failure> {
+    let mut told = Messages::default();
+    let (mut bytes, mut looked_at) = (REPLY_EXTRA_BYTES, 0);
+    let mut last: Option<MessageListItem> = cut.page.before.clone();
+    loop {
+        // One more than the page, to know whether another page follows.
+        let limit = cut.size + 1;
+        let lines = list.lines(snapshots, last.as_ref(), limit)?;
+        let is_end = lines.len() < limit;
+        for line in lines {
+            if cut.from.is_some_and(|from| line.list_time < from) {
+                return Ok(told);
+            }
+            let (mut message, mut full) = (None, told.messages.len() >= cut.size);
+            full |= looked_at >= LINES_MAX;
+            if !full {
+                message = read(snapshots, list, cut.view, &line)?;
+                let more = message.as_ref().map_or(0, pb::Message::encoded_len);
+                full = bytes + more > cut.bytes_max && !told.messages.is_empty();
+                bytes += more;
+            }
+            if full && let Some(last) = &last {
+                told.next_page_token = cut.page.token_after(last);
+                return Ok(told);
+            }
+            looked_at += 1;
+            told.messages.extend(message);
+            last = Some(line);
+        }
+        if is_end {
+            return Ok(told);
+        }
+    }
 }
 
 /// The message of a line. `None` if it is listed at another line: in two partitions it may stand at
 /// two times, and belongs to the older.
-fn message(
+fn read(
     snapshots: &Snapshots,
-    key: &ConversationKey,
+    list: &List,
     view: View,
-    item: &MessageListItem,
+    line: &MessageListItem,
 ) -> Result<Option<pb::Message>, Failure> {
-    let wamid: &Wamid = &item.wamid;
+    let wamid: &Wamid = &line.wamid;
     let found = snapshots.find(|snapshot| snapshot.message(wamid))?;
-    let listed = found.iter().filter(|(_, m)| m.facts.conversation().as_ref() == Some(key));
-    if listed.map(|(_, message)| message.list_time).min() != Some(item.list_time) {
+    let listed = found.iter().filter(|(_, message)| list.has(&message.facts));
+    if listed.map(|(_, message)| message.list_time).min() != Some(line.list_time) {
         return Ok(None);
     }
-    Ok(join_messages(found).map(|joined| convert::message(wamid, &joined, view)))
+    let joined = join_messages(snapshots, wamid, found)?;
+    Ok(joined.map(|joined| convert::message(&joined, view)))
 }

@@ -2,44 +2,80 @@
 //! domain turned into proto.
 //!
 //! Reads run on the blocking pool: a store may wait for the disk, and the runtime must not.
+//! Explaining a message also reads the raw log, as a stream.
 
 mod arguments;
+mod decisions;
+mod explain;
+mod find;
 mod joined;
+mod learned;
 mod list;
 mod page;
 mod partitions;
+mod users;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::Stream;
 use prost::Message as _;
-use tickfold_core::ids::{PhoneNumberId, TemplateId, TemplateKey, WabaId, Wamid};
+use tickfold_core::ids::{PartyId, PhoneNumberId, TemplateId, TemplateKey, WabaId, Wamid};
+use tickfold_log::Log;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::QueryService;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::QueryOptions;
 use crate::call::{Call, Limits};
 use crate::convert;
 use crate::reasons::{Failure, Reason};
+use crate::{QueryOptions, metrics};
 use arguments::{conversation_key, id};
+use explain::Explanation;
+use find::Search;
+use list::{Cut, List, Messages};
 use partitions::{Asked, Snapshots};
 
 pub(crate) use arguments::View;
-pub(crate) use joined::JoinedMessage;
+pub(crate) use decisions::{Charged, DecidedFor};
+pub(crate) use joined::{JoinedConversation, JoinedMessage};
 pub(crate) use partitions::Partitions;
 pub use partitions::{Role, RoleOf};
+pub(crate) use users::JoinedUser;
+
+/// Totals of charges read of an account: so many do not fit into a reply.
+const TOTALS_MAX: usize = 100_000;
 
 /// The service.
 #[derive(Debug)]
 pub(crate) struct Query {
     partitions: Arc<Partitions>,
+    raw: Raw,
     limits: Limits,
+    streams: Limits,
     options: Arc<QueryOptions>,
 }
 
+/// The raw log, of which explanations are made.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) log: Arc<dyn Log>,
+    /// Full name of the raw topic.
+    pub(crate) topic: String,
+}
+
 impl Query {
-    pub(crate) fn new(partitions: Partitions, limits: Limits, options: QueryOptions) -> Self {
-        Self { partitions: Arc::new(partitions), limits, options: Arc::new(options) }
+    pub(crate) fn new(
+        partitions: Partitions,
+        raw: Raw,
+        limits: Limits,
+        streams: Limits,
+        options: QueryOptions,
+    ) -> Self {
+        let (partitions, options) = (Arc::new(partitions), Arc::new(options));
+        Self { partitions, raw, limits, streams, options }
     }
 
     /// Waits for the positions, then reads on the blocking pool.
@@ -50,19 +86,31 @@ impl Query {
         asked: Asked,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let wanted = self.partitions.wanted(&min_position)?;
         let Call { deadline, slot, shutdown } = call;
+        let read = move |snapshots| {
+            // The read goes on when the caller hangs up, and so does its slot.
+            let _slot = slot;
+            read(snapshots)
+        };
+        self.read_at(deadline, &shutdown, min_position, asked, read).await
+    }
+
+    async fn read_at<R: Send + 'static>(
+        &self,
+        deadline: Instant,
+        shutdown: &CancellationToken,
+        min_position: Vec<pb::Position>,
+        asked: Asked,
+        read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, Failure> {
+        let wanted = self.partitions.wanted(&min_position)?;
         let reached = self.partitions.reached(&wanted, deadline);
         let Some(reached) = shutdown.run_until_cancelled(reached).await else {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
         };
         reached?;
         let partitions = Arc::clone(&self.partitions);
-        let task = tokio::task::spawn_blocking(move || {
-            // The read goes on when the caller hangs up, and so does its slot.
-            let _slot = slot;
-            read(partitions.snapshots(asked)?)
-        });
+        let task = tokio::task::spawn_blocking(move || read(partitions.snapshots(asked)?));
         task.await.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a read panicked");
             Err(Failure::new(Reason::Defect, "the read failed"))
@@ -90,7 +138,7 @@ impl Query {
             let Some(found) = joined::message(&snapshots, &wamid)? else {
                 return Err(Failure::new(Reason::MessageNotFound, "no such message"));
             };
-            let message = Some(convert::message(&wamid, &found, view));
+            let message = Some(convert::message(&found, view));
             Ok(pb::GetMessageResponse { message, as_of: Some(snapshots.as_of()) })
         });
         self.fits(reply.await?)
@@ -113,7 +161,7 @@ impl Query {
                     reply.missing.push(wamid.into_string());
                     continue;
                 };
-                let message = convert::message(&wamid, &found, view);
+                let message = convert::message(&found, view);
                 bytes += message.encoded_len();
                 if bytes > limit {
                     // Read no further for a reply that is refused anyway.
@@ -138,7 +186,11 @@ impl Query {
         let page = page::Page::new(&key, view, &request.page_token)?;
         let bytes_max = options.response_bytes_max;
         let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
-            list::page(&snapshots, &key, view, &page, size, bytes_max)
+            let list = List::of_user(&key, &joined::parties(&snapshots, &key)?);
+            let cut = Cut { page: &page, from: None, view, size, bytes_max };
+            let Messages { messages, next_page_token } = list::page(&snapshots, &list, &cut)?;
+            let as_of = Some(snapshots.as_of());
+            Ok(pb::ListMessagesResponse { messages, next_page_token, as_of })
         });
         self.fits(reply.await?)
     }
@@ -149,12 +201,47 @@ impl Query {
         call: Call,
     ) -> Result<pb::GetConversationResponse, Failure> {
         let key = conversation_key(request.phone_number_id, request.party)?;
+        let view = View::of(request.message_view)?;
+        let options = &self.options;
+        let count = arguments::message_count(request.message_count, options)?;
+        let page = page::Page::new(&key, view, "")?;
+        let bytes_max = options.response_bytes_max;
         let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
-            let Some((found, log_time)) = joined::conversation(&snapshots, &key)? else {
+            let parties = joined::parties(&snapshots, &key)?;
+            let list = List::of_user(&key, &parties);
+            let Some(found) = joined::conversation(&snapshots, &key, parties)? else {
                 return Err(Failure::new(Reason::ConversationNotFound, "no such conversation"));
             };
-            let conversation = Some(convert::conversation(&key, &found, log_time));
-            Ok(pb::GetConversationResponse { conversation, as_of: Some(snapshots.as_of()) })
+            let conversation = Some(convert::conversation(&found));
+            let mut reply = pb::GetConversationResponse { conversation, ..Default::default() };
+            if count > 0 {
+                let cut = Cut { page: &page, from: None, view, size: count, bytes_max };
+                let newest = list::page(&snapshots, &list, &cut)?;
+                (reply.messages, reply.next_page_token) = (newest.messages, newest.next_page_token);
+            }
+            reply.as_of = Some(snapshots.as_of());
+            Ok(reply)
+        });
+        self.fits(reply.await?)
+    }
+
+    async fn user(
+        &self,
+        request: pb::GetUserRequest,
+        call: Call,
+    ) -> Result<pb::GetUserResponse, Failure> {
+        let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
+        let party = PartyId::new(id("party", request.party)?);
+        let asked = Asked::AccountOf(waba_id.clone());
+        let reply = self.read(call, request.min_position, asked, move |snapshots| {
+            for (_, snapshot) in snapshots.each() {
+                let found = users::user(snapshot, &waba_id, &party)?;
+                if found.is_known {
+                    let user = Some(convert::user(&found));
+                    return Ok(pb::GetUserResponse { user, as_of: Some(snapshots.as_of()) });
+                }
+            }
+            Err(Failure::new(Reason::UserNotFound, "no such user"))
         });
         self.fits(reply.await?)
     }
@@ -186,14 +273,22 @@ impl Query {
         call: Call,
     ) -> Result<pb::GetAccountResponse, Failure> {
         let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
+        let month = arguments::month(request.month)?;
         let asked = Asked::AccountOf(waba_id.clone());
         let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            let found = snapshots.find(|snapshot| snapshot.account(&waba_id))?.pop();
-            let Some((source, found)) = found else {
-                return Err(Failure::new(Reason::AccountNotFound, "no such account"));
-            };
-            let account = Some(convert::account(&waba_id, &found, source.log_time));
-            Ok(pb::GetAccountResponse { account, as_of: Some(snapshots.as_of()) })
+            for (_, snapshot) in snapshots.each() {
+                let found = snapshot.account(&waba_id)?;
+                if found.is_none() && snapshot.totals_of(&waba_id, None, 1)?.is_empty() {
+                    continue;
+                }
+                // A reply of more would be refused anyway.
+                let totals = snapshot.totals_of(&waba_id, month.as_deref(), TOTALS_MAX)?;
+                let log_time = snapshot.store_head().head.log_time_or_epoch();
+                let account = convert::account(&waba_id, found.as_ref(), totals, log_time);
+                let as_of = Some(snapshots.as_of());
+                return Ok(pb::GetAccountResponse { account: Some(account), as_of });
+            }
+            Err(Failure::new(Reason::AccountNotFound, "no such account"))
         });
         self.fits(reply.await?)
     }
@@ -215,6 +310,43 @@ impl Query {
     }
 }
 
+impl Query {
+    async fn find(
+        &self,
+        request: pb::FindMessagesRequest,
+        call: Call,
+    ) -> Result<pb::FindMessagesResponse, Failure> {
+        let options = &self.options;
+        let size = arguments::page_size(request.page_size, options)?;
+        let search = Search::of(&request)?;
+        let bytes_max = options.response_bytes_max;
+        let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
+            let Messages { messages, next_page_token } =
+                search.page(&snapshots, size, bytes_max)?;
+            let as_of = Some(snapshots.as_of());
+            Ok(pb::FindMessagesResponse { messages, next_page_token, as_of })
+        });
+        self.fits(reply.await?)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainMessageRequest>,
+    ) -> Result<impl Stream<Item = Result<pb::ExplainMessageResponse, Status>> + use<>, Failure>
+    {
+        let Call { deadline, slot, shutdown } = self.streams.enter(request.metadata())?;
+        let request = request.into_inner();
+        let wamid = Wamid::new(id("wamid", request.wamid)?);
+        let (view, limit) = (View::of(request.view)?, request.limit);
+        let (log, topic) = (Arc::clone(&self.raw.log), self.raw.topic.clone());
+        let read = move |snapshots| Explanation::of(&snapshots, log, &topic, &wamid, view, limit);
+        let (positions, asked) = (request.min_position, Asked::All);
+        let explanation = self.read_at(deadline, &shutdown, positions, asked, read).await?;
+        explanation.check_raw().await?;
+        Ok(explanation.stream(deadline, shutdown, slot))
+    }
+}
+
 fn too_large(bytes: usize, limit: usize) -> Failure {
     let what = format!("the reply has {bytes} bytes or more, of {limit} at most");
     Failure::new(Reason::ResponseTooLarge, what).with("bytes", bytes).with("bytes_max", limit)
@@ -222,6 +354,9 @@ fn too_large(bytes: usize, limit: usize) -> Failure {
 
 #[tonic::async_trait]
 impl QueryService for Query {
+    type ExplainMessageStream =
+        Pin<Box<dyn Stream<Item = Result<pb::ExplainMessageResponse, Status>> + Send>>;
+
     async fn get_message(
         &self,
         request: Request<pb::GetMessageRequest>,
@@ -269,5 +404,30 @@ impl QueryService for Query {
         request: Request<pb::GetNumberRequest>,
     ) -> Result<Response<pb::GetNumberResponse>, Status> {
         self.limits.unary("GetNumber", request, |q, call| self.number(q, call)).await
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserRequest>,
+    ) -> Result<Response<pb::GetUserResponse>, Status> {
+        self.limits.unary("GetUser", request, |q, call| self.user(q, call)).await
+    }
+
+    async fn find_messages(
+        &self,
+        request: Request<pb::FindMessagesRequest>,
+    ) -> Result<Response<pb::FindMessagesResponse>, Status> {
+        self.limits.unary("FindMessages", request, |q, call| self.find(q, call)).await
+    }
+
+    async fn explain_message(
+        &self,
+        request: Request<pb::ExplainMessageRequest>,
+    ) -> Result<Response<Self::ExplainMessageStream>, Status> {
+        let opened = self.explain(request).await.map_err(Status::from);
+        let code = opened.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok);
+        // Counted when it opens: how long it goes on is up to the caller.
+        metrics::request("ExplainMessage", code, None);
+        Ok(Response::new(Box::pin(opened?)))
     }
 }

@@ -32,9 +32,18 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads the token of a request; the empty one is the first page.
+    /// Reads the token of a request for a conversation; the empty one is the first page.
     pub(super) fn new(key: &ConversationKey, view: View, token: &str) -> Result<Self, Failure> {
-        let arguments = arguments(key, view);
+        Self::of(arguments(view, &[key.phone_number_id.as_str(), key.party.as_str()]), token)
+    }
+
+    /// Reads the token of a search, which is named by all its other arguments.
+    pub(super) fn of_search(view: View, search: &[&str], token: &str) -> Result<Self, Failure> {
+        let parts: Vec<_> = std::iter::once("search").chain(search.iter().copied()).collect();
+        Self::of(arguments(view, &parts), token)
+    }
+
+    fn of(arguments: [u8; DIGEST_BYTES], token: &str) -> Result<Self, Failure> {
         if token.is_empty() {
             return Ok(Self { before: None, arguments });
         }
@@ -47,6 +56,17 @@ impl Page {
             return Err(Failure::field(Reason::PageTokenMismatch, "page_token", what));
         }
         Ok(Self { before: Some(before), arguments })
+    }
+
+    /// The same, but nothing at or above a time: pages fall from newest to oldest.
+    pub(super) fn not_above(self, time: Option<Timestamp>) -> Self {
+        // Below every message of that time, since no wamid is less than the empty one.
+        let bound = time.map(|list_time| MessageListItem { list_time, wamid: Wamid::from("") });
+        let before = match (self.before, bound) {
+            (Some(before), Some(bound)) => Some(before.min(bound)),
+            (one, other) => one.or(other),
+        };
+        Self { before, ..self }
     }
 
     /// The token of the page that begins after `last`.
@@ -77,15 +97,15 @@ fn decode(token: &str) -> Option<([u8; DIGEST_BYTES], MessageListItem)> {
     Some((*arguments, MessageListItem { list_time, wamid }))
 }
 
-fn arguments(key: &ConversationKey, view: View) -> [u8; DIGEST_BYTES] {
+fn arguments(view: View, parts: &[&str]) -> [u8; DIGEST_BYTES] {
     let view: u8 = match view {
         View::Basic => 1,
         View::Full => 2,
         View::History => 3,
     };
-    // Lengths first, so that no two pairs of ids run together.
+    // Lengths first, so that no two lists of parts run together.
     let mut bytes = vec![view];
-    for part in [key.phone_number_id.as_str(), key.party.as_str()] {
+    for part in parts {
         bytes.extend((part.len() as u64).to_be_bytes());
         bytes.extend(part.as_bytes());
     }
@@ -143,6 +163,17 @@ mod tests {
         {
             let page = Page::new(&key(number, party), view, &token);
             assert_eq!(reason(page), Reason::PageTokenMismatch, "{number} {party} {view:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_takes_only_its_own_token() {
+        let (last, of_conversation) = token();
+        let search = |parts: &[&str], token: &str| Page::of_search(View::Full, parts, token);
+        let token = search(&["a", "b"], "").unwrap().token_after(&last);
+        assert_eq!(search(&["a", "b"], &token).unwrap().before, Some(last));
+        for (parts, token) in [(&["ab"], &token), (&["1"], &of_conversation)] {
+            assert_eq!(reason(search(parts, token)), Reason::PageTokenMismatch, "{parts:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The partitions as readers see them: waiting for positions, snapshots, and what a reply reflects.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -77,6 +78,9 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(super) struct Snapshots {
     snapshots: Vec<(u32, Box<dyn Snapshot>)>,
+    /// Read once for a page of messages, since rules are a document.
+    media_valid_ms: RefCell<BTreeMap<u32, i64>>,
+    count: u32,
     now: Timestamp,
     role: Option<Role>,
 }
@@ -150,7 +154,9 @@ impl Partitions {
             snapshots.push((partition, snapshot));
         }
         let role = range.map(|partition| (self.role.0)(partition)).max();
-        Ok(Snapshots { snapshots, now: self.clock.now(), role })
+        let media_valid_ms = RefCell::default();
+        let (count, now) = (self.count(), self.clock.now());
+        Ok(Snapshots { snapshots, media_valid_ms, count, now, role })
     }
 }
 
@@ -171,6 +177,32 @@ async fn applied(view: &dyn ReadView, offset: u64) -> Result<(), Failure> {
 }
 
 impl Snapshots {
+    /// Partition count of the raw topic.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Each, with its partition.
+    pub(super) fn each(&self) -> impl Iterator<Item = (u32, &dyn Snapshot)> {
+        self.snapshots.iter().map(|(partition, snapshot)| (*partition, &**snapshot))
+    }
+
+    /// That of a partition, if it was asked.
+    pub(super) fn of(&self, partition: u32) -> Option<&dyn Snapshot> {
+        self.each().find(|(of, _)| *of == partition).map(|(_, snapshot)| snapshot)
+    }
+
+    /// How long media can be fetched, by the rules in force in a partition, in milliseconds.
+    pub(super) fn media_valid_ms(&self, partition: u32) -> Result<i64, Failure> {
+        if let Some(known) = self.media_valid_ms.borrow().get(&partition) {
+            return Ok(*known);
+        }
+        let regime = self.of(partition).map(|snapshot| snapshot.regime()).transpose()?.flatten();
+        let valid_ms = regime.unwrap_or_default().rules.media_valid_ms();
+        self.media_valid_ms.borrow_mut().insert(partition, valid_ms);
+        Ok(valid_ms)
+    }
+
     /// What `get` finds, by rising partition.
     pub(super) fn find<T>(
         &self,

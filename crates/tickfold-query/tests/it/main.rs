@@ -8,8 +8,12 @@
 )]
 
 mod admin;
+mod explain;
+mod find;
 mod lookups;
 mod paging;
 mod positions;
 mod serving;
+mod told;
+mod users;
 mod world;

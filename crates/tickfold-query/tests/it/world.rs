@@ -10,7 +10,7 @@ use tickfold_core::ids::WabaId;
 use tickfold_core::raw::{self, RawRecord, WebhookHeaders, partition_of};
 use tickfold_core::time::Timestamp;
 use tickfold_core::{Overlay, fold, route};
-use tickfold_log::MemLog;
+use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_query::{
@@ -28,6 +28,9 @@ use tonic_types::StatusExt;
 pub(crate) const P: u32 = 2;
 /// 2026-11-20T00:00:00Z in seconds.
 pub(crate) const T0: i64 = 1_795_132_800;
+
+/// The raw topic.
+pub(crate) const RAW: &str = "wa.webhook.raw.v1";
 
 /// A running server.
 pub(crate) struct World {
@@ -87,6 +90,14 @@ impl World {
         tokio::time::timeout(Duration::from_secs(5), reached).await.unwrap().unwrap();
     }
 
+    /// Puts what the writers folded into the raw topic, at the offsets they folded it at.
+    pub(crate) async fn append(&self, writers: &mut Writers) {
+        let name = RAW.to_owned();
+        let spec = TopicSpec { name, partitions: P, compacted: false };
+        self.log.ensure_topics(&[spec]).await.unwrap();
+        self.log.append(std::mem::take(&mut writers.folded)).await.unwrap();
+    }
+
     pub(crate) fn query(&self) -> QueryServiceClient<Channel> {
         QueryServiceClient::new(self.channel.clone())
     }
@@ -99,13 +110,15 @@ impl World {
 /// The writers of all partitions.
 pub(crate) struct Writers {
     stores: Vec<Box<dyn PartitionStore>>,
+    /// What was folded and is not in the log.
+    folded: Vec<Append>,
     pub(crate) now_ms: i64,
 }
 
 impl Writers {
     pub(crate) fn open(stores: &MemStores) -> Self {
         let stores = (0..P).map(|partition| stores.open(partition).unwrap()).collect();
-        Self { stores, now_ms: (T0 + 60) * 1_000 }
+        Self { stores, folded: Vec::new(), now_ms: (T0 + 60) * 1_000 }
     }
 
     /// Routes and folds a webhook, and returns the partitions and offsets it went to.
@@ -132,6 +145,17 @@ impl Writers {
     }
 
     fn fold(&mut self, partition: u32, headers: &[(&str, String)], value: &[u8]) -> u64 {
+        let header = |(name, value): &(&str, String)| Header {
+            name: (*name).to_owned(),
+            value: value.clone().into(),
+        };
+        self.folded.push(Append {
+            to: TopicPartition::new(RAW, partition),
+            key: None,
+            value: Some(value.to_vec().into()),
+            headers: headers.iter().map(header).collect(),
+            timestamp_ms: Some(self.now_ms),
+        });
         let store = &mut self.stores[partition as usize];
         let head = store.store_head();
         let record = RawRecord {
@@ -195,6 +219,25 @@ pub(crate) fn inbound(waba: &str, wamid: &str, after: i64) -> String {
             "text":{{"body":"hi"}}}}]}}"#
         ),
     )
+}
+
+/// A webhook with one message to number 1, its sender and content in `rest`.
+pub(crate) fn message(waba: &str, wamid: &str, after: i64, rest: &str) -> String {
+    let time = T0 + after;
+    change(
+        waba,
+        "messages",
+        &format!(
+            r#"{{"messaging_product":"whatsapp",
+            "metadata":{{"display_phone_number":"15550001111","phone_number_id":"1"}},
+            "messages":[{{"id":"{wamid}","timestamp":"{time}",{rest}}}]}}"#
+        ),
+    )
+}
+
+/// Members of a status with a price.
+pub(crate) fn price(category: &str, kind: &str) -> String {
+    format!(r#","pricing":{{"pricing_model":"PMP","type":"{kind}","category":"{category}"}}"#)
 }
 
 /// So many errors of a failed status, with 4,000 bytes of text each: facts that fill a reply.

@@ -1,5 +1,7 @@
 //! Commands that ask a running node over gRPC.
 
+mod explain;
+mod find;
 mod ingress;
 mod rules;
 mod show;
@@ -20,6 +22,8 @@ use tonic_types::StatusExt as _;
 use crate::cli::{Client, Get, Output, View};
 use show::Show;
 
+pub(crate) use explain::explain;
+pub(crate) use find::find;
 pub(crate) use ingress::{quarantine, reload};
 pub(crate) use rules::rules;
 pub(crate) use tail::tail;
@@ -31,23 +35,26 @@ const NOT_FOUND: u8 = 3;
 pub(crate) async fn get(what: Get) -> Result<ExitCode> {
     match what {
         Get::Message { wamid, view, client } => {
-            let view = match view {
-                View::Basic => query::MessageView::Basic,
-                View::Full => query::MessageView::Full,
-                View::History => query::MessageView::History,
-            };
-            let request =
-                query::GetMessageRequest { wamid, view: view.into(), min_position: Vec::new() };
+            let (view, min_position) = (view_of(view).into(), Vec::new());
+            let request = query::GetMessageRequest { wamid, view, min_position };
             let reply = queries(&client).await?.get_message(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::message(reply.message?, reply.as_of)))
         }
-        Get::Conversation { phone_number_id, party, client } => {
-            let request =
-                query::GetConversationRequest { phone_number_id, party, min_position: Vec::new() };
+        Get::Conversation { phone_number_id, party, messages, view, client } => {
+            let request = query::GetConversationRequest {
+                phone_number_id,
+                party,
+                min_position: Vec::new(),
+                message_count: messages,
+                message_view: view_of(view).into(),
+            };
             let reply = queries(&client).await?.get_conversation(timed(&client, request)).await;
-            answer(&client, reply, |reply| {
-                Some(show::conversation(reply.conversation?, reply.as_of))
-            })
+            answer(&client, reply, show::conversation)
+        }
+        Get::User { waba_id, party, client } => {
+            let request = query::GetUserRequest { waba_id, party, min_position: Vec::new() };
+            let reply = queries(&client).await?.get_user(timed(&client, request)).await;
+            answer(&client, reply, |reply| Some(show::user(reply.user?, reply.as_of)))
         }
         Get::Template { waba_id, template_id, language, client } => {
             let request = query::GetTemplateRequest {
@@ -59,8 +66,9 @@ pub(crate) async fn get(what: Get) -> Result<ExitCode> {
             let reply = queries(&client).await?.get_template(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::template(reply.template?, reply.as_of)))
         }
-        Get::Account { waba_id, client } => {
-            let request = query::GetAccountRequest { waba_id, min_position: Vec::new() };
+        Get::Account { waba_id, month, client } => {
+            let month = month.unwrap_or_default();
+            let request = query::GetAccountRequest { waba_id, month, min_position: Vec::new() };
             let reply = queries(&client).await?.get_account(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::account(reply.account?, reply.as_of)))
         }
@@ -69,6 +77,14 @@ pub(crate) async fn get(what: Get) -> Result<ExitCode> {
             let reply = queries(&client).await?.get_number(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::number(reply.number?, reply.as_of)))
         }
+    }
+}
+
+fn view_of(view: View) -> query::MessageView {
+    match view {
+        View::Basic => query::MessageView::Basic,
+        View::Full => query::MessageView::Full,
+        View::History => query::MessageView::History,
     }
 }
 
@@ -96,16 +112,21 @@ fn answer<R, S: Serialize>(
     reply: Result<tonic::Response<R>, tonic::Status>,
     shown: impl FnOnce(R) -> Option<S>,
 ) -> Result<ExitCode> {
-    let reply = match reply {
-        Ok(reply) => reply.into_inner(),
-        Err(status) if status.code() == tonic::Code::NotFound => {
-            report(status.message());
-            return Ok(ExitCode::from(NOT_FOUND));
-        }
-        Err(status) => return Err(failed(&status)),
-    };
+    let Some(reply) = found(reply)? else { return Ok(ExitCode::from(NOT_FOUND)) };
     document(client.output, &shown(reply).context("the node sent an empty reply")?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The reply, or `None` once it is said that there is no such thing.
+fn found<R>(reply: Result<tonic::Response<R>, tonic::Status>) -> Result<Option<R>> {
+    match reply {
+        Ok(reply) => Ok(Some(reply.into_inner())),
+        Err(status) if status.code() == tonic::Code::NotFound => {
+            report(status.message());
+            Ok(None)
+        }
+        Err(status) => Err(failed(&status)),
+    }
 }
 
 /// Prints one document in the form that was asked for.

@@ -225,7 +225,7 @@ impl Node<'_> {
         let request = query::GetConversationRequest {
             phone_number_id: key.phone_number_id.to_string(),
             party: key.party.to_string(),
-            min_position: Vec::new(),
+            ..Default::default()
         };
         let reply = self.ask(&request, |mut queries, request| async move {
             queries.get_conversation(request).await

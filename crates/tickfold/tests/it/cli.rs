@@ -120,6 +120,7 @@ fn get_prints_what_is_known_of_each_kind_of_thing() {
         &["get", "template", WABA, TEMPLATE, "en_US"],
         &["get", "account", WABA],
         &["get", "number", NUMBER],
+        &["get", "user", WABA, PARTY],
     ] {
         let table = expect(node.cli(what), 0);
         assert!(table.lines().count() > 3 && !table.contains('{'), "{table}");
@@ -150,6 +151,8 @@ fn what_is_not_there_exits_3_and_other_failures_1() {
         &["get", "template", "1", "2", "en_US"],
         &["get", "account", "1"],
         &["get", "number", "1"],
+        &["get", "user", "1", "2"],
+        &["explain", "wamid.NOBODY"],
     ] {
         for output in ["table", "json", "jsonl"] {
             let ended = node.cli(&[what, &["-o", output]].concat());
@@ -276,6 +279,11 @@ fn help_and_version_are_everywhere() {
         &["get", "template"],
         &["get", "account"],
         &["get", "number"],
+        &["get", "user"],
+        &["explain"],
+        &["find"],
+        &["find", "fbtrace"],
+        &["find", "label"],
         &["tail"],
         &["topics"],
         &["load"],

@@ -71,6 +71,7 @@ fn every_command_of_the_documentation_runs() {
         ("TEMPLATE_ID", "1590000000000042"),
         ("WABA_ID", WABA),
         ("WAMID", "wamid.DOCS"),
+        ("FBTRACE_ID", "AbCdEf"),
         ("LANGUAGE", "en_US"),
         ("PARTY", PARTY),
         ("SECRET_ID", "primary"),

@@ -29,6 +29,7 @@ mod oracle;
 mod orders;
 mod overload;
 mod poison;
+mod questions;
 mod reload_under_load;
 mod restart;
 mod rules;

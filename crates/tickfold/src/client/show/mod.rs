@@ -1,10 +1,17 @@
 //! Replies as people and scripts see them: flat JSON without what is absent, and a table.
 
+mod message;
+mod party;
+
 use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::query::v1 as query;
+
+pub(super) use message::{Charge, Decision, Message, Source, Transition};
+pub(super) use message::{charge, decision, message, source, transition};
+pub(super) use party::{conversation, user};
 
 /// Something with a table of its own.
 pub(super) trait Show {
@@ -58,7 +65,7 @@ fn one_line(value: &Value) -> String {
 }
 
 #[derive(Serialize)]
-pub(super) struct AsOf {
+pub(in crate::client) struct AsOf {
     positions: Vec<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_time: Option<String>,
@@ -71,247 +78,6 @@ pub(super) struct AsOf {
 struct Position {
     partition: u32,
     offset: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Message {
-    wamid: String,
-    direction: String,
-    state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waba_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone_number_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    party: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pending_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivered_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    read_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    played_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inbound_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pricing: Option<Pricing>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback_data: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_type: Option<String>,
-    revision: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<MessageError>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    participants: Vec<Participant>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    history: Vec<Transition>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<AsOf>,
-}
-
-#[derive(Serialize)]
-struct Pricing {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    billable: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
-}
-
-#[derive(Serialize)]
-struct MessageError {
-    code: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_time: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Participant {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    participant: Option<String>,
-    state: String,
-}
-
-#[derive(Serialize)]
-struct Transition {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<String>,
-    to: String,
-    state: String,
-    late: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    participant: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    received_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source>,
-}
-
-#[derive(Serialize)]
-struct Source {
-    partition: u32,
-    offset: u64,
-}
-
-pub(super) fn message(message: query::Message, as_of: Option<query::AsOf>) -> Message {
-    let direction = match message.direction() {
-        query::MessageDirection::Inbound => "inbound",
-        query::MessageDirection::Outbound => "outbound",
-        query::MessageDirection::Unspecified => "unspecified",
-    };
-    Message {
-        direction: direction.to_owned(),
-        state: state(message.state(), &message.state_text),
-        wamid: message.wamid,
-        waba_id: text(message.waba_id),
-        phone_number_id: text(message.phone_number_id),
-        party: text(message.party),
-        pending_time: time(message.pending_time),
-        sent_time: time(message.sent_time),
-        delivered_time: time(message.delivered_time),
-        read_time: time(message.read_time),
-        played_time: time(message.played_time),
-        failed_time: time(message.failed_time),
-        inbound_time: time(message.inbound_time),
-        error_code: message.error_code,
-        pricing: message.pricing.map(|pricing| Pricing {
-            billable: pricing.billable,
-            model: text(pricing.model),
-            kind: text(pricing.r#type),
-            category: text(pricing.category),
-        }),
-        callback_data: text(message.callback_data),
-        message_type: text(message.message_type),
-        revision: message.revision,
-        errors: message.errors.into_iter().map(error).collect(),
-        participants: message.participants.into_iter().map(participant).collect(),
-        history: message.history.into_iter().map(transition).collect(),
-        as_of: as_of.map(position),
-    }
-}
-
-fn error(error: query::MessageError) -> MessageError {
-    MessageError {
-        code: error.code,
-        title: text(error.title),
-        message: text(error.message),
-        details: text(error.details),
-        first_time: time(error.first_time),
-    }
-}
-
-fn participant(participant: query::Participant) -> Participant {
-    let known = participant.facts.iter().find(|fact| fact.state == participant.state);
-    let word = known.map(|fact| fact.state_text.clone()).unwrap_or_default();
-    Participant {
-        state: state(participant.state(), &word),
-        participant: text(participant.participant),
-    }
-}
-
-fn transition(transition: query::Transition) -> Transition {
-    let from = match transition.from() {
-        query::MessageState::Unspecified => None,
-        from => Some(state(from, &transition.from_text)),
-    };
-    Transition {
-        event_time: time(transition.event_time),
-        from,
-        to: state(transition.to(), &transition.to_text),
-        state: state(transition.state(), &transition.state_text),
-        late: transition.late,
-        participant: text(transition.participant),
-        error_code: transition.error_code,
-        log_time: time(transition.log_time),
-        received_time: time(transition.received_time),
-        source: transition
-            .source
-            .map(|source| Source { partition: source.partition, offset: source.offset }),
-    }
-}
-
-/// The word of the topics, or Meta's own where it is new to us.
-fn state(state: query::MessageState, word: &str) -> String {
-    let known = match state {
-        query::MessageState::Pending => "pending",
-        query::MessageState::Sent => "sent",
-        query::MessageState::Delivered => "delivered",
-        query::MessageState::Read => "read",
-        query::MessageState::Played => "played",
-        query::MessageState::Failed => "failed",
-        query::MessageState::Received => "received",
-        query::MessageState::Unspecified => "unspecified",
-        query::MessageState::Unknown if word.is_empty() => "unknown",
-        query::MessageState::Unknown => word,
-    };
-    known.to_owned()
-}
-
-#[derive(Serialize)]
-pub(super) struct Conversation {
-    phone_number_id: String,
-    party: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waba_id: Option<String>,
-    window_state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window_expire_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_inbound_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_inbound_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_outbound_time: Option<String>,
-    inbound_count: u64,
-    outbound_count: u64,
-    revision: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<AsOf>,
-}
-
-pub(super) fn conversation(c: query::Conversation, as_of: Option<query::AsOf>) -> Conversation {
-    let window_state = match c.window_state() {
-        query::WindowState::Open => "open",
-        query::WindowState::Closed => "closed",
-        query::WindowState::Unspecified => "unspecified",
-    };
-    Conversation {
-        window_state,
-        phone_number_id: c.phone_number_id,
-        party: c.party,
-        waba_id: text(c.waba_id),
-        window_expire_time: time(c.window_expire_time),
-        first_inbound_time: time(c.first_inbound_time),
-        last_inbound_time: time(c.last_inbound_time),
-        last_outbound_time: time(c.last_outbound_time),
-        inbound_count: c.inbound_count,
-        outbound_count: c.outbound_count,
-        revision: c.revision,
-        as_of: as_of.map(position),
-    }
 }
 
 #[derive(Serialize)]
@@ -376,6 +142,8 @@ pub(super) struct Account {
     state: String,
     revision: u64,
     events: Vec<AccountEvent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    totals: Vec<ChargeTotal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<AsOf>,
 }
@@ -403,6 +171,16 @@ struct Restriction {
     expire_time: Option<String>,
 }
 
+#[derive(Serialize)]
+struct ChargeTotal {
+    month: String,
+    category: String,
+    #[serde(rename = "type")]
+    kind: String,
+    charges: u64,
+    billable: u64,
+}
+
 pub(super) fn account(account: query::Account, as_of: Option<query::AsOf>) -> Account {
     let restriction = |restriction: query::AccountRestriction| Restriction {
         kind: restriction.r#type,
@@ -416,11 +194,19 @@ pub(super) fn account(account: query::Account, as_of: Option<query::AsOf>) -> Ac
         violation_type: text(event.violation_type),
         restrictions: event.restrictions.into_iter().map(restriction).collect(),
     };
+    let total = |total: query::ChargeTotal| ChargeTotal {
+        month: total.month,
+        category: total.category,
+        kind: total.r#type,
+        charges: total.charges,
+        billable: total.billable,
+    };
     Account {
         waba_id: account.waba_id,
         state: account.state,
         revision: account.revision,
         events: account.events.into_iter().map(event).collect(),
+        totals: account.totals.into_iter().map(total).collect(),
         as_of: as_of.map(position),
     }
 }
@@ -511,8 +297,13 @@ fn position(as_of: query::AsOf) -> AsOf {
     AsOf { positions: positions.collect(), event_time: time(as_of.event_time), age_ms, role }
 }
 
+/// Anything serialisable on one line.
+pub(super) fn inline(value: &impl Serialize) -> String {
+    serde_json::to_value(value).map(|value| one_line(&value)).unwrap_or_default()
+}
+
 /// Absent text is empty on the wire.
-fn text(text: String) -> Option<String> {
+pub(super) fn text(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 

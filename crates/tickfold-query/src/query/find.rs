@@ -1,0 +1,149 @@
+//! Finding messages by what was said of them: a trace id of Meta's, or the labels of their sender.
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+use tickfold_core::ids::Wamid;
+use tickfold_core::state::LABEL_BYTES_MAX;
+use tickfold_core::time::Timestamp;
+use tickfold_proto::query::v1 as pb;
+use tickfold_proto::query::v1::find_messages_request::What;
+use tickfold_store::MessageListItem;
+
+use super::arguments::{View, id};
+use super::joined;
+use super::list::{self, Cut, List, Messages, REPLY_EXTRA_BYTES};
+use super::page::Page;
+use super::partitions::Snapshots;
+use crate::convert;
+use crate::reasons::Failure;
+
+/// What is searched for, within which times, and where the page begins.
+#[derive(Debug)]
+pub(super) struct Search {
+    by: By,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    view: View,
+    page: Page,
+}
+
+#[derive(Debug)]
+enum By {
+    Trace(String),
+    Labels(Vec<(&'static str, String)>),
+}
+
+impl Search {
+    /// Reads and checks the arguments.
+    pub(super) fn of(request: &pb::FindMessagesRequest) -> Result<Self, Failure> {
+        let view = View::of(request.view)?;
+        let from = bound("from_time", request.from_time.as_ref())?;
+        let to = bound("to_time", request.to_time.as_ref())?;
+        let by = match &request.what {
+            Some(What::FbtraceId(trace)) => By::Trace(id("fbtrace_id", trace.clone())?),
+            Some(What::Labels(labels)) => By::Labels(wanted(labels)?),
+            None => return Err(Failure::argument("what", "is required")),
+        };
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        let (from_text, to_text) = (time(from), time(to));
+        let mut parts = vec![from_text.as_str(), to_text.as_str()];
+        match &by {
+            By::Trace(trace) => parts.extend(["trace", trace]),
+            By::Labels(labels) => {
+                parts.extend(labels.iter().flat_map(|(name, value)| [*name, value.as_str()]));
+            }
+        }
+        let page = Page::of_search(view, &parts, &request.page_token)?;
+        Ok(Self { by, from, to, view, page })
+    }
+
+    /// One page of what is found.
+    pub(super) fn page(
+        self,
+        snapshots: &Snapshots,
+        size: usize,
+        bytes_max: usize,
+    ) -> Result<Messages, Failure> {
+        let Self { by, from, to, view, page } = self;
+        match by {
+            By::Labels(labels) => {
+                let page = page.not_above(to);
+                let cut = Cut { page: &page, from, view, size, bytes_max };
+                list::page(snapshots, &List::Labels(labels), &cut)
+            }
+            By::Trace(trace) => {
+                let within = |at: Timestamp| {
+                    from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to)
+                };
+                of_trace(snapshots, &trace, &page, view, size, bytes_max, within)
+            }
+        }
+    }
+}
+
+/// Messages of a trace id, by wamid: there are few.
+fn of_trace(
+    snapshots: &Snapshots,
+    trace: &str,
+    page: &Page,
+    view: View,
+    size: usize,
+    bytes_max: usize,
+    within: impl Fn(Timestamp) -> bool,
+) -> Result<Messages, Failure> {
+    let after: Option<&Wamid> = page.before.as_ref().map(|last| &last.wamid);
+    let mut wamids = BTreeSet::new();
+    for (_, snapshot) in snapshots.each() {
+        wamids.extend(snapshot.messages_of_trace(trace, after, size + 1)?);
+    }
+    let (mut told, mut bytes) = (Messages::default(), REPLY_EXTRA_BYTES);
+    let mut last: Option<Wamid> = None;
+    for (index, wamid) in wamids.into_iter().enumerate() {
+        let found = joined::message(snapshots, &wamid)?.filter(|found| within(found.list_time));
+        let message = found.map(|found| convert::message(&found, view));
+        let more = message.as_ref().map_or(0, pb::Message::encoded_len);
+        let full = index >= size || (bytes + more > bytes_max && !told.messages.is_empty());
+        if full && let Some(wamid) = last {
+            let list_time = Timestamp::from_millis(0);
+            told.next_page_token = page.token_after(&MessageListItem { list_time, wamid });
+            return Ok(told);
+        }
+        bytes += more;
+        told.messages.extend(message);
+        last = Some(wamid);
+    }
+    Ok(told)
+}
+
+/// The labels asked for, the one that is likely to find the fewest first: that one is read.
+fn wanted(labels: &pb::Labels) -> Result<Vec<(&'static str, String)>, Failure> {
+    let named = [
+        ("intent", &labels.intent),
+        ("campaign", &labels.campaign),
+        ("template", &labels.template),
+        ("language", &labels.language),
+    ];
+    let given = named.into_iter().filter(|(_, value)| !value.is_empty());
+    let wanted: Vec<_> = given.map(|(name, value)| (name, value.clone())).collect();
+    if wanted.is_empty() {
+        return Err(Failure::argument("labels", "names no label"));
+    }
+    for (name, value) in &wanted {
+        // A label that no message can have is a mistake, such as a whole text of callback data.
+        if value.len() > LABEL_BYTES_MAX {
+            return Err(Failure::argument(format!("labels.{name}"), "is too long for a label"));
+        }
+    }
+    Ok(wanted)
+}
+
+fn bound(field: &str, time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Failure> {
+    let Some(time) = time else { return Ok(None) };
+    let nanos = i64::from(time.nanos);
+    let ms = time.seconds.checked_mul(1_000).filter(|_| (0..1_000_000_000).contains(&nanos));
+    match ms.and_then(|ms| ms.checked_add(nanos / 1_000_000)) {
+        Some(ms) => Ok(Some(Timestamp::from_millis(ms))),
+        None => Err(Failure::argument(field, "is not a time")),
+    }
+}
