@@ -26,6 +26,7 @@ pub mod signature;
 pub mod state;
 pub mod time;
 
+pub use decode::count_items;
 pub use fold::{FOLD_VERSION, Partition, fold};
 pub use overlay::{Overlay, Source};
 pub use route::route;

@@ -188,6 +188,90 @@ fn an_opt_out_suppresses_the_recipient_once_and_nothing_is_retried() {
 }
 
 #[test]
+fn what_is_no_live_message_of_ours_asks_for_nothing() {
+    let rest = r#","errors":[{"code":131026}]"#;
+    let live = body("wamid.G", "failed", 2, rest);
+    assert_eq!(actions(&Folded::default().webhook(&live)), ["sms_fallback"], "the control");
+    let text = String::from_utf8(live).unwrap();
+    let thread = format!(
+        r#""history":[{{"threads":[{{"id":"447700900123","messages":[{{"id":"wamid.G","from":"15550100001","to":"447700900123","timestamp":"{NOON}","type":"text","history_context":{{"status":"ERROR"}}{rest}}}]}}]}}]"#
+    );
+    let guarded = [
+        ("payment", text.replace(r#""status":"failed""#, r#""type":"payment","status":"failed""#)),
+        ("call", text.replace(r#""status":"failed""#, r#""type":"call","status":"FAILED""#)),
+        ("test account", text.replace("215589900000101", "0")),
+        ("test number", text.replace("318840000000202", "123456123")),
+        ("history", String::from_utf8(support::change("history", &thread)).unwrap()),
+    ];
+    for (name, body) in guarded {
+        let mut folded = Folded::default();
+        let outputs = folded.webhook(body.as_bytes());
+        assert!(!outputs.is_empty(), "{name} is told");
+        assert!(actions(&outputs).is_empty(), "{name}: {:?}", actions(&outputs));
+        assert!(actions(&pass(&mut folded, HOUR_MS)).is_empty(), "{name}, later");
+    }
+}
+
+#[test]
+fn a_deadline_that_passed_before_anybody_listened_waits_a_minute_from_the_first_sight() {
+    let mut folded = Folded::default();
+    // Ten minutes and one of buffer from the event were over a minute ago.
+    folded.advance(12 * MINUTE_MS);
+    folded.webhook(&sent("wamid.late", 60, "authentication"));
+    assert!(actions(&pass(&mut folded, MINUTE_MS - 5 * SECOND_MS)).is_empty());
+    let outputs = pass(&mut folded, 5 * SECOND_MS);
+    assert_eq!(actions(&outputs), ["sms_fallback"]);
+    assert_eq!(
+        values(&outputs, Topic::Action)[0]["event_time"],
+        "2026-11-20T00:12:00.000Z",
+        "but it is judged by the deadline itself"
+    );
+}
+
+#[test]
+fn a_medium_of_a_customer_can_be_fetched_for_seven_days_by_the_rules() {
+    let picture = inbound(
+        "wamid.pic",
+        0,
+        r#""type":"image","image":{"id":"77","mime_type":"image/jpeg","sha256":"aGFzaA=="}"#,
+    );
+    let mut folded = Folded::default();
+    let outputs = folded.webhook(&picture);
+    for told in [values(&outputs, Topic::Event), values(&outputs, Topic::MessageState)] {
+        let told = &told[0];
+        assert_eq!((&told["media_id"], &told["media_sha256"]), (&json!("77"), &json!("aGFzaA==")));
+        assert_eq!(told["media_mime_type"], "image/jpeg");
+        assert_eq!(told["media_expire_time"], "2026-11-27T00:00:00.000Z");
+    }
+    let mut folded = Folded::default();
+    apply(&mut folded, |document| document["media_valid_for"] = json!("30d"));
+    let outputs = folded.webhook(&picture);
+    let told = &values(&outputs, Topic::Event)[0];
+    assert_eq!(told["media_expire_time"], "2026-12-20T00:00:00.000Z");
+}
+
+#[test]
+fn every_participant_of_a_group_is_charged() {
+    let of = |participant: &str, word: &str, priced: &str| {
+        let rest = format!(
+            r#","recipient_type":"group","recipient_participant_id":"{participant}"{priced}"#
+        );
+        body("wamid.group", word, 1, &rest)
+    };
+    let priced = price("group_utility", "regular");
+    let mut folded = Folded::default();
+    for participant in ["4915100000001", "4915100000002"] {
+        folded.webhook(&of(participant, "delivered", &priced));
+        folded.webhook(&of(participant, "read", &priced));
+    }
+    let charges = folded.values(Topic::Charge);
+    assert_eq!(charges.len(), 2, "{charges:?}");
+    assert_ne!(charges[0]["charge_id"], charges[1]["charge_id"]);
+    assert!(charges.iter().all(|charge| charge["country"] == "DE"));
+    assert!(charges.iter().all(|charge| charge["conflicting"] == false));
+}
+
+#[test]
 fn nothing_reaches_out_again_after_evidence_of_delivery() {
     let mut folded = Folded::default();
     folded.webhook(&delivered("wamid.D", 1, "utility"));

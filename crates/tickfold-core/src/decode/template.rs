@@ -46,14 +46,14 @@ pub(super) fn decode(change: &Change<'_>, value: Json<'_>) -> Item {
     let subject = format!("{id}/{language}");
     let natural_key = change.management_key(form.field, &subject, &form.key_word, value);
     let key = TemplateKey::new(change.waba_id.clone(), TemplateId::new(id), &language);
-    Item::Template(TemplateItem {
+    Item::Template(Box::new(TemplateItem {
         key,
         event: form.event,
         time: change.entry_time,
         facts: form.facts,
         details: form.details,
         natural_key,
-    })
+    }))
 }
 
 fn word(members: &Object<'_>, name: &str) -> Option<String> {

@@ -84,7 +84,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<(), SourceError> {
         let Some(quality) = &facts.quality else { return Ok(()) };
         let previous = quality.previous.as_deref().map(quality_rank);
-        let previous = previous.or(known.map(|known| known.rank)).unwrap_or(0);
+        let previous = previous.or_else(|| known.map(|known| known.rank)).unwrap_or(0);
         // A word that we do not know has rank 0 and is no fall.
         if quality.rank < 2 || quality.rank <= previous {
             return Ok(());

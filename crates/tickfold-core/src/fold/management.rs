@@ -223,7 +223,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 state: line.standing.state(log_time).as_str().to_owned(),
                 late: !learned,
                 time,
-                reason: reason.clone(),
+                reason,
             });
         }
         if learned {

@@ -216,7 +216,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             Item::Group(group) => self.group(group, &site)?,
             Item::Preference(preference) => self.preference(preference, &site)?,
             Item::UserId(user_id) => self.user_id(user_id, &site)?,
-            Item::Template(template) => self.template(template, &site)?,
+            Item::Template(template) => self.template(*template, &site)?,
             Item::Account(account) => self.account(*account, &site)?,
             Item::Number(number) => self.standing(*number, &site)?,
             Item::Other(other) => self.other(other, &site)?,

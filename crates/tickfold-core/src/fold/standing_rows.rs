@@ -20,7 +20,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let fact = facts.status_fact(log_time);
         let quality = facts.quality.as_ref();
         let coming = facts.coming_category();
-        let shown_time = fact.and_then(|fact| fact.time).or(quality.and_then(|told| told.time));
+        let of_quality = || quality.and_then(|told| told.time);
+        let shown_time = fact.and_then(|fact| fact.time).or_else(of_quality);
         let row = TemplateRow {
             source: self.emit.source(shown_time),
             waba_id: key.waba_id.to_string(),
