@@ -31,7 +31,8 @@ fn time(run: &mut impl FnMut()) -> Duration {
     begin.elapsed()
 }
 
-fn median(values: &mut [f64]) -> f64 {
+/// The value in the middle.
+pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

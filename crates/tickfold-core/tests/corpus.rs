@@ -101,8 +101,8 @@ fn told(outputs: &[tickfold_core::fold::Output]) -> BTreeSet<String> {
         let key = text(&event, "natural_key");
         // What is kept for being unknown is told apart by its digest, and the index has a name. A
         // management key carries a digest behind what the index lists (section 3).
-        let key = key.split_once('#').map_or(key.clone(), |(coarse, _)| coarse.to_owned());
-        keys.insert(if key.starts_with("raw:") { "RAW".to_owned() } else { key });
+        let coarse = key.split_once('#').map_or(key.as_str(), |(coarse, _)| coarse);
+        keys.insert(if coarse.starts_with("raw:") { "RAW" } else { coarse }.to_owned());
     }
     for transition in values(outputs, Topic::Transition) {
         let by_status = transition["entity"] == "message"
