@@ -15,7 +15,7 @@ TEST := cargo test --workspace --locked --features tickfold/fail-points
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: # system packages, librocksdb.a, promtool, Kafka's jars; says so when there is something to do
+setup: # system packages, librocksdb.a, promtool, Kafka's jars, a Python client; says so when there is something to do
 	@scripts/setup.sh
 
 run: setup ## build, start one node with a demo secret, post three statuses, show the message, keep serving
@@ -60,7 +60,7 @@ shell: checks-setup # shell scripts
 	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh .ci/run crates/tickfold-log/tests/kafka/guard.sh; \
 	  else echo "shell: skipped, shellcheck is not packaged for $$(uname -m)"; fi
 
-docker: checks-setup # Dockerfile and compose file: hadolint, and their flags against the binary
+docker: checks-setup # Dockerfile, compose files and Prometheus' files, also against the binary
 	@$(ENV) cargo build --quiet --locked -p tickfold; docker/check.sh
 
 .PHONY: checks-setup
@@ -75,4 +75,4 @@ schemas: setup ## regenerate the committed JSON Schemas of the topics
 
 clean-cache: ## remove what setup built for this machine; the next setup builds it again
 	@$(ENV) rm -rf "$$tickfold_rocksdb_dir" "$$tickfold_cargo_deny_dir" "$$tickfold_checks_dir" \
-	  "$$tickfold_promtool_dir" "$$tickfold_kafka_dir"
+	  "$$tickfold_promtool_dir" "$$tickfold_kafka_dir" "$$tickfold_clients_dir"

@@ -2,8 +2,9 @@
 # Environment of a build; source it: `. scripts/env.sh`.
 #
 # Points cargo at the librocksdb.a that scripts/setup.sh built once for this machine, puts the pinned check tools on
-# PATH where they are installed, and tells tests where promtool is. Nothing here is needed to build: without it cargo compiles RocksDB itself, once per
-# target directory and profile. What is not there is left out, so sourcing this never fails.
+# PATH where they are installed, and tells tests where promtool and the Python client are. Nothing here is needed to
+# build: without it cargo compiles RocksDB itself, once per target directory and profile. What is not there is left out,
+# so sourcing this never fails.
 #
 # Stay with one of the two ways inside one target directory: when ROCKSDB_LIB_DIR appears or goes away, cargo runs the
 # build script of librocksdb-sys again, and without the variable that is the full C++ build.
@@ -26,6 +27,7 @@ tickfold_promtool_dir=$tickfold_cache/promtool-$(uname -m)
 tickfold_kafka_version=$(sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' "$tickfold_root/scripts/kafka/pom.xml")
 # shellcheck disable=SC2034 # of setup.sh and the Makefile
 tickfold_kafka_dir=$tickfold_cache/kafka-$tickfold_kafka_version
+tickfold_clients_dir=$tickfold_cache/clients-$(cksum <"$tickfold_root/scripts/kafka/clients.txt" | cut -d ' ' -f 1)-$(uname -m)
 
 if [ -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then
   export ROCKSDB_LIB_DIR=$tickfold_rocksdb_dir
@@ -39,6 +41,10 @@ if [ -z "${TICKFOLD_PROMTOOL:-}" ]; then
     TICKFOLD_PROMTOOL=$(command -v promtool)
     export TICKFOLD_PROMTOOL
   fi
+fi
+# For the test of the Kafka clients of others.
+if [ -z "${TICKFOLD_CLIENTS_PYTHON:-}" ] && [ -x "$tickfold_clients_dir/bin/python" ]; then
+  export TICKFOLD_CLIENTS_PYTHON=$tickfold_clients_dir/bin/python
 fi
 for tickfold_bin in "$tickfold_cargo_deny_dir/bin" "$tickfold_checks_dir/bin"; do
   case ":$PATH:" in

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prepares a machine for building and testing; safe to repeat, and quick when nothing is missing.
 #
-#   scripts/setup.sh            system packages; librocksdb.a, promtool and Kafka's jars in the cache directory
+#   scripts/setup.sh            system packages; librocksdb.a, promtool, Kafka's jars and a foreign client in the cache
+#                               directory
 #   scripts/setup.sh --checks   the same, and the pinned tools of `make lint`
 #
 # RocksDB is a quarter of an hour of C++ on two cores. It is built once per machine and version, outside every target
@@ -22,12 +23,12 @@ say() { printf 'setup: %s\n' "$*"; }
 
 # --- system packages ---------------------------------------------------------------------------------------------
 # clang and libclang-dev: bindgen reads RocksDB's headers. libssl-dev: librdkafka speaks TLS and SCRAM through it.
-# strace: the test that each 200 follows an fdatasync. Java and Maven: the broker of the tests.
-packages=(clang libclang-dev pkg-config make g++ libssl-dev python3 strace curl)
-# Whatever Java is there will do.
+# strace: the test that each 200 follows an fdatasync. Java and Maven: the broker of the tests. kcat and a Python client
+# in a virtual environment: what others read our topics with.
+packages=(clang libclang-dev pkg-config make g++ libssl-dev python3 python3-venv strace curl kcat)
+# Whatever Java is there will do. Debian's runtime has the compiler that starts a program from its source.
 command -v java >/dev/null 2>&1 || packages+=(default-jre-headless)
 command -v mvn >/dev/null 2>&1 || packages+=(maven)
-if [ "$checks" = yes ]; then packages+=(python3-venv); fi
 
 if command -v dpkg-query >/dev/null 2>&1; then
   missing=()
@@ -48,7 +49,7 @@ if command -v dpkg-query >/dev/null 2>&1; then
   fi
 else
   missing=()
-  for tool in clang pkg-config make g++ python3 strace curl java mvn; do
+  for tool in clang pkg-config make g++ python3 strace curl java mvn kcat; do
     command -v "$tool" >/dev/null 2>&1 || missing+=("$tool")
   done
   if [ "${#missing[@]}" -gt 0 ]; then
@@ -58,6 +59,11 @@ else
   fi
 fi
 
+if ! java --list-modules 2>/dev/null | grep -q '^jdk\.compiler@'; then
+  say "the java on PATH has no compiler, which starts the tests' Java client from its source: install a JDK, 11 or newer," \
+    "or put one first on PATH, then run this again" >&2
+  exit 1
+fi
 if ! command -v cargo >/dev/null 2>&1; then
   toolchain=$(awk -F '"' '/channel/ { print $2 }' rust-toolchain.toml)
   say "cargo is missing: install Rust $toolchain with rustup, then run this again" >&2
@@ -158,6 +164,17 @@ if [ ! -e "$tickfold_kafka_dir/kafka-tools-$tickfold_kafka_version.jar" ]; then
   mv "$work/kafka" "$tickfold_kafka_dir"
   rm -rf "$work"
   trap - EXIT
+fi
+
+# --- clients of other makes --------------------------------------------------------------------------------------
+# Built in place, because a virtual environment does not survive a move; the import says whether one
+# that was begun was also finished.
+if ! "$tickfold_clients_dir/bin/python" -c 'import confluent_kafka' 2>/dev/null; then
+  say "installing the Python client of scripts/kafka/clients.txt"
+  rm -rf "$tickfold_clients_dir"
+  python3 -m venv "$tickfold_clients_dir"
+  "$tickfold_clients_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --require-hashes -r scripts/kafka/clients.txt
 fi
 
 # --- check tools -------------------------------------------------------------------------------------------------

@@ -270,7 +270,27 @@ fn index(topics: &[(Topic, Value)]) -> String {
         let key = about(*topic).key;
         let _ = writeln!(page, "| [`{PREFIX}.{name}`]({name}.md) | {kind} | {key} |");
     }
+    let _ = write!(page, "{}", reading());
     page
+}
+
+/// How to read the topics with what an analyst has at hand; a test runs each line.
+fn reading() -> String {
+    let kcat = "kcat -C -b 127.0.0.1:9092 -t";
+    let (stream, table) = (Topic::Transition.name(), Topic::MessageState.name());
+    format!(
+        "\n## Reading them\n\nOn one machine `tickfold tail` prints any of them. With the log on Kafka every client will do. \
+         kcat and others on librdkafka read committed records only; Java's client, and what is built on it, does so \
+         with `isolation.level=read_committed`, and without it also hands out what a processor wrote that died before \
+         its commit: records that come once more. The partition is that of the account: a record that you write with \
+         an account as its key, by Java's default partitioner or `partitioner=murmur2_random` elsewhere, lies beside \
+         them.\n\n```\n\
+         {kcat} {PREFIX}.{stream} -o beginning -e -q               # a stream, up to its end\n\
+         {kcat} {PREFIX}.{stream} -o -5 -e -q -J                   # the last five of each partition, with key, place and headers\n\
+         {kcat} {PREFIX}.{stream} -o s@1790000000000 -e -q         # those since a time, in milliseconds\n\
+         {kcat} {PREFIX}.{table} -o beginning -e -q -f '%k\\t%s\\n' | awk -F '\\t' '{{ row[$1] = $2 }} END {{ for (key in row) if (row[key] != \"\") print row[key] }}'  # a table: the last row of each key\n\
+         ```\n"
+    )
 }
 
 /// The value of a real record, as the fold writes it.

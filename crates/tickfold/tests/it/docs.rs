@@ -11,9 +11,13 @@ use crate::support::{
     status, up, with_secrets,
 };
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// Markdown files of the repository.
-fn pages() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+pub(crate) fn pages() -> Vec<PathBuf> {
+    let root = root();
     let mut pages: Vec<_> = ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into();
     let mut folders = vec![root.join("docs"), root.join("docker")];
     while let Some(folder) = folders.pop() {
@@ -29,8 +33,9 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Commands in indented or fenced blocks, without prompt and remark.
-fn commands(page: &str) -> Vec<String> {
+/// Commands of a program in indented or fenced blocks, without prompt and remark.
+pub(crate) fn commands(page: &str, program: &str) -> Vec<String> {
+    let begin = format!("{program} ");
     let mut fenced = false;
     let mut commands = Vec::new();
     for line in page.lines() {
@@ -45,7 +50,7 @@ fn commands(page: &str) -> Vec<String> {
         let command = command.strip_prefix("$ ").unwrap_or(command);
         let command = command.split("  #").next().unwrap_or(command).trim_end();
         // A node prints a line that begins like a command.
-        if command.starts_with("tickfold ") && !command.starts_with("tickfold up: ") {
+        if command.starts_with(&begin) && !command.starts_with("tickfold up: ") {
             commands.push(command.to_owned());
         }
     }
@@ -55,7 +60,7 @@ fn commands(page: &str) -> Vec<String> {
 #[test]
 fn commands_are_found_in_blocks_and_freed_of_prompt_and_remark() {
     let page = "`tickfold no`\ntickfold no\n\n    tickfold a B  # why\n\n```\n$ tickfold b\ntickfold up: c\nout\n```\n";
-    assert_eq!(commands(page), ["tickfold a B", "tickfold b"]);
+    assert_eq!(commands(page, "tickfold"), ["tickfold a B", "tickfold b"]);
 }
 
 #[test]
@@ -78,7 +83,7 @@ fn every_command_of_the_documentation_runs() {
     ];
     let mut ran = 0;
     for page in pages() {
-        for command in commands(&std::fs::read_to_string(&page).unwrap()) {
+        for command in commands(&std::fs::read_to_string(&page).unwrap(), "tickfold") {
             let place = format!("{}: {command}", page.display());
             let mut text = command.clone();
             for (word, value) in words {
@@ -91,7 +96,10 @@ fn every_command_of_the_documentation_runs() {
                 if text.starts_with("tickfold tail") && !text.contains("--until-end") {
                     text += " --until-end";
                 }
-                let mut shell = shell(&text, dir.path());
+                let mut shell = shell(&on_kafka(&text), dir.path());
+                if text.contains("--kafka") {
+                    beside_the_others(&mut shell);
+                }
                 shell.env("TICKFOLD_GRPC_ADDR", &node.grpc);
                 shell.env("TICKFOLD_LOAD_URL", format!("http://{}/webhook/main", node.http));
                 let ended = run(shell, b"{}");
@@ -121,14 +129,26 @@ fn starts(text: &str, place: &str) {
     let mut command = crate::support::tickfold();
     if text.contains("--kafka") {
         set("--kafka", crate::kafka::broker::shared());
-        crate::kafka::with_one_replica(&mut command);
-        // Beside the topics of other tests, and not in their group.
-        command.env("TICKFOLD_TOPIC_PREFIX", "docs").env("TICKFOLD_GROUP", "docs");
+        beside_the_others(&mut command);
     }
     command.args(args);
     with_secrets(&mut command);
     let node = Node::spawn(dir.path(), command);
     node.unwrap_or_else(|ended| panic!("{place}: {ended:?}")).stop();
+}
+
+/// With the broker of the tests in the place of the one that is named.
+fn on_kafka(text: &str) -> String {
+    match text.contains("--kafka") {
+        true => text.replace("127.0.0.1:9092", &crate::kafka::broker::shared()),
+        false => text.to_owned(),
+    }
+}
+
+/// Beside the topics of other tests, and not in their group.
+fn beside_the_others(command: &mut Command) {
+    crate::kafka::with_one_replica(command);
+    command.env("TICKFOLD_TOPIC_PREFIX", "docs").env("TICKFOLD_GROUP", "docs");
 }
 
 /// A shell that finds the binary under test by its name.

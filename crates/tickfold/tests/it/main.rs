@@ -18,6 +18,7 @@ mod docs;
 mod faults;
 mod kafka;
 mod kafka_broker;
+mod kafka_clients;
 mod kafka_crash;
 mod kafka_restart;
 mod kafka_run;
