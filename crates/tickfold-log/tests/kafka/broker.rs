@@ -6,9 +6,10 @@
 //! `guard.sh` waits for the end of its standard input.
 //!
 //! It listens in plain, with TLS and SASL (SCRAM and PLAIN) under a certificate of a self-made
-//! authority, and in plain for a proxy, whose address it then tells its clients. Settings are those of production but for the number of replicas, small
-//! internal topics, no retention, and a short session, which a restarted broker waits out; topics
-//! are created on demand, as many clusters do. The binary's tests include this file too.
+//! authority, and in plain for a proxy, whose address it then tells its clients. Everybody may do
+//! everything but [`LIMITED`]. Settings are those of production but for the number of replicas,
+//! small internal topics, no retention, and a short session, which a restarted broker waits out;
+//! topics are created on demand, as many clusters do. The binary's tests include this file too.
 
 use std::{
     fs,
@@ -25,6 +26,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 /// User and password of the secure listener, good for nothing but these tests.
 pub(crate) const USER: &str = "tickfold";
 pub(crate) const PASSWORD: &str = "known-to-everybody";
+/// A user of the secure listener, with the same password, who may do nothing but what an ACL allows.
+pub(crate) const LIMITED: &str = "limited";
 
 const POM: &str = include_str!("../../../../scripts/kafka/pom.xml");
 const CLUSTER_ID: &str = "dGlja2ZvbGQtdGVzdGluZw";
@@ -280,6 +283,8 @@ listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
 listener.name.secure.scram-sha-256.sasl.jaas.config={scram};
 listener.name.secure.scram-sha-512.sasl.jaas.config={scram};
 listener.name.secure.plain.sasl.jaas.config={plain_login} user_{USER}="{PASSWORD}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{USER}
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location={dir}/server.pem
 log.dirs={dir}/data
@@ -301,13 +306,16 @@ log.cleaner.dedupe.buffer.size=4194304
 }
 
 fn format_storage(jars: &Path, properties: &Path) {
-    let user = |mechanism: &str| format!("{mechanism}=[name={USER},password={PASSWORD}]");
+    let user =
+        |mechanism: &str, name: &str| format!("{mechanism}=[name={name},password={PASSWORD}]");
     let formatted = Command::new("java")
         .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
         .args(["-cp", &format!("{}/*", jars.display()), "kafka.tools.StorageTool", "format"])
         .args(["--cluster-id", CLUSTER_ID, "--config"])
         .arg(properties)
-        .args(["--add-scram", &user("SCRAM-SHA-256"), "--add-scram", &user("SCRAM-SHA-512")])
+        .args(["--add-scram", &user("SCRAM-SHA-256", USER)])
+        .args(["--add-scram", &user("SCRAM-SHA-512", USER)])
+        .args(["--add-scram", &user("SCRAM-SHA-512", LIMITED)])
         .stdin(Stdio::null())
         .output()
         .expect("start java: run scripts/setup.sh");

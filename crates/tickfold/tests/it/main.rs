@@ -20,6 +20,7 @@ mod kafka;
 mod kafka_broker;
 mod kafka_clients;
 mod kafka_crash;
+mod kafka_operations;
 mod kafka_restart;
 mod kafka_run;
 mod kafka_state;
