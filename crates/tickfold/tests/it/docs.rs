@@ -1,6 +1,7 @@
 //! Every `tickfold` command in the documentation runs as it stands there, so that no page promises
-//! a flag that is gone.
+//! a flag that is gone; every test that a promise names exists, and every metric.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -162,4 +163,78 @@ fn shell(text: &str, dir: &Path) -> Command {
     command.args(["-c", text]).current_dir(dir).env("PATH", path.unwrap());
     command.env("TICKFOLD_APP_SECRET", SECRET).env("TICKFOLD_VERIFY_TOKEN", VERIFY_TOKEN);
     command
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let page = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    let named = |text: &str| -> Vec<(String, String)> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let named = quoted.filter_map(|quoted| quoted.split_once(".rs::"));
+        named.map(|(file, test)| (format!("{file}.rs"), test.to_owned())).collect()
+    };
+    for (file, test) in named(&page) {
+        let text = std::fs::read_to_string(root().join("crates").join(&file));
+        let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(has_test(&text, &test), "{file} has no test {test}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("proved by |"));
+    let (proved, unproved): (Vec<_>, Vec<_>) = rows.partition(|row| !named(row).is_empty());
+    assert!(unproved.is_empty(), "promises without a test: {unproved:#?}");
+    assert!(proved.len() > 20, "{} promises: is the page still a table?", proved.len());
+}
+
+/// Whether a source text has a test of this name: a function with the attribute of one.
+fn has_test(text: &str, name: &str) -> bool {
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
+    // The first line is that of the function itself. Property tests are indented.
+    let attributes = before.rsplit('\n').skip(1).map(str::trim_start);
+    let mut attributes = attributes.take_while(|line| line.starts_with("#["));
+    attributes.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
+}
+
+#[test]
+fn a_test_is_a_function_with_the_attribute_of_one() {
+    let text = "#[test]\n#[ignore]\nfn a() {}\n\nfn b() {}\n#[tokio::test(x)]\nasync fn c() {}\n    #[test]\n    fn d() {}\n";
+    let found = ["a", "b", "c", "d", "e"].map(|name| has_test(text, name));
+    assert_eq!(found, [true, false, true, true, false]);
+}
+
+#[test]
+fn every_metric_of_the_documentation_exists() {
+    let mut known = BTreeSet::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.components().any(|part| part.as_os_str() == "src")
+            {
+                let text = std::fs::read_to_string(&path).unwrap();
+                known.extend(text.split('"').filter(|text| is_metric(text)).map(str::to_owned));
+            }
+        }
+    }
+    let rules = root().join("docker/prometheus/alerts.yaml");
+    let mut named = 0;
+    for page in pages().into_iter().chain([rules]) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in words.filter(|word| is_metric(word)) {
+            assert!(known.contains(word), "{}: there is no metric {word}", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named} metrics: are the pages still where they were?");
+}
+
+fn is_metric(word: &str) -> bool {
+    let crates = ["ingress", "processor", "log", "query", "store"];
+    let rest = word.strip_prefix("tickfold_");
+    rest.and_then(|rest| rest.split_once('_')).is_some_and(|(part, name)| {
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        crates.contains(&part) && !name.is_empty() && name.chars().all(is_name)
+    })
 }
