@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the container files without a container engine: hadolint on the Dockerfile, and what would break silently when
-# the rest of the repository moves on: toolchain version, compilers, ignored paths, flags, the user of the health check.
+# Checks the container files without a container engine: hadolint on the Dockerfile, the schema of compose files, promtool
+# on Prometheus' files, and what would break silently when the rest of the repository moves on: toolchain version,
+# compilers, ignored paths; commands, flags, settings and addresses by check.py.
 set -euo pipefail
 
 # shellcheck source=scripts/env.sh
@@ -27,21 +28,23 @@ while read -r member; do
   grep -qx "!$member" docker/Dockerfile.dockerignore || fail "docker/Dockerfile.dockerignore keeps out the member $member"
 done < <(sed -n 's/^members = \[\(.*\)\]$/\1/p' Cargo.toml | tr ',' '\n' | tr -d '" ' | cut -d / -f 1)
 
-# Flags of both files, against the binary as it is.
+check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml docker/compose.kafka.yaml
+[ -n "${TICKFOLD_PROMTOOL:-}" ] || fail "no promtool; scripts/setup.sh fetches it"
+"$TICKFOLD_PROMTOOL" check config docker/prometheus/prometheus.yaml
+
+# Commands, flags and settings, against the binary as it is.
 target=$(cargo metadata --offline --no-deps --format-version 1 |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 bin=${TICKFOLD_BIN:-$target/debug/tickfold}
 [ -x "$bin" ] || fail "no binary at $bin; build it first: cargo build -p tickfold"
 help=$("$bin" up --help)
-flags=$(sed -n '/^CMD/p' docker/Dockerfile | grep -oE -- '--[a-z][a-z-]+'; sed -n 's/^ *- \(--[a-z-]*\)=.*/\1/p' docker/compose.yaml)
-for flag in $flags; do
+while read -r flag; do
   grep -qE -- "(^|[ ,])$flag([ =,]|$)" <<<"$help" || fail "\`tickfold up\` has no flag $flag"
-done
+done < <(sed -n '/^CMD/p' docker/Dockerfile | grep -oE -- '--[a-z][a-z-]+')
+python3 docker/check.py "$bin"
 
-# The compose file itself, where an engine's client is at hand; it needs no daemon for this.
+# The compose files as Compose itself reads them, where it is at hand; it needs no daemon for this.
 if docker compose version >/dev/null 2>&1; then
-  docker compose -f docker/compose.yaml config --quiet
-  echo "docker: Dockerfile, compose file and $(wc -w <<<"$flags") flags are in order"
-else
-  echo "docker: Dockerfile and $(wc -w <<<"$flags") flags are in order; compose syntax not checked, no docker compose here"
+  for file in docker/compose.yaml docker/compose.kafka.yaml; do docker compose -f "$file" config --quiet; done
 fi
+echo "docker: Dockerfile, compose files and what they mount are in order"

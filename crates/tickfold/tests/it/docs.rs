@@ -12,6 +12,9 @@ use crate::support::{
     status, up, with_secrets,
 };
 
+/// Commands that become a node.
+const NODES: [&str; 3] = ["tickfold up", "tickfold ingress", "tickfold processor"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -51,7 +54,8 @@ pub(crate) fn commands(page: &str, program: &str) -> Vec<String> {
         let command = command.strip_prefix("$ ").unwrap_or(command);
         let command = command.split("  #").next().unwrap_or(command).trim_end();
         // A node prints a line that begins like a command.
-        if command.starts_with(&begin) && !command.starts_with("tickfold up: ") {
+        let printed = NODES.iter().any(|node| command.starts_with(&format!("{node}: ")));
+        if command.starts_with(&begin) && !printed {
             commands.push(command.to_owned());
         }
     }
@@ -90,8 +94,10 @@ fn every_command_of_the_documentation_runs() {
             for (word, value) in words {
                 text = text.replace(word, value);
             }
-            if text.starts_with("tickfold up") {
+            if NODES.iter().any(|node| text.starts_with(node)) {
                 starts(&text, &place);
+            } else if text.starts_with("tickfold stop") {
+                stops(&text, &place);
             } else {
                 // One that would go on for ever ends where the topic ends.
                 if text.starts_with("tickfold tail") && !text.contains("--until-end") {
@@ -115,7 +121,7 @@ fn every_command_of_the_documentation_runs() {
     node.stop();
 }
 
-/// `up` as documented, but on free ports and with its data in a directory of the test.
+/// A node as documented, but on free ports and with its data in a directory of the test.
 fn starts(text: &str, place: &str) {
     let dir = TempDir::new().unwrap();
     let mut args: Vec<_> = text.split_whitespace().skip(1).map(str::to_owned).collect();
@@ -136,6 +142,16 @@ fn starts(text: &str, place: &str) {
     with_secrets(&mut command);
     let node = Node::spawn(dir.path(), command);
     node.unwrap_or_else(|ended| panic!("{place}: {ended:?}")).stop();
+}
+
+/// Stops a node of its own as documented.
+fn stops(text: &str, place: &str) {
+    let dir = TempDir::new().unwrap();
+    let mut node = Node::start(dir.path());
+    let args: Vec<_> = text.split_whitespace().skip(1).collect();
+    let ended = node.cli(&args);
+    assert_eq!(ended.code, Some(0), "{place}: {ended:?}");
+    assert_eq!(node.wait().code, Some(0), "{place}");
 }
 
 /// With the broker of the tests in the place of the one that is named.
