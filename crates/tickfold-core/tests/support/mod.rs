@@ -1,6 +1,9 @@
-//! A partition folded in memory: raw bodies in, outputs and state out.
+//! A partition folded in memory: raw bodies in, outputs and state out. Every output is compared
+//! with the schema of its topic.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod schemas;
 
 use std::collections::BTreeMap;
 
@@ -74,6 +77,9 @@ impl Folded {
         };
         self.next += 1;
         let outputs = fold(&mut self.overlay, &Nothing, self.partition, &record).unwrap();
+        for output in &outputs {
+            schemas::assert_valid(output.topic, output.value.as_deref());
+        }
         self.outputs.extend(outputs.iter().cloned());
         outputs.iter().for_each(|output| self.check_is_known_of_its_message(output));
         outputs

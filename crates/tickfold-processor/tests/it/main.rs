@@ -14,7 +14,10 @@
 mod bugs;
 mod oracle;
 mod pace;
+mod reactions;
 mod rng;
+#[path = "../../../tickfold-core/tests/support/schemas.rs"]
+mod schemas;
 mod seeds;
 mod start_table;
 mod task;

@@ -1,5 +1,5 @@
 //! The golden fold: all raw records into one overlay on nothing, in one go. What is committed and
-//! what is stored must equal it, byte for byte.
+//! what is stored must equal it, byte for byte; every record of it fits the schema of its topic.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use tickfold_log::{MemLog, Record};
 use tickfold_processor::{derived_topic, raw_topic};
 use tickfold_store::{MemStores, StoreHead, Stores, Transition};
 
+use crate::schemas::assert_valid;
 use crate::workload::{PARTITION, PARTITIONS};
 
 /// The partition that is looked at.
@@ -57,6 +58,7 @@ impl Golden {
                 value: record.value.as_deref(),
             };
             for output in tickfold_core::fold(&mut overlay, &Nothing, HERE, &raw).unwrap() {
+                assert_valid(output.topic, output.value.as_deref());
                 if output.topic == Topic::Transition {
                     let (offset, ordinal) = (output.offset, output.ordinal);
                     let value = output.value.clone().unwrap();

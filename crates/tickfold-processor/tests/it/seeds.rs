@@ -5,17 +5,19 @@
 //!
 //! `TICKFOLD_SEED=n` runs one seed, `TICKFOLD_SEEDS=n` the first n instead of the usual number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+use tickfold_core::records::Topic;
 use tickfold_log::mem::CommitFault;
-use tickfold_log::{CommitError, Error as LogError};
-use tickfold_processor::Options;
+use tickfold_log::{CommitError, Error as LogError, MemLog};
 use tickfold_processor::driver::{Input, Lost};
+use tickfold_processor::{Options, derived_topic};
 use tickfold_store::Stores;
 
 use crate::oracle::{Difference, Golden};
 use crate::rng::Rng;
-use crate::workload::{PARTITION, Workload};
+use crate::workload::{PARTITION, Traffic, Workload};
 use crate::world::{End, Executed, KINDS, World};
 
 /// Faults that a run met, by name: attempted and landed.
@@ -29,6 +31,10 @@ pub(crate) struct Report {
     pub(crate) commands: usize,
     /// See [`World::overlaps`].
     pub(crate) overlaps: u64,
+    /// What was told, as [`reactions`] counts it.
+    pub(crate) told: BTreeMap<String, u64>,
+    /// Actions told more than once. After a forgotten message there may be some.
+    pub(crate) repeated: usize,
 }
 
 /// A run that broke a promise.
@@ -37,6 +43,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     pub(crate) difference: Difference,
     pub(crate) faults: Faults,
+    /// As in [`Report`].
+    pub(crate) repeated: usize,
 }
 
 const COMMIT_FAULTS: [(&str, CommitFault); 4] = [
@@ -66,13 +74,23 @@ const OTHER_FAULTS: [&str; 14] = [
 struct Run {
     world: World,
     rng: Rng,
-    workload: Workload,
+    traffic: Box<dyn Traffic>,
     chaos: bool,
     faults: Faults,
 }
 
 /// Runs a seed; `chaos` off is the null control.
 pub(crate) fn run(seed: u64, options: &Options, chaos: bool) -> Result<Report, Failure> {
+    run_with(Box::new(Workload::new()), seed, options, chaos)
+}
+
+/// The same with other traffic.
+pub(crate) fn run_with(
+    traffic: Box<dyn Traffic>,
+    seed: u64,
+    options: &Options,
+    chaos: bool,
+) -> Result<Report, Failure> {
     let mut rng = Rng::new(seed);
     let options = Options {
         batch_records_max: usize::try_from(rng.pick(&[1, 2, 5, 100_u64])).unwrap(),
@@ -83,21 +101,48 @@ pub(crate) fn run(seed: u64, options: &Options, chaos: bool) -> Result<Report, F
         ..options.clone()
     };
     let world = World::new(2, &options);
-    let mut run = Run { world, rng, workload: Workload::new(), chaos, faults: Faults::new() };
+    let mut run = Run { world, rng, traffic, chaos, faults: Faults::new() };
     let fought = run.fight();
     // Nothing is appended any more.
     let golden = Golden::of(&run.world.log);
     let result = fought.and_then(|()| run.heal(&golden));
+    let (told, repeated) = reactions(&run.world.log);
     match result {
-        Ok(()) => {
-            let (outputs, commands) = (golden.outputs(), run.world.trace.len());
-            Ok(Report { faults: run.faults, outputs, commands, overlaps: run.world.overlaps })
-        }
+        Ok(()) => Ok(Report {
+            faults: run.faults,
+            outputs: golden.outputs(),
+            commands: run.world.trace.len(),
+            overlaps: run.world.overlaps,
+            told,
+            repeated,
+        }),
         Err(text) => {
             let difference = golden.compare_outputs(&run.world.log).err().unwrap_or_default().0;
-            Err(Failure { text, difference, faults: run.faults })
+            Err(Failure { text, difference, faults: run.faults, repeated })
         }
     }
+}
+
+/// What was told: kinds of actions and alerts and reasons of dead letters, with their number; and
+/// how many actions there are more than ids.
+fn reactions(log: &MemLog) -> (BTreeMap<String, u64>, usize) {
+    let mut told: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut ids, mut actions) = (BTreeSet::new(), 0);
+    for topic in [Topic::Action, Topic::Alert, Topic::DeadLetter] {
+        let word = if topic == Topic::DeadLetter { "reason" } else { "kind" };
+        for record in log.records(&derived_topic("wa", topic), PARTITION) {
+            let value: Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+            *told.entry(value[word].as_str().unwrap().to_owned()).or_default() += 1;
+            if topic == Topic::Action {
+                actions += 1;
+                ids.insert(value["action_id"].as_str().unwrap().to_owned());
+                let later = value["rules_version"].as_u64() > Some(1);
+                *told.entry("by later rules".to_owned()).or_default() += u64::from(later);
+            }
+        }
+    }
+    told.retain(|_, count| *count > 0);
+    (told, actions - ids.len())
 }
 
 impl Run {
@@ -106,14 +151,12 @@ impl Run {
             match self.rng.below(20) {
                 0 => {
                     for _ in 0..=self.rng.below(3) {
-                        self.workload.append_one(&self.world.log, &mut self.rng);
+                        self.traffic.append_one(&self.world.log, &mut self.rng);
                     }
                 }
                 1 => {
-                    // Now and then long enough for everything to expire.
-                    let days = if self.rng.one_in(12) { 91 } else { 0 };
-                    let ms = self.rng.below(700);
-                    self.world.pass(days * 24 * 3_600_000 + ms);
+                    let ms = self.traffic.pause_ms(&mut self.rng);
+                    self.world.pass(ms);
                 }
                 2..=4 if self.chaos => {
                     // While one is in doubt the other gets time to overtake it.

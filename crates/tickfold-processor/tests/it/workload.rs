@@ -60,12 +60,28 @@ fn append(
 }
 
 /// Accounts whose partition is the one that is looked at, and one of another partition last.
-fn accounts() -> Vec<String> {
+pub(crate) fn accounts() -> Vec<String> {
     let all = || (0..).map(|n| (215_589_900_000_100_u64 + n).to_string());
     let mine = |id: &String| raw::partition_of(&WabaId::from(id.as_str()), PARTITIONS) == PARTITION;
     let mut accounts: Vec<String> = all().filter(mine).take(3).collect();
     accounts.extend(all().find(|id| !mine(id)));
     accounts
+}
+
+/// Appends a record of rules to the partition that is looked at.
+pub(crate) fn append_rules(log: &MemLog, json: &str) {
+    let value = Bytes::copy_from_slice(json.as_bytes());
+    let rules = append(PARTITION, None, value, raw::rules_headers(PARTITIONS));
+    log.append_now(vec![rules]).unwrap();
+}
+
+/// What a seeded run appends, and how time passes in it.
+pub(crate) trait Traffic {
+    /// Appends one more record.
+    fn append_one(&mut self, log: &MemLog, rng: &mut Rng);
+
+    /// How long it is until something else happens.
+    fn pause_ms(&mut self, rng: &mut Rng) -> u64;
 }
 
 /// One status of a message of the first account.
@@ -94,9 +110,10 @@ impl Workload {
     pub(crate) fn new() -> Self {
         Self { accounts: accounts(), sent: Vec::new() }
     }
+}
 
-    /// Appends one more record.
-    pub(crate) fn append_one(&mut self, log: &MemLog, rng: &mut Rng) {
+impl Traffic for Workload {
+    fn append_one(&mut self, log: &MemLog, rng: &mut Rng) {
         match rng.below(12) {
             0 | 1 => append_tick(log),
             2 if !self.sent.is_empty() => {
@@ -114,6 +131,14 @@ impl Workload {
         }
     }
 
+    /// Now and then long enough for everything to expire.
+    fn pause_ms(&mut self, rng: &mut Rng) -> u64 {
+        let days = if rng.one_in(12) { 91 } else { 0 };
+        days * 24 * 3_600_000 + rng.below(700)
+    }
+}
+
+impl Workload {
     fn change(&self, rng: &mut Rng) -> String {
         let at = rng.below(self.accounts.len() as u64 * 2) as usize / 2;
         let account = &self.accounts[at];
@@ -139,12 +164,12 @@ impl Workload {
     }
 }
 
-fn body(changes: &[String]) -> Vec<u8> {
+pub(crate) fn body(changes: &[String]) -> Vec<u8> {
     format!(r#"{{"object":"whatsapp_business_account","entry":[{}]}}"#, changes.join(","))
         .into_bytes()
 }
 
-fn change(account: &str, value: &str) -> String {
+pub(crate) fn change(account: &str, value: &str) -> String {
     format!(r#"{{"id":"{account}","changes":[{{"field":"messages","value":{value}}}]}}"#)
 }
 
