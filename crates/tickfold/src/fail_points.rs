@@ -6,19 +6,25 @@
 //! many microseconds later, unless the commit that reached the place was answered before: then it
 //! waits for the next. `TICKFOLD_BUG=name` plants a bug in commit or start code.
 //! `TICKFOLD_KAFKA_PATIENCE_MS=n` bounds what is waited for at the brokers, for tests that stop them.
+//! `TICKFOLD_LOG_CLOCK=origin_ms:speed` makes the embedded log's clock run so many times as fast
+//! since that moment, for tests that wait for deadlines of minutes.
 
 #[cfg(not(feature = "fail-points"))]
-pub(crate) use disarmed::{arm, arm_kafka, wrap};
+pub(crate) use disarmed::{arm, arm_embedded, arm_kafka, wrap};
 
 #[cfg(not(feature = "fail-points"))]
 mod disarmed {
     use std::sync::Arc;
 
     use anyhow::Result;
-    use tickfold_log::{KafkaOptions, Log};
+    use tickfold_log::{EmbeddedOptions, KafkaOptions, Log};
     use tickfold_processor::Options;
 
     pub(crate) fn arm(_: &mut Options) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn arm_embedded(_: &mut EmbeddedOptions) -> Result<()> {
         Ok(())
     }
 
@@ -32,7 +38,7 @@ mod disarmed {
 }
 
 #[cfg(feature = "fail-points")]
-pub(crate) use armed::{arm, arm_kafka, wrap};
+pub(crate) use armed::{arm, arm_embedded, arm_kafka, wrap};
 
 #[cfg(feature = "fail-points")]
 mod armed {
@@ -43,8 +49,9 @@ mod armed {
 
     use anyhow::{Context, Result, bail};
     use tickfold_log::{
-        Append, Bounds, Claim, Committed, Error, GroupSpec, KafkaOptions, Log, LogFuture, Member,
-        Offset, Record, TopicInfo, TopicPartition, TopicSpec, kafka_fail_point,
+        Append, Bounds, Claim, Clock, Committed, EmbeddedOptions, Error, GroupSpec, KafkaOptions,
+        Log, LogFuture, Member, Offset, Record, TopicInfo, TopicPartition, TopicSpec,
+        kafka_fail_point,
     };
     use tickfold_processor::{Bug, Options};
 
@@ -84,6 +91,17 @@ mod armed {
 
     /// The log holds the webhook; its answer is not sent.
     const AFTER_APPEND: &str = "after_append";
+
+    pub(crate) fn arm_embedded(options: &mut EmbeddedOptions) -> Result<()> {
+        let Ok(text) = std::env::var("TICKFOLD_LOG_CLOCK") else { return Ok(()) };
+        let (origin, speed) =
+            text.split_once(':').context("TICKFOLD_LOG_CLOCK is not origin_ms:speed")?;
+        let origin_ms: i64 = origin.parse().context("TICKFOLD_LOG_CLOCK: origin")?;
+        let speed: i64 = speed.parse().context("TICKFOLD_LOG_CLOCK: speed")?;
+        let system = Clock::system();
+        options.clock = Clock::new(move || origin_ms + (system.now_ms() - origin_ms) * speed);
+        Ok(())
+    }
 
     pub(crate) fn arm_kafka(options: &mut KafkaOptions) -> Result<()> {
         options.fail_point = reached;

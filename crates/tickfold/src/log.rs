@@ -19,7 +19,8 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Log>> {
         let context = || format!("connect to Kafka at {brokers}");
         return Ok(connected.with_context(context)?.with_context(context)?);
     }
-    let (dir, options) = (config.data_dir.join("log"), embedded_options(config));
+    let (dir, mut options) = (config.data_dir.join("log"), embedded_options(config));
+    fail_points::arm_embedded(&mut options)?;
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let context = format!("open the log in {}", dir.display());
     let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(dir, options));

@@ -23,7 +23,7 @@ fn root() -> PathBuf {
 pub(crate) fn pages() -> Vec<PathBuf> {
     let root = root();
     let mut pages: Vec<_> = ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into();
-    let mut folders = vec![root.join("docs"), root.join("docker")];
+    let mut folders = ["docs", "docker", "examples"].map(|name| root.join(name)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

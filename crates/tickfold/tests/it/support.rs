@@ -1,5 +1,6 @@
 //! The binary as its users meet it: a child process on port 0, signed POSTs over real sockets, the
-//! command line, gRPC; and the golden fold that everything committed is compared with.
+//! command line, gRPC; and the golden fold that everything committed is compared with. Every derived
+//! record that a test reads is compared with the JSON Schema of its topic.
 //!
 //! Nothing here sleeps to wait; it polls for the event, with a deadline that fails the test.
 
@@ -32,6 +33,8 @@ use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
+
+use crate::schemas::assert_valid;
 
 pub(crate) const SECRET: &str = "an-app-secret-of-tests";
 pub(crate) const VERIFY_TOKEN: &str = "a-verify-token-of-tests";
@@ -224,6 +227,8 @@ pub(crate) struct Node {
     pub(crate) http: String,
     pub(crate) grpc: String,
     pub(crate) admin: String,
+    /// What the names of its topics begin with; `wa` unless the command said otherwise.
+    prefix: String,
     /// What was printed after the line that says it is up, until the end.
     rest: Option<thread::JoinHandle<String>>,
     _counted: Counted,
@@ -248,6 +253,10 @@ impl Node {
     }
 
     fn spawn_counted(root: &Path, mut command: Command, counted: Counted) -> Result<Self, Ended> {
+        let prefix = command.get_envs().find(|(name, _)| *name == "TICKFOLD_TOPIC_PREFIX");
+        let prefix =
+            prefix.and_then(|(_, prefix)| prefix).map_or("wa".into(), |p| p.to_string_lossy());
+        let prefix = prefix.into_owned();
         let mut log = File::options().create(true).append(true).open(stderr_path(root)).unwrap();
         let begin = log.metadata().unwrap().len();
         log.write_all(b"--- start\n").unwrap();
@@ -275,7 +284,7 @@ impl Node {
         }
         let (http, grpc, admin) = addresses(&line).unwrap_or_else(|| panic!("odd line {line:?}"));
         let root = root.to_owned();
-        Ok(Self { root, child, http, grpc, admin, rest: Some(rest), _counted: counted })
+        Ok(Self { root, child, http, grpc, admin, prefix, rest: Some(rest), _counted: counted })
     }
 
     /// SIGTERM, and the orderly end that has to follow.
@@ -348,9 +357,18 @@ impl Node {
         serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {ended:?}"))
     }
 
-    /// All records of a topic that are there now, by partition and offset.
+    /// All records of a topic that are there now, by partition and offset, each fit for its schema.
+    /// The name is that of a node with the usual prefix.
     pub(crate) fn tail(&self, topic: &str) -> Vec<Record> {
-        let args = ["tail", topic, "--from-beginning", "--until-end", "-o", "jsonl"];
+        let (_, name) = topic.split_once('.').unwrap();
+        let args = [
+            "tail",
+            &format!("{}.{name}", self.prefix),
+            "--from-beginning",
+            "--until-end",
+            "-o",
+            "jsonl",
+        ];
         let ended = self.cli(&args);
         assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
         let lines = ended.stdout.lines();
@@ -358,7 +376,7 @@ impl Node {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
             .collect();
         records.sort_by_key(|record| (record.partition, record.offset));
-        records
+        validated(name, records)
     }
 
     /// Webhooks of the raw topic; ticks come when they like.
@@ -669,6 +687,30 @@ impl Record {
             timestamp_ms: self.timestamp().as_millis(),
         }
     }
+}
+
+/// Refuses records of a derived topic that do not fit its schema.
+fn validated(name: &str, records: Vec<Record>) -> Vec<Record> {
+    if let Some(of) = Topic::ALL.into_iter().find(|of| of.name() == name) {
+        records.iter().for_each(|record| assert_valid(of, record.text().map(str::as_bytes)));
+    }
+    records
+}
+
+#[test]
+#[should_panic(expected = "does not fit its schema: action.v1: \"kind\" is a required property")]
+fn a_record_that_does_not_fit_its_schema_fails_the_test_that_reads_it() {
+    let line = |kind: &str| {
+        let value = format!(
+            r#"{{"event_id":"0-0-0","revision":0,"event_time":"2026-11-20T00:00:00Z","source_partition":0,"source_offset":0,"schema_version":1,"action_id":"a","subject":"s","cause":"c","rules_version":1{kind}}}"#
+        );
+        let line = format!(
+            r#"{{"partition":0,"offset":0,"timestamp":"2026-11-20T00:00:00Z","key":"a","headers":{{}},"value":{value}}}"#
+        );
+        vec![serde_json::from_str(&line).unwrap()]
+    };
+    validated(Topic::Action.name(), line(r#","kind":"route""#));
+    validated(Topic::Action.name(), line(""));
 }
 
 /// A derived record without its offset.

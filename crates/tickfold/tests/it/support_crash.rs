@@ -28,6 +28,7 @@ use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_store::{MemStores, RocksOptions, RocksStores, Stores};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::schemas::assert_valid;
 use crate::support::{Http, PARTITIONS, RAW, Rng, base, messages_of, status, topic};
 
 // --- load -------------------------------------------------------------------------------------
@@ -543,6 +544,7 @@ impl Followed {
                 to.twice(again, || format!("the fact {fact} was reached twice"));
             }
             let headers = record.headers.into_iter().map(|header| (header.name, header.value));
+            assert_valid(of, record.value.as_deref());
             plain.push(Plain {
                 key: record.key.unwrap_or_default(),
                 value: record.value,
