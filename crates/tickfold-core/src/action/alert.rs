@@ -71,7 +71,15 @@ impl Severity {
     }
 }
 
+/// The code of content that Meta could not keep for us: what was in it will not come again.
+const CONTENT_LOST: i64 = 131_035;
+
 impl AlertKind {
+    /// What an error code is told as.
+    pub(crate) fn of_code(code: Option<i64>) -> Self {
+        if code == Some(CONTENT_LOST) { Self::ContentLost } else { Self::ErrorCode }
+    }
+
     /// Every kind.
     pub const ALL: [Self; 22] = [
         Self::ErrorCode,

@@ -202,7 +202,7 @@ impl Names {
         }
         self.action(plain.halt(HaltScope::Number), participant);
         self.action(plain.halt(HaltScope::Account), participant);
-        self.alert(AlertKind::ErrorCode, &plain.widest(), &plain.hourly(), participant);
+        self.alert(AlertKind::of_code(plain.code), &plain.widest(), &plain.hourly(), participant);
         for kind in [ActionKind::SendTemplate, ActionKind::BackOff, ActionKind::Resend] {
             let account = sender.waba_id.unwrap_or("-");
             self.alert(AlertKind::ActionExpired, account, &kind.expired(time), participant);

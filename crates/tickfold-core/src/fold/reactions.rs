@@ -14,9 +14,6 @@ use crate::records::{AboutFields, ActionRecord, AlertRecord, Topic};
 use crate::state::{Decided, TimerKey, TimerKind};
 use crate::time::Timestamp;
 
-/// The code of content that Meta could not keep for us: what was in it will not come again.
-const CONTENT_LOST: i64 = 131_035;
-
 /// What something is about, and when it happened.
 #[derive(Debug, Clone)]
 pub(super) struct About {
@@ -60,10 +57,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 Reaction::Action(action) => drop(self.act(action, about)?),
                 Reaction::Alert(cause) => self.alert(
                     Alert {
-                        kind: match code {
-                            Some(CONTENT_LOST) => AlertKind::ContentLost,
-                            Some(_) | None => AlertKind::ErrorCode,
-                        },
+                        kind: AlertKind::of_code(code),
                         subject: cause.subject,
                         cause: cause.cause,
                         reason: None,
