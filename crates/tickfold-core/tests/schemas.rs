@@ -53,7 +53,7 @@ fn a_record_that_is_broken_in_any_way_does_not_fit() {
     for topic in Topic::ALL {
         assert_eq!(wrong(topic, &|_| ()), "", "{}", topic.name());
         for (what, change) in BROKEN {
-            let told = wrong(topic, change);
+            let told = wrong(topic, &change);
             assert!(told.contains(what), "{} {what}: {told:?}", topic.name());
         }
         assert!(invalid(topic, b"{").unwrap().contains("no JSON"));

@@ -26,7 +26,7 @@ async fn a_delivered_message_has_its_charge_and_the_account_its_total() {
     let utility = price("utility", "regular");
     writers.post(&status(&waba(0), "wamid.A", "sent", 1, &utility));
     assert_eq!(get(&world, "wamid.A", MessageView::Full).await.charge, None, "a quote");
-    let absent = pb::GetAccountRequest { waba_id: waba(0), ..Default::default() };
+    let absent = pb::GetAccountRequest { waba_id: "nobody".to_owned(), ..Default::default() };
     let error = world.query().get_account(absent).await.unwrap_err();
     assert_eq!(reason(&error).0, "ACCOUNT_NOT_FOUND");
 
