@@ -29,7 +29,9 @@ test: setup ## all tests: unit tests of every crate first, then integration and 
 soak: setup ## the full counts of the crash and damage tests; rewrites docs/soak.md (hours)
 	@$(ENV) scripts/soak.sh $(TEST) --test '*'
 
-bench: setup ## benchmarks, each against a floor in the same run, with the ratio
+bench: setup ## benchmarks, each against a floor or a peer in the same run, with the ratio
+	@benches/peers/kafka-streams/build.sh
+	@$(ENV) cargo build --quiet --release --locked -p tickfold
 	@$(ENV) cargo bench --locked -p tickfold-benches
 
 ci: ## what CI runs: the tests and every check below
@@ -57,7 +59,8 @@ buf: checks-setup # protos under buf STANDARD
 	@$(ENV) buf lint proto
 
 shell: checks-setup # shell scripts
-	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh .ci/run crates/tickfold-log/tests/kafka/guard.sh; \
+	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh benches/peers/*/*.sh .ci/run \
+	  crates/tickfold-log/tests/kafka/guard.sh; \
 	  else echo "shell: skipped, shellcheck is not packaged for $$(uname -m)"; fi
 
 docker: checks-setup # Dockerfile, compose files and Prometheus' files, also against the binary

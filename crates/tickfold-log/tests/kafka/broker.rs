@@ -85,8 +85,14 @@ pub(crate) fn own() -> &'static Broker {
 }
 
 impl Broker {
-    /// Starts a broker and waits until it takes requests.
+    /// Starts a broker and waits until it takes requests. It lives for seconds, so it spares the
+    /// time to compile itself well.
     pub(crate) fn start() -> Self {
+        Self::start_with(&["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+    }
+
+    /// The same with arguments for Java.
+    pub(crate) fn start_with(java: &[&str]) -> Self {
         let jars = jars();
         let owned = tempfile::Builder::new().prefix("tickfold-kafka-").tempdir().unwrap();
         let dir = owned.path();
@@ -100,9 +106,9 @@ impl Broker {
 
         let classpath = format!("{}/*", jars.display());
         let mut process = Command::new("sh")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tickfold-log/tests/kafka/guard.sh"))
+            .args(["-c", include_str!("guard.sh"), "guard.sh"])
             .arg(dir)
-            .args(["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args(java)
             .args([
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-Dorg.slf4j.simpleLogger.log.kafka.server=info",
