@@ -1,11 +1,11 @@
 //! From an overlay to rows: what one write puts and deletes, the same for all adapters.
 
 use tickfold_core::ids::Wamid;
-use tickfold_core::overlay::{Change, Overlay, Table};
+use tickfold_core::overlay::{Change, Overlay};
 use tickfold_core::state::Message;
 use tickfold_core::time::{DAY_MS, Timestamp};
 
-use crate::codec::{self, ChangeLog, FORMAT_VERSION, Persist};
+use crate::codec::{self, ChangeLog, FORMAT_VERSION, Persist as _};
 use crate::tables::{Rows, Tables};
 use crate::{Error, MessageListItem, StoreHead, Transition, key};
 
@@ -22,9 +22,11 @@ const SCAN_ROWS: usize = 64;
 /// Puts and deletes that are applied together or not at all. A key occurs once.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// `None` deletes.
-    pub(crate) entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) entries: Vec<Entry>,
 }
+
+/// A key and its value; `None` deletes.
+pub(crate) type Entry = (Vec<u8>, Option<Vec<u8>>);
 
 impl Batch {
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -33,16 +35,6 @@ impl Batch {
 
     fn delete(&mut self, key: Vec<u8>) {
         self.entries.push((key, None));
-    }
-
-    fn table<K, V>(&mut self, table: &Table<K, V>, key: impl Fn(&K) -> Vec<u8>)
-    where
-        K: Ord + Clone,
-        V: Clone + PartialEq + Persist,
-    {
-        let changes = table.changes();
-        self.entries
-            .extend(changes.map(|(id, change)| (key(id), change.after.as_ref().map(V::encode))));
     }
 }
 
@@ -53,32 +45,18 @@ pub(crate) fn of_new_store() -> Batch {
     batch
 }
 
-/// Everything one write does: entities and timers, the index rows that follow from them, the
-/// transitions with those they push out, and the head. Returns the changes then kept.
+/// Everything one write does: the rows of entities and timers that the overlay changes (`state`),
+/// the index rows that follow from them, the transitions with those they push out, and the head.
+/// Returns the changes then kept.
 pub(crate) fn of_write<R: Rows + ?Sized>(
+    state: Vec<Entry>,
     overlay: &Overlay,
     transitions: &[Transition],
     to: StoreHead,
     changes: ChangeLog,
     tables: Tables<'_, R>,
 ) -> Result<(Batch, ChangeLog), Error> {
-    let mut batch = Batch::default();
-    batch.table(&overlay.messages, key::message);
-    batch.table(&overlay.conversations, key::conversation);
-    batch.table(&overlay.templates, key::template);
-    batch.table(&overlay.accounts, key::account);
-    batch.table(&overlay.numbers, key::number);
-    batch.table(&overlay.users, key::user);
-    batch.table(&overlay.calls, key::call);
-    batch.table(&overlay.groups, key::group);
-    batch.table(&overlay.payments, key::payment);
-    batch.table(&overlay.naturals, key::natural);
-    batch.table(&overlay.regime, |()| key::regime());
-    batch.table(&overlay.decided, key::decided);
-    batch.table(&overlay.totals, key::total);
-    for (timer, armed) in &overlay.timers {
-        batch.entries.push((key::timer(timer), armed.then(Vec::new)));
-    }
+    let mut batch = Batch { entries: state };
     for (wamid, change) in overlay.messages.changes() {
         index(&mut batch, wamid, change);
     }

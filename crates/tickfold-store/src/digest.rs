@@ -7,6 +7,7 @@
 use tickfold_core::overlay::{Change, Overlay, Table};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::batch::Entry;
 use crate::codec::Persist;
 use crate::key::DIGESTED;
 use crate::tables::{Rows, Tables};
@@ -52,57 +53,72 @@ impl Digest {
         self.buffer.extend_from_slice(value);
         xxh3_128(&self.buffer)
     }
+}
 
-    fn change<V: Persist>(&mut self, key: &[u8], change: &Change<V>) {
-        if let Some(before) = &change.before {
-            self.subtract(key, &before.encode());
-        }
-        if let Some(after) = &change.after {
-            self.add(key, &after.encode());
-        }
-    }
+/// The changed rows of an overlay, and the digest of a store once it has them. Rows are encoded
+/// once, for both.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) digest: u128,
+    pub(crate) entries: Vec<Entry>,
+}
 
+/// Sums changes and keeps the new rows.
+struct Changes {
+    digest: Digest,
+    entries: Vec<Entry>,
+}
+
+impl Changes {
     fn table<K, V>(&mut self, table: &Table<K, V>, key: impl Fn(&K) -> Vec<u8>)
     where
         K: Ord + Clone,
         V: Clone + PartialEq + Persist,
     {
-        for (id, change) in table.changes() {
-            self.change(&key(id), change);
+        for (id, Change { before, after }) in table.changes() {
+            let (key, after) = (key(id), after.as_ref().map(V::encode));
+            if let Some(before) = before {
+                self.digest.subtract(&key, &before.encode());
+            }
+            if let Some(after) = &after {
+                self.digest.add(&key, after);
+            }
+            self.entries.push((key, after));
         }
     }
 }
 
-/// The digest with the overlay's changes applied to a store that has this digest. Timers are
-/// compared with the store: to arm an armed one or to remove an absent one changes nothing.
+/// The overlay's changes applied to a store that has this digest. Timers are compared with the
+/// store: to arm an armed one or to remove an absent one changes nothing.
 pub(crate) fn after<R: Rows + ?Sized>(
     digest: u128,
     overlay: &Overlay,
     tables: Tables<'_, R>,
-) -> Result<u128, Error> {
-    let mut digest = Digest::new(digest);
-    digest.table(&overlay.messages, key::message);
-    digest.table(&overlay.conversations, key::conversation);
-    digest.table(&overlay.templates, key::template);
-    digest.table(&overlay.accounts, key::account);
-    digest.table(&overlay.numbers, key::number);
-    digest.table(&overlay.users, key::user);
-    digest.table(&overlay.calls, key::call);
-    digest.table(&overlay.groups, key::group);
-    digest.table(&overlay.payments, key::payment);
-    digest.table(&overlay.naturals, key::natural);
-    digest.table(&overlay.regime, |()| key::regime());
-    digest.table(&overlay.decided, key::decided);
-    digest.table(&overlay.totals, key::total);
+) -> Result<Changed, Error> {
+    let mut changes = Changes { digest: Digest::new(digest), entries: Vec::new() };
+    changes.table(&overlay.messages, key::message);
+    changes.table(&overlay.conversations, key::conversation);
+    changes.table(&overlay.templates, key::template);
+    changes.table(&overlay.accounts, key::account);
+    changes.table(&overlay.numbers, key::number);
+    changes.table(&overlay.users, key::user);
+    changes.table(&overlay.calls, key::call);
+    changes.table(&overlay.groups, key::group);
+    changes.table(&overlay.payments, key::payment);
+    changes.table(&overlay.naturals, key::natural);
+    changes.table(&overlay.regime, |()| key::regime());
+    changes.table(&overlay.decided, key::decided);
+    changes.table(&overlay.totals, key::total);
     for (timer, armed) in &overlay.timers {
         let key = key::timer(timer);
         match (tables.rows.get(&key)?.is_some(), armed) {
-            (false, true) => digest.add(&key, &[]),
-            (true, false) => digest.subtract(&key, &[]),
+            (false, true) => changes.digest.add(&key, &[]),
+            (true, false) => changes.digest.subtract(&key, &[]),
             (true, true) | (false, false) => {}
         }
+        changes.entries.push((key, armed.then(Vec::new)));
     }
-    Ok(digest.sum())
+    Ok(Changed { digest: changes.digest.sum(), entries: changes.entries })
 }
 
 /// The digest from all rows.

@@ -18,9 +18,10 @@ use tokio::sync::watch;
 
 use crate::batch::{self, Batch};
 use crate::codec::ChangeLog;
+use crate::digest::{self, Changed};
 use crate::key::{self, Family};
 use crate::tables::{IsNew, Rows, Tables};
-use crate::{Checkpoint, Error, PartitionStore, StoreHead, Transition, digest};
+use crate::{Checkpoint, Error, PartitionStore, StoreHead, Transition};
 
 /// What an adapter gives the writer: its latest rows, and the two ways to change or copy them.
 pub(crate) trait Backend: Rows + Send {
@@ -44,6 +45,11 @@ pub(crate) struct Store<B> {
     /// No armed timer has a key below this one. The fold asks for the first timer at each record,
     /// and without the floor each answer would wade through the timers already gone.
     timer_floor: RefCell<Vec<u8>>,
+    /// The last answer about timers, with what was asked. The fold asks the same at each record of a
+    /// batch, and only a write changes the answer.
+    timer_told: RefCell<Option<(Option<TimerKey>, Option<TimerKey>)>>,
+    /// The rows of the last digest that was asked for, which are likely to be written next.
+    changed: RefCell<Option<Changed>>,
 }
 
 impl<B: Backend> Store<B> {
@@ -68,6 +74,8 @@ impl<B: Backend> Store<B> {
             cursor,
             poisoned: false,
             timer_floor: RefCell::new(floor.to_vec()),
+            timer_told: RefCell::default(),
+            changed: RefCell::default(),
         })
     }
 
@@ -93,7 +101,10 @@ impl<B: Backend> PartitionStore for Store<B> {
     }
 
     fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error> {
-        digest::after(self.head.digest, overlay, self.tables())
+        let changed = digest::after(self.head.digest, overlay, self.tables())?;
+        let digest = changed.digest;
+        self.changed.replace(Some(changed));
+        Ok(digest)
     }
 
     fn write(
@@ -104,10 +115,18 @@ impl<B: Backend> PartitionStore for Store<B> {
         to: StoreHead,
     ) -> Result<(), Error> {
         self.check()?;
+        self.timer_told.take();
         if from != self.head.cursor || to.cursor < from {
             return Err(Error::NotContinuous { cursor: self.head.cursor, batch_from: from });
         }
-        let written = batch::of_write(overlay, transitions, to, self.changes, self.tables())
+        // What the head's digest was taken over. Whoever took none, or of another overlay, has the
+        // rows encoded now.
+        let changed = match self.changed.take().filter(|changed| changed.digest == to.digest) {
+            Some(changed) => changed,
+            None => digest::after(self.head.digest, overlay, self.tables())?,
+        };
+        let state = changed.entries;
+        let written = batch::of_write(state, overlay, transitions, to, self.changes, self.tables())
             .and_then(|(batch, changes)| self.backend.apply(batch).map(|()| changes));
         // After a failure it is not known what the disk has, so nothing may build on it.
         self.poisoned = written.is_err();
@@ -198,6 +217,19 @@ impl<B: Backend> Source for Store<B> {
     }
 
     fn next_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
+        if let Some((asked, told)) = &*self.timer_told.borrow()
+            && asked.as_ref() == after
+        {
+            return Ok(told.clone());
+        }
+        let told = self.find_timer(after)?;
+        self.timer_told.replace(Some((after.cloned(), told.clone())));
+        Ok(told)
+    }
+}
+
+impl<B: Backend> Store<B> {
+    fn find_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
         let mut floor = self.timer_floor.borrow_mut();
         let Some(after) = after else {
             let first = self.tables().timer_from(&floor).map_err(to_source)?;
