@@ -20,7 +20,7 @@ import org.apache.kafka.streams.state.Stores;
 
 /**
  * Statuses of raw webhooks, folded per message and written to the derived topics, exactly once: what tickfold's
- * processor does, as a Kafka Streams program. Settings are system properties; each has the value it was tuned to.
+ * processor does, as a Kafka Streams program. System properties set threads, commit interval and cache.
  *
  * <p>{@code java -cp … peer.Main BROKERS RAW_TOPIC PREFIX STATE_DIR}
  */
