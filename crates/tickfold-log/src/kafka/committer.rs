@@ -53,9 +53,8 @@ use super::{
 };
 use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
 
-/// How long the producer may sleep while delivery reports are awaited. Its poll does not return
-/// before this time is over, even if the last report is in.
-const POLL: Duration = Duration::from_millis(1);
+/// The pause between two looks for delivery reports, when none was there.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// How librdkafka's log names the loss of a connection, whatever the cause. Other ways to learn of
 /// it leave some out; the tests cut connections under commits and so notice another name.
@@ -244,7 +243,7 @@ impl Committer {
         (self.fail_point)(fail_point::PRODUCING);
         while producer.in_flight_count() > 0 {
             in_time(deadline)?;
-            producer.poll(POLL);
+            serve(producer);
         }
         if let Some((code, text)) = producer.client().fatal_error() {
             let fenced = code == RDKafkaErrorCode::Fenced;
@@ -328,11 +327,22 @@ fn send(
                 return Err(failure("produce", &error));
             }
             in_time(deadline)?;
-            producer.poll(POLL);
+            serve(producer);
             record = back;
         }
     }
     Ok(())
+}
+
+/// Serves delivery reports, or pauses if there are none. The binding's own wait is no pause: it counts
+/// whole milliseconds, and spends what is left of its last one asking again and again, at the cost of
+/// everybody who has work to do.
+fn serve(producer: &BaseProducer<Reports>) {
+    let before = producer.in_flight_count();
+    producer.poll(Duration::ZERO);
+    if producer.in_flight_count() == before {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Aborts the open transaction. Nothing may be under way then: librdkafka's abort waits for reports
