@@ -4,6 +4,7 @@
 //! deadline is the caller's `grpc-timeout`, cut to our maximum; we answer a little before it, since
 //! at the deadline itself the caller has stopped listening and would never see the reason.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,15 +30,24 @@ pub(crate) struct Limits {
     shutdown: CancellationToken,
 }
 
-/// A call that was let in.
-#[derive(Debug)]
+/// A call that was let in. Clones are parts of the same call.
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// When it must be answered.
     pub(crate) deadline: Instant,
     /// Its slot. Goes with the work: a caller who hangs up does not end a read that has begun.
-    pub(crate) slot: OwnedSemaphorePermit,
+    pub(crate) slot: Arc<OwnedSemaphorePermit>,
     /// Ends waiting.
     pub(crate) shutdown: CancellationToken,
+    /// The partitions to read, of those that it asks; `None`: all of them.
+    pub(crate) only: Option<BTreeSet<u32>>,
+}
+
+impl Call {
+    /// The part of the call that concerns these partitions.
+    pub(crate) fn part(&self, partitions: &BTreeSet<u32>) -> Self {
+        Self { only: Some(partitions.clone()), ..self.clone() }
+    }
 }
 
 impl Limits {
@@ -69,7 +79,8 @@ impl Limits {
         let timeout = asked.and_then(parse_timeout).unwrap_or(self.timeout).min(self.timeout_max);
         let timeout = timeout.saturating_sub(MARGIN_MAX.min(timeout / 10));
         let deadline = Instant::now() + timeout;
-        Ok(Call { deadline, slot, shutdown: self.shutdown.clone() })
+        let (slot, shutdown) = (Arc::new(slot), self.shutdown.clone());
+        Ok(Call { deadline, slot, shutdown, only: None })
     }
 
     /// Runs a unary call within its limits.

@@ -2,7 +2,8 @@
 //! listener by [`QueryStatus`].
 //!
 //! The query service, and the server as a whole (the empty name), serve once every partition has an
-//! open store. The admin service needs only the log and serves from the start.
+//! open store here or an owner elsewhere that was reached. Without a query service there is nothing
+//! to wait for. The admin service needs only the log and serves from the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::Peers;
+
 /// How often a partition that is not open is looked at: an empty store opens without moving the
 /// cursor, so there is nothing to wait for.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// What [`crate::run`] is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryState {
-    /// Not answering queries yet: these partitions have no open store.
+    /// Not answering queries yet: these partitions have no open store, and no owner that was reached.
     Opening(Vec<u32>),
     /// Answering.
     Serving,
@@ -67,13 +70,14 @@ impl QueryStatus {
 /// Keeps the health service and the status up to date, until shutdown.
 pub(crate) async fn report(
     views: Arc<[Arc<dyn ReadView>]>,
+    peers: Peers,
     status: QueryStatus,
     reporter: HealthReporter,
     shutdown: CancellationToken,
 ) {
     let opened = async {
         loop {
-            let missing = missing(&views);
+            let missing = missing(&views, &peers);
             if missing.is_empty() {
                 return;
             }
@@ -91,6 +95,13 @@ pub(crate) async fn report(
     status.set(QueryState::Stopped);
 }
 
+/// What clients of a server without a query service see.
+pub(crate) async fn report_admin(reporter: HealthReporter, shutdown: CancellationToken) {
+    set(&reporter, &["", ADMIN], ServingStatus::Serving).await;
+    shutdown.cancelled().await;
+    set(&reporter, &["", ADMIN], ServingStatus::NotServing).await;
+}
+
 /// What clients see before [`report`] has looked at anything.
 pub(crate) async fn not_yet(reporter: &HealthReporter) {
     set(reporter, &["", QUERY], ServingStatus::NotServing).await;
@@ -103,8 +114,10 @@ async fn set(reporter: &HealthReporter, services: &[&str], status: ServingStatus
     }
 }
 
-/// Partitions without an open store. One that cannot be read is open: calls say what is wrong.
-fn missing(views: &[Arc<dyn ReadView>]) -> Vec<u32> {
+/// Partitions that nobody can be asked of. A store that cannot be read is open: calls say what is
+/// wrong.
+fn missing(views: &[Arc<dyn ReadView>], peers: &Peers) -> Vec<u32> {
     let closed = |view: &Arc<dyn ReadView>| matches!(view.snapshot(), Ok(None));
-    (0..).zip(views).filter(|(_, view)| closed(view)).map(|(partition, _)| partition).collect()
+    let closed = (0..).zip(views).filter(|(_, view)| closed(view)).map(|(partition, _)| partition);
+    closed.filter(|partition| !peers.is_reached(*partition)).collect()
 }

@@ -2,8 +2,8 @@
 //!
 //! The binary binds a listener, puts it with its stores and its log into [`Parts`] and awaits
 //! [`run`]. Everything here is a read: no call changes state or log. A reply comes from one
-//! snapshot per partition; `as_of` names it, and `min_position` waits for one. Each error carries a
-//! stable [`Reason`].
+//! snapshot per partition; `as_of` names it, and `min_position` waits for one. What other nodes own is
+//! asked there ([`Peers`]), so any node answers for everything. Each error carries a stable [`Reason`].
 //!
 //! There is no authentication yet, so [`run`] refuses to serve on an address that is not loopback.
 
@@ -16,6 +16,7 @@ mod health;
 mod incoming;
 pub mod metrics;
 mod options;
+mod peers;
 mod query;
 mod reasons;
 mod server;
@@ -25,6 +26,7 @@ pub use clock::Clock;
 pub use error::Error;
 pub use health::{QueryState, QueryStatus};
 pub use options::QueryOptions;
+pub use peers::{Owners, Peers, Split, named_partitions};
 pub use query::{Role, RoleOf};
 pub use reasons::{ERROR_DOMAIN, Reason};
-pub use server::{Parts, run, validate};
+pub use server::{Parts, Reads, run, validate};

@@ -13,6 +13,12 @@ pub const REQUESTS: &str = "tickfold_query_requests_total";
 pub const REQUEST_SECONDS: &str = "tickfold_query_request_seconds";
 /// Tail streams open.
 pub const TAIL_STREAMS: &str = "tickfold_query_tail_streams";
+/// Calls that other nodes answered for this one, by `method` and `code`.
+pub const FORWARDS: &str = "tickfold_query_forwards_total";
+/// Times that another node was not reached.
+pub const UNREACHABLE: &str = "tickfold_query_unreachable_total";
+/// Calls answered in part from a store that this node has of an earlier time.
+pub const FALLBACKS: &str = "tickfold_query_fallbacks_total";
 
 /// Registers the descriptions with the installed recorder.
 pub fn describe() {
@@ -27,6 +33,21 @@ pub fn describe() {
         "Time from the decoded request to the reply, waiting for min_position included, by method."
     );
     describe_gauge!(TAIL_STREAMS, Unit::Count, "Tail streams open.");
+    describe_counter!(
+        FORWARDS,
+        Unit::Count,
+        "Calls that other nodes answered for this one, by method and gRPC code."
+    );
+    describe_counter!(
+        UNREACHABLE,
+        Unit::Count,
+        "Times that the owner of a partition was not reached."
+    );
+    describe_counter!(
+        FALLBACKS,
+        Unit::Count,
+        "Calls answered in part from a store of a partition that this node does not have any more."
+    );
 }
 
 pub(crate) fn request(method: &'static str, code: Code, elapsed: Option<Duration>) {
@@ -34,6 +55,18 @@ pub(crate) fn request(method: &'static str, code: Code, elapsed: Option<Duration
     if let Some(elapsed) = elapsed {
         histogram!(REQUEST_SECONDS, "method" => method).record(elapsed.as_secs_f64());
     }
+}
+
+pub(crate) fn forward(method: &'static str, code: Code) {
+    counter!(FORWARDS, "method" => method, "code" => code_word(code)).increment(1);
+}
+
+pub(crate) fn unreachable() {
+    counter!(UNREACHABLE).increment(1);
+}
+
+pub(crate) fn fallback() {
+    counter!(FALLBACKS).increment(1);
 }
 
 /// Counts a tail stream as open until it is dropped.

@@ -4,10 +4,17 @@
 //! reason; a bad argument also a `BadRequest` that names the fields, and whatever is worth the same
 //! call again a `RetryInfo`. What is not ready yet is UNAVAILABLE, never INTERNAL.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use prost::Message as _;
+use tickfold_proto::query::v1 as pb;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+/// Metadata of NOT_FOUND: what the absence reflects, an encoded `AsOf`.
+const AS_OF: &str = "tickfold-as-of-bin";
 
 /// `domain` of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "tickfold";
@@ -78,6 +85,11 @@ reasons! {
     PageTokenMismatch = "PAGE_TOKEN_MISMATCH", InvalidArgument, None;
     /// A partition's store is not open yet: the process starts or restores.
     StoreNotOpen = "STORE_NOT_OPEN", Unavailable, Some(1_000);
+    /// What is asked for is, if anywhere, in a partition that nobody can be asked of now: its owner
+    /// is away, and another takes over.
+    PartitionUnreachable = "PARTITION_UNREACHABLE", Unavailable, Some(1_000);
+    /// A node that asked this one for its partitions has an old map of the owners.
+    PartitionElsewhere = "PARTITION_ELSEWHERE", Unavailable, Some(100);
     /// A store could not be read: a person must look at the disk.
     StoreReadFailed = "STORE_READ_FAILED", Internal, None;
     /// What a store holds cannot be what was written.
@@ -112,13 +124,16 @@ impl Reason {
 pub(crate) struct Failure {
     reason: Reason,
     message: String,
-    metadata: Vec<(&'static str, String)>,
+    metadata: BTreeMap<String, String>,
     violations: Vec<(String, String)>,
+    /// What it reflects, if state was read.
+    pub(crate) as_of: Option<pb::AsOf>,
 }
 
 impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), metadata: Vec::new(), violations: Vec::new() }
+        let (metadata, violations) = (BTreeMap::new(), Vec::new());
+        Self { reason, message: message.into(), metadata, violations, as_of: None }
     }
 
     /// A malformed argument.
@@ -135,22 +150,42 @@ impl Failure {
 
     /// Adds an entry to the metadata. No personal data: proxies log error details.
     #[must_use]
-    pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.metadata.push((key, value.to_string()));
+    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
         self
     }
 
-    #[cfg(test)]
+    /// The failure, with what it reflects.
+    #[must_use]
+    pub(crate) fn reflecting(self, as_of: Option<pb::AsOf>) -> Self {
+        Self { as_of, ..self }
+    }
+
     pub(crate) fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// What another node failed with; `None` if the status is none of a node's own: the connection
+    /// broke, or there was none.
+    pub(crate) fn of_peer(status: &Status) -> Option<Self> {
+        let details = status.get_error_details();
+        let info = details.error_info().filter(|info| info.domain == ERROR_DOMAIN)?;
+        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == info.reason)?;
+        let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
+        let violations = violations.unwrap_or_default().iter();
+        Some(Self {
+            reason: *reason,
+            message: status.message().to_owned(),
+            metadata: info.metadata.clone().into_iter().collect(),
+            violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
+            as_of: as_of(status),
+        })
     }
 }
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        let Failure { reason, message, metadata, violations } = failure;
-        let metadata: Vec<_> =
-            metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let Failure { reason, message, metadata, violations, as_of } = failure;
         let mut details = ErrorDetails::with_error_info(
             reason.as_str(),
             ERROR_DOMAIN,
@@ -162,8 +197,19 @@ impl From<Failure> for Status {
         if let Some(delay) = reason.retry_after() {
             details.set_retry_info(Some(delay));
         }
-        Self::with_error_details(reason.code(), message, details)
+        let mut status = Self::with_error_details(reason.code(), message, details);
+        if let Some(as_of) = as_of.filter(|_| reason.code() == Code::NotFound) {
+            let value = MetadataValue::from_bytes(&as_of.encode_to_vec());
+            status.metadata_mut().insert_bin(AS_OF, value);
+        }
+        status
     }
+}
+
+/// What a status reflects, if it says so.
+fn as_of(status: &Status) -> Option<pb::AsOf> {
+    let bytes = status.metadata().get_bin(AS_OF)?.to_bytes().ok()?;
+    pb::AsOf::decode(bytes).ok()
 }
 
 impl From<tickfold_store::Error> for Failure {
@@ -236,6 +282,21 @@ mod tests {
             (violation.field.as_str(), violation.description.as_str()),
             ("wamids[3]", "is empty")
         );
+    }
+
+    #[test]
+    fn a_failure_of_a_peer_comes_back_as_it_was() {
+        for reason in Reason::ALL {
+            let is_absence = reason.code() == Code::NotFound;
+            let as_of = || is_absence.then(|| pb::AsOf { role: 3, ..Default::default() });
+            let failure = || {
+                let failure = Failure::field(*reason, "wamid", "is odd").with("partition", 3);
+                Failure { as_of: as_of(), ..failure }
+            };
+            let back = Failure::of_peer(&Status::from(failure())).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{:?}", failure()));
+        }
+        assert!(Failure::of_peer(&Status::unavailable("tcp connect error")).is_none());
     }
 
     #[test]

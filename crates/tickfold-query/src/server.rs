@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tickfold_core::records::RAW_TOPIC;
 use tickfold_log::Log;
 use tickfold_proto::admin::v1::admin_service_server::AdminServiceServer;
@@ -18,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
 use crate::call::Limits;
 use crate::query::{Partitions, Query, Raw, RoleOf};
-use crate::{Clock, Error, QueryOptions, QueryStatus, health, incoming};
+use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, health, incoming};
 
 /// Time that connections on which no call is running get to close by themselves at shutdown, and
 /// the last replies to reach their callers. A client that does not react to the goodbye, suspended
@@ -37,24 +40,33 @@ const CUT_LIMIT: Duration = Duration::from_secs(1);
 pub struct Parts {
     /// Bound, loopback.
     pub listener: TcpListener,
-    /// Stores of all partitions; only their views are used.
-    pub stores: Arc<dyn Stores>,
     /// The log, for the admin service.
     pub log: Arc<dyn Log>,
-    /// Partition count P of the raw topic.
-    pub partition_count: u32,
     /// Prefix of our topics, e.g. `wa`.
     pub topic_prefix: String,
-    /// How this node stands to each partition.
-    pub role: RoleOf,
     /// Limits and deadlines.
     pub options: QueryOptions,
+    /// The other nodes.
+    pub peers: Peers,
+    /// What the query service reads; without it there is none.
+    pub reads: Option<Reads>,
+    /// Further services of the process on the same listener. Their calls do not hold up a drain.
+    pub services: Routes,
+}
+
+/// What the query service is made of.
+#[derive(Debug)]
+pub struct Reads {
+    /// Stores of all partitions; only their views are used.
+    pub stores: Arc<dyn Stores>,
+    /// Partition count P of the raw topic.
+    pub partition_count: u32,
+    /// How this node stands to each partition.
+    pub role: RoleOf,
     /// Wall clock.
     pub clock: Clock,
     /// Told what the server is doing.
     pub status: QueryStatus,
-    /// Further services of the process on the same listener. Their calls do not hold up a drain.
-    pub services: Routes,
 }
 
 /// Refuses what must not be served, before anything is bound or opened.
@@ -68,12 +80,9 @@ pub fn validate(address: SocketAddr, options: &QueryOptions) -> Result<(), Error
 /// Serves until `shutdown`, then lets calls finish within the drain limit. When it returns, no
 /// connection is open any more.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
-    let Parts { listener, stores, log, partition_count, topic_prefix, role, options, .. } = parts;
-    let (clock, status, services) = (parts.clock, parts.status, parts.services);
+    let Parts { listener, log, topic_prefix, options, peers, reads, services } = parts;
     validate(listener.local_addr().map_err(Error::Listener)?, &options)?;
 
-    let views: Arc<[Arc<dyn ReadView>]> =
-        (0..partition_count).map(|partition| stores.view(partition)).collect();
     // Whichever way this returns, what it started ends with it.
     let stop = shutdown.child_token();
     let _stopped = stop.clone().drop_guard();
@@ -81,28 +90,27 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
     let _cut = cut.clone().drop_guard();
 
     let limits = Limits::new(options.concurrent_requests_max, &options, stop.clone());
-    let partitions = Partitions::new(Arc::clone(&views), clock, role);
     let tails = Limits::new(options.tail_streams_max, &options, stop.clone());
     let raw = Raw { log: Arc::clone(&log), topic: format!("{topic_prefix}.{RAW_TOPIC}") };
-    let query = Query::new(partitions, raw, limits.clone(), tails.clone(), options.clone());
     let admin = Admin::new(log, topic_prefix, limits.clone(), tails.clone());
+    let reporter = HealthReporter::new();
+    health::not_yet(&reporter).await;
+    let (services, report) = match reads {
+        Some(reads) => {
+            let health = (reporter.clone(), stop.clone());
+            let (query, report) = reads.serve(&peers, raw, &options, [&limits, &tails], health);
+            (services.add_service(query), report)
+        }
+        None => (services, health::report_admin(reporter.clone(), stop.clone()).boxed()),
+    };
     let idle = async move {
         limits.idle().await;
         tails.idle().await;
     };
-
-    let reporter = tonic_health::server::HealthReporter::new();
-    health::not_yet(&reporter).await;
     let health_service =
         tonic_health::server::HealthService::from_health_reporter(reporter.clone());
 
     let routes = services
-        .add_service(
-            QueryServiceServer::new(query)
-                .max_decoding_message_size(options.decode_bytes_max)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Gzip),
-        )
         .add_service(
             AdminServiceServer::new(admin)
                 .max_decoding_message_size(options.decode_bytes_max)
@@ -131,16 +139,41 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         stopping.cancelled().await;
     });
 
-    let report = health::report(views, status, reporter, stop.clone());
-    let (served, ()) = tokio::join!(
+    let (served, (), _) = tokio::join!(
         async {
             let served = drain(serve, &stop, &cut, options.drain_limit, idle).await;
             stop.cancel();
             served
         },
-        report
+        report,
+        stop.run_until_cancelled(peers.keep_up()),
     );
     served
+}
+
+impl Reads {
+    /// The query service, and what tells of its health while it is polled.
+    fn serve(
+        self,
+        peers: &Peers,
+        raw: Raw,
+        options: &QueryOptions,
+        [limits, streams]: [&Limits; 2],
+        (reporter, stop): (HealthReporter, CancellationToken),
+    ) -> (QueryServiceServer<Query>, BoxFuture<'static, ()>) {
+        let Self { stores, partition_count, role, clock, status } = self;
+        let views: Arc<[Arc<dyn ReadView>]> =
+            (0..partition_count).map(|partition| stores.view(partition)).collect();
+        let partitions = Partitions::new(Arc::clone(&views), clock, role);
+        let (limits, streams) = (limits.clone(), streams.clone());
+        let query = Query::new(partitions, peers.clone(), raw, limits, streams, options.clone());
+        let service = QueryServiceServer::new(query)
+            .max_decoding_message_size(options.decode_bytes_max)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+        let report = health::report(views, peers.clone(), status, reporter, stop);
+        (service, report.boxed())
+    }
 }
 
 /// Drives the server; from shutdown on with a limit.

@@ -14,20 +14,20 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tickfold_ingress::{AppStatus, Apps, IngressStatus};
 use tickfold_processor::PartitionStatus;
-use tickfold_query::{QueryState, QueryStatus};
+use tickfold_query::{Peers, QueryState, QueryStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::up::now;
+use crate::node::now;
 
-/// What the listener shows.
+/// What the listener shows: of each part that the node has.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub metrics: PrometheusHandle,
-    pub apps: Apps,
-    pub ingress: IngressStatus,
-    pub query: QueryStatus,
+    pub front: Option<(Apps, IngressStatus)>,
+    pub query: Option<QueryStatus>,
     pub partitions: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
+    pub peers: Peers,
 }
 
 /// Serves until `stop`. Probes are short, so a stop waits for none of them.
@@ -60,46 +60,54 @@ struct Readiness {
 }
 
 impl Admin {
-    /// Waits until queries are answered and webhooks are taken.
+    /// Waits until queries are answered and webhooks are taken, as far as the node does either.
     pub(crate) async fn until_serving(&self) {
-        let mut query = self.query.subscribe();
-        // An error means that the server is gone; then something else ends the process.
-        let _ = query.wait_for(|state| *state == QueryState::Serving).await;
-        while !self.ingress.readiness().ready {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        if let Some(query) = &self.query {
+            // An error means that the server is gone; then something else ends the process.
+            let _ = query.subscribe().wait_for(|state| *state == QueryState::Serving).await;
         }
-        for status in self.partitions.values() {
-            let settled = |status: &PartitionStatus| {
-                status.is_live() || matches!(status, PartitionStatus::Refused(_))
-            };
-            let _ = status.clone().wait_for(settled).await;
+        while !self.has_settled() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
 
+    fn has_settled(&self) -> bool {
+        let settled = |(partition, status): (&u32, &watch::Receiver<PartitionStatus>)| {
+            let status = status.borrow();
+            status.is_live()
+                || matches!(*status, PartitionStatus::Refused(_))
+                || self.peers.is_reached(*partition)
+        };
+        let takes = |(_, ingress): &(Apps, IngressStatus)| ingress.readiness().ready;
+        self.front.as_ref().is_none_or(takes) && self.partitions.iter().all(settled)
+    }
+
     fn readiness(&self) -> Readiness {
-        let mut reasons = Vec::new();
-        let ingress = self.ingress.readiness();
-        if !ingress.ready {
-            let reason = serde_json::to_value(ingress).unwrap_or_default();
-            let reason = reason
-                .get("reason")
-                .and_then(|reason| reason.as_str())
-                .unwrap_or("not ready")
-                .to_owned();
-            reasons.push(format!("ingress: {reason}"));
+        let (mut reasons, mut warnings) = (Vec::new(), Vec::new());
+        if let Some((apps, ingress)) = &self.front {
+            let ingress = ingress.readiness();
+            if !ingress.ready {
+                let reason = serde_json::to_value(ingress).unwrap_or_default();
+                let reason = reason
+                    .get("reason")
+                    .and_then(|reason| reason.as_str())
+                    .unwrap_or("not ready")
+                    .to_owned();
+                reasons.push(format!("ingress: {reason}"));
+            }
+            let unmatched = apps.no_signature_matched();
+            let warning = |app: &String| format!("ingress: no_signature_matched by app {app}");
+            warnings.extend(unmatched.iter().map(warning));
         }
-        if let QueryState::Opening(partitions) = self.query.get() {
+        if let Some(QueryState::Opening(partitions)) = self.query.as_ref().map(QueryStatus::get) {
             reasons.push(format!("query: state of partitions {partitions:?} is not open"));
         }
         for (partition, status) in &self.partitions {
             let status = status.borrow();
-            if !status.is_live() {
+            if !status.is_live() && !self.peers.is_reached(*partition) {
                 reasons.push(format!("partition {partition}: {}", *status));
             }
         }
-        let unmatched = self.apps.no_signature_matched();
-        let warning = |app: &String| format!("ingress: no_signature_matched by app {app}");
-        let warnings = unmatched.iter().map(warning).collect();
         Readiness { ready: reasons.is_empty(), reasons, warnings }
     }
 }
@@ -129,6 +137,9 @@ struct Partition {
     /// Committed position, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
+    /// Address of the other node that owns it, where one is known to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     detail: String,
 }
 
@@ -139,17 +150,19 @@ async fn statusz(State(admin): State<Admin>) -> Json<Status> {
             PartitionStatus::Live { position } => Some(position),
             _ => None,
         };
+        let elsewhere = !admin.peers.is_here(*partition);
         Partition {
             partition: *partition,
             state: status.word(),
             position,
+            owner: admin.peers.owner(*partition).filter(|_| elsewhere),
             detail: status.to_string(),
         }
     });
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         readiness: admin.readiness(),
-        apps: admin.apps.snapshot(now()),
+        apps: admin.front.as_ref().map(|(apps, _)| apps.snapshot(now())).unwrap_or_default(),
         partitions: partitions.collect(),
     })
 }

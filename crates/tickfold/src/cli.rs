@@ -23,6 +23,19 @@ pub(crate) enum Command {
     /// from the files that `ingress.apps_file` names. SIGHUP reads secrets and certificates again,
     /// SIGTERM and SIGINT stop in order.
     Up(Settings),
+    /// Take webhooks and append them to the log on Kafka: one of any number of such processes.
+    ///
+    /// Needs no data directory. Secrets, and what signals do, are as with `tickfold up`. gRPC serves
+    /// what operators ask of it: reload, quarantine, topics, tail, rules, stop.
+    Ingress(Settings),
+    /// Fold the log on Kafka and answer queries: one of the processes that share its partitions.
+    ///
+    /// Each has a data directory of its own. Any of them answers for every partition: what another one
+    /// owns it asks there. SIGTERM and SIGINT stop in order, to come back: others take over after the
+    /// session timeout. `tickfold stop --leave` hands the partitions over at once.
+    Processor(Settings),
+    /// Stop a running node, in the order in which SIGTERM stops it, and wait until it has stopped.
+    Stop(Stop),
     /// Print the effective settings and where each came from; secrets are not printed.
     Config {
         #[command(flatten)]
@@ -299,6 +312,19 @@ pub(crate) enum Rules {
         #[command(flatten)]
         client: Client,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Leave the consumer group first, so that others take its partitions over at once. Without it
+    /// they wait for it to come back until the session timeout has passed.
+    #[arg(long)]
+    pub leave: bool,
+    /// Give up waiting for the end after this time; the node stops all the same.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub wait: Duration,
+    #[command(flatten)]
+    pub client: Client,
 }
 
 #[derive(Debug, Args)]

@@ -26,8 +26,11 @@ pub(crate) struct Config {
     pub http_addr: SocketAddr,
     #[serde(deserialize_with = "address")]
     pub grpc_addr: SocketAddr,
+    #[serde(deserialize_with = "optional_text")]
+    pub grpc_advertised_addr: Option<String>,
     #[serde(deserialize_with = "address")]
     pub admin_addr: SocketAddr,
+    /// 0: as the raw topic has them, or a default of the log.
     pub partitions: u32,
     pub topic_prefix: String,
     pub group: String,
@@ -234,8 +237,8 @@ impl Layers {
                 false => format!("read configuration ({})", set.join(", ")),
             }
         })?;
-        if config.partitions == 0 || config.partitions > 1_024 {
-            bail!("partitions = {} is not between 1 and 1024", config.partitions);
+        if config.partitions > 1_024 {
+            bail!("partitions = {} is not between 1 and 1024, nor 0", config.partitions);
         }
         let is_topic_char =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
@@ -397,21 +400,21 @@ mod tests {
     fn the_built_in_defaults_are_the_defaults_of_the_components() {
         let config = Layers::defaults().unwrap().read().unwrap();
         assert_eq!(
-            crate::up::ingress_options(&config),
+            crate::options::ingress_options(&config),
             tickfold_ingress::IngressOptions::default()
         );
         let (ours, theirs) =
             (crate::log::embedded_options(&config), tickfold_log::EmbeddedOptions::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        assert_eq!(crate::up::store_options(&config), tickfold_store::RocksOptions::default());
+        assert_eq!(crate::options::store_options(&config), tickfold_store::RocksOptions::default());
         let (ours, theirs) =
-            (crate::up::query_options(&config), tickfold_query::QueryOptions::default());
+            (crate::options::query_options(&config), tickfold_query::QueryOptions::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
         let theirs = tickfold_processor::Options {
             address: tickfold_processor::Address::parse("127.0.0.1:1").unwrap(),
             ..tickfold_processor::Options::default()
         };
-        let ours = crate::up::processor_options(&config, "127.0.0.1:1".parse().unwrap()).unwrap();
+        let ours = crate::options::processor_options(&config, "127.0.0.1:1").unwrap();
         let without_hooks = |options: &tickfold_processor::Options| {
             format!("{options:?}").split("fail_point").next().map(str::to_owned)
         };
@@ -451,7 +454,7 @@ mod tests {
         );
         assert!(error("[query]\ndrain_limit = \"soon\"").contains("\"soon\" is not a duration"));
         assert!(error("[log]\nqueue_bytes_max = \"1 parsec\"").contains("is not a size"));
-        assert!(error("partitions = 0").contains("between 1 and 1024"));
+        assert!(error("partitions = 1025").contains("between 1 and 1024"));
         assert!(error("topic_prefix = \"Über\"").contains("topic_prefix"));
         assert!(error("ingress = 4").contains("is a section"));
         assert!(error("[ingress]\nallow = [\"Meta\"]").contains("\"Meta\" is not a network"));

@@ -5,7 +5,8 @@
 //! test can prove that its fault landed. With `TICKFOLD_FAIL_POINT_DELAY_US=n` it kills itself so
 //! many microseconds later, unless the commit that reached the place was answered before: then it
 //! waits for the next. `TICKFOLD_BUG=name` plants a bug in commit or start code.
-//! `TICKFOLD_KAFKA_PATIENCE_MS=n` bounds what is waited for at the brokers, for tests that stop them.
+//! `TICKFOLD_KAFKA_PATIENCE_MS=n` bounds what is waited for at the brokers, for tests that stop them;
+//! `TICKFOLD_KAFKA_SESSION_TIMEOUT_MS=n` how long the group waits, for tests that stop its members.
 //! `TICKFOLD_LOG_CLOCK=origin_ms:speed` makes the embedded log's clock run so many times as fast
 //! since that moment, for tests that wait for deadlines of minutes.
 
@@ -110,6 +111,9 @@ mod armed {
             options.call_timeout = patience;
             options.claim_timeout = patience;
             options.transaction_timeout = patience;
+        }
+        if let Some(millis) = number("TICKFOLD_KAFKA_SESSION_TIMEOUT_MS")? {
+            options.session_timeout = Duration::from_millis(millis);
         }
         Ok(())
     }

@@ -5,17 +5,21 @@ mod apps;
 mod cli;
 mod client;
 mod config;
+mod data_dir;
 mod fail_points;
 mod ingress_admin;
 mod load;
 mod log;
+mod node;
+mod options;
+mod owners;
+mod raw_topic;
 mod reload;
 mod rules;
 mod secrets;
 mod sign;
 mod telemetry;
 mod topics;
-mod up;
 
 use std::process::ExitCode;
 
@@ -24,6 +28,7 @@ use clap::Parser;
 
 use cli::{Cli, Command, Settings};
 use config::Layers;
+use node::Role;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,7 +43,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(settings) => runtime()?.block_on(up::run(&layers(&settings)?))?,
+        Command::Up(settings) => run_node(Role::Up, &settings)?,
+        Command::Ingress(settings) => run_node(Role::Ingress, &settings)?,
+        Command::Processor(settings) => run_node(Role::Processor, &settings)?,
+        Command::Stop(stop) => return runtime()?.block_on(client::stop(stop)),
         Command::Config { defaults: true, .. } => print(config::DEFAULTS),
         Command::Config { settings, defaults: false } => {
             let layers = layers(&settings)?;
@@ -62,6 +70,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Rules { what } => return runtime()?.block_on(client::rules(what)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_node(role: Role, settings: &Settings) -> Result<()> {
+    runtime()?.block_on(node::run(role, &layers(settings)?))
 }
 
 /// Defaults, file, environment, flags.

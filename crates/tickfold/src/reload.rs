@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tracing::{error, info};
 
 use crate::config::Config;
-use crate::{apps, environment, up};
+use crate::{apps, environment, node};
 
 /// Where secrets and certificates are.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Sources {
 impl Reload {
     /// Reads and checks everything for the first time.
     pub(crate) fn first(sources: Sources) -> Result<Self> {
-        let apps = Apps::new(sources.apps()?, up::now()).context("check apps")?;
+        let apps = Apps::new(sources.apps()?, node::now()).context("check apps")?;
         let tls = sources.tls()?.map(|pem| Tls::new(&pem)).transpose().context("set up TLS")?;
         Ok(Self { sources, apps, tls, turn: Mutex::default() })
     }
@@ -104,7 +104,7 @@ impl Reload {
             (None, _) | (_, None) => false,
         };
         // Checked above, so it cannot fail any more.
-        let apps = self.apps.replace(apps, up::now()).context("check apps")?;
+        let apps = self.apps.replace(apps, node::now()).context("check apps")?;
         let Replaced { added, removed, kept } = &apps;
         info!(?added, ?removed, ?kept, certificates, "secrets and certificates reloaded");
         Ok(Reloaded { apps, certificates })

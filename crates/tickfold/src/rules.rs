@@ -1,45 +1,85 @@
-//! The rules service of this process: which rules its partitions have folded, and the one way by
+//! The rules service of this process: which rules the partitions have folded, and the one way by
 //! which new ones come into the log.
+//!
+//! What partitions here have folded is read from their stores; that of others is asked of their
+//! owners. Where an owner is not reached, the version at least stands beside its position in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tickfold_core::raw::rules_headers;
 use tickfold_core::rules::Rules;
 use tickfold_log::{Append, Header, Log, TopicPartition};
 use tickfold_proto::admin::v1 as pb;
-use tickfold_proto::admin::v1::rules_service_server::RulesService;
-use tickfold_query::Reason;
+use tickfold_proto::admin::v1::rules_service_server::{RulesService, SERVICE_NAME};
+use tickfold_query::{Peers, Reason, Split, named_partitions};
 use tickfold_store::Stores;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+
+use crate::owners::tokens;
+use crate::raw_topic::RawTopic;
+
+/// How long owners are asked.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The service.
 #[derive(Debug)]
 pub(crate) struct RulesAdmin {
     pub log: Arc<dyn Log>,
-    pub stores: Arc<dyn Stores>,
-    pub raw_topic: String,
-    pub partition_count: u32,
+    /// `None`: no partition is ever here.
+    pub stores: Option<Arc<dyn Stores>>,
+    pub peers: Peers,
+    pub group: String,
+    pub raw: RawTopic,
     /// One document at a time: the versions that a second one is compared with are those of the
     /// first, as far as they are folded.
     pub applying: Mutex<()>,
+}
+
+/// What is known of the rules of a partition.
+#[derive(Debug, Clone)]
+enum Active {
+    Rules(Arc<Rules>),
+    /// Its owner was not reached.
+    Version(u32),
+}
+
+impl Active {
+    fn version(&self) -> u32 {
+        match self {
+            Self::Rules(rules) => rules.version(),
+            Self::Version(version) => *version,
+        }
+    }
 }
 
 #[tonic::async_trait]
 impl RulesService for RulesAdmin {
     async fn get_rules(
         &self,
-        _: Request<pb::GetRulesRequest>,
+        request: Request<pb::GetRulesRequest>,
     ) -> Result<Response<pb::GetRulesResponse>, Status> {
-        let active = self.active().await?;
+        let active = match named_partitions(request.metadata()) {
+            // Another node asks, and asks the others itself.
+            Some(mut named) => {
+                named.retain(|partition| self.peers.is_here(*partition));
+                self.here(named).await?
+            }
+            None => self.everywhere().await?,
+        };
         let mut documents = BTreeMap::new();
         let mut partitions = Vec::new();
-        for (partition, rules) in (0..).zip(active) {
-            let (version, digest) = (rules.version(), rules.digest());
-            partitions.push(pb::PartitionRules { partition, version, digest: digest.clone() });
-            documents.entry((version, digest)).or_insert(rules);
+        for (partition, active) in active {
+            let (version, mut digest) = (active.version(), String::new());
+            if let Active::Rules(rules) = active {
+                digest = rules.digest();
+                documents.entry((version, digest.clone())).or_insert(rules);
+            }
+            partitions.push(pb::PartitionRules { partition, version, digest });
         }
         let documents = documents.into_iter().map(|((version, digest), rules)| pb::RulesDocument {
             version,
@@ -58,17 +98,24 @@ impl RulesService for RulesAdmin {
             .map_err(|invalid| Reason::InvalidArgument.status(format!("rules: {invalid}")))?;
         let _applying = self.applying.lock().await;
         let (mut appended, mut current) = (Vec::new(), Vec::new());
-        for (partition, active) in (0..).zip(self.active().await?) {
-            if *active == rules {
-                current.push(partition);
-            } else if active.version() < rules.version() {
-                appended.push(partition);
-            } else {
-                let (new, old) = (rules.version(), active.version());
-                let message = format!(
-                    "version {new} is not above version {old}, which partition {partition} has"
-                );
-                return Err(Reason::RulesVersionNotAbove.status(message));
+        for (partition, active) in self.everywhere().await? {
+            let (new, old) = (rules.version(), active.version());
+            match active {
+                Active::Rules(active) if *active == rules => current.push(partition),
+                _ if old < new => appended.push(partition),
+                Active::Version(_) if old == new => {
+                    let message = format!(
+                        "partition {partition} has version {new} already, and its owner cannot be \
+                         asked whether it is this one"
+                    );
+                    return Err(Reason::PartitionUnreachable.status(message));
+                }
+                Active::Rules(_) | Active::Version(_) => {
+                    let message = format!(
+                        "version {new} is not above version {old}, which partition {partition} has"
+                    );
+                    return Err(Reason::RulesVersionNotAbove.status(message));
+                }
             }
         }
         let records = appended.iter().map(|&partition| self.record(partition, &rules)).collect();
@@ -84,13 +131,68 @@ impl RulesService for RulesAdmin {
 }
 
 impl RulesAdmin {
-    /// The rules that each partition has folded, by partition.
-    async fn active(&self) -> Result<Vec<Arc<Rules>>, Status> {
-        let (stores, count) = (Arc::clone(&self.stores), self.partition_count);
+    /// What is known of all partitions.
+    async fn everywhere(&self) -> Result<BTreeMap<u32, Active>, Status> {
+        let Split { here, at, nowhere } = self.peers.split(0..self.raw.partitions);
+        let mut active = self.here(here).await?;
+        let mut left = nowhere;
+        for (address, partitions) in at {
+            let known = self.ask(&address, &partitions).await.unwrap_or_default();
+            left.extend(partitions.into_iter().filter(|partition| !known.contains_key(partition)));
+            active.extend(known);
+        }
+        if !left.is_empty() {
+            active.extend(self.versions(left).await?);
+        }
+        Ok(active)
+    }
+
+    /// The rules that these partitions, which are here, have folded.
+    async fn here(&self, partitions: BTreeSet<u32>) -> Result<BTreeMap<u32, Active>, Status> {
+        let Some(stores) = self.stores.clone() else { return Ok(BTreeMap::new()) };
         let read = tokio::task::spawn_blocking(move || {
-            (0..count).map(|partition| active(stores.as_ref(), partition)).collect()
+            let read = |partition| Ok((partition, Active::Rules(active(&*stores, partition)?)));
+            partitions.into_iter().map(read).collect()
         });
         read.await.unwrap_or_else(|_| Err(Reason::Defect.status("reading the rules panicked")))
+    }
+
+    /// What a node knows of its partitions; `None` if it does not answer, or not understandably.
+    async fn ask(
+        &self,
+        address: &str,
+        partitions: &BTreeSet<u32>,
+    ) -> Option<BTreeMap<u32, Active>> {
+        let (path, request) = (format!("/{SERVICE_NAME}/GetRules"), pb::GetRulesRequest {});
+        let deadline = Instant::now() + ASK_TIMEOUT;
+        let answered = self.peers.ask(address, path, request, partitions, deadline).await;
+        let pb::GetRulesResponse { partitions, documents } = answered.ok()?.into_inner();
+        let mut rules = BTreeMap::new();
+        for document in documents {
+            let parsed = Rules::parse(document.json.as_bytes()).ok()?;
+            rules.insert(document.digest, Arc::new(parsed));
+        }
+        let of = |of: pb::PartitionRules| {
+            Some((of.partition, Active::Rules(Arc::clone(rules.get(&of.digest)?))))
+        };
+        partitions.into_iter().map(of).collect()
+    }
+
+    /// The versions as they stand beside the positions in the log. A partition without a position has
+    /// folded nothing.
+    async fn versions(&self, partitions: BTreeSet<u32>) -> Result<BTreeMap<u32, Active>, Status> {
+        let tokens = tokens(self.log.as_ref(), &self.group, &self.raw.name).await;
+        let failed = |failure| {
+            let failure = anyhow::Error::from(failure);
+            Reason::LogUnavailable.status(format!("read the versions of rules: {failure:#}"))
+        };
+        let tokens = tokens.map_err(failed)?;
+        let active = |partition: u32| match tokens.get(partition as usize).and_then(Option::as_ref)
+        {
+            Some(token) => Active::Version(token.head.rules_version),
+            None => Active::Rules(Rules::built_in()),
+        };
+        Ok(partitions.into_iter().map(|partition| (partition, active(partition))).collect())
     }
 
     fn record(&self, partition: u32, rules: &Rules) -> Append {
@@ -99,10 +201,10 @@ impl RulesAdmin {
             value: Bytes::from(value),
         };
         Append {
-            to: TopicPartition::new(&*self.raw_topic, partition),
+            to: TopicPartition::new(&*self.raw.name, partition),
             key: None,
             value: Some(Bytes::from(rules.canonical())),
-            headers: rules_headers(self.partition_count).into_iter().map(header).collect(),
+            headers: rules_headers(self.raw.partitions).into_iter().map(header).collect(),
             timestamp_ms: None,
         }
     }

@@ -15,6 +15,7 @@ use tickfold_log::{KafkaOptions, KafkaTopics, Survey, TopicSpec, Weight};
 use crate::cli::{Output, Topics};
 use crate::config::{Config, Layers};
 use crate::log::kafka_options;
+use crate::raw_topic::partitions_of_new;
 
 /// Exit code when a topic is missing or would be refused.
 const DIFFERENCES: u8 = 2;
@@ -27,8 +28,9 @@ pub(crate) async fn run(layers: &Layers, command: &Topics) -> Result<ExitCode> {
     )?;
     let call_timeout = Duration::from_secs(command.client.timeout);
     let options = KafkaOptions { call_timeout, ..kafka_options(&config, brokers)? };
-    let specs = specs(&config);
     let cluster = KafkaTopics::new(options).context("make a Kafka client")?;
+    let partitions = partitions(&config, &cluster).await?;
+    let specs = specs(&config, partitions);
     let created = match command.create {
         true => cluster.create_missing(&specs).await.context("create the missing topics")?,
         false => Vec::new(),
@@ -53,9 +55,23 @@ pub(crate) async fn run(layers: &Layers, command: &Topics) -> Result<ExitCode> {
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })
 }
 
+/// Partitions of the raw topic: those that it has, where the configuration does not say.
+async fn partitions(config: &Config, cluster: &KafkaTopics) -> Result<u32> {
+    let wanted = partitions_of_new(config);
+    if config.partitions > 0 {
+        return Ok(wanted);
+    }
+    let raw = tickfold_processor::raw_topic(&config.topic_prefix);
+    let specs = specs(config, wanted);
+    let raw: Vec<_> = specs.into_iter().filter(|spec| spec.name == raw).collect();
+    let looked = cluster.look(&raw).await.context("look at the raw topic")?;
+    let found = looked.into_iter().find_map(|survey| survey.found);
+    Ok(found.map_or(wanted, |found| found.partitions))
+}
+
 /// Every topic a node with this configuration uses.
-fn specs(config: &Config) -> Vec<TopicSpec> {
-    let mut specs = tickfold_processor::topic_specs(&config.topic_prefix, config.partitions);
+fn specs(config: &Config, partitions: u32) -> Vec<TopicSpec> {
+    let mut specs = tickfold_processor::topic_specs(&config.topic_prefix, partitions);
     if config.ingress.quarantine_bytes_max > 0 {
         specs.push(Quarantine::topic(&config.topic_prefix));
     }

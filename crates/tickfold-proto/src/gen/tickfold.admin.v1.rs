@@ -992,6 +992,291 @@ pub mod ingress_admin_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks a process to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopRequest {
+    /// Whether it leaves its consumer group, so that others take its partitions over at once. Without
+    /// it the group waits for it to come back until the session timeout has passed, and it then finds
+    /// its partitions. No difference where the log is not on Kafka.
+    #[prost(bool, tag = "1")]
+    pub leave: bool,
+}
+/// The process stops.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopResponse {}
+/// Generated client implementations.
+pub mod node_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// What operators ask of a running process as a whole, whichever roles it has. The same listener as
+    /// AdminService, on loopback.
+    #[derive(Debug, Clone)]
+    pub struct NodeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl NodeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> NodeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> NodeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            NodeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Begins to stop the process, in the order in which SIGTERM stops it, and answers at once: it has
+        /// stopped when its listeners are closed. Asking again changes nothing, not even how it stops.
+        pub async fn stop(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StopRequest>,
+        ) -> std::result::Result<tonic::Response<super::StopResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/tickfold.admin.v1.NodeService/Stop");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("tickfold.admin.v1.NodeService", "Stop"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod node_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with NodeServiceServer.
+    #[async_trait]
+    pub trait NodeService: std::marker::Send + std::marker::Sync + 'static {
+        /// Begins to stop the process, in the order in which SIGTERM stops it, and answers at once: it has
+        /// stopped when its listeners are closed. Asking again changes nothing, not even how it stops.
+        async fn stop(
+            &self,
+            request: tonic::Request<super::StopRequest>,
+        ) -> std::result::Result<tonic::Response<super::StopResponse>, tonic::Status>;
+    }
+    /// What operators ask of a running process as a whole, whichever roles it has. The same listener as
+    /// AdminService, on loopback.
+    #[derive(Debug)]
+    pub struct NodeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> NodeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for NodeServiceServer<T>
+    where
+        T: NodeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tickfold.admin.v1.NodeService/Stop" => {
+                    #[allow(non_camel_case_types)]
+                    struct StopSvc<T: NodeService>(pub Arc<T>);
+                    impl<T: NodeService> tonic::server::UnaryService<super::StopRequest> for StopSvc<T> {
+                        type Response = super::StopResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StopRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as NodeService>::stop(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StopSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for NodeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tickfold.admin.v1.NodeService";
+    impl<T> tonic::server::NamedService for NodeServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Asks for the rules in force.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRulesRequest {}
@@ -1015,7 +1300,8 @@ pub struct PartitionRules {
     /// Version of its rules. 1: the built-in ones.
     #[prost(uint32, tag = "2")]
     pub version: u32,
-    /// Digest of their document.
+    /// Digest of their document. Empty if the owner of the partition was not reached, so that only the
+    /// version is known.
     #[prost(string, tag = "3")]
     pub digest: ::prost::alloc::string::String,
 }
@@ -1147,8 +1433,8 @@ pub mod rules_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// The rules that the partitions of this process have folded. UNAVAILABLE with reason
-        /// STORE_NOT_OPEN while one of them has no state yet.
+        /// The rules that the partitions have folded, those of other nodes too, which are asked. UNAVAILABLE
+        /// with reason STORE_NOT_OPEN while one of this node has no state yet.
         pub async fn get_rules(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRulesRequest>,
@@ -1167,7 +1453,9 @@ pub mod rules_service_client {
         /// Appends rules to every partition that does not have them yet, and answers once they are durable;
         /// they are in force a moment later. INVALID_ARGUMENT names the path of what is wrong in the
         /// document. FAILED_PRECONDITION with reason RULES_VERSION_NOT_ABOVE if a partition has rules of
-        /// that version or a later one, unless they are these; then nothing was appended. After any other
+        /// that version or a later one, unless they are these; then nothing was appended. UNAVAILABLE with
+        /// reason PARTITION_UNREACHABLE if a partition has that version and its owner cannot be asked whether
+        /// they are these. After any other
         /// error some partitions may have them: the same call again reaches the others.
         pub async fn apply_rules(
             &mut self,
@@ -1200,8 +1488,8 @@ pub mod rules_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with RulesServiceServer.
     #[async_trait]
     pub trait RulesService: std::marker::Send + std::marker::Sync + 'static {
-        /// The rules that the partitions of this process have folded. UNAVAILABLE with reason
-        /// STORE_NOT_OPEN while one of them has no state yet.
+        /// The rules that the partitions have folded, those of other nodes too, which are asked. UNAVAILABLE
+        /// with reason STORE_NOT_OPEN while one of this node has no state yet.
         async fn get_rules(
             &self,
             request: tonic::Request<super::GetRulesRequest>,
@@ -1209,7 +1497,9 @@ pub mod rules_service_server {
         /// Appends rules to every partition that does not have them yet, and answers once they are durable;
         /// they are in force a moment later. INVALID_ARGUMENT names the path of what is wrong in the
         /// document. FAILED_PRECONDITION with reason RULES_VERSION_NOT_ABOVE if a partition has rules of
-        /// that version or a later one, unless they are these; then nothing was appended. After any other
+        /// that version or a later one, unless they are these; then nothing was appended. UNAVAILABLE with
+        /// reason PARTITION_UNREACHABLE if a partition has that version and its owner cannot be asked whether
+        /// they are these. After any other
         /// error some partitions may have them: the same call again reaches the others.
         async fn apply_rules(
             &self,

@@ -24,7 +24,7 @@ pub struct SourcePosition {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AsOf {
     /// One entry for each partition that was asked, by rising partition, even where it had nothing to
-    /// contribute. Given back as `min_position` it makes a later read at least as new.
+    /// contribute; none for a partition that nobody could be asked of. Given back as `min_position` it makes a later read at least as new.
     #[prost(message, repeated, tag = "1")]
     pub positions: ::prost::alloc::vec::Vec<Position>,
     /// Log time of the last raw record applied; the earliest one where several partitions were asked.
@@ -36,7 +36,7 @@ pub struct AsOf {
     /// Unset if `event_time` is.
     #[prost(message, optional, tag = "3")]
     pub age: ::core::option::Option<::prost_types::Duration>,
-    /// Role of the answering node; the weakest (frozen, then follower, then owner) where the
+    /// Role of the node that read, which the answering node may have asked; the weakest (frozen, then follower, then owner) where the
     /// partitions differ.
     #[prost(enumeration = "Role", tag = "4")]
     pub role: i32,
@@ -337,6 +337,10 @@ pub struct Message {
     /// Meta wrote them, sorted. Views FULL and HISTORY only.
     #[prost(string, repeated, tag = "26")]
     pub parties: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where it stands in the list of its conversation: the event time of the first thing seen of it,
+    /// log time where Meta gave none. It never changes.
+    #[prost(message, optional, tag = "46")]
+    pub list_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Earliest time of the fact PENDING. This and the six times below are unset if the fact is not
     /// known or its time is not: `facts` tells which.
     #[prost(message, optional, tag = "8")]
@@ -1180,7 +1184,7 @@ pub struct ExplainedRange {
     #[prost(uint64, tag = "4")]
     pub records: u64,
 }
-/// In which relation to its partitions the answering node stood.
+/// In which relation to its partitions the node that read them stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Role {
@@ -1190,7 +1194,8 @@ pub enum Role {
     Owner = 1,
     /// The node folds the raw log beside the owner and may lag behind it.
     Follower = 2,
-    /// The state no longer advances on this node: it lost the partition, or refused to start it.
+    /// The state does not advance there, or not yet: the node gave the partition up, is taking it over,
+    /// or refused to start it.
     Frozen = 3,
 }
 impl Role {
@@ -1486,12 +1491,15 @@ pub mod query_service_client {
     ///
     /// Rules that hold for every call:
     /// - A reply is read from one snapshot per partition; `as_of` says which.
+    /// - Any node answers for every partition: what another node owns it asks there. If nobody can be asked
+    ///   of a partition, what was found elsewhere is told, and the partition is missing in `as_of`; that a
+    ///   thing does not exist is then not said, but UNAVAILABLE with reason PARTITION_UNREACHABLE.
     /// - Absent means unknown: a string that Meta never sent is empty, a time that is not known is unset.
     ///   Fields say so where the difference to "does not exist" matters.
     /// - Ids are strings and are compared byte for byte. A wamid contains a phone number in clear and is
     ///   personal data.
     /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
-    ///   entity is NOT_FOUND, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
+    ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
     ///   is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
     /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
     ///   Deadlines above the server's maximum are cut to it.
@@ -1872,12 +1880,15 @@ pub mod query_service_server {
     ///
     /// Rules that hold for every call:
     /// - A reply is read from one snapshot per partition; `as_of` says which.
+    /// - Any node answers for every partition: what another node owns it asks there. If nobody can be asked
+    ///   of a partition, what was found elsewhere is told, and the partition is missing in `as_of`; that a
+    ///   thing does not exist is then not said, but UNAVAILABLE with reason PARTITION_UNREACHABLE.
     /// - Absent means unknown: a string that Meta never sent is empty, a time that is not known is unset.
     ///   Fields say so where the difference to "does not exist" matters.
     /// - Ids are strings and are compared byte for byte. A wamid contains a phone number in clear and is
     ///   personal data.
     /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
-    ///   entity is NOT_FOUND, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
+    ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
     ///   is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
     /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
     ///   Deadlines above the server's maximum are cut to it.

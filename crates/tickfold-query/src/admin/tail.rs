@@ -43,7 +43,7 @@ pub(super) struct Tail {
     left: Option<u32>,
     shutdown: CancellationToken,
     ended: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Arc<OwnedSemaphorePermit>,
     _open: OpenTail,
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn message(message: &JoinedMessage, view: View) -> pb::Message {
         state_text: facts.state().map(|status| status.as_str().to_owned()).unwrap_or_default(),
         waba_id: text(facts.waba_id.as_ref()),
         phone_number_id: text(facts.phone_number_id.as_ref()),
+        list_time: Some(time(message.list_time)),
         pending_time: maybe(whole.time_of(&Status::Pending)),
         sent_time: maybe(whole.time_of(&Status::Sent)),
         delivered_time: maybe(whole.time_of(&Status::Delivered)),

@@ -12,7 +12,7 @@ use tickfold_store::MessageListItem;
 
 use super::arguments::{View, id};
 use super::joined;
-use super::list::{self, Cut, List, Messages, REPLY_EXTRA_BYTES};
+use super::list::{self, Cut, List, Messages, Order, REPLY_EXTRA_BYTES};
 use super::page::Page;
 use super::partitions::Snapshots;
 use crate::convert;
@@ -56,6 +56,15 @@ impl Search {
         }
         let page = Page::of_search(view, &parts, &request.page_token)?;
         Ok(Self { by, from, to, view, page })
+    }
+
+    /// What tokens are bound to, and how what is found is ordered.
+    pub(super) fn order(&self) -> (&Page, Order) {
+        let order = match self.by {
+            By::Trace(_) => Order::Wamid,
+            By::Labels(_) => Order::Newest,
+        };
+        (&self.page, order)
     }
 
     /// One page of what is found.

@@ -34,6 +34,15 @@ pub(super) enum List {
     Labels(Vec<(&'static str, String)>),
 }
 
+/// How the messages of a list follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// By their place in the list, newest first.
+    Newest,
+    /// By wamid; the time of a place says nothing.
+    Wamid,
+}
+
 /// What a page holds at most.
 #[derive(Debug)]
 pub(super) struct Cut<'a> {

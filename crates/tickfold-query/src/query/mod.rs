@@ -1,5 +1,6 @@
 //! The query service: arguments checked, positions waited for, one snapshot per partition read,
-//! domain turned into proto.
+//! domain turned into proto. Each call is first spread over the nodes that own the partitions it asks
+//! (`spread`), unless they are all here.
 //!
 //! Reads run on the blocking pool: a store may wait for the disk, and the runtime must not.
 //! Explaining a message also reads the raw log, as a stream.
@@ -11,10 +12,13 @@ mod find;
 mod joined;
 mod learned;
 mod list;
+mod merge;
 mod page;
 mod partitions;
+mod spread;
 mod users;
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -30,6 +34,7 @@ use tonic::{Request, Response, Status};
 
 use crate::call::{Call, Limits};
 use crate::convert;
+use crate::peers::Peers;
 use crate::reasons::{Failure, Reason};
 use crate::{QueryOptions, metrics};
 use arguments::{conversation_key, id};
@@ -53,6 +58,7 @@ const TOTALS_MAX: usize = 100_000;
 pub(crate) struct Query {
     partitions: Arc<Partitions>,
     raw: Raw,
+    peers: Peers,
     limits: Limits,
     streams: Limits,
     options: Arc<QueryOptions>,
@@ -69,13 +75,14 @@ pub(crate) struct Raw {
 impl Query {
     pub(crate) fn new(
         partitions: Partitions,
+        peers: Peers,
         raw: Raw,
         limits: Limits,
         streams: Limits,
         options: QueryOptions,
     ) -> Self {
         let (partitions, options) = (Arc::new(partitions), Arc::new(options));
-        Self { partitions, raw, limits, streams, options }
+        Self { partitions, peers, raw, limits, streams, options }
     }
 
     /// Waits for the positions, then reads on the blocking pool.
@@ -86,13 +93,15 @@ impl Query {
         asked: Asked,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let Call { deadline, slot, shutdown } = call;
-        let read = move |snapshots| {
+        let Call { deadline, slot, shutdown, only } = call;
+        let read = move |snapshots: Snapshots| {
             // The read goes on when the caller hangs up, and so does its slot.
             let _slot = slot;
-            read(snapshots)
+            let as_of = snapshots.as_of();
+            // That something is not there is an answer too.
+            read(snapshots).map_err(|failure| failure.reflecting(Some(as_of)))
         };
-        self.read_at(deadline, &shutdown, min_position, asked, read).await
+        self.read_at(deadline, &shutdown, min_position, asked, only, read).await
     }
 
     async fn read_at<R: Send + 'static>(
@@ -101,6 +110,7 @@ impl Query {
         shutdown: &CancellationToken,
         min_position: Vec<pb::Position>,
         asked: Asked,
+        only: Option<BTreeSet<u32>>,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
         let wanted = self.partitions.wanted(&min_position)?;
@@ -110,7 +120,8 @@ impl Query {
         };
         reached?;
         let partitions = Arc::clone(&self.partitions);
-        let task = tokio::task::spawn_blocking(move || read(partitions.snapshots(asked)?));
+        let task =
+            tokio::task::spawn_blocking(move || read(partitions.snapshots(&asked, only.as_ref())?));
         task.await.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a read panicked");
             Err(Failure::new(Reason::Defect, "the read failed"))
@@ -334,16 +345,37 @@ impl Query {
         request: Request<pb::ExplainMessageRequest>,
     ) -> Result<impl Stream<Item = Result<pb::ExplainMessageResponse, Status>> + use<>, Failure>
     {
-        let Call { deadline, slot, shutdown } = self.streams.enter(request.metadata())?;
+        let Call { deadline, slot, shutdown, only: _ } = self.streams.enter(request.metadata())?;
         let request = request.into_inner();
         let wamid = Wamid::new(id("wamid", request.wamid)?);
         let (view, limit) = (View::of(request.view)?, request.limit);
         let (log, topic) = (Arc::clone(&self.raw.log), self.raw.topic.clone());
         let read = move |snapshots| Explanation::of(&snapshots, log, &topic, &wamid, view, limit);
+        let all = self.partitions.of(&Asked::All);
+        let here: BTreeSet<u32> =
+            all.iter().copied().filter(|partition| self.peers.is_here(*partition)).collect();
+        let only = (here.len() < all.len()).then_some(here);
         let (positions, asked) = (request.min_position, Asked::All);
-        let explanation = self.read_at(deadline, &shutdown, positions, asked, read).await?;
+        let found = self.read_at(deadline, &shutdown, positions, asked, only.clone(), read).await;
+        let explanation = match (found, only) {
+            (Err(absent), Some(here)) if absent.reason() == Reason::MessageNotFound => {
+                return Err(self.elsewhere(all.difference(&here).copied()));
+            }
+            (found, _) => found?,
+        };
         explanation.check_raw().await?;
         Ok(explanation.stream(deadline, shutdown, slot))
+    }
+}
+
+impl Query {
+    /// What may be in these partitions, which others have: a stream is not passed on, its caller asks
+    /// there.
+    fn elsewhere(&self, partitions: impl Iterator<Item = u32>) -> Failure {
+        let owners: Vec<_> = self.peers.split(partitions).at.into_keys().collect();
+        let owners = owners.join(", ");
+        let what = format!("no such message in the partitions of this node; ask {owners}");
+        Failure::new(Reason::PartitionElsewhere, what).with("owners", owners)
     }
 }
 
@@ -361,63 +393,63 @@ impl QueryService for Query {
         &self,
         request: Request<pb::GetMessageRequest>,
     ) -> Result<Response<pb::GetMessageResponse>, Status> {
-        self.limits.unary("GetMessage", request, |q, call| self.message(q, call)).await
+        self.everywhere("GetMessage", request, |q, call| self.message(q, call)).await
     }
 
     async fn lookup_messages(
         &self,
         request: Request<pb::LookupMessagesRequest>,
     ) -> Result<Response<pb::LookupMessagesResponse>, Status> {
-        self.limits.unary("LookupMessages", request, |q, call| self.lookup(q, call)).await
+        self.everywhere("LookupMessages", request, |q, call| self.lookup(q, call)).await
     }
 
     async fn list_messages(
         &self,
         request: Request<pb::ListMessagesRequest>,
     ) -> Result<Response<pb::ListMessagesResponse>, Status> {
-        self.limits.unary("ListMessages", request, |q, call| self.list(q, call)).await
+        self.everywhere("ListMessages", request, |q, call| self.list(q, call)).await
     }
 
     async fn get_conversation(
         &self,
         request: Request<pb::GetConversationRequest>,
     ) -> Result<Response<pb::GetConversationResponse>, Status> {
-        self.limits.unary("GetConversation", request, |q, call| self.conversation(q, call)).await
+        self.everywhere("GetConversation", request, |q, call| self.conversation(q, call)).await
     }
 
     async fn get_template(
         &self,
         request: Request<pb::GetTemplateRequest>,
     ) -> Result<Response<pb::GetTemplateResponse>, Status> {
-        self.limits.unary("GetTemplate", request, |q, call| self.template(q, call)).await
+        self.everywhere("GetTemplate", request, |q, call| self.template(q, call)).await
     }
 
     async fn get_account(
         &self,
         request: Request<pb::GetAccountRequest>,
     ) -> Result<Response<pb::GetAccountResponse>, Status> {
-        self.limits.unary("GetAccount", request, |q, call| self.account(q, call)).await
+        self.everywhere("GetAccount", request, |q, call| self.account(q, call)).await
     }
 
     async fn get_number(
         &self,
         request: Request<pb::GetNumberRequest>,
     ) -> Result<Response<pb::GetNumberResponse>, Status> {
-        self.limits.unary("GetNumber", request, |q, call| self.number(q, call)).await
+        self.everywhere("GetNumber", request, |q, call| self.number(q, call)).await
     }
 
     async fn get_user(
         &self,
         request: Request<pb::GetUserRequest>,
     ) -> Result<Response<pb::GetUserResponse>, Status> {
-        self.limits.unary("GetUser", request, |q, call| self.user(q, call)).await
+        self.everywhere("GetUser", request, |q, call| self.user(q, call)).await
     }
 
     async fn find_messages(
         &self,
         request: Request<pb::FindMessagesRequest>,
     ) -> Result<Response<pb::FindMessagesResponse>, Status> {
-        self.limits.unary("FindMessages", request, |q, call| self.find(q, call)).await
+        self.everywhere("FindMessages", request, |q, call| self.find(q, call)).await
     }
 
     async fn explain_message(

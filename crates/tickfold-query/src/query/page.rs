@@ -43,6 +43,11 @@ impl Page {
         Self::of(arguments(view, &parts), token)
     }
 
+    /// The place that a token of the same request names.
+    pub(super) fn place(&self, token: &str) -> Result<Option<MessageListItem>, Failure> {
+        Ok(Self::of(self.arguments, token)?.before)
+    }
+
     fn of(arguments: [u8; DIGEST_BYTES], token: &str) -> Result<Self, Failure> {
         if token.is_empty() {
             return Ok(Self { before: None, arguments });

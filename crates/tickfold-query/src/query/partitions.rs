@@ -1,7 +1,7 @@
 //! The partitions as readers see them: waiting for positions, snapshots, and what a reply reflects.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(crate) struct Partitions {
 
 /// Which partitions a call asks.
 #[derive(Debug, Clone)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// All: what is asked for may be anywhere.
     All,
     /// The one that an account's records go to.
@@ -95,7 +95,7 @@ impl Partitions {
     }
 
     /// Reads `min_position`: offsets by partition.
-    pub(super) fn wanted(&self, positions: &[pb::Position]) -> Result<BTreeMap<u32, u64>, Failure> {
+    pub(crate) fn wanted(&self, positions: &[pb::Position]) -> Result<BTreeMap<u32, u64>, Failure> {
         let mut wanted = BTreeMap::new();
         for (index, position) in positions.iter().enumerate() {
             let field = format!("min_position[{index}].partition");
@@ -133,18 +133,35 @@ impl Partitions {
         Ok(())
     }
 
-    /// Takes the snapshots. All must be open: an answer from some would pass for the answer.
-    pub(super) fn snapshots(&self, asked: Asked) -> Result<Snapshots, Failure> {
-        let range = match asked {
-            Asked::All => 0..self.count(),
-            Asked::AccountOf(waba_id) => {
-                let partition = partition_of(&waba_id, self.count());
-                partition..partition.saturating_add(1)
-            }
+    /// The partitions that a call asks.
+    pub(crate) fn of(&self, asked: &Asked) -> BTreeSet<u32> {
+        match asked {
+            Asked::All => (0..self.count()).collect(),
+            Asked::AccountOf(waba_id) => BTreeSet::from([partition_of(waba_id, self.count())]),
+        }
+    }
+
+    /// Those of the partitions whose store can be read here, whatever its age.
+    pub(crate) fn open(&self, partitions: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let view = |partition: &u32| self.views.get(*partition as usize);
+        let open = |partition: &u32| {
+            view(partition).is_some_and(|view| !matches!(view.snapshot(), Ok(None)))
         };
+        partitions.iter().copied().filter(open).collect()
+    }
+
+    /// Takes the snapshots, of `only` some partitions if so told. All must be open: an answer from
+    /// some would pass for the answer.
+    pub(super) fn snapshots(
+        &self,
+        asked: &Asked,
+        only: Option<&BTreeSet<u32>>,
+    ) -> Result<Snapshots, Failure> {
+        let mut range = self.of(asked);
+        range.retain(|partition| only.is_none_or(|only| only.contains(partition)));
         let mut snapshots = Vec::new();
         for (partition, view) in
-            range.clone().filter_map(|p| Some((p, self.views.get(p as usize)?)))
+            range.iter().filter_map(|p| Some((*p, self.views.get(*p as usize)?)))
         {
             let Some(snapshot) = view.snapshot()? else {
                 let what = format!("the store of partition {partition} is not open yet");
@@ -153,7 +170,7 @@ impl Partitions {
             };
             snapshots.push((partition, snapshot));
         }
-        let role = range.map(|partition| (self.role.0)(partition)).max();
+        let role = range.into_iter().map(|partition| (self.role.0)(partition)).max();
         let media_valid_ms = RefCell::default();
         let (count, now) = (self.count(), self.clock.now());
         Ok(Snapshots { snapshots, media_valid_ms, count, now, role })

@@ -12,6 +12,7 @@ mod explain;
 mod find;
 mod lookups;
 mod paging;
+mod peers;
 mod positions;
 mod serving;
 mod told;

@@ -123,17 +123,14 @@ async fn a_client_without_calls_that_ignores_the_goodbye_is_cut_long_before_the_
 #[tokio::test]
 async fn an_address_that_others_reach_is_refused() {
     use std::sync::Arc;
-    use tickfold_query::{Clock, Parts, QueryStatus, Role, RoleOf, run};
+    use tickfold_query::{Parts, Peers, run};
     let parts = Parts {
         listener: tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap(),
-        stores: Arc::new(tickfold_store::MemStores::default()),
         log: Arc::new(tickfold_log::MemLog::default()),
-        partition_count: 1,
         topic_prefix: "wa".into(),
-        role: RoleOf::new(|_| Role::Owner),
         options: QueryOptions::default(),
-        clock: Clock::system(),
-        status: QueryStatus::new(1),
+        peers: Peers::alone(),
+        reads: None,
         services: tonic::service::Routes::default(),
     };
     let refused = run(parts, tokio_util::sync::CancellationToken::new()).await;

@@ -1,6 +1,7 @@
 //! A server on a port of its own, and a hand to fill its stores: bodies are routed and folded as
 //! the processor does it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_query::{
-    Clock, Error, Parts, QueryOptions, QueryState, QueryStatus, Role, RoleOf, run,
+    Clock, Error, Parts, Peers, QueryOptions, QueryState, QueryStatus, Reads, Role, RoleOf, run,
 };
 use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores};
 use tokio::net::TcpListener;
@@ -44,8 +45,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A server whose stores are not open.
+    /// A server whose stores are not open, without other nodes.
     pub(crate) async fn closed(options: QueryOptions) -> Self {
+        Self::among(|_| Peers::alone(), options).await
+    }
+
+    /// A server whose stores are not open, among the nodes that it is given once it has an address.
+    pub(crate) async fn among(
+        peers: impl FnOnce(SocketAddr) -> Peers,
+        options: QueryOptions,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stores, log) = (MemStores::default(), MemLog::new(T0 * 1_000));
@@ -53,16 +62,19 @@ impl World {
         let shutdown = CancellationToken::new();
         let parts = Parts {
             listener,
-            stores: Arc::new(stores.clone()),
             log: Arc::new(log.clone()),
-            partition_count: P,
             topic_prefix: "wa".to_owned(),
-            role: RoleOf::new(
-                |partition| if partition == 0 { Role::Owner } else { Role::Follower },
-            ),
             options,
-            clock: Clock::new(|| Timestamp::from_millis((T0 + 100) * 1_000 + 250)),
-            status: status.clone(),
+            peers: peers(address),
+            reads: Some(Reads {
+                stores: Arc::new(stores.clone()),
+                partition_count: P,
+                role: RoleOf::new(
+                    |partition| if partition == 0 { Role::Owner } else { Role::Follower },
+                ),
+                clock: Clock::new(|| Timestamp::from_millis((T0 + 100) * 1_000 + 250)),
+                status: status.clone(),
+            }),
             services: tonic::service::Routes::default(),
         };
         let server = tokio::spawn(run(parts, shutdown.clone()));
@@ -109,7 +121,7 @@ impl World {
 
 /// The writers of all partitions.
 pub(crate) struct Writers {
-    stores: Vec<Box<dyn PartitionStore>>,
+    stores: BTreeMap<u32, Box<dyn PartitionStore>>,
     /// What was folded and is not in the log.
     folded: Vec<Append>,
     pub(crate) now_ms: i64,
@@ -117,7 +129,13 @@ pub(crate) struct Writers {
 
 impl Writers {
     pub(crate) fn open(stores: &MemStores) -> Self {
-        let stores = (0..P).map(|partition| stores.open(partition).unwrap()).collect();
+        let stores = (0..P).map(|partition| (partition, stores.open(partition).unwrap())).collect();
+        Self { stores, folded: Vec::new(), now_ms: (T0 + 60) * 1_000 }
+    }
+
+    /// The writer of one partition alone.
+    pub(crate) fn open_only(stores: &MemStores, partition: u32) -> Self {
+        let stores = BTreeMap::from([(partition, stores.open(partition).unwrap())]);
         Self { stores, folded: Vec::new(), now_ms: (T0 + 60) * 1_000 }
     }
 
@@ -156,7 +174,7 @@ impl Writers {
             headers: headers.iter().map(header).collect(),
             timestamp_ms: Some(self.now_ms),
         });
-        let store = &mut self.stores[partition as usize];
+        let store = self.stores.get_mut(&partition).unwrap();
         let head = store.store_head();
         let record = RawRecord {
             offset: head.cursor,

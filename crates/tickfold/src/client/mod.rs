@@ -3,6 +3,7 @@
 mod explain;
 mod find;
 mod ingress;
+mod node;
 mod rules;
 mod show;
 mod tail;
@@ -25,6 +26,7 @@ use show::Show;
 pub(crate) use explain::explain;
 pub(crate) use find::find;
 pub(crate) use ingress::{quarantine, reload};
+pub(crate) use node::stop;
 pub(crate) use rules::rules;
 pub(crate) use tail::tail;
 
@@ -150,7 +152,7 @@ pub(crate) async fn connect(client: &Client) -> Result<Channel> {
         Endpoint::from_shared(format!("http://{address}")).context("make the node's address")?;
     let endpoint = endpoint.connect_timeout(Duration::from_secs(client.timeout));
     let Ok(channel) = endpoint.connect().await else {
-        bail!("no node answers on {address}: is `tickfold up` running there?");
+        bail!("no node answers on {address}: is `tickfold up` or a role of it running there?");
     };
     Ok(channel)
 }

@@ -124,7 +124,14 @@ fn summary(reply: &admin::GetRulesResponse) -> String {
         format!("version {} on {count} of {}", document.version, reply.partitions.len())
     };
     let versions: Vec<_> = reply.documents.iter().map(of_version).collect();
-    format!("rules: {} partitions", versions.join(", "))
+    let unread = reply.partitions.iter().filter(|of| of.digest.is_empty());
+    let unread = unread.map(|of| format!("{} (version {})", of.partition, of.version));
+    let unread = unread.collect::<Vec<_>>().join(", ");
+    let unread = match unread.is_empty() {
+        true => unread,
+        false => format!("; the owners of these were not reached: {unread}"),
+    };
+    format!("rules: {} partitions{unread}", versions.join(", "))
 }
 
 /// Reads a document in JSON, or in TOML if the name of the file ends so.

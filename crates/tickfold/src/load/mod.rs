@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::Load;
-use crate::{client, secrets, up};
+use crate::{client, node, secrets};
 use pool::Pool;
 use report::Report;
 use schedule::Schedule;
@@ -41,7 +41,7 @@ pub(crate) async fn run(load: Load) -> Result<ExitCode> {
     let target = Target::new(&load.url, load.tls_ca.as_deref())?;
     let schedule = Schedule::new(&load)?;
     let seed = load.seed.map_or_else(any_seed, Ok)?;
-    let traffic = Traffic::new(&spec(&load, seed, &schedule), secret.as_bytes(), up::now())?;
+    let traffic = Traffic::new(&spec(&load, seed, &schedule), secret.as_bytes(), node::now())?;
     if load.verify {
         // A wrong address is better known before the load than after it.
         client::connect(&load.client).await?;

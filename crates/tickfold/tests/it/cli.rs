@@ -272,6 +272,9 @@ fn help_and_version_are_everywhere() {
     for command in [
         [].as_slice(),
         &["up"],
+        &["ingress"],
+        &["processor"],
+        &["stop"],
         &["config"],
         &["get"],
         &["get", "message"],
@@ -334,7 +337,7 @@ fn config_prints_the_effective_settings_in_the_order_defaults_file_environment_f
     assert_eq!(setting(&text, "http_addr"), "\"127.0.0.1:1111\"", "file over defaults");
     assert_eq!(setting(&text, "grpc_addr"), "\"127.0.0.1:3333\"", "environment over file");
     assert_eq!(setting(&text, "data_dir"), "\"./flag\"", "flags over all");
-    assert_eq!(setting(&text, "partitions"), "8");
+    assert_eq!(setting(&text, "partitions"), "0");
     assert!(!text.contains(SECRET) && !text.contains(crate::support::VERIFY_TOKEN), "{text}");
 
     let empty = expect(config("", &[], &[]), 0);

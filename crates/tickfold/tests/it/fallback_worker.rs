@@ -153,7 +153,7 @@ fn fallback_worker_may_be_killed_and_sends_each_sms_once() {
     let topic = format!("{prefix}.action.v1");
     let stage = Stage::start(dir.path(), log);
     post(&stage);
-    let mut owed = self::owed(&stage);
+    let mut owed = owed(&stage);
     assert_eq!(owed.len(), 2 * MESSAGES);
 
     let gateway = Gateway::start(dir.path(), 400);

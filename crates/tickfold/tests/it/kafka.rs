@@ -10,11 +10,12 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::support::{
-    Node, assert_golden, eventually, run, say, status_body, tickfold, up, with_secrets,
+    Node, PARTITIONS, assert_golden, eventually, run, say, status_body, tickfold, up, with_secrets,
 };
 
-/// Topics of one replica: the broker is alone.
+/// Topics of one replica, since the broker is alone, and as many partitions as on the embedded log.
 pub(crate) fn with_one_replica(command: &mut Command) {
+    command.env("TICKFOLD_PARTITIONS", PARTITIONS.to_string());
     command.env("TICKFOLD_KAFKA_REPLICATION_FACTOR", "1");
     command.env("TICKFOLD_KAFKA_MIN_INSYNC_REPLICAS", "1");
 }

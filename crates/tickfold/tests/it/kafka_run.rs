@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use crate::kafka::broker::Broker;
 use crate::kafka::with_one_replica;
 use crate::support::{
-    Ended, Node, PARTITIONS, RAW, Rng, assert_golden, eventually, say, soak_row, up,
+    Ended, Node, PARTITIONS, RAW, Rng, assert_golden, eventually, role_args, say, soak_row,
+    tickfold, with_secrets,
 };
 use crate::support_crash::{Clients, Load, Oracle, Posted, Verdict, set_aside};
 
@@ -174,7 +175,14 @@ impl std::fmt::Display for Run {
 
 /// `up` in this directory, with its log on these brokers.
 pub(crate) fn command_on(root: &Path, brokers: &str) -> Command {
-    let mut command = up(root);
+    role_on("up", root, brokers)
+}
+
+/// The same of any role.
+pub(crate) fn role_on(role: &str, root: &Path, brokers: &str) -> Command {
+    let mut command = tickfold();
+    command.args(role_args(role, root));
+    with_secrets(&mut command);
     command.args(["--kafka", brokers]);
     with_one_replica(&mut command);
     let patience = KAFKA_PATIENCE.as_millis().to_string();

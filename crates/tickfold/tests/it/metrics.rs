@@ -42,6 +42,9 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_processor_given_up_total",
     "tickfold_processor_lost_total",
     "tickfold_processor_refused_partition",
+    "tickfold_query_fallbacks_total",
+    "tickfold_query_forwards_total",
+    "tickfold_query_unreachable_total",
 ];
 
 /// Last words of gauges and histograms: units, things counted, and the flags that are 0 or 1. A new

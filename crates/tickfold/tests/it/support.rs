@@ -195,8 +195,13 @@ pub(crate) fn up(root: &Path) -> Command {
 
 /// Arguments of [`up`], for a command that wraps the binary, such as strace.
 pub(crate) fn up_args(root: &Path) -> Vec<String> {
+    role_args("up", root)
+}
+
+/// Arguments of `up`, `ingress` or `processor` likewise.
+pub(crate) fn role_args(role: &str, root: &Path) -> Vec<String> {
     let data = root.join("data").to_str().unwrap().to_owned();
-    let mut args = vec!["up".to_owned(), "--data-dir".to_owned(), data];
+    let mut args = vec![role.to_owned(), "--data-dir".to_owned(), data];
     for flag in ["--http-addr", "--grpc-addr", "--admin-addr"] {
         args.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
     }
@@ -223,7 +228,7 @@ pub(crate) struct Node {
     /// Holds `data/`, and `stderr` of all starts.
     pub(crate) root: PathBuf,
     pub(crate) child: Child,
-    /// `host:port` of the three listeners.
+    /// `host:port` of the three listeners; `http` is empty for one that takes no webhooks.
     pub(crate) http: String,
     pub(crate) grpc: String,
     pub(crate) admin: String,
@@ -413,11 +418,17 @@ fn read_from(path: &Path, begin: u64) -> String {
 }
 
 fn addresses(line: &str) -> Option<(String, String, String)> {
-    let (webhooks, line) =
-        line.trim_end().strip_prefix("tickfold up: webhooks ")?.split_once(", gRPC ")?;
-    let (_, http) = webhooks.split_once("://")?;
-    let (http, _) = http.split_once("/webhook/")?;
-    let (grpc, admin) = line.split_once(", admin http://")?;
+    let (role, line) = line.trim_end().strip_prefix("tickfold ")?.split_once(": ")?;
+    let (http, line) = match role {
+        "processor" => ("", line),
+        "up" | "ingress" => {
+            let (webhooks, line) = line.strip_prefix("webhooks ")?.split_once(", ")?;
+            let (_, http) = webhooks.split_once("://")?;
+            (http.split_once("/webhook/")?.0, line)
+        }
+        _ => return None,
+    };
+    let (grpc, admin) = line.strip_prefix("gRPC ")?.split_once(", admin http://")?;
     Some((http.to_owned(), grpc.to_owned(), admin.to_owned()))
 }
 

@@ -1,0 +1,288 @@
+//! One call over several nodes: each is asked of the partitions that it owns, and the replies become
+//! one.
+//!
+//! A call between nodes names the partitions it is about in its metadata. Who is asked so answers
+//! from those of them that it has itself, says in the metadata of the answer which these were, and
+//! asks nobody else: a question travels once. What is left over, since its owner is away or moved
+//! on, is read from the store that this node has of an earlier time, if there is one; `as_of` tells
+//! its age. What is left even then can only be told to be unreachable, unless what was asked for was
+//! found elsewhere.
+//!
+//! The map of the owners and the connections are in `peers`; how replies of one kind become one is in
+//! `merge`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future;
+use tickfold_proto::query::v1 as pb;
+use tickfold_proto::query::v1::query_service_server::SERVICE_NAME;
+use tonic::{Code, Request, Response, Status};
+
+use super::Query;
+use super::merge::Spread;
+use super::partitions::Asked;
+use crate::call::Call;
+use crate::peers::{Split, name_partitions, named_partitions, partitions_text};
+use crate::reasons::{Failure, Reason};
+use crate::{QueryOptions, metrics};
+
+/// How long a call waits for a new map of the owners, after the old one was wrong.
+const MAP_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often the owners of what is left over are asked: by the map that there is, and by a new one.
+const ROUNDS: usize = 2;
+
+impl Query {
+    /// Answers a call: from here, if all that it asks is here or another node asks it; else by
+    /// asking around. `local` answers from the partitions of the call that are here.
+    pub(super) async fn everywhere<Q, F>(
+        &self,
+        method: &'static str,
+        request: Request<Q>,
+        local: impl Fn(Q, Call) -> F,
+    ) -> Result<Response<Q::Reply>, Status>
+    where
+        Q: Spread,
+        F: Future<Output = Result<Q::Reply, Failure>>,
+    {
+        if let Some(mut here) = named_partitions(request.metadata()) {
+            here.retain(|partition| self.peers.is_here(*partition));
+            let here = self.partitions.open(&here);
+            let (here, local) = (&here, &local);
+            let answer = |request, call: Call| async move {
+                if here.is_empty() {
+                    let what = "this node has none of the partitions";
+                    return Err(Failure::new(Reason::PartitionElsewhere, what));
+                }
+                local(request, call.part(here)).await
+            };
+            let mut answered = self.limits.unary(method, request, answer).await;
+            let metadata = match &mut answered {
+                Ok(response) => response.metadata_mut(),
+                Err(status) => status.metadata_mut(),
+            };
+            name_partitions(metadata, here);
+            return answered;
+        }
+        let all = self.partitions.of(&Asked::All);
+        if all.iter().all(|partition| self.peers.is_here(*partition)) {
+            return self.limits.unary(method, request, local).await;
+        }
+        let spread = |request, call| self.spread(method, request, call, &local);
+        self.limits.unary(method, request, spread).await
+    }
+
+    async fn spread<Q, F>(
+        &self,
+        method: &'static str,
+        mut request: Q,
+        call: Call,
+        local: &impl Fn(Q, Call) -> F,
+    ) -> Result<Q::Reply, Failure>
+    where
+        Q: Spread,
+        F: Future<Output = Result<Q::Reply, Failure>>,
+    {
+        let wanted = self.partitions.wanted(request.min_position())?;
+        let mut left = self.partitions.of(&request.asked());
+        left.extend(wanted.keys());
+        let mut replies = Vec::new();
+        let mut asked = BTreeSet::new();
+        for round in 0..ROUNDS {
+            if round > 0 {
+                self.peers.refreshed(MAP_PATIENCE).await;
+            }
+            let Split { here, mut at, nowhere: _ } = self.peers.split(left.iter().copied());
+            at.retain(|address, partitions| {
+                partitions.retain(|partition| asked.insert((address.clone(), *partition)));
+                !partitions.is_empty()
+            });
+            let here = self.partitions.open(&here);
+            let forwards = at.iter().map(|(address, partitions)| {
+                self.forward(method, address, cut(&request, partitions), partitions, &call)
+            });
+            let own = async {
+                let part = || local(cut(&request, &here), call.part(&here));
+                if here.is_empty() { None } else { Some((here.clone(), part().await)) }
+            };
+            let (own, forwarded) = future::join(own, future::join_all(forwards)).await;
+            for (partitions, reply) in own.into_iter().chain(forwarded.into_iter().flatten()) {
+                left.retain(|partition| !partitions.contains(partition));
+                replies.push(reply);
+            }
+            if left.is_empty() {
+                break;
+            }
+        }
+        let last = self.partitions.open(&left);
+        if !last.is_empty() {
+            metrics::fallback();
+            replies.push(local(cut(&request, &last), call.part(&last)).await);
+            left.retain(|partition| !last.contains(partition));
+        }
+        if wanted.keys().any(|partition| left.contains(partition)) {
+            return Err(unreachable(&left));
+        }
+        let reply = join(&request, &self.options, replies, &left)?;
+        self.fits(reply)
+    }
+
+    /// Asks a node. `None` if it is away; else the partitions that it answered of, and its answer.
+    async fn forward<Q: Spread>(
+        &self,
+        method: &'static str,
+        address: &str,
+        part: Q,
+        partitions: &BTreeSet<u32>,
+        call: &Call,
+    ) -> Option<(BTreeSet<u32>, Result<Q::Reply, Failure>)> {
+        let path = format!("/{SERVICE_NAME}/{method}");
+        let answered = self.peers.ask(address, path, part, partitions, call.deadline);
+        let answered = call.shutdown.run_until_cancelled(answered).await?;
+        let (metadata, reply) = match answered {
+            Ok(response) => {
+                let (metadata, reply, _) = response.into_parts();
+                (metadata, Ok(reply))
+            }
+            Err(status) => (status.metadata().clone(), Err(Failure::of_peer(&status)?)),
+        };
+        let outcome = reply.as_ref().map_or_else(|failure| failure.reason().code(), |_| Code::Ok);
+        metrics::forward(method, outcome);
+        if outcome == Code::Unavailable {
+            return None;
+        }
+        Some((named_partitions(&metadata).unwrap_or_default(), reply))
+    }
+}
+
+/// The part of a request that concerns these partitions.
+fn cut<Q: Spread>(request: &Q, partitions: &BTreeSet<u32>) -> Q {
+    let mut part = request.clone();
+    part.min_position().retain(|position| partitions.contains(&position.partition));
+    part
+}
+
+/// One reply from those of all partitions but the `missing` ones.
+fn join<Q: Spread>(
+    request: &Q,
+    options: &QueryOptions,
+    replies: Vec<Result<Q::Reply, Failure>>,
+    missing: &BTreeSet<u32>,
+) -> Result<Q::Reply, Failure> {
+    let (mut found, mut absent, mut reflected) = (Vec::new(), None, Vec::new());
+    for reply in replies {
+        match reply {
+            Ok(mut reply) => {
+                reflected.push(Q::as_of(&mut reply).take());
+                found.push(reply);
+            }
+            Err(mut failure) if failure.reason().code() == Code::NotFound => {
+                reflected.push(failure.as_of.take());
+                absent = Some(failure);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let as_of = join_as_of(reflected.into_iter());
+    let reply = match (found.len(), absent) {
+        (0, Some(absent)) if missing.is_empty() => return Err(absent.reflecting(as_of)),
+        (0, _) => return Err(unreachable(missing)),
+        (1, _) => found.pop(),
+        _ => Some(request.merge(found, options)?),
+    };
+    let whole = |reply: &Q::Reply| missing.is_empty() || !Q::tells_absence(reply);
+    let mut reply = reply.filter(whole).ok_or_else(|| unreachable(missing))?;
+    *Q::as_of(&mut reply) = as_of;
+    Ok(reply)
+}
+
+fn unreachable(missing: &BTreeSet<u32>) -> Failure {
+    let partitions = partitions_text(missing);
+    let what = format!("nobody can be asked of partitions {partitions} now");
+    Failure::new(Reason::PartitionUnreachable, what).with("partitions", partitions)
+}
+
+/// What a reply from several nodes reflects.
+fn join_as_of(replies: impl Iterator<Item = Option<pb::AsOf>>) -> Option<pb::AsOf> {
+    replies.flatten().reduce(|mut a, b| {
+        a.positions.extend(b.positions);
+        a.positions.sort_by_key(|position| (position.partition, position.offset));
+        // Two that both have a partition: the later one counts, as what it says does.
+        a.positions.reverse();
+        a.positions.dedup_by_key(|position| position.partition);
+        a.positions.reverse();
+        a.event_time = a.event_time.into_iter().chain(b.event_time).min_by_key(instant);
+        let length = |age: &prost_types::Duration| (age.seconds, age.nanos);
+        a.age = a.age.into_iter().chain(b.age).max_by_key(length);
+        a.role = a.role.max(b.role);
+        a
+    })
+}
+
+/// A time as something to compare.
+pub(super) fn instant(time: &prost_types::Timestamp) -> (i64, i32) {
+    (time.seconds, time.nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn as_of(positions: &[(u32, u64)], seconds: Option<i64>, role: pb::Role) -> Option<pb::AsOf> {
+        let position = |&(partition, offset): &(u32, u64)| pb::Position { partition, offset };
+        let time = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
+        let age = |seconds: i64| prost_types::Duration { seconds: 100 - seconds, nanos: 0 };
+        Some(pb::AsOf {
+            positions: positions.iter().map(position).collect(),
+            event_time: seconds.map(time),
+            age: seconds.map(age),
+            role: role.into(),
+        })
+    }
+
+    #[test]
+    fn as_of_is_the_vector_the_earliest_time_the_greatest_age_and_the_weakest_role() {
+        let joined = join_as_of(
+            [
+                as_of(&[(1, 5), (4, 9)], Some(50), pb::Role::Owner),
+                as_of(&[(0, 7), (4, 8)], Some(40), pb::Role::Frozen),
+                None,
+                as_of(&[(2, 0)], None, pb::Role::Follower),
+            ]
+            .into_iter(),
+        );
+        let wanted = as_of(&[(0, 7), (1, 5), (2, 0), (4, 9)], Some(40), pb::Role::Frozen);
+        assert_eq!(joined, wanted);
+    }
+
+    #[test]
+    fn only_all_partitions_together_say_that_something_is_not_there() {
+        fn joined<Q: Spread>(
+            request: &Q,
+            replies: Vec<Result<Q::Reply, Failure>>,
+            missing: &BTreeSet<u32>,
+        ) -> Result<Q::Reply, Failure> {
+            join(request, &QueryOptions::default(), replies, missing)
+        }
+        let request = pb::LookupMessagesRequest::default();
+        let reply = |missing: &[&str]| pb::LookupMessagesResponse {
+            missing: missing.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        let away = BTreeSet::from([3]);
+        assert!(joined(&request, vec![Ok(reply(&[]))], &away).is_ok());
+        let failure = joined(&request, vec![Ok(reply(&["x"]))], &away).unwrap_err();
+        assert_eq!(failure.reason(), Reason::PartitionUnreachable);
+        assert!(joined(&request, vec![Ok(reply(&["x"]))], &BTreeSet::new()).is_ok());
+        let absent = || Err(Failure::new(Reason::MessageNotFound, "no such message"));
+        let request = pb::GetMessageRequest::default();
+        let reason =
+            |missing| joined(&request, vec![absent(), absent()], missing).unwrap_err().reason();
+        let nobody = BTreeSet::new();
+        assert_eq!(reason(&nobody), Reason::MessageNotFound);
+        assert_eq!(reason(&away), Reason::PartitionUnreachable);
+        let found = joined(&request, vec![absent(), Ok(pb::GetMessageResponse::default())], &away);
+        assert!(found.is_ok());
+    }
+}

@@ -1,0 +1,272 @@
+//! Nodes that own different partitions: either answers for both, says whose answer it is, and says so
+//! when it cannot.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tickfold_proto::query::v1 as pb;
+use tickfold_query::{Owners, Peers, QueryOptions, QueryState};
+use tokio::net::TcpListener;
+use tonic::{Code, Request, Status};
+
+use crate::world::{P, World, Writers, after, inbound, reason, status, waba};
+
+/// Who has which partition, and whom the log names as owner.
+#[derive(Debug, Clone, Default)]
+struct Cluster {
+    has: Arc<Mutex<BTreeMap<u32, SocketAddr>>>,
+    named: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+impl Cluster {
+    fn peers(&self, own: SocketAddr) -> Peers {
+        let (has, named) = (Arc::clone(&self.has), Arc::clone(&self.named));
+        let is_here = move |partition| has.lock().unwrap().get(&partition) == Some(&own);
+        let owners = Owners::new(move || {
+            let named = named.lock().unwrap().clone();
+            Box::pin(std::future::ready(Some(named)))
+        });
+        Peers::new(own.to_string(), P, is_here, owners)
+    }
+
+    /// The node has the partition, and said so.
+    fn give(&self, partition: u32, to: SocketAddr) {
+        self.has.lock().unwrap().insert(partition, to);
+        let mut named = self.named.lock().unwrap();
+        named.resize(P as usize, None);
+        named[partition as usize] = Some(to.to_string());
+    }
+
+    async fn node(&self) -> World {
+        World::among(|own| self.peers(own), QueryOptions::default()).await
+    }
+}
+
+/// Two nodes, of which each has one partition.
+struct Pair {
+    cluster: Cluster,
+    nodes: [World; 2],
+    writers: [Writers; 2],
+}
+
+async fn pair() -> Pair {
+    let cluster = Cluster::default();
+    let nodes = [cluster.node().await, cluster.node().await];
+    let writers = [0, 1].map(|partition: u32| {
+        cluster.give(partition, nodes[partition as usize].address);
+        Writers::open_only(&nodes[partition as usize].stores, partition)
+    });
+    for node in &nodes {
+        node.state(&QueryState::Serving).await;
+    }
+    Pair { cluster, nodes, writers }
+}
+
+async fn get(node: &World, wamid: &str) -> Result<pb::GetMessageResponse, Status> {
+    get_at(node, wamid, &[], Duration::from_secs(5)).await
+}
+
+async fn get_at(
+    node: &World,
+    wamid: &str,
+    positions: &[(u32, u64)],
+    timeout: Duration,
+) -> Result<pb::GetMessageResponse, Status> {
+    let position = |&(partition, offset): &(u32, u64)| pb::Position { partition, offset };
+    let mut request = Request::new(pb::GetMessageRequest {
+        wamid: wamid.to_owned(),
+        min_position: positions.iter().map(position).collect(),
+        ..Default::default()
+    });
+    request.set_timeout(timeout);
+    Ok(node.query().get_message(request).await?.into_inner())
+}
+
+fn positions(as_of: Option<pb::AsOf>) -> Vec<(u32, u64)> {
+    let positions = as_of.unwrap().positions.into_iter();
+    positions.map(|position| (position.partition, position.offset)).collect()
+}
+
+#[tokio::test]
+async fn either_node_answers_for_both() {
+    let Pair { nodes, mut writers, .. } = pair().await;
+    writers[0].post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    writers[1].post(&status(&waba(1), "wamid.B", "delivered", 2, ""));
+    writers[1].post(&inbound(&waba(1), "wamid.C", 3));
+    for node in &nodes {
+        for (wamid, word) in [("wamid.A", "sent"), ("wamid.B", "delivered")] {
+            let reply = get(node, wamid).await.unwrap();
+            assert_eq!(reply.message.unwrap().state_text, word);
+            assert_eq!(positions(reply.as_of.clone()), [(0, 1), (1, 2)]);
+            // The world calls partition 0 owned and partition 1 followed.
+            assert_eq!(reply.as_of.unwrap().role(), pb::Role::Follower);
+        }
+        let unknown = get(node, "wamid.X").await.unwrap_err();
+        assert_eq!(reason(&unknown).0, "MESSAGE_NOT_FOUND");
+
+        let request = pb::LookupMessagesRequest {
+            wamids: ["wamid.C", "wamid.X", "wamid.A"].map(str::to_owned).to_vec(),
+            ..Default::default()
+        };
+        let reply = node.query().lookup_messages(request).await.unwrap().into_inner();
+        let found: Vec<_> = reply.found.iter().map(|message| message.wamid.as_str()).collect();
+        assert_eq!(
+            (found, reply.missing),
+            (vec!["wamid.C", "wamid.A"], vec!["wamid.X".to_owned()])
+        );
+
+        // The same number and party in both accounts: a number that moved.
+        let request = pb::ListMessagesRequest {
+            phone_number_id: "1".to_owned(),
+            party: "49170".to_owned(),
+            page_size: 2,
+            ..Default::default()
+        };
+        let first = node.query().list_messages(request.clone()).await.unwrap().into_inner();
+        let page_token = first.next_page_token.clone();
+        let request = pb::ListMessagesRequest { page_token, ..request };
+        let second = node.query().list_messages(request).await.unwrap().into_inner();
+        let pages = [first, second].map(|page| {
+            let wamids = page.messages.into_iter().map(|message| message.wamid);
+            (wamids.collect::<Vec<_>>(), page.next_page_token.is_empty())
+        });
+        let wanted = [
+            (vec!["wamid.C".to_owned(), "wamid.B".to_owned()], false),
+            (vec!["wamid.A".to_owned()], true),
+        ];
+        assert_eq!(pages, wanted);
+
+        let request = pb::GetAccountRequest { waba_id: waba(1), ..Default::default() };
+        let unknown = node.query().get_account(request).await.unwrap_err();
+        assert_eq!(reason(&unknown).0, "ACCOUNT_NOT_FOUND");
+        let request = pb::GetConversationRequest {
+            phone_number_id: "1".to_owned(),
+            party: "49170".to_owned(),
+            ..Default::default()
+        };
+        let reply = node.query().get_conversation(request).await.unwrap().into_inner();
+        let conversation = reply.conversation.unwrap();
+        assert_eq!((conversation.inbound_count, conversation.outbound_count), (1, 2));
+        assert_eq!(after(conversation.last_inbound_time.as_ref()), Some(3));
+    }
+}
+
+#[tokio::test]
+async fn positions_are_waited_for_where_the_partition_is() {
+    let Pair { nodes, mut writers, .. } = pair().await;
+    let mut client = nodes[0].query();
+    let asked = tokio::spawn(async move {
+        let mut request = Request::new(pb::GetMessageRequest {
+            wamid: "wamid.B".to_owned(),
+            min_position: vec![pb::Position { partition: 1, offset: 1 }],
+            ..Default::default()
+        });
+        request.set_timeout(Duration::from_secs(20));
+        client.get_message(request).await
+    });
+    writers[1].post(&status(&waba(1), "wamid.B", "sent", 1, ""));
+    assert!(asked.await.unwrap().unwrap().into_inner().message.is_some());
+    // One that does not come is told as such, by whoever waited for it.
+    let late =
+        get_at(&nodes[0], "wamid.B", &[(1, 9)], Duration::from_millis(500)).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
+    let bad = get_at(&nodes[0], "wamid.B", &[(1, 0), (1, 1)], Duration::from_secs(5)).await;
+    assert_eq!(bad.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_call_of_another_node_is_answered_from_what_is_here_and_travels_no_further() {
+    let Pair { cluster, nodes, mut writers } = pair().await;
+    writers[0].post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    writers[1].post(&status(&waba(1), "wamid.B", "sent", 1, ""));
+    let ask = async |wamid: &str, partitions: &'static str| {
+        let mut request =
+            Request::new(pb::GetMessageRequest { wamid: wamid.to_owned(), ..Default::default() });
+        request.metadata_mut().insert("tickfold-partitions", partitions.parse().unwrap());
+        nodes[0].query().get_message(request).await
+    };
+    let reply = ask("wamid.A", "0,1").await.unwrap();
+    assert_eq!(reply.metadata().get("tickfold-partitions").unwrap(), "0");
+    assert_eq!(positions(reply.into_inner().as_of), [(0, 1)]);
+    let absent = ask("wamid.B", "0,1").await.unwrap_err();
+    assert_eq!(reason(&absent).0, "MESSAGE_NOT_FOUND");
+    assert_eq!(absent.metadata().get("tickfold-partitions").unwrap(), "0");
+    let elsewhere = ask("wamid.B", "1").await.unwrap_err();
+    assert_eq!(
+        (elsewhere.code(), reason(&elsewhere).0.as_str()),
+        (Code::Unavailable, "PARTITION_ELSEWHERE")
+    );
+
+    // Two nodes that each take the other for the owner: the question ends, unanswered.
+    let [a, b] = [nodes[0].address, nodes[1].address];
+    cluster.has.lock().unwrap().clear();
+    *cluster.named.lock().unwrap() = vec![Some(b.to_string()), Some(a.to_string())];
+    let nobody = get(&nodes[0], "wamid.X").await.unwrap_err();
+    assert_eq!(reason(&nobody).0, "PARTITION_UNREACHABLE");
+}
+
+#[tokio::test]
+async fn a_partition_that_moved_is_found_by_a_new_map() {
+    let Pair { cluster, nodes, mut writers } = pair().await;
+    writers[0].post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    assert!(get(&nodes[1], "wamid.A").await.is_ok());
+    // Node 1 takes it over, folds further, and says so; a third node has the old map.
+    let third = cluster.node().await;
+    third.state(&QueryState::Serving).await;
+    let mut taken = Writers::open_only(&nodes[1].stores, 0);
+    taken.post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    taken.post(&status(&waba(0), "wamid.A", "read", 2, ""));
+    cluster.give(0, nodes[1].address);
+    let reply = get(&third, "wamid.A").await.unwrap();
+    assert_eq!(reply.message.unwrap().state_text, "read");
+    assert_eq!(positions(reply.as_of), [(0, 2), (1, 0)]);
+}
+
+#[tokio::test]
+async fn without_the_owner_an_earlier_store_answers_or_nobody_does() {
+    let Pair { cluster, nodes, mut writers } = pair().await;
+    writers[0].post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    writers[1].post(&status(&waba(1), "wamid.B", "sent", 1, ""));
+    assert!(get(&nodes[1], "wamid.A").await.is_ok());
+    // An owner that is connected to and says nothing, as one that was stopped in its tracks.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.give(0, silent.local_addr().unwrap());
+    let begun = std::time::Instant::now();
+    let nobody = get(&nodes[1], "wamid.A").await.unwrap_err();
+    let (word, metadata) = reason(&nobody);
+    assert_eq!((nobody.code(), word.as_str()), (Code::Unavailable, "PARTITION_UNREACHABLE"));
+    assert_eq!(metadata, [("partitions".to_owned(), "0".to_owned())]);
+    assert!(tonic_types::StatusExt::get_details_retry_info(&nobody).is_some());
+    assert!(
+        begun.elapsed() < Duration::from_millis(2_500),
+        "a share of 5 s: {:?}",
+        begun.elapsed()
+    );
+    let begun = std::time::Instant::now();
+    assert!(get(&nodes[1], "wamid.A").await.is_err());
+    assert!(
+        begun.elapsed() < Duration::from_millis(600),
+        "it is not asked again: {:?}",
+        begun.elapsed()
+    );
+    // What is here is told all the same, without a word on what is not.
+    let found = get(&nodes[1], "wamid.B").await.unwrap();
+    assert_eq!(positions(found.as_of), [(1, 1)]);
+    let lookup = |wamids: &[&str]| pb::LookupMessagesRequest {
+        wamids: wamids.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
+    assert!(nodes[1].query().lookup_messages(lookup(&["wamid.B"])).await.is_ok());
+    let some = nodes[1].query().lookup_messages(lookup(&["wamid.B", "wamid.A"])).await;
+    assert_eq!(reason(&some.unwrap_err()).0, "PARTITION_UNREACHABLE");
+    let unwaited = get_at(&nodes[1], "wamid.B", &[(0, 1)], Duration::from_secs(5)).await;
+    assert_eq!(reason(&unwaited.unwrap_err()).0, "PARTITION_UNREACHABLE");
+
+    // Node 0 had it before, and has its store still.
+    let reply = get(&nodes[0], "wamid.A").await.unwrap();
+    assert_eq!(reply.message.unwrap().state_text, "sent");
+    assert_eq!(positions(reply.as_of.clone()), [(0, 1), (1, 1)]);
+    assert!(reply.as_of.unwrap().age.is_some());
+}

@@ -1,0 +1,115 @@
+//! The part that takes webhooks: apps and certificates, the quarantine, the listener.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tickfold_ingress::{
+    AppStatus, Apps, IngressOptions, IngressStatus, Quarantine, QuarantineParts,
+};
+use tracing::warn;
+
+use super::parts::Part;
+use super::{SharedLog, now};
+use crate::config::Config;
+use crate::raw_topic::RawTopic;
+use crate::reload::{Reload, Sources};
+use crate::{fail_points, options};
+
+/// Open files beside the connections of ingress: tables of log and state, other listeners.
+const FILES_BESIDE: u64 = 2_048;
+
+/// What takes webhooks. [`Front::open`] makes it ready.
+#[derive(Debug)]
+pub(super) struct Front {
+    reload: Arc<Reload>,
+    options: IngressOptions,
+    status: IngressStatus,
+    pub(super) quarantine: Option<Quarantine>,
+}
+
+impl Front {
+    /// Reads and checks everything that it needs beside the log.
+    pub(super) fn read(config: &Config) -> Result<Self> {
+        raise_open_files_limit(config.ingress.connections_max);
+        let reload = Arc::new(Reload::first(Sources::new(config)?)?);
+        let options = options::ingress_options(config);
+        options.check().context("check ingress options")?;
+        let has_tls = reload.tls.is_some();
+        options.check_listener(config.http_addr, has_tls).context("check http_addr")?;
+        Ok(Self { reload, options, status: IngressStatus::new(), quarantine: None })
+    }
+
+    /// Opens the quarantine, if there is to be one; its topic is created with it.
+    pub(super) async fn open(
+        self,
+        config: &Config,
+        log: &SharedLog,
+        raw: &RawTopic,
+    ) -> Result<Self> {
+        let bytes_max = config.ingress.quarantine_bytes_max;
+        if bytes_max == 0 {
+            return Ok(self);
+        }
+        let topic = Quarantine::topic(&config.topic_prefix);
+        let parts = QuarantineParts {
+            log: Arc::clone(log),
+            topic: topic.name.clone(),
+            raw_topic: raw.name.clone(),
+            partition_count: raw.partitions,
+            bytes_max,
+        };
+        log.ensure_topics(&[topic]).await.context("check the topic of the quarantine")?;
+        let quarantine = Quarantine::open(parts).await.context("open the quarantine")?;
+        Ok(Self { quarantine: Some(quarantine), ..self })
+    }
+
+    /// Serves.
+    pub(super) fn serve(&self, listener: TcpListener, log: &SharedLog, raw: &RawTopic) -> Part {
+        let parts = tickfold_ingress::Parts {
+            listener,
+            log: fail_points::wrap(Arc::clone(log)),
+            options: self.options.clone(),
+            apps: self.reload.apps.clone(),
+            raw_topic: raw.name.clone(),
+            partition_count: raw.partitions,
+            clock: now,
+            status: self.status.clone(),
+            tls: self.reload.tls.clone(),
+            quarantine: self.quarantine.clone(),
+        };
+        Part::spawn("ingress", |stop| tickfold_ingress::run(parts, stop))
+    }
+
+    /// Where the apps' webhooks go.
+    pub(super) fn urls(&self, address: SocketAddr) -> String {
+        let scheme = if self.reload.tls.is_some() { "https" } else { "http" };
+        let url = |app: AppStatus| format!("{scheme}://{address}/webhook/{}", app.name);
+        let urls: Vec<_> = self.reload.apps.snapshot(now()).into_iter().map(url).collect();
+        urls.join(" ")
+    }
+
+    pub(super) fn reload(&self) -> Arc<Reload> {
+        Arc::clone(&self.reload)
+    }
+
+    /// What the admin listener shows of it.
+    pub(super) fn shown(&self) -> (Apps, IngressStatus) {
+        (self.reload.apps.clone(), self.status.clone())
+    }
+}
+
+/// Connections need file descriptors, and a usual soft limit is 1,024.
+fn raise_open_files_limit(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let needed = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE);
+    if let Some(current) = current.filter(|current| *current < needed) {
+        warn!(current, needed, "the limit of open files is too low for ingress.connections_max");
+    }
+}

@@ -1,0 +1,78 @@
+//! The gRPC listener of a node: the services that go with its parts.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
+use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
+use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
+use tickfold_query::{Clock, Parts, Peers, QueryStatus, Reads};
+use tonic::service::Routes;
+
+use super::SharedLog;
+use super::front::Front;
+use super::parts::Part;
+use super::stop::StopSwitch;
+use super::workers::Workers;
+use crate::config::Config;
+use crate::ingress_admin::IngressAdmin;
+use crate::options;
+use crate::raw_topic::RawTopic;
+use crate::rules::RulesAdmin;
+
+/// What every service is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grpc<'a> {
+    pub(super) config: &'a Config,
+    pub(super) log: &'a SharedLog,
+    pub(super) raw: &'a RawTopic,
+    pub(super) peers: &'a Peers,
+    pub(super) stop: &'a StopSwitch,
+}
+
+impl Grpc<'_> {
+    /// Serves what the parts of the node can answer. The status is that of queries, where there are
+    /// partitions to read.
+    pub(super) fn serve(
+        self,
+        listener: TcpListener,
+        front: Option<&Front>,
+        workers: Option<&Workers>,
+    ) -> Result<(Part, Option<QueryStatus>)> {
+        let status = workers.map(|_| QueryStatus::new(self.raw.partitions));
+        let reads = workers.zip(status.clone()).map(|(workers, status)| Reads {
+            stores: Arc::clone(&workers.stores),
+            partition_count: self.raw.partitions,
+            role: workers.role(),
+            clock: Clock::system(),
+            status,
+        });
+        let parts = Parts {
+            listener: tokio::net::TcpListener::from_std(listener).context("listen for gRPC")?,
+            log: Arc::clone(self.log),
+            topic_prefix: self.config.topic_prefix.clone(),
+            options: options::query_options(self.config),
+            peers: self.peers.clone(),
+            reads,
+            services: self.services(front, workers),
+        };
+        Ok((Part::spawn("query", |stop| tickfold_query::run(parts, stop)), status))
+    }
+
+    fn services(self, front: Option<&Front>, workers: Option<&Workers>) -> Routes {
+        let rules = RulesAdmin {
+            log: Arc::clone(self.log),
+            stores: workers.map(|workers| Arc::clone(&workers.stores)),
+            peers: self.peers.clone(),
+            group: self.config.group.clone(),
+            raw: self.raw.clone(),
+            applying: tokio::sync::Mutex::default(),
+        };
+        let routes = Routes::new(NodeServiceServer::new(self.stop.clone()))
+            .add_service(RulesServiceServer::new(rules));
+        let Some(front) = front else { return routes };
+        let ingress = IngressAdmin { reload: front.reload(), quarantine: front.quarantine.clone() };
+        routes.add_service(IngressAdminServiceServer::new(ingress))
+    }
+}

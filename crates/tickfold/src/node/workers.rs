@@ -1,0 +1,120 @@
+//! The part that folds: stores, the member of the consumer group, the processor; and how queries see
+//! its partitions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tickfold_log::{Departure, GroupSpec};
+use tickfold_processor::{PartitionStatus, Processor};
+use tickfold_query::{Peers, Role, RoleOf};
+use tickfold_store::{RocksStores, Stores};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::SharedLog;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::options;
+use crate::owners::owners;
+use crate::raw_topic::RawTopic;
+
+/// Where each partition stands.
+pub(super) type Statuses = BTreeMap<u32, watch::Receiver<PartitionStatus>>;
+
+/// What folds.
+#[derive(Debug)]
+pub(super) struct Workers {
+    pub(super) stores: Arc<dyn Stores>,
+    /// `None` once it was stopped.
+    processor: Option<Processor>,
+    statuses: Statuses,
+    _data_dir: DataDir,
+}
+
+impl Workers {
+    /// Opens the stores and joins the group, under the name of the data directory.
+    pub(super) async fn join(
+        config: &Config,
+        data_dir: DataDir,
+        log: &SharedLog,
+        raw: &RawTopic,
+        own_address: &str,
+    ) -> Result<Self> {
+        let stores = RocksStores::open(data_dir.path.join("state"), options::store_options(config));
+        let stores: Arc<dyn Stores> = Arc::new(stores.context("open state")?);
+        let options = options::processor_options(config, own_address)?;
+        let spec = GroupSpec {
+            group: config.group.clone(),
+            topic: raw.name.clone(),
+            instance: data_dir.instance.clone(),
+        };
+        let member = Arc::clone(log).join(spec).await.context("join the consumer group")?;
+        let runtime = Handle::current();
+        let processor = Processor::spawn(log, &stores, member, options, raw.partitions, &runtime)?;
+        let statuses = processor.statuses().clone();
+        Ok(Self { stores, processor: Some(processor), statuses, _data_dir: data_dir })
+    }
+
+    pub(super) fn statuses(&self) -> Statuses {
+        self.statuses.clone()
+    }
+
+    /// How this node stands to each partition.
+    pub(super) fn role(&self) -> RoleOf {
+        let statuses = self.statuses();
+        RoleOf::new(move |partition| match status(&statuses, partition) {
+            PartitionStatus::Live { .. } => Role::Owner,
+            PartitionStatus::Following { .. } => Role::Follower,
+            PartitionStatus::Starting
+            | PartitionStatus::Restoring { .. }
+            | PartitionStatus::Refused(_)
+            | PartitionStatus::Elsewhere
+            | PartitionStatus::Stopped => Role::Frozen,
+        })
+    }
+
+    /// Lets it finish what is under way, and leaves the group as told.
+    pub(super) async fn stop(&mut self, departure: Departure, failures: &mut Vec<anyhow::Error>) {
+        let Some(processor) = self.processor.take() else { return };
+        if let Err(failure) = processor.stop(departure).await {
+            failures.push(failure.into());
+        }
+    }
+}
+
+/// Waits for an end of the processor that nobody asked for; for ever where there is none.
+pub(super) async fn ended(workers: Option<&mut Workers>) -> anyhow::Error {
+    match workers.and_then(|workers| workers.processor.as_mut()) {
+        Some(processor) => processor.ended().await.into(),
+        None => std::future::pending().await,
+    }
+}
+
+/// The nodes beside this one. The embedded log belongs to one process.
+pub(super) fn peers(
+    config: &Config,
+    workers: Option<&Workers>,
+    log: &SharedLog,
+    raw: &RawTopic,
+    own_address: String,
+) -> Peers {
+    if config.kafka.brokers.is_none() {
+        return Peers::alone();
+    }
+    let statuses = workers.map(Workers::statuses).unwrap_or_default();
+    let is_here = move |partition| match status(&statuses, partition) {
+        PartitionStatus::Elsewhere | PartitionStatus::Following { .. } => false,
+        PartitionStatus::Starting
+        | PartitionStatus::Restoring { .. }
+        | PartitionStatus::Live { .. }
+        | PartitionStatus::Refused(_)
+        | PartitionStatus::Stopped => true,
+    };
+    Peers::new(own_address, raw.partitions, is_here, owners(log, &config.group, raw))
+}
+
+fn status(statuses: &Statuses, partition: u32) -> PartitionStatus {
+    let status = statuses.get(&partition).map(|status| status.borrow().clone());
+    status.unwrap_or(PartitionStatus::Elsewhere)
+}
