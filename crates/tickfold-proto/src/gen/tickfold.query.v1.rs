@@ -24,7 +24,8 @@ pub struct SourcePosition {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AsOf {
     /// One entry for each partition that was asked, by rising partition, even where it had nothing to
-    /// contribute; none for a partition that nobody could be asked of. Given back as `min_position` it makes a later read at least as new.
+    /// contribute; none for a partition that nobody could be asked of. Given
+    /// back as `min_position` it makes a later read at least as new.
     #[prost(message, repeated, tag = "1")]
     pub positions: ::prost::alloc::vec::Vec<Position>,
     /// Log time of the last raw record applied; the earliest one where several partitions were asked.
@@ -36,8 +37,8 @@ pub struct AsOf {
     /// Unset if `event_time` is.
     #[prost(message, optional, tag = "3")]
     pub age: ::core::option::Option<::prost_types::Duration>,
-    /// Role of the node that read, which the answering node may have asked; the weakest (frozen, then follower, then owner) where the
-    /// partitions differ.
+    /// Role of the node that read, which the answering node may have asked; the weakest (frozen,
+    /// then follower, then owner) where the partitions differ.
     #[prost(enumeration = "Role", tag = "4")]
     pub role: i32,
 }
@@ -1499,8 +1500,8 @@ pub mod query_service_client {
     /// - Ids are strings and are compared byte for byte. A wamid contains a phone number in clear and is
     ///   personal data.
     /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
-    ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
-    ///   is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
+    ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed
+    ///   argument INVALID_ARGUMENT with a BadRequest, a partition that is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
     /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
     ///   Deadlines above the server's maximum are cut to it.
     /// - A reply stays below the 4 MiB that clients accept by default: pages end early, other replies
@@ -1888,8 +1889,8 @@ pub mod query_service_server {
     /// - Ids are strings and are compared byte for byte. A wamid contains a phone number in clear and is
     ///   personal data.
     /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
-    ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed argument INVALID_ARGUMENT with a BadRequest, a partition that
-    ///   is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
+    ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed
+    ///   argument INVALID_ARGUMENT with a BadRequest, a partition that is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
     /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
     ///   Deadlines above the server's maximum are cut to it.
     /// - A reply stays below the 4 MiB that clients accept by default: pages end early, other replies
