@@ -150,6 +150,15 @@ impl Partitions {
         partitions.iter().copied().filter(open).collect()
     }
 
+    /// True if what is here of these partitions has the wanted positions, as far as any are wanted.
+    pub(crate) fn have(&self, wanted: &BTreeMap<u32, u64>, partitions: &BTreeSet<u32>) -> bool {
+        let wanted = wanted.iter().filter(|(partition, _)| partitions.contains(partition));
+        wanted.into_iter().all(|(&partition, &offset)| {
+            let view = self.views.get(partition as usize);
+            view.is_some_and(|view| *view.cursor().borrow() >= offset)
+        })
+    }
+
     /// Takes the snapshots, of `only` some partitions if so told. All must be open: an answer from
     /// some would pass for the answer.
     pub(super) fn snapshots(

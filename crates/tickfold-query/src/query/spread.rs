@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures_util::future;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::SERVICE_NAME;
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
 use super::Query;
@@ -32,6 +33,9 @@ const MAP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How often the owners of what is left over are asked: by the map that there is, and by a new one.
 const ROUNDS: usize = 2;
+
+/// Pause before they are asked again for a position that nobody who answered has.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
 impl Query {
     /// Answers a call: from here, if all that it asks is here or another node asks it; else by
@@ -89,7 +93,17 @@ impl Query {
         left.extend(wanted.keys());
         let mut replies = Vec::new();
         let mut asked = BTreeSet::new();
-        for round in 0..ROUNDS {
+        for round in 0.. {
+            if round >= ROUNDS {
+                // What is read here of an earlier time may never reach a position that somebody
+                // takes over to: whoever has it by then is asked, as long as there is time.
+                let is_behind = !self.partitions.have(&wanted, &left);
+                if !is_behind || Instant::now() + MAP_PATIENCE + ROUND_PAUSE > call.deadline {
+                    break;
+                }
+                asked.clear();
+                tokio::time::sleep(ROUND_PAUSE).await;
+            }
             if round > 0 {
                 self.peers.refreshed(MAP_PATIENCE).await;
             }

@@ -138,7 +138,8 @@ async fn either_node_answers_for_both() {
         ];
         assert_eq!(pages, wanted);
 
-        let request = pb::GetAccountRequest { waba_id: waba(1), ..Default::default() };
+        let waba_id = "nobody".to_owned();
+        let request = pb::GetAccountRequest { waba_id, ..Default::default() };
         let unknown = node.query().get_account(request).await.unwrap_err();
         assert_eq!(reason(&unknown).0, "ACCOUNT_NOT_FOUND");
         let request = pb::GetConversationRequest {
