@@ -26,8 +26,14 @@ test: setup ## all tests: unit tests of every crate first, then integration and 
 	@$(ENV) $(TEST) --test '*'
 	@$(ENV) $(TEST) --doc
 
-soak: setup ## the full counts of the crash and damage tests; rewrites docs/soak.md (hours)
-	@$(ENV) scripts/soak.sh $(TEST) --test '*'
+soak: soak-one soak-kafka ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
+
+.PHONY: soak-one soak-kafka
+soak-one: setup # those that need no broker
+	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --test '*' -- --skip kafka --skip late
+
+soak-kafka: setup # those on Kafka
+	@$(ENV) scripts/soak.sh 'On Kafka' $(TEST) --test it --test kafka -- kafka late
 
 bench: setup ## benchmarks, each against a floor or a peer in the same run, with the ratio
 	@benches/peers/kafka-streams/build.sh

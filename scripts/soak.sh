@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# Runs the test command given as arguments at full counts and writes docs/soak.md from what the tests report.
+# Runs a test command at full counts and writes what the tests report into a part of docs/soak.md.
+#
+#   scripts/soak.sh PART COMMAND [ARGUMENT ...]
 #
 # Each soak test appends one line `| command | attempted | landed | lost | twice |` to the file TICKFOLD_SOAK_TABLE.
-# The page is replaced only after every test passed: a committed table is always of a green run.
+# The part of the page is replaced only after every test passed: a committed table is always of a green run. The other
+# parts stay as they are, each with the commit that it is of.
 set -euo pipefail
 
-[ $# -gt 0 ] || { echo "usage: scripts/soak.sh COMMAND [ARGUMENT ...]" >&2; exit 2; }
+[ $# -gt 1 ] || { echo "usage: scripts/soak.sh PART COMMAND [ARGUMENT ...]" >&2; exit 2; }
+part=$1
+shift
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
@@ -34,19 +39,20 @@ if grep -vnE '^\|[^|]+\|( *[0-9]+ *\|){4}$' "$TICKFOLD_SOAK_TABLE"; then
 fi
 
 {
-  cat <<'HEAD'
-# Soak
-
-The crash, damage and order tests at full counts, written by `make soak`; CI runs a tenth of them. A fault counts as
-landed when the run shows that it struck where it was aimed; `lost` and `twice` count acknowledged records or facts that
-were missing or repeated afterwards, and must be 0. What each test proves is told in `docs/testing.md`.
-
-HEAD
+  printf '## %s\n\n' "$part"
   printf 'Run of %s, commit %s, %s cores, %s minutes.\n\n' "$(date -u +%Y-%m-%d)" "$commit" "$(nproc)" "$minutes"
   echo '| command | attempted | landed | lost | twice |'
   echo '|---|---:|---:|---:|---:|'
   sort "$TICKFOLD_SOAK_TABLE"
-} >"$work/soak.md"
-mkdir -p docs
-cp "$work/soak.md" docs/soak.md
-echo "soak: wrote docs/soak.md ($(wc -l <"$TICKFOLD_SOAK_TABLE") rows)"
+} >"$work/part"
+
+# Everything of the page but this part, which goes to its place or to the end.
+page=docs/soak.md
+awk -v heading="## $part" -v new="$work/part" '
+  function put() { if (!done) { while ((getline line < new) > 0) print line; done = 1 } }
+  $0 == heading { put(); skip = 1; next }
+  /^## / { if (skip) print ""; skip = 0 }
+  !skip { print }
+  END { if (!done) { print ""; put() } }' "$page" >"$work/soak.md"
+cp "$work/soak.md" "$page"
+echo "soak: wrote the part '$part' of $page ($(wc -l <"$TICKFOLD_SOAK_TABLE") rows)"
