@@ -47,16 +47,17 @@ const AWAY: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_millis(500);
 const PATIENCE_SHARE: u32 = 8;
 
-/// Reads the address of the owner of each partition, as the owners wrote it last; `None` if it cannot
-/// be read now. Clones read the same.
+/// The address of the owner of each partition, if it has one; `None` if they cannot be read now.
+type Addresses = Option<Vec<Option<String>>>;
+
+/// Reads the address of the owner of each partition, as the owners wrote it last. Clones read the
+/// same.
 #[derive(Clone)]
-pub struct Owners(Arc<dyn Fn() -> BoxFuture<'static, Option<Vec<Option<String>>>> + Send + Sync>);
+pub struct Owners(Arc<dyn Fn() -> BoxFuture<'static, Addresses> + Send + Sync>);
 
 impl Owners {
     /// Asks the function each time.
-    pub fn new(
-        read: impl Fn() -> BoxFuture<'static, Option<Vec<Option<String>>>> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(read: impl Fn() -> BoxFuture<'static, Addresses> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 }

@@ -127,7 +127,7 @@ pub(crate) struct Failure {
     metadata: BTreeMap<String, String>,
     violations: Vec<(String, String)>,
     /// What it reflects, if state was read.
-    pub(crate) as_of: Option<pb::AsOf>,
+    pub(crate) as_of: Option<Box<pb::AsOf>>,
 }
 
 impl Failure {
@@ -158,7 +158,7 @@ impl Failure {
     /// The failure, with what it reflects.
     #[must_use]
     pub(crate) fn reflecting(self, as_of: Option<pb::AsOf>) -> Self {
-        Self { as_of, ..self }
+        Self { as_of: as_of.map(Box::new), ..self }
     }
 
     pub(crate) fn reason(&self) -> Reason {
@@ -178,7 +178,7 @@ impl Failure {
             message: status.message().to_owned(),
             metadata: info.metadata.clone().into_iter().collect(),
             violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
-            as_of: as_of(status),
+            as_of: as_of(status).map(Box::new),
         })
     }
 }
@@ -288,7 +288,7 @@ mod tests {
     fn a_failure_of_a_peer_comes_back_as_it_was() {
         for reason in Reason::ALL {
             let is_absence = reason.code() == Code::NotFound;
-            let as_of = || is_absence.then(|| pb::AsOf { role: 3, ..Default::default() });
+            let as_of = || is_absence.then(|| Box::new(pb::AsOf { role: 3, ..Default::default() }));
             let failure = || {
                 let failure = Failure::field(*reason, "wamid", "is odd").with("partition", 3);
                 Failure { as_of: as_of(), ..failure }

@@ -118,7 +118,8 @@ impl Names {
 
     fn alert(&mut self, kind: AlertKind, subject: &str, cause: &str, participant: &Participant) {
         let id = ActionId::of_alert(kind, subject, cause);
-        self.0.entry(id).or_insert((Decision::Alert(kind), participant.clone()));
+        let entry = self.0.entry(id);
+        entry.or_insert_with(|| (Decision::Alert(kind), participant.clone()));
     }
 
     fn inbound(&mut self, wamid: &Wamid, message: &Message) {

@@ -192,7 +192,7 @@ fn join<Q: Spread>(
                 found.push(reply);
             }
             Err(mut failure) if failure.reason().code() == Code::NotFound => {
-                reflected.push(failure.as_of.take());
+                reflected.push(failure.as_of.take().map(|as_of| *as_of));
                 absent = Some(failure);
             }
             Err(failure) => return Err(failure),

@@ -91,9 +91,8 @@ pub(crate) async fn explain(command: Explain) -> Result<ExitCode> {
     };
     let reply =
         super::queries(&client).await?.explain_message(super::timed(&client, request)).await;
-    let mut parts = match super::found(reply)? {
-        Some(parts) => parts,
-        None => return Ok(ExitCode::from(super::NOT_FOUND)),
+    let Some(mut parts) = super::found(reply)? else {
+        return Ok(ExitCode::from(super::NOT_FOUND));
     };
     let mut records = Vec::new();
     let end = loop {

@@ -259,9 +259,8 @@ impl Node {
 
     fn spawn_counted(root: &Path, mut command: Command, counted: Counted) -> Result<Self, Ended> {
         let prefix = command.get_envs().find(|(name, _)| *name == "TICKFOLD_TOPIC_PREFIX");
-        let prefix =
-            prefix.and_then(|(_, prefix)| prefix).map_or("wa".into(), |p| p.to_string_lossy());
-        let prefix = prefix.into_owned();
+        let prefix = prefix.and_then(|(_, prefix)| prefix).map(|prefix| prefix.to_string_lossy());
+        let prefix = prefix.map_or_else(|| "wa".to_owned(), |prefix| prefix.into_owned());
         let mut log = File::options().create(true).append(true).open(stderr_path(root)).unwrap();
         let begin = log.metadata().unwrap().len();
         log.write_all(b"--- start\n").unwrap();

@@ -62,7 +62,7 @@ async fn sms(
     Json(message): Json<Value>,
 ) -> (StatusCode, Json<Value>) {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
-    let (Some(key), Some(to)) = (key, message["to"].as_str()) else {
+    let (Some(key), Some(to)) = (key, message.get("to").and_then(Value::as_str)) else {
         return (StatusCode::BAD_REQUEST, Json(json!({"error": "idempotency-key and to"})));
     };
     let taken = gateway.log.lock().unwrap_or_else(PoisonError::into_inner).take(key, to);
@@ -77,7 +77,7 @@ impl Log {
     fn open(path: &PathBuf) -> Result<Self> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let keys = lines.filter_map(|line| Some(line["key"].as_str()?.to_owned())).collect();
+        let keys = lines.filter_map(|line| Some(line.get("key")?.as_str()?.to_owned())).collect();
         let file = std::fs::File::options().create(true).append(true).open(path);
         Ok(Self { file: file.with_context(|| format!("open {}", path.display()))?, keys })
     }
