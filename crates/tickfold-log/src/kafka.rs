@@ -73,6 +73,9 @@ pub use survey::{Found, KafkaTopics, Setting, Survey};
 /// Threads for calls that block for a broker's answer.
 const CALL_THREADS: usize = 4;
 
+/// How long positions are waited for that no open transaction may change.
+const STABLE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What closing waits for appends beyond their own timeout.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
@@ -94,6 +97,7 @@ struct Inner {
     appender: Appender,
     reader: Reader,
     groups: Groups,
+    onlookers: Groups,
 }
 
 impl KafkaLog {
@@ -109,9 +113,20 @@ impl KafkaLog {
         let appender = Appender::start(&options)?;
         let reader = Reader::start(&options, &places, &calls, &closed)
             .inspect_err(|_| closed.store(true, Ordering::Release))?;
-        let (commits, groups) = (Arc::new(watch::Sender::new(0)), Groups::default());
-        let inner =
-            Inner { options, closed, commits, places, calls, admin, appender, reader, groups };
+        let commits = Arc::new(watch::Sender::new(0));
+        let (groups, onlookers) = (Groups::default(), Groups::default());
+        let inner = Inner {
+            options,
+            closed,
+            commits,
+            places,
+            calls,
+            admin,
+            appender,
+            reader,
+            groups,
+            onlookers,
+        };
         let log = Self { inner: Arc::new(inner) };
         let consumer = log.inner.reader.consumer()?;
         for (topic, partitions) in topics::existing(&consumer, log.inner.options.call_timeout)? {
@@ -168,13 +183,14 @@ impl Inner {
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
-        self.groups.get(&self.options, group)
+        self.groups.get(group, &self.options.group(group))
     }
 
     /// Lets go of the clients that read and speak for groups. Blocks.
     fn stop(&self) {
         self.reader.close();
         self.groups.clear();
+        self.onlookers.clear();
     }
 
     async fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<Vec<TopicInfo>, Error> {
@@ -418,8 +434,16 @@ impl Log for KafkaLog {
         Box::pin(async move {
             self.inner.find(&TopicPartition::new(topic, 0)).await?;
             let (consumer, timeout) = (self.inner.group(group)?, self.inner.options.call_timeout);
+            let config = self.inner.options.onlooker(group);
+            let onlooker = self.inner.onlookers.get(group, &config)?;
             let (topic, partitions) = (topic.to_owned(), self.inner.places.partitions(topic));
-            let ask = move || committer::positions(&consumer, &topic, partitions, timeout);
+            let ask = move || {
+                // A commit that was answered is told. But where an owner died inside of one, that
+                // waits until its successor ends it.
+                let patience = STABLE_PATIENCE.min(timeout);
+                committer::positions(&consumer, &topic, partitions, patience)
+                    .or_else(|_| committer::positions(&onlooker, &topic, partitions, timeout))
+            };
             let asked = self.inner.calls.run(ask).await?;
             asked.map_err(|error| unavailable(format!("read the positions of {group}"), &error))
         })

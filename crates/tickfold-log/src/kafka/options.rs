@@ -219,6 +219,13 @@ impl KafkaOptions {
         self.consumer(group)
     }
 
+    /// For a consumer that looks at the positions of a group as they are, whatever is under way.
+    pub(super) fn onlooker(&self, group: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        config.set("isolation.level", "read_uncommitted");
+        config
+    }
+
     /// For a member of a group. It reads no records.
     pub(super) fn member(&self, group: &str, instance: &str) -> ClientConfig {
         let mut config = self.consumer(group);

@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::{oneshot, watch};
 
@@ -23,7 +24,6 @@ use super::{
     context::Quiet,
     convert::unavailable,
     member::Tenure,
-    options::KafkaOptions,
 };
 use crate::{
     Append, Claim, CommitError, Committed, Error, LogFuture, OwnedPartition, TopicPartition,
@@ -130,16 +130,17 @@ pub(super) async fn claim(
 pub(super) struct Groups(Mutex<HashMap<String, Arc<BaseConsumer<Quiet>>>>);
 
 impl Groups {
+    /// That of a group, made with this configuration if there is none yet.
     pub(super) fn get(
         &self,
-        options: &KafkaOptions,
         group: &str,
+        config: &ClientConfig,
     ) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(consumer) = groups.get(group) {
             return Ok(Arc::clone(consumer));
         }
-        let consumer = options.group(group).create_with_context(Quiet);
+        let consumer = config.create_with_context(Quiet);
         let consumer: BaseConsumer<Quiet> =
             consumer.map_err(|error| unavailable(format!("start for group {group}"), &error))?;
         let consumer = Arc::new(consumer);

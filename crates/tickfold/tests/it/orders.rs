@@ -38,13 +38,17 @@ fn orders() -> Vec<Vec<(&'static str, i64)>> {
     orders
 }
 
-/// A message without what tells when and where its records were appended.
+/// A message without its journal: when and where its records were appended, and what was decided
+/// meanwhile. A failure that comes before the delivery asks for a fallback, one after it does not.
 fn facts(mut message: pb::Message) -> pb::Message {
     message.wamid.clear();
     message.revision = 0;
     message.first_log_time = None;
     message.last_log_time = None;
+    message.list_time = None;
     message.history.clear();
+    message.actions.clear();
+    message.alerts.clear();
     message
 }
 
