@@ -26,14 +26,17 @@ test: setup ## all tests: unit tests of every crate first, then integration and 
 	@$(ENV) $(TEST) --test '*'
 	@$(ENV) $(TEST) --doc
 
-soak: soak-one soak-kafka ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
+soak: soak-one soak-kills soak-faults ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
 
-.PHONY: soak-one soak-kafka
+.PHONY: soak-one soak-kills soak-faults
 soak-one: setup # those that need no broker
 	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --test '*' -- --skip kafka --skip late
 
-soak-kafka: setup # those on Kafka
-	@$(ENV) scripts/soak.sh 'On Kafka' $(TEST) --test it --test kafka -- kafka late
+soak-kills: setup # kill -9 of processors on Kafka
+	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash
+
+soak-faults: setup # brokers that die or freeze, zombies, requests that come late
+	@$(ENV) scripts/soak.sh 'Kafka: brokers, zombies, late requests' $(TEST) --test it --test kafka -- kafka_broker kafka_zombie late
 
 bench: setup ## benchmarks, each against a floor or a peer in the same run, with the ratio
 	@benches/peers/kafka-streams/build.sh
