@@ -345,7 +345,7 @@ fn watermarks(
     timeout: Duration,
 ) -> Result<Bounds, Error> {
     let ask = || consumer.fetch_watermarks(&of.topic, partition_id(of.partition), timeout);
-    let asked = topics::settled(timeout, ask);
+    let asked = topics::settled(consumer, timeout, ask);
     let (low, high) =
         asked.map_err(|error| unavailable(format!("ask for the bounds of {of}"), &error))?;
     let (Some(start), Some(end)) = (known_offset(low), known_offset(high)) else {

@@ -220,7 +220,7 @@ fn ends(
     if asked.count() == 0 {
         return Ok(HashMap::new());
     }
-    let answer = settled(timeout, || {
+    let answer = settled(consumer, timeout, || {
         let answer = consumer.offsets_for_times(asked.clone(), timeout)?;
         let unsettled =
             answer.elements().into_iter().find_map(|place| place.error().err().filter(is_passing));
@@ -236,7 +236,11 @@ fn ends(
 }
 
 /// Asks again while a partition is between two leaders. Blocks.
+///
+/// librdkafka 2.12 may also lose a partition from its metadata when a broker that comes back names no
+/// leader, and does not look again before `topic.metadata.refresh.interval.ms`: then it is made to.
 pub(super) fn settled<T>(
+    consumer: &BaseConsumer<Quiet>,
     timeout: Duration,
     ask: impl Fn() -> Result<T, KafkaError>,
 ) -> Result<T, KafkaError> {
@@ -244,6 +248,10 @@ pub(super) fn settled<T>(
     loop {
         match ask() {
             Err(error) if is_passing(&error) && begun.elapsed() < timeout => {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
+                    // If that fails too, the next attempt tells.
+                    let _ = consumer.fetch_metadata(None, timeout);
+                }
                 std::thread::sleep(PAUSE);
             }
             answer => return answer,
@@ -254,5 +262,6 @@ pub(super) fn settled<T>(
 fn is_passing(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     let code = error.rdkafka_error_code();
-    matches!(code, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
+    let passing = [Code::NotLeaderForPartition, Code::LeaderNotAvailable, Code::UnknownPartition];
+    code.is_some_and(|code| passing.contains(&code))
 }
