@@ -270,6 +270,9 @@ impl KafkaOptions {
         config.set("client.id", &self.client_id);
         // Brokers close idle connections; that is no news.
         config.set("log.connection.close", "false");
+        // A broker that comes back may name no leader for a moment, and librdkafka 2.12 can then lose
+        // sight of the partition until it asks again: by default after five minutes.
+        config.set("topic.metadata.refresh.interval.ms", "5000");
         config.set("reconnect.backoff.ms", "50");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("retry.backoff.ms", "20");
