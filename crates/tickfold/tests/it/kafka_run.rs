@@ -106,6 +106,11 @@ impl Run {
         looked.inspect(|verdict| self.judge(verdict)).is_some()
     }
 
+    /// Looks once. False if it could not be looked at in time, and nothing is said then.
+    pub(crate) fn try_look(&mut self, node: &Node) -> bool {
+        self.verdict(node).inspect(|verdict| self.judge(verdict)).is_ok()
+    }
+
     /// What the oracle says, without a judgement: for runs that have to fail.
     pub(crate) fn verdict(&mut self, node: &Node) -> Result<Verdict, tonic::Status> {
         Clients::connect(&node.grpc).and_then(|mut clients| self.oracle.look(&mut clients))
