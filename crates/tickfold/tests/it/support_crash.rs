@@ -457,7 +457,8 @@ impl Oracle {
         for (&partition, followed) in &self.partitions {
             let head = disk.open(partition).unwrap().store_head();
             let golden = memory.open(partition).unwrap().digest_after(&followed.state).unwrap();
-            if head.digest != golden {
+            // Ticks that were folded after the look may have fired timers.
+            if head.digest != golden && head.cursor <= followed.next {
                 let digest = head.digest;
                 return Err(format!("partition {partition}: digest {digest:x}, golden {golden:x}"));
             }
