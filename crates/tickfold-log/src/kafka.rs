@@ -183,7 +183,7 @@ impl Inner {
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
-        self.groups.get(group, &self.options.group(group))
+        self.groups.get(group, || self.options.group(group))
     }
 
     /// Lets go of the clients that read and speak for groups. Blocks.
@@ -433,18 +433,20 @@ impl Log for KafkaLog {
     ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
         Box::pin(async move {
             self.inner.find(&TopicPartition::new(topic, 0)).await?;
-            let (consumer, timeout) = (self.inner.group(group)?, self.inner.options.call_timeout);
-            let config = self.inner.options.onlooker(group);
-            let onlooker = self.inner.onlookers.get(group, &config)?;
-            let (topic, partitions) = (topic.to_owned(), self.inner.places.partitions(topic));
-            let ask = move || {
-                // A commit that was answered is told. But where an owner died inside of one, that
-                // waits until its successor ends it.
-                let patience = STABLE_PATIENCE.min(timeout);
-                committer::positions(&consumer, &topic, partitions, patience)
-                    .or_else(|_| committer::positions(&onlooker, &topic, partitions, timeout))
+            let (inner, timeout) = (&self.inner, self.inner.options.call_timeout);
+            let partitions = inner.places.partitions(topic);
+            let ask = |consumer: Arc<BaseConsumer<Quiet>>, timeout| {
+                let topic = topic.to_owned();
+                move || committer::positions(&consumer, &topic, partitions, timeout)
             };
-            let asked = self.inner.calls.run(ask).await?;
+            // A commit that was answered is told. But where an owner died inside of one, that waits
+            // until its successor ends it.
+            let stable = ask(inner.group(group)?, STABLE_PATIENCE.min(timeout));
+            if let Ok(told) = inner.calls.run(stable).await? {
+                return Ok(told);
+            }
+            let onlooker = inner.onlookers.get(group, || inner.options.onlooker(group))?;
+            let asked = inner.calls.run(ask(onlooker, timeout)).await?;
             asked.map_err(|error| unavailable(format!("read the positions of {group}"), &error))
         })
     }

@@ -134,13 +134,13 @@ impl Groups {
     pub(super) fn get(
         &self,
         group: &str,
-        config: &ClientConfig,
+        config: impl FnOnce() -> ClientConfig,
     ) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(consumer) = groups.get(group) {
             return Ok(Arc::clone(consumer));
         }
-        let consumer = config.create_with_context(Quiet);
+        let consumer = config().create_with_context(Quiet);
         let consumer: BaseConsumer<Quiet> =
             consumer.map_err(|error| unavailable(format!("start for group {group}"), &error))?;
         let consumer = Arc::new(consumer);

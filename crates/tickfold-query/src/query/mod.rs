@@ -34,7 +34,7 @@ use tonic::{Request, Response, Status};
 
 use crate::call::{Call, Limits};
 use crate::convert;
-use crate::peers::Peers;
+use crate::peers::{Peers, Split};
 use crate::reasons::{Failure, Reason};
 use crate::{QueryOptions, metrics};
 use arguments::{conversation_key, id};
@@ -352,30 +352,23 @@ impl Query {
         let (log, topic) = (Arc::clone(&self.raw.log), self.raw.topic.clone());
         let read = move |snapshots| Explanation::of(&snapshots, log, &topic, &wamid, view, limit);
         let all = self.partitions.of(&Asked::All);
-        let here: BTreeSet<u32> =
-            all.iter().copied().filter(|partition| self.peers.is_here(*partition)).collect();
+        let Split { here, at, nowhere: _ } = self.peers.split(all.iter().copied());
         let only = (here.len() < all.len()).then_some(here);
+        let is_part = only.is_some();
         let (positions, asked) = (request.min_position, Asked::All);
-        let found = self.read_at(deadline, &shutdown, positions, asked, only.clone(), read).await;
-        let explanation = match (found, only) {
-            (Err(absent), Some(here)) if absent.reason() == Reason::MessageNotFound => {
-                return Err(self.elsewhere(all.difference(&here).copied()));
+        let found = self.read_at(deadline, &shutdown, positions, asked, only, read).await;
+        let explanation = match found {
+            // A stream is not passed on: its caller asks there.
+            Err(absent) if is_part && absent.reason() == Reason::MessageNotFound => {
+                let owners = at.into_keys().collect::<Vec<_>>().join(", ");
+                let what = format!("no such message in the partitions of this node; ask {owners}");
+                let failure = Failure::new(Reason::PartitionElsewhere, what);
+                return Err(failure.with("owners", owners));
             }
-            (found, _) => found?,
+            found => found?,
         };
         explanation.check_raw().await?;
         Ok(explanation.stream(deadline, shutdown, slot))
-    }
-}
-
-impl Query {
-    /// What may be in these partitions, which others have: a stream is not passed on, its caller asks
-    /// there.
-    fn elsewhere(&self, partitions: impl Iterator<Item = u32>) -> Failure {
-        let owners: Vec<_> = self.peers.split(partitions).at.into_keys().collect();
-        let owners = owners.join(", ");
-        let what = format!("no such message in the partitions of this node; ask {owners}");
-        Failure::new(Reason::PartitionElsewhere, what).with("owners", owners)
     }
 }
 
