@@ -102,15 +102,8 @@ impl Spread for pb::LookupMessagesRequest {
         replies: Vec<pb::LookupMessagesResponse>,
         _: &QueryOptions,
     ) -> Result<pb::LookupMessagesResponse, Failure> {
-        let found = replies.into_iter().flat_map(|reply| reply.found);
-        let mut by_wamid: BTreeMap<String, pb::Message> = BTreeMap::new();
-        for message in found {
-            let joined = match by_wamid.remove(&message.wamid) {
-                Some(other) => messages(other, message),
-                None => message,
-            };
-            by_wamid.insert(joined.wamid.clone(), joined);
-        }
+        let mut by_wamid = BTreeMap::new();
+        replies.into_iter().flat_map(|reply| reply.found).for_each(|m| put(&mut by_wamid, m));
         let mut reply = pb::LookupMessagesResponse::default();
         let mut seen = BTreeSet::new();
         for wamid in self.wamids.iter().filter(|wamid| seen.insert(*wamid)) {
@@ -250,17 +243,11 @@ fn pages(
         Order::Wamid => a.wamid.cmp(&b.wamid),
     };
     let mut end: Option<MessageListItem> = None;
-    let mut by_wamid: BTreeMap<String, pb::Message> = BTreeMap::new();
+    let mut by_wamid = BTreeMap::new();
     for reply in replies {
         let place = page.place(&reply.next_page_token)?;
         end = end.into_iter().chain(place).min_by(compare);
-        for message in reply.messages {
-            let joined = match by_wamid.remove(&message.wamid) {
-                Some(other) => messages(other, message),
-                None => message,
-            };
-            by_wamid.insert(joined.wamid.clone(), joined);
-        }
+        reply.messages.into_iter().for_each(|message| put(&mut by_wamid, message));
     }
     let mut all: Vec<_> =
         by_wamid.into_values().map(|message| (item(&message, order), message)).collect();
@@ -323,6 +310,15 @@ fn rank(state: pb::MessageState) -> u8 {
         S::Played => 7,
         S::Received => 8,
     }
+}
+
+/// Adds a message to those of its wamid.
+fn put(by_wamid: &mut BTreeMap<String, pb::Message>, message: pb::Message) {
+    let joined = match by_wamid.remove(&message.wamid) {
+        Some(other) => messages(other, message),
+        None => message,
+    };
+    by_wamid.insert(joined.wamid.clone(), joined);
 }
 
 fn messages(a: pb::Message, b: pb::Message) -> pb::Message {
