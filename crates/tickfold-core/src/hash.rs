@@ -10,15 +10,27 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// SHA-256 of the bytes in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256(bytes))
+}
+
+/// Lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// 32 hex digits that name several parts together. Each part goes in with its length, so that no
 /// two lists of parts run into the same text.
 pub fn id_of(parts: &[&str]) -> String {
-    let text: String = parts.iter().map(|part| format!("{}:{part};", part.len())).collect();
-    let digest = sha256_hex(text.as_bytes());
-    digest.get(..32).unwrap_or(&digest).to_owned()
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_string());
+        hasher.update(":");
+        hasher.update(part);
+        hasher.update(";");
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    hex(digest.get(..16).unwrap_or(&digest))
 }
 
 /// MurmurHash2 with the seed that the Java producer's default partitioner uses, so that a Java

@@ -130,9 +130,10 @@ pub struct Change<V> {
     pub after: Option<V>,
 }
 
-/// Entries of one kind that the overlay has read or changed.
+/// Entries of one kind that the overlay has read or changed. They are large, and a tree moves its
+/// entries about, so they stand apart.
 #[derive(Debug, Clone)]
-pub struct Table<K, V>(BTreeMap<K, Change<V>>);
+pub struct Table<K, V>(BTreeMap<K, Box<Change<V>>>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -151,7 +152,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
             Entry::Occupied(met) => met.into_mut(),
             Entry::Vacant(new) => {
                 let value = load(new.key())?;
-                new.insert(Change { before: value.clone(), after: value })
+                new.insert(Box::new(Change { before: value.clone(), after: value }))
             }
         };
         Ok(&mut change.after)
@@ -168,7 +169,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         }
         let before = load(key)?;
         let value = before.clone();
-        self.0.insert(key.clone(), Change { before, after: None });
+        self.0.insert(key.clone(), Box::new(Change { before, after: None }));
         Ok(value)
     }
 
@@ -188,7 +189,8 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
 
     /// Entries whose value differs from what the source had, in order of key.
     pub fn changes(&self) -> impl Iterator<Item = (&K, &Change<V>)> {
-        self.0.iter().filter(|(_, change)| change.before != change.after)
+        let entries = self.0.iter().map(|(key, change)| (key, &**change));
+        entries.filter(|(_, change)| change.before != change.after)
     }
 }
 

@@ -151,30 +151,30 @@ pub struct Source {
 /// what is known of the message stands in the row of the message.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct MessageRow {
+pub struct MessageRow<'a> {
     /// Where it came from.
     #[serde(flatten)]
     pub source: Source,
     /// Message id. Contains the customer's phone number: personal data.
-    pub wamid: String,
+    pub wamid: &'a str,
     /// Participant of a group message; absent on the row of the message itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub participant: Option<String>,
+    pub participant: Option<&'a str>,
     /// Account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waba_id: Option<String>,
+    pub waba_id: Option<&'a str>,
     /// Our number's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub phone_number_id: Option<String>,
+    pub phone_number_id: Option<&'a str>,
     /// The other side, as the webhook named it. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub party: Option<String>,
+    pub party: Option<&'a str>,
     /// `inbound` or `outbound`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub direction: Option<String>,
+    pub direction: Option<&'a str>,
     /// Shown state: `pending`, `sent`, `failed`, `delivered`, `read`, `played`, `received`, or a
     /// word of Meta's that is new to us.
-    pub state: String,
+    pub state: &'a str,
     /// Earliest time of `pending`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_time: Option<Timestamp>,
@@ -201,71 +201,71 @@ pub struct MessageRow {
     pub error_code: Option<i64>,
     /// Its details, or its title where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_details: Option<String>,
+    pub error_details: Option<&'a str>,
     /// `pricing_model`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pricing_model: Option<String>,
+    pub pricing_model: Option<&'a str>,
     /// Pricing `type`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pricing_type: Option<String>,
+    pub pricing_type: Option<&'a str>,
     /// Pricing `category`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pricing_category: Option<String>,
+    pub pricing_category: Option<&'a str>,
     /// `billable`, where Meta still sends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billable: Option<bool>,
     /// `biz_opaque_callback_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub callback_data: Option<String>,
+    pub callback_data: Option<&'a str>,
     /// `type` of the message, where the message itself was told to us.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_type: Option<String>,
+    pub message_type: Option<&'a str>,
     /// Label `template`, which the sender wrote into `callback_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub label_template: Option<String>,
+    pub label_template: Option<&'a str>,
     /// Label `language`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub label_language: Option<String>,
+    pub label_language: Option<&'a str>,
     /// Label `campaign`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub label_campaign: Option<String>,
+    pub label_campaign: Option<&'a str>,
     /// Label `intent`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub label_intent: Option<String>,
+    pub label_intent: Option<&'a str>,
     /// `template_id`, of a direct send.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub template_id: Option<String>,
+    pub template_id: Option<&'a str>,
     /// `conversation.id`: since July 2025 one per message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub conversation_id: Option<String>,
+    pub conversation_id: Option<&'a str>,
     /// `conversation.origin.type`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub conversation_origin: Option<String>,
+    pub conversation_origin: Option<&'a str>,
     /// `conversation.expiration_timestamp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation_expire_time: Option<Timestamp>,
     /// The message it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<String>,
+    pub reply_to: Option<&'a str>,
     /// The message it edits, revokes or reacts to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_wamid: Option<String>,
+    pub target_wamid: Option<&'a str>,
     /// Who wrote it, in a group. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sender: Option<String>,
+    pub sender: Option<&'a str>,
     /// It was forwarded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "schema", schemars(default))]
     pub forwarded: bool,
     /// Id of its media.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub media_id: Option<String>,
+    pub media_id: Option<&'a str>,
     /// `mime_type` of its media.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub media_mime_type: Option<String>,
+    pub media_mime_type: Option<&'a str>,
     /// `sha256` of its media.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub media_sha256: Option<String>,
+    pub media_sha256: Option<&'a str>,
     /// When its media can no longer be fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_expire_time: Option<Timestamp>,
@@ -284,7 +284,7 @@ pub struct MessageRow {
     pub reaction_count: Option<u64>,
     /// The least `fbtrace_id` that came with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fbtrace_id: Option<String>,
+    pub fbtrace_id: Option<&'a str>,
     /// Something of it came by `standby`: another owner held the thread.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "schema", schemars(default))]
@@ -294,17 +294,17 @@ pub struct MessageRow {
 /// A row of the conversation table.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ConversationRow {
+pub struct ConversationRow<'a> {
     /// Where it came from.
     #[serde(flatten)]
     pub source: Source,
     /// Our number's id.
-    pub phone_number_id: String,
+    pub phone_number_id: &'a str,
     /// The other side. Personal data.
-    pub party: String,
+    pub party: &'a str,
     /// Account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waba_id: Option<String>,
+    pub waba_id: Option<&'a str>,
     /// The customer's first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_inbound_time: Option<Timestamp>,
@@ -323,10 +323,10 @@ pub struct ConversationRow {
     pub outbound_count: u64,
     /// `open` or `closed` at the log time of this record; absent while the customer never wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_state: Option<String>,
+    pub window_state: Option<&'a str>,
     /// `open` or `closed` likewise: while it is open every message is free.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub free_entry_state: Option<String>,
+    pub free_entry_state: Option<&'a str>,
     /// When the free entry point ends or ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_entry_expire_time: Option<Timestamp>,
@@ -335,16 +335,16 @@ pub struct ConversationRow {
     pub referral_time: Option<Timestamp>,
     /// `source_type` of that advert or post.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub referral_source_type: Option<String>,
+    pub referral_source_type: Option<&'a str>,
     /// `source_id` of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub referral_source_id: Option<String>,
+    pub referral_source_id: Option<&'a str>,
     /// `ctwa_clid` of the click.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub referral_ctwa_clid: Option<String>,
+    pub referral_ctwa_clid: Option<&'a str>,
     /// `accept` or `reject`: the customer's latest word on being called.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub call_permission: Option<String>,
+    pub call_permission: Option<&'a str>,
     /// When the permission to call ends; absent for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_permission_expire_time: Option<Timestamp>,
@@ -603,34 +603,35 @@ pub struct UserRow {
 /// A new fact of an entity.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TransitionRecord {
+#[cfg_attr(feature = "schema", schemars(rename = "TransitionRecord"))]
+pub struct TransitionRecord<T = String> {
     /// Where it came from.
     #[serde(flatten)]
     pub source: Source,
     /// `message`, `conversation`, `template`, `account`, `number`, `user`, `group`, `call` or
     /// `payment`.
-    pub entity: String,
+    pub entity: T,
     /// Key of the entity, as in its table.
-    pub key: String,
+    pub key: T,
     /// Account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waba_id: Option<String>,
+    pub waba_id: Option<T>,
     /// Our number's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub phone_number_id: Option<String>,
+    pub phone_number_id: Option<T>,
     /// Message id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wamid: Option<String>,
+    pub wamid: Option<T>,
     /// Participant of a group message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub participant: Option<String>,
+    pub participant: Option<T>,
     /// Shown state before the fact; absent on the first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
+    pub from: Option<T>,
     /// The fact, Meta's word.
-    pub to: String,
+    pub to: T,
     /// Shown state after the fact; not `to` when the fact came late.
-    pub state: String,
+    pub state: T,
     /// The fact came too late to raise the shown state.
     pub late: bool,
     /// Error code, where the fact is a failure.
@@ -638,16 +639,16 @@ pub struct TransitionRecord {
     pub error_code: Option<i64>,
     /// Reason given by Meta.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<T>,
     /// The other side, where the entity is not a message. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub party: Option<String>,
+    pub party: Option<T>,
     /// `standby` or `history`: it did not come as a live event of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<String>,
+    pub origin: Option<T>,
     /// The message that edited, revoked or reacted to this one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cause_wamid: Option<String>,
+    pub cause_wamid: Option<T>,
 }
 
 /// What an event says, where it is known how to read it.
@@ -835,7 +836,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
                 Topic::NumberState => schemars::schema_for!(NumberRow),
                 Topic::AccountState => schemars::schema_for!(AccountRow),
                 Topic::UserState => schemars::schema_for!(UserRow),
-                Topic::Transition => schemars::schema_for!(TransitionRecord),
+                Topic::Transition => schemars::schema_for!(TransitionRecord<String>),
                 Topic::Event => schemars::schema_for!(EventRecord),
                 Topic::Charge => schemars::schema_for!(ChargeRecord),
                 Topic::Action => schemars::schema_for!(ActionRecord),

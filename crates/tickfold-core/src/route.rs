@@ -209,7 +209,8 @@ fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_, 'a>) ->
             continue;
         };
         // For partner events the entry is a business portfolio and the account stands inside.
-        let inner = value.object().and_then(|value| value.object("waba_info"));
+        let inner = may_have_waba_info(value.raw()).then(|| value.object()).flatten();
+        let inner = inner.and_then(|value| value.object("waba_info"));
         let inner = inner.and_then(|info| waba_id(&info.get("waba_id")?.id()?));
         visit(Slot {
             path,
@@ -218,6 +219,13 @@ fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_, 'a>) ->
         })?;
     }
     ControlFlow::Continue(())
+}
+
+/// False only if no member of this text is called `waba_info`, which spares opening most values
+/// twice. A name may be written with escapes.
+fn may_have_waba_info(text: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), b"waba_info").is_some()
+        || memchr::memmem::find(text.as_bytes(), b"\\u").is_some()
 }
 
 fn waba_id(text: &str) -> Option<WabaId> {

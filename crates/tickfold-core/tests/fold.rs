@@ -435,8 +435,11 @@ fn golden_bytes() {
     folded.webhook(b"[]");
     let mut text = String::new();
     for output in &folded.outputs {
-        let headers: Vec<_> =
-            output.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let headers: Vec<_> = output
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}={}", str::from_utf8(value).unwrap()))
+            .collect();
         let value = output.value.as_deref().map_or_else(|| "-".into(), String::from_utf8_lossy);
         text += &format!(
             "{} {}\n  {}\n  {value}\n",

@@ -79,7 +79,9 @@ pub(crate) fn records(
 
 /// Headers of a raw record as the log takes them.
 pub(crate) fn encode(headers: Vec<(&'static str, String)>) -> Headers {
-    let header =
-        |(name, value): (&str, String)| Header { name: name.to_owned(), value: Bytes::from(value) };
+    let header = |(name, value): (&'static str, String)| Header {
+        name: name.into(),
+        value: Bytes::from(value),
+    };
     headers.into_iter().map(header).collect()
 }

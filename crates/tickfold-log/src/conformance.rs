@@ -166,7 +166,7 @@ fn position(offset: Offset, metadata: &str) -> Committed {
 }
 
 fn header(name: &str, value: &str) -> Header {
-    Header { name: name.to_owned(), value: Bytes::from(value.to_owned()) }
+    Header { name: name.to_owned().into(), value: Bytes::from(value.to_owned()) }
 }
 
 #[track_caller]

@@ -1,5 +1,7 @@
 //! What is appended and what is read: records, their places, their headers.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::Error;
@@ -42,7 +44,7 @@ impl std::fmt::Display for TopicPartition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Lower-case ASCII name.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Value, often but not always UTF-8.
     pub value: Bytes,
 }

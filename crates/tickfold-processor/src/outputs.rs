@@ -55,13 +55,11 @@ impl DerivedTopics {
     /// An output as a record for its topic, with the log time it was folded at.
     pub(crate) fn append(&self, output: Output) -> Option<Append> {
         let Output { topic, key, headers, value, timestamp, offset: _, ordinal: _ } = output;
-        let headers = headers
-            .into_iter()
-            .map(|(name, value)| Header { name: name.to_owned(), value: Bytes::from(value) });
+        let headers = headers.into_iter().map(|(name, value)| Header { name: name.into(), value });
         Some(Append {
             to: self.places.get(&topic)?.clone(),
             key: Some(Bytes::from(key)),
-            value: value.map(Bytes::from),
+            value,
             headers: headers.collect(),
             timestamp_ms: Some(timestamp.as_millis()),
         })
@@ -101,8 +99,8 @@ mod tests {
         Output {
             topic,
             key: "k".to_owned(),
-            headers: vec![("ce_id", "3-41-2".to_owned())],
-            value: Some(b"{}".to_vec()),
+            headers: vec![("ce_id", "3-41-2".into())],
+            value: Some(Bytes::from_static(b"{}")),
             timestamp: Timestamp::from_millis(5),
             offset: 41,
             ordinal: 2,
@@ -122,7 +120,7 @@ mod tests {
     #[test]
     fn foreign_records_name_no_source() {
         for id in ["", "3", "3-41", "3-41-2-1", "a-b-c", "3--2", "3-41-"] {
-            let headers = vec![Header { name: "ce_id".to_owned(), value: Bytes::from(id) }];
+            let headers = vec![Header { name: "ce_id".into(), value: Bytes::from(id) }];
             let record = Record { offset: 0, timestamp_ms: 0, key: None, value: None, headers };
             assert_eq!(source_offset(&record), None, "{id:?}");
         }

@@ -1,5 +1,6 @@
 //! The port: what every store promises.
 
+use bytes::Bytes;
 use tickfold_core::action::ActionId;
 use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
@@ -58,7 +59,7 @@ pub struct Transition {
     /// Log time.
     pub log_time: Timestamp,
     /// Value of the transition record, as in its topic.
-    pub value: Vec<u8>,
+    pub value: Bytes,
 }
 
 /// The stores of all partitions of one process, on one data directory or in one memory.

@@ -30,6 +30,11 @@ use cli::{Cli, Command, Settings};
 use config::Layers;
 use node::Role;
 
+/// Batches of small pieces, made on one thread and given back on another: jemalloc takes a quarter less
+/// CPU for them than the allocator of the system. RocksDB and librdkafka use it too.
+#[global_allocator]
+static ALLOCATOR: jemallocator::Jemalloc = jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {

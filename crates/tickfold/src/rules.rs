@@ -196,8 +196,8 @@ impl RulesAdmin {
     }
 
     fn record(&self, partition: u32, rules: &Rules) -> Append {
-        let header = |(name, value): (&str, String)| Header {
-            name: name.to_owned(),
+        let header = |(name, value): (&'static str, String)| Header {
+            name: name.into(),
             value: Bytes::from(value),
         };
         Append {

@@ -6,7 +6,7 @@ use super::Run;
 use super::reactions::{About, Alert};
 use crate::action::AlertKind;
 use crate::charge::{Charge, ChargeId, Delivery, Move, Price, TotalKey, charge_of, moves};
-use crate::ids::{Participant, Wamid};
+use crate::ids::{Participant, PartyId, PhoneNumberId, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
 use crate::records::{AboutFields, ChargeRecord, Topic};
 use crate::state::{Message, Pricing, Receipt, Status};
@@ -43,30 +43,23 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let noted = std::mem::take(&mut self.charges).0;
         let mut moved = BTreeMap::<TotalKey, Move>::new();
         for ((wamid, participant), before) in noted {
-            let message = self.overlay.messages.get(&wamid).and_then(Option::as_ref);
-            let Some(message) = message.cloned() else { continue };
-            let after = charge_of_message(&message, &participant);
-            let Some(charge) = after.filter(|after| before.as_ref() != Some(after)) else {
-                continue;
-            };
-            if !self.moment().remembers(charge.time) {
-                continue;
-            }
-            for (key, by) in moves(before.as_ref(), Some(&charge)) {
-                let sum = moved.entry(key).or_default();
-                sum.charges += by.charges;
-                sum.billable += by.billable;
-            }
-            let disputed = charge.conflicting && !before.is_some_and(|before| before.conflicting);
-            self.tell_charge(&wamid, &participant, &message, &charge);
-            self.notice_price(&charge)?;
-            let entry = self.overlay.messages.entry(&wamid, |key| self.below.message(key))?;
-            if let Some(message) = entry {
+            let taken = self.overlay.messages.take(&wamid, |key| self.below.message(key))?;
+            let Some(mut message) = taken else { continue };
+            if let Some(charge) = self.changed_charge(before.as_ref(), &message, &participant) {
+                for (key, by) in moves(before.as_ref(), Some(&charge)) {
+                    let sum = moved.entry(key).or_default();
+                    sum.charges += by.charges;
+                    sum.billable += by.billable;
+                }
+                let disputed = charge.conflicting && !before.is_some_and(|was| was.conflicting);
+                self.tell_charge(&wamid, &participant, &message, &charge);
                 message.charged.insert(participant.clone(), self.place.offset);
+                self.notice_price(&charge)?;
+                if disputed {
+                    self.dispute(&wamid, &participant, &message, &charge)?;
+                }
             }
-            if disputed {
-                self.dispute(&wamid, &participant, &message, &charge)?;
-            }
+            self.overlay.messages.put(&wamid, Some(message));
         }
         moved.retain(|_, by| *by != Move::default());
         for (key, by) in moved {
@@ -75,6 +68,17 @@ impl<S: Source + ?Sized> Run<'_, S> {
             self.dirty.totals.insert(key);
         }
         Ok(())
+    }
+
+    /// The charge, if it is another now and not too old to be told.
+    fn changed_charge(
+        &self,
+        before: Option<&Charge>,
+        message: &Message,
+        participant: &Participant,
+    ) -> Option<Charge> {
+        let charge = charge_of_message(message, participant)?;
+        (before != Some(&charge) && self.moment().remembers(charge.time)).then_some(charge)
     }
 
     fn tell_charge(
@@ -89,24 +93,25 @@ impl<S: Source + ?Sized> Run<'_, S> {
             true => wamid.to_string(),
             false => format!("{wamid}/{participant}"),
         };
+        let charge_id = ChargeId::new(wamid, participant);
         let record = ChargeRecord {
             source: self.emit.source(Some(charge.time)),
-            charge_id: ChargeId::new(wamid, participant).to_string(),
+            charge_id: charge_id.as_str(),
             // Of one record only the last state is told, so the offset rises with each.
             sequence: self.place.offset,
-            wamid: wamid.to_string(),
-            participant: (!participant.is_whole()).then(|| participant.to_string()),
-            waba_id: facts.waba_id.as_ref().map(ToString::to_string),
-            phone_number_id: facts.phone_number_id.as_ref().map(ToString::to_string),
-            party: facts.parties.first().map(ToString::to_string),
-            month: charge.total.month.clone(),
-            category: charge.total.category.clone(),
-            pricing_type: charge.total.kind.clone(),
-            pricing_model: charge.model.clone(),
+            wamid: wamid.as_str(),
+            participant: (!participant.is_whole()).then(|| participant.as_str()),
+            waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
+            phone_number_id: facts.phone_number_id.as_ref().map(PhoneNumberId::as_str),
+            party: facts.parties.first().map(PartyId::as_str),
+            month: &charge.total.month,
+            category: &charge.total.category,
+            pricing_type: &charge.total.kind,
+            pricing_model: charge.model.as_deref(),
             billable: charge.billable,
-            country: charge.country.map(str::to_owned),
+            country: charge.country,
             conflicting: charge.conflicting,
-            callback_data: facts.callback_data.clone(),
+            callback_data: facts.callback_data.as_deref(),
         };
         self.emit.record(Topic::Charge, key, &record);
     }

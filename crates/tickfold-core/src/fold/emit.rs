@@ -1,5 +1,6 @@
 //! Outputs of one record: ordinals, headers, encoding and the size limits.
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Output, Place};
@@ -15,9 +16,19 @@ pub(crate) const FRAGMENT_BYTES_MAX: usize = 256 * 1024;
 /// The longest encoded output, in bytes; the log takes 5 MiB.
 const OUTPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Most records are shorter than this.
+const SCRATCH_BYTES: usize = 1024;
+
 /// Collects the outputs of one record.
 pub(super) struct Emitter {
     place: Place,
+    /// What event ids begin with: all but the ordinal.
+    event_id: String,
+    /// Values of headers that all outputs of a record share.
+    source: Bytes,
+    time: Bytes,
+    /// Where records are written, of whatever length, before they are copied to their size.
+    scratch: Vec<u8>,
     outputs: Vec<Output>,
 }
 
@@ -45,7 +56,15 @@ impl Fragment {
 
 impl Emitter {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, outputs: Vec::new() }
+        let Place { partition, offset, log_time, .. } = place;
+        Self {
+            place,
+            event_id: format!("{}-{offset}-", partition.id),
+            source: format!("tickfold/raw/{}", partition.id).into(),
+            time: log_time.to_string().into(),
+            scratch: Vec::with_capacity(SCRATCH_BYTES),
+            outputs: Vec::new(),
+        }
     }
 
     pub(super) fn into_outputs(self) -> Vec<Output> {
@@ -79,15 +98,18 @@ impl Emitter {
     }
 
     fn event_id(&self) -> String {
-        format!("{}-{}-{}", self.place.partition.id, self.place.offset, self.ordinal())
+        format!("{}{}", self.event_id, self.ordinal())
     }
 
     /// Appends a record. One that is too large, decided by its encoded length so that every replay
     /// decides the same, becomes a dead letter that names it.
     pub(super) fn record(&mut self, topic: Topic, key: String, record: &impl Serialize) {
         // Our records are structs of scalars with text keys, which always encode.
-        let value = serde_json::to_vec(record).unwrap_or_default();
-        if value.len() <= OUTPUT_BYTES_MAX {
+        self.scratch.clear();
+        let encoded = serde_json::to_writer(&mut self.scratch, record);
+        debug_assert!(encoded.is_ok(), "{encoded:?}");
+        if self.scratch.len() <= OUTPUT_BYTES_MAX {
+            let value = Bytes::copy_from_slice(&self.scratch);
             self.push(topic, key, Some(value));
             return;
         }
@@ -116,21 +138,22 @@ impl Emitter {
             raw,
         };
         let value = serde_json::to_vec(&record).unwrap_or_default();
-        self.push(Topic::DeadLetter, position, Some(value));
+        self.push(Topic::DeadLetter, position, Some(value.into()));
     }
 
-    fn push(&mut self, topic: Topic, key: String, value: Option<Vec<u8>>) {
-        let Place { partition, offset, log_time, .. } = self.place;
+    fn push(&mut self, topic: Topic, key: String, value: Option<Bytes>) {
+        let Place { offset, log_time, .. } = self.place;
         // In order of name: header order is part of the golden bytes.
-        let mut headers = vec![
-            ("ce_id", self.event_id()),
-            ("ce_source", format!("tickfold/raw/{}", partition.id)),
-            ("ce_specversion", "1.0".to_owned()),
-            ("ce_time", log_time.to_string()),
-            ("ce_type", topic.event_type().to_owned()),
-        ];
+        let mut headers = Vec::with_capacity(6);
+        headers.extend([
+            ("ce_id", self.event_id().into()),
+            ("ce_source", self.source.clone()),
+            ("ce_specversion", Bytes::from_static(b"1.0")),
+            ("ce_time", self.time.clone()),
+            ("ce_type", Bytes::from_static(topic.event_type().as_bytes())),
+        ]);
         if value.is_some() {
-            headers.push(("content-type", "application/json".to_owned()));
+            headers.push(("content-type", Bytes::from_static(b"application/json")));
         }
         let ordinal = self.ordinal();
         self.outputs.push(Output {

@@ -1,7 +1,5 @@
 //! Messages that came to us, and what is learned of any message: facts, history, transitions.
 
-use std::collections::BTreeMap;
-
 use super::charges::charge_of_message;
 use super::outbound::{Told, is_awaited};
 use super::{Event, Run};
@@ -10,7 +8,7 @@ use crate::ids::{NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid}
 use crate::overlay::{Source, SourceError};
 use crate::records::{EventDetails, Topic, TransitionRecord};
 use crate::state::{
-    Annotations, Content, ConversationFacts, Direction, HistoryEntry, Message, MessageFacts,
+    Annotations, Content, ConversationFacts, Direction, Few, HistoryEntry, Message, MessageFacts,
     Reaction, Receipt, Status, TimerKind, first_code,
 };
 use crate::time::Timestamp;
@@ -96,7 +94,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         // Of a status in the history only the message's own time is told.
         let of_past = direction == Direction::Outbound && status.rank() > 0;
         let receipt = Receipt {
-            statuses: [(status.clone(), time.filter(|_| !of_past))].into(),
+            statuses: [(status.clone(), time.filter(|_| !of_past))].into_iter().collect(),
             ..Receipt::default()
         };
         let facts = MessageFacts {
@@ -107,7 +105,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             standby: origin == Origin::Standby,
             inbound,
             echo,
-            receipts: [(Participant::whole(), receipt)].into(),
+            receipts: [(Participant::whole(), receipt)].into_iter().collect(),
             traces: item.traces.into_iter().collect(),
             ..MessageFacts::default()
         };
@@ -376,7 +374,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             journal: self.journal(None),
             list_time: self.place.log_time,
             history: Vec::new(),
-            charged: BTreeMap::new(),
+            charged: Few::new(),
         }
     }
 
@@ -397,24 +395,27 @@ impl<S: Source + ?Sized> Run<'_, S> {
             true => wamid.to_string(),
             false => format!("{wamid}/{}", fact.participant),
         };
+        let facts = &message.facts;
         let record = TransitionRecord {
             source: self.emit.source(fact.time),
-            entity: "message".to_owned(),
-            key: key.clone(),
-            waba_id: message.facts.waba_id.as_ref().map(WabaId::to_string),
-            phone_number_id: message.facts.phone_number_id.as_ref().map(PhoneNumberId::to_string),
-            wamid: Some(wamid.to_string()),
-            participant: (!whole).then(|| fact.participant.to_string()),
-            from: from.as_ref().map(|status| status.as_str().to_owned()),
-            to: fact.status.as_str().to_owned(),
-            state: state.as_str().to_owned(),
+            entity: "message",
+            key: key.as_str(),
+            waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
+            phone_number_id: facts.phone_number_id.as_ref().map(PhoneNumberId::as_str),
+            wamid: Some(wamid.as_str()),
+            participant: (!whole).then(|| fact.participant.as_str()),
+            from: from.as_ref().map(Status::as_str),
+            to: fact.status.as_str(),
+            state: state.as_str(),
             late,
             error_code: fact.error_code,
             reason: None,
             party: None,
-            origin: fact.origin.word().map(str::to_owned),
-            cause_wamid: fact.cause.map(ToString::to_string),
+            origin: fact.origin.word(),
+            cause_wamid: fact.cause.map(Wamid::as_str),
         };
+        let ordinal = self.emit.ordinal();
+        self.emit.record(Topic::Transition, key.clone(), &record);
         message.history.push(HistoryEntry {
             to: fact.status.clone(),
             from,
@@ -426,9 +427,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             received_time: self.place.received,
             error_code: fact.error_code,
             offset: self.place.offset,
-            ordinal: self.emit.ordinal(),
+            ordinal,
         });
-        self.emit.record(Topic::Transition, key, &record);
     }
 }
 

@@ -26,6 +26,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::charge::TotalKey;
 use crate::decode::{Decoded, Item, Site, decode};
 use crate::ids::{
@@ -76,9 +78,9 @@ pub struct Output {
     /// Key.
     pub key: String,
     /// Headers in order of name.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Bytes)>,
     /// JSON; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
     /// Log time.
     pub timestamp: Timestamp,
     /// Raw offset of the record it comes from.

@@ -3,11 +3,11 @@
 
 use super::Run;
 use super::users::UserPart;
-use crate::ids::{ConversationKey, Participant, UserKey, Wamid};
+use crate::ids::{ConversationKey, Participant, PartyId, PhoneNumberId, UserKey, WabaId, Wamid};
 use crate::overlay::Source;
 use crate::records::{ConversationRow, MessageRow, Topic, UserRow};
 use crate::state::{
-    Annotations, Conversation, Direction, Message, MessageFacts, Receipt, Status, User, WindowState,
+    Annotations, Conversation, Direction, Labels, Message, MessageFacts, Status, User, WindowState,
 };
 use crate::time::Timestamp;
 
@@ -24,7 +24,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 if !message.facts.has_appeared() {
                     continue;
                 }
-                let row = message_row(self, &wamid, &participant, message);
+                let labels = match participant.is_whole() {
+                    true => message.facts.labels(),
+                    false => Labels::default(),
+                };
+                let row = message_row(self, &wamid, &participant, message, &labels);
                 self.emit.record(Topic::MessageState, key, &row);
             } else {
                 self.emit.tombstone(Topic::MessageState, key);
@@ -60,71 +64,75 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 }
 
-fn message_row<S: Source + ?Sized>(
+fn message_row<'a, S: Source + ?Sized>(
     run: &Run<'_, S>,
-    wamid: &Wamid,
-    participant: &Participant,
-    message: &Message,
-) -> MessageRow {
+    wamid: &'a Wamid,
+    participant: &'a Participant,
+    message: &'a Message,
+    labels: &'a Labels,
+) -> MessageRow<'a> {
     let facts = &message.facts;
-    let nothing = Receipt::default();
-    let receipt = facts.receipts.get(participant).unwrap_or(&nothing);
+    let receipt = facts.receipts.get(participant);
+    let time_of = |status| receipt.and_then(|receipt| receipt.time_of(&status));
     // The row of the message itself shows the state over all participants, and what is known of
     // the message; the row of a participant only what is the participant's own.
     let state = facts.shown(participant);
     let of_message = participant.is_whole().then_some(facts);
-    let latest: Option<Timestamp> = receipt.statuses.values().copied().max().flatten();
-    let error = receipt.error_code().and_then(|code| Some((code, receipt.failures.get(&code)?)));
-    let pricing = receipt.pricing.clone().unwrap_or_default();
-    let labels = of_message.map(MessageFacts::labels).unwrap_or_default();
+    let latest: Option<Timestamp> =
+        receipt.and_then(|receipt| receipt.statuses.values().copied().max().flatten());
+    let error = receipt.and_then(|receipt| {
+        let code = receipt.error_code()?;
+        Some((code, receipt.failures.get(&code)?))
+    });
+    let pricing = receipt.and_then(|receipt| receipt.pricing.as_ref());
     let billing = of_message.and_then(|facts| facts.billing.as_deref());
     let content = of_message.and_then(MessageFacts::content);
     let media = content.and_then(|content| content.media.as_ref());
     let done = of_message.and_then(|facts| facts.annotations.as_deref());
     MessageRow {
         source: run.emit.source(latest),
-        wamid: wamid.to_string(),
-        participant: (!participant.is_whole()).then(|| participant.to_string()),
-        waba_id: of_message.and_then(|facts| facts.waba_id.as_ref().map(ToString::to_string)),
+        wamid: wamid.as_str(),
+        participant: (!participant.is_whole()).then(|| participant.as_str()),
+        waba_id: of_message.and_then(|facts| facts.waba_id.as_ref().map(WabaId::as_str)),
         phone_number_id: of_message
-            .and_then(|facts| facts.phone_number_id.as_ref().map(ToString::to_string)),
-        party: of_message.and_then(|facts| facts.parties.first().map(ToString::to_string)),
+            .and_then(|facts| facts.phone_number_id.as_ref().map(PhoneNumberId::as_str)),
+        party: of_message.and_then(|facts| facts.parties.first().map(PartyId::as_str)),
         direction: of_message.map(|facts| match facts.direction() {
-            Direction::Inbound => "inbound".to_owned(),
-            Direction::Outbound => "outbound".to_owned(),
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
         }),
-        state: state.map_or_else(|| "unknown".to_owned(), |status| status.as_str().to_owned()),
-        pending_time: receipt.time_of(&Status::Pending),
-        sent_time: receipt.time_of(&Status::Sent),
-        delivered_time: receipt.time_of(&Status::Delivered),
-        read_time: receipt.time_of(&Status::Read),
-        played_time: receipt.time_of(&Status::Played),
-        failed_time: receipt.time_of(&Status::Failed),
-        inbound_time: receipt.time_of(&Status::Received),
+        state: state.map_or("unknown", Status::as_str),
+        pending_time: time_of(Status::Pending),
+        sent_time: time_of(Status::Sent),
+        delivered_time: time_of(Status::Delivered),
+        read_time: time_of(Status::Read),
+        played_time: time_of(Status::Played),
+        failed_time: time_of(Status::Failed),
+        inbound_time: time_of(Status::Received),
         error_code: error.map(|(code, _)| code),
         error_details: error
-            .and_then(|(_, failure)| failure.details.clone().or_else(|| failure.title.clone())),
-        pricing_model: pricing.model,
-        pricing_type: pricing.kind,
-        pricing_category: pricing.category,
-        billable: pricing.billable,
-        callback_data: of_message.and_then(|facts| facts.callback_data.clone()),
-        message_type: content.and_then(|content| content.message_type.clone()),
-        label_template: labels.template,
-        label_language: labels.language,
-        label_campaign: labels.campaign,
-        label_intent: labels.intent,
-        template_id: of_message.and_then(|facts| facts.template_id.clone()),
-        conversation_id: billing.and_then(|billing| billing.id.clone()),
-        conversation_origin: billing.and_then(|billing| billing.origin.clone()),
+            .and_then(|(_, failure)| failure.details.as_deref().or(failure.title.as_deref())),
+        pricing_model: pricing.and_then(|pricing| pricing.model.as_deref()),
+        pricing_type: pricing.and_then(|pricing| pricing.kind.as_deref()),
+        pricing_category: pricing.and_then(|pricing| pricing.category.as_deref()),
+        billable: pricing.and_then(|pricing| pricing.billable),
+        callback_data: of_message.and_then(|facts| facts.callback_data.as_deref()),
+        message_type: content.and_then(|content| content.message_type.as_deref()),
+        label_template: labels.template.as_deref(),
+        label_language: labels.language.as_deref(),
+        label_campaign: labels.campaign.as_deref(),
+        label_intent: labels.intent.as_deref(),
+        template_id: of_message.and_then(|facts| facts.template_id.as_deref()),
+        conversation_id: billing.and_then(|billing| billing.id.as_deref()),
+        conversation_origin: billing.and_then(|billing| billing.origin.as_deref()),
         conversation_expire_time: billing.and_then(|billing| billing.expires),
-        reply_to: content.and_then(|content| content.reply_to.clone()),
-        target_wamid: content.and_then(|content| content.target.as_ref().map(Wamid::to_string)),
-        sender: content.and_then(|content| content.sender.as_ref().map(ToString::to_string)),
+        reply_to: content.and_then(|content| content.reply_to.as_deref()),
+        target_wamid: content.and_then(|content| content.target.as_ref().map(Wamid::as_str)),
+        sender: content.and_then(|content| content.sender.as_ref().map(PartyId::as_str)),
         forwarded: content.is_some_and(|content| content.forwarded),
-        media_id: media.map(|media| media.id.clone()),
-        media_mime_type: media.and_then(|media| media.mime_type.clone()),
-        media_sha256: media.and_then(|media| media.sha256.clone()),
+        media_id: media.map(|media| media.id.as_str()),
+        media_mime_type: media.and_then(|media| media.mime_type.as_deref()),
+        media_sha256: media.and_then(|media| media.sha256.as_deref()),
         media_expire_time: of_message
             .and_then(|facts| facts.media_expires(run.rules.media_valid_ms())),
         edited_time: done.and_then(Annotations::edited),
@@ -133,29 +141,29 @@ fn message_row<S: Source + ?Sized>(
         reaction_count: done
             .filter(|done| !done.reactions.is_empty())
             .map(|done| u64::try_from(done.reaction_count()).unwrap_or(u64::MAX)),
-        fbtrace_id: of_message.and_then(|facts| facts.traces.first().cloned()),
+        fbtrace_id: of_message.and_then(|facts| facts.traces.first().map(String::as_str)),
         standby: of_message.is_some_and(|facts| facts.standby),
     }
 }
 
-fn conversation_row<S: Source + ?Sized>(
+fn conversation_row<'a, S: Source + ?Sized>(
     run: &Run<'_, S>,
-    key: &ConversationKey,
-    conversation: &Conversation,
-) -> ConversationRow {
+    key: &'a ConversationKey,
+    conversation: &'a Conversation,
+) -> ConversationRow<'a> {
     let facts = &conversation.facts;
     let log_time = run.place.log_time;
     let word = |state: WindowState| match state {
-        WindowState::Open => "open".to_owned(),
-        WindowState::Closed => "closed".to_owned(),
+        WindowState::Open => "open",
+        WindowState::Closed => "closed",
     };
     let referral = facts.referral.as_ref();
     let permission = facts.call_permission.as_ref();
     ConversationRow {
         source: run.emit.source(facts.last_inbound.max(facts.last_outbound)),
-        phone_number_id: key.phone_number_id.to_string(),
-        party: key.party.to_string(),
-        waba_id: facts.waba_id.as_ref().map(ToString::to_string),
+        phone_number_id: key.phone_number_id.as_str(),
+        party: key.party.as_str(),
+        waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
         first_inbound_time: facts.first_inbound,
         last_inbound_time: facts.last_inbound,
         last_outbound_time: facts.last_outbound,
@@ -166,11 +174,11 @@ fn conversation_row<S: Source + ?Sized>(
         free_entry_state: facts.free_entry_expires.map(|_| word(facts.free_entry(log_time))),
         free_entry_expire_time: facts.free_entry_expires,
         referral_time: referral.and_then(|referral| referral.time),
-        referral_source_type: referral.and_then(|referral| referral.source_type.clone()),
-        referral_source_id: referral.and_then(|referral| referral.source_id.clone()),
-        referral_ctwa_clid: referral.and_then(|referral| referral.ctwa_clid.clone()),
+        referral_source_type: referral.and_then(|referral| referral.source_type.as_deref()),
+        referral_source_id: referral.and_then(|referral| referral.source_id.as_deref()),
+        referral_ctwa_clid: referral.and_then(|referral| referral.ctwa_clid.as_deref()),
         call_permission: permission
-            .map(|permission| if permission.refused { "reject" } else { "accept" }.to_owned()),
+            .map(|permission| if permission.refused { "reject" } else { "accept" }),
         call_permission_expire_time: permission.and_then(|permission| permission.expires),
     }
 }

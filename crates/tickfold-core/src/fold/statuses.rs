@@ -25,7 +25,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.link(waba_id, &item.links, item.time)?;
         let stopped = item.errors.contains_key(&STOPPED_MARKETING);
         let receipt = Receipt {
-            statuses: [(item.status.clone(), item.time)].into(),
+            statuses: [(item.status.clone(), item.time)].into_iter().collect(),
             failures: item.errors,
             pricing: item.pricing,
             pricing_disputed: false,
@@ -42,7 +42,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             parties: item.parties.iter().cloned().collect(),
             group: item.group,
             standby: item.origin == Origin::Standby,
-            receipts: [(item.participant.clone(), receipt)].into(),
+            receipts: [(item.participant.clone(), receipt)].into_iter().collect(),
             callback_data: item.callback_data,
             template_id: item.template_id,
             billing: item.billing.map(Box::new),

@@ -62,7 +62,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if message.facts.has_appeared() {
             self.dirty.messages.insert((wamid.clone(), Participant::whole()));
         }
-        for participant in message.facts.receipts.into_keys() {
+        for participant in message.facts.receipts.into_iter().map(|(participant, _)| participant) {
             self.dirty.messages.insert((wamid.clone(), participant));
         }
         Ok(())

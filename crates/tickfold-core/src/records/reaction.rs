@@ -9,49 +9,49 @@ use crate::time::Timestamp;
 /// `charge_id` the one with the higher `sequence` replaces the other.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ChargeRecord {
+pub struct ChargeRecord<'a> {
     /// Where it came from. `event_time` is that of the delivery.
     #[serde(flatten)]
     pub source: Source,
     /// Names the charge for ever: the same message and participant, the same id.
-    pub charge_id: String,
+    pub charge_id: &'a str,
     /// Rises with every correction. The first record of a charge does not have to have 0.
     pub sequence: u64,
     /// Message id. Contains the customer's phone number: personal data.
-    pub wamid: String,
+    pub wamid: &'a str,
     /// Participant of a group message. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub participant: Option<String>,
+    pub participant: Option<&'a str>,
     /// Account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waba_id: Option<String>,
+    pub waba_id: Option<&'a str>,
     /// Our number's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub phone_number_id: Option<String>,
+    pub phone_number_id: Option<&'a str>,
     /// The other side, as the webhook named it. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub party: Option<String>,
+    pub party: Option<&'a str>,
     /// Month of the delivery in UTC, such as `2026-11`.
-    pub month: String,
+    pub month: &'a str,
     /// Pricing category in lower case with `_`, or `unknown`.
-    pub category: String,
+    pub category: &'a str,
     /// Pricing `type`; where none was sent, the model in lower case, or `unknown`.
-    pub pricing_type: String,
+    pub pricing_type: &'a str,
     /// `pricing_model`. Until July 2025 (`CBP`) conversations were billed, not messages: of those
     /// with one `conversation_id` one counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pricing_model: Option<String>,
+    pub pricing_model: Option<&'a str>,
     /// It costs something.
     pub billable: bool,
     /// ISO 3166 code of the recipient's country, from its calling code; absent if no phone number
     /// is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub country: Option<String>,
+    pub country: Option<&'a str>,
     /// Two statuses of equal evidence named different prices: look at both before you pay.
     pub conflicting: bool,
     /// `biz_opaque_callback_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub callback_data: Option<String>,
+    pub callback_data: Option<&'a str>,
 }
 
 /// Something to be done, once. Who carries it out keeps the ids that it has done.

@@ -1,11 +1,11 @@
 //! A message, ours or the customer's, as its statuses and its webhook tell of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::content::{Annotations, Content};
 use super::labels::Labels;
 use super::receipt::{Receipt, Status};
-use super::{Journal, join_boxed, learn_max, learn_min, learn_true};
+use super::{Few, Journal, join_boxed, learn_max, learn_min, learn_true};
 use crate::ids::{ConversationKey, Participant, PartyId, PhoneNumberId, WabaId};
 use crate::time::Timestamp;
 
@@ -32,7 +32,7 @@ pub struct Message {
     pub history: Vec<HistoryEntry>,
     /// Journal: raw offset of the record that told the charge of a participant last, which is the
     /// charge's sequence. None was told of those that are not here.
-    pub charged: BTreeMap<Participant, u64>,
+    pub charged: Few<Participant, u64>,
 }
 
 /// The facts of a message. [`MessageFacts::join`] is commutative, associative and idempotent.
@@ -54,7 +54,7 @@ pub struct MessageFacts {
     /// history.
     pub echo: Option<Box<Content>>,
     /// What is known per participant; the whole message is the empty participant.
-    pub receipts: BTreeMap<Participant, Receipt>,
+    pub receipts: Few<Participant, Receipt>,
     /// `biz_opaque_callback_data`; the greatest, should two differ.
     pub callback_data: Option<String>,
     /// `template_id` of a direct send.

@@ -57,6 +57,10 @@ pub(crate) use template::{TEMPLATE_EVENTS, forbids_sending};
 use crate::action::ActionId;
 use crate::time::Timestamp;
 
+/// A map of few entries, mostly one: sorted in one piece of memory. A `BTreeMap` has room for eleven
+/// as soon as it has one, which for a message's receipts is kilobytes, made and copied with each event.
+pub type Few<K, V> = litemap::LiteMap<K, V>;
+
 /// Journal of what may be halted: what was told of it last, so that a state that changes by itself
 /// is told too, and a halt is taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,6 +114,13 @@ pub(crate) fn learn_true(mine: &mut bool, theirs: bool) -> bool {
     let better = theirs && !*mine;
     *mine |= theirs;
     better
+}
+
+/// Drops the greatest entry.
+pub(crate) fn drop_last<K: Ord + Clone, V>(few: &mut Few<K, V>) {
+    if let Some(last) = few.last().map(|(key, _)| key.clone()) {
+        few.remove(&last);
+    }
 }
 
 /// Joins facts that may be there or not, and are rare enough to stand apart.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{learn_earliest, learn_max, learn_true};
+use super::{Few, drop_last, learn_earliest, learn_max, learn_true};
 use crate::charge::is_billable;
 use crate::rules::normal_category;
 use crate::time::Timestamp;
@@ -126,7 +126,7 @@ const FAILURES_MAX: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
     /// Earliest known event time per status; `None` is a status whose time is unknown.
-    pub statuses: BTreeMap<Status, Option<Timestamp>>,
+    pub statuses: Few<Status, Option<Timestamp>>,
     /// Failures by code.
     pub failures: Failures,
     /// Best evidence of the price.
@@ -197,10 +197,26 @@ impl Receipt {
         let disputed = pricing_disputed || disputes(self.pricing.as_ref(), pricing.as_ref());
         let mut learned = learn_true(&mut self.pricing_disputed, disputed);
         for (status, time) in statuses {
-            learned |= learn_time(&mut self.statuses, status, time, STATUSES_MAX);
+            learned |= self.learn_status(status, time);
         }
         learned |= join_failures(&mut self.failures, failures);
         learned | learn_max(&mut self.pricing, pricing)
+    }
+
+    /// As [`learn_time`].
+    fn learn_status(&mut self, status: Status, time: Option<Timestamp>) -> bool {
+        if let Some(mine) = self.statuses.get_mut(&status) {
+            return learn_earliest(mine, time);
+        }
+        let full = self.statuses.len() >= STATUSES_MAX;
+        if full && self.statuses.last().is_none_or(|(last, _)| *last < status) {
+            return false;
+        }
+        self.statuses.insert(status, time);
+        if full {
+            drop_last(&mut self.statuses);
+        }
+        true
     }
 
     /// The shown state of this participant.

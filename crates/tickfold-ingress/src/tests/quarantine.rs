@@ -131,7 +131,7 @@ async fn only_well_formed_wrong_signatures_are_kept() {
     post_and_settle(&rig, &quarantine, NEXT_KEY, odd).await;
     let kept = kept(&rig.log);
     assert_eq!(bodies(&kept), [odd], "exact bytes");
-    let names: Vec<_> = kept[0].headers.iter().map(|h| h.name.as_str()).collect();
+    let names: Vec<_> = kept[0].headers.iter().map(|h| &*h.name).collect();
     assert_eq!(names, ["wa-kind", "wa-signature", "wa-received-time", "wa-app", "wa-request-id"]);
     assert_eq!(header(&kept[0], "wa-kind"), "quarantined");
     assert_eq!(header(&kept[0], "wa-signature"), sign(NEXT_KEY, odd.as_bytes()));
@@ -183,7 +183,7 @@ async fn accepted_webhooks_are_what_they_would_have_been() {
         assert_eq!((partition, &late.key, &late.value), (expected, &known.key, &known.value));
         for (late, known) in late.headers.iter().zip(&known.headers) {
             assert_eq!(late.name, known.name);
-            match late.name.as_str() {
+            match &*late.name {
                 "wa-request-id" => assert!(ids.iter().any(|id| *id == late.value)),
                 _ => assert_eq!(late.value, known.value, "{}", late.name),
             }

@@ -17,7 +17,7 @@ use tickfold_core::signature::sign;
 
 fn headers(record: &Record) -> Vec<(&str, &str)> {
     let text = |value| std::str::from_utf8(value).unwrap();
-    record.headers.iter().map(|h| (h.name.as_str(), text(&h.value))).collect()
+    record.headers.iter().map(|h| (&*h.name, text(&h.value))).collect()
 }
 
 fn waba(partition: u32, skip: usize) -> String {

@@ -171,7 +171,7 @@ pub(super) fn decode_record(
     let mut headers = Vec::new();
     for _ in 0..count {
         let name = text(&get_sized(content)?)?;
-        headers.push(Header { name, value: get_sized(content)? });
+        headers.push(Header { name: name.into(), value: get_sized(content)? });
     }
     if content.has_remaining() {
         return Err(Unreadable("value is longer than its content"));

@@ -22,7 +22,7 @@ fn sample() -> Append {
         to: TopicPartition::new("t", 2),
         key: Some(Bytes::from_static(b"k")),
         value: Some(Bytes::from_static(b"vv")),
-        headers: vec![Header { name: "h".to_owned(), value: Bytes::from_static(b"x") }],
+        headers: vec![Header { name: "h".into(), value: Bytes::from_static(b"x") }],
         timestamp_ms: None,
     }
 }

@@ -53,8 +53,11 @@ use super::{
 };
 use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
 
-/// The pause between two looks for delivery reports, when none was there.
-const PAUSE: Duration = Duration::from_micros(200);
+/// The bounds of the pause between two looks for delivery reports, when none was there. Between them
+/// it is an eighth of the time waited so far, so that looking costs next to nothing where a batch
+/// takes long, and waiting next to nothing where it does not.
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 /// How librdkafka's log names the loss of a connection, whatever the cause. Other ways to learn of
 /// it leave some out; the tests cut connections under commits and so notice another name.
@@ -241,9 +244,10 @@ impl Committer {
         producer.context().begin(outputs.len());
         let sent = send(producer, outputs, deadline);
         (self.fail_point)(fail_point::PRODUCING);
+        let mut waited = Duration::ZERO;
         while producer.in_flight_count() > 0 {
             in_time(deadline)?;
-            serve(producer);
+            serve(producer, &mut waited);
         }
         if let Some((code, text)) = producer.client().fatal_error() {
             let fenced = code == RDKafkaErrorCode::Fenced;
@@ -320,6 +324,7 @@ fn send(
     outputs: &Outputs,
     deadline: Instant,
 ) -> Result<(), Failure> {
+    let mut waited = Duration::ZERO;
     for (index, (append, _)) in outputs.iter().enumerate() {
         let mut record = to_kafka(append, index);
         while let Err((error, back)) = producer.send(record) {
@@ -327,7 +332,7 @@ fn send(
                 return Err(failure("produce", &error));
             }
             in_time(deadline)?;
-            serve(producer);
+            serve(producer, &mut waited);
             record = back;
         }
     }
@@ -337,11 +342,13 @@ fn send(
 /// Serves delivery reports, or pauses if there are none. The binding's own wait is no pause: it counts
 /// whole milliseconds, and spends what is left of its last one asking again and again, at the cost of
 /// everybody who has work to do.
-fn serve(producer: &BaseProducer<Reports>) {
+fn serve(producer: &BaseProducer<Reports>, waited: &mut Duration) {
     let before = producer.in_flight_count();
     producer.poll(Duration::ZERO);
     if producer.in_flight_count() == before {
-        std::thread::sleep(PAUSE);
+        let pause = (*waited / 8).clamp(PAUSE_MIN, PAUSE_MAX);
+        std::thread::sleep(pause);
+        *waited += pause;
     }
 }
 

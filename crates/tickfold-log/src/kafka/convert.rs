@@ -64,7 +64,7 @@ pub(super) fn from_kafka(message: &BorrowedMessage<'_>) -> Result<Record, &'stat
 fn headers(message: &BorrowedMessage<'_>) -> Result<Headers, &'static str> {
     let Some(headers) = message.headers() else { return Ok(Vec::new()) };
     let copy = |header: KafkaHeader<'_, &[u8]>| Header {
-        name: header.key.to_owned(),
+        name: header.key.to_owned().into(),
         value: Bytes::copy_from_slice(header.value.unwrap_or_default()),
     };
     // The binding panics on a name that is no UTF-8. We write none, but others may write here.

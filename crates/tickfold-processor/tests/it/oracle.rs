@@ -54,7 +54,7 @@ impl Golden {
             let raw = RawRecord {
                 offset: record.offset,
                 appended: Timestamp::from_millis(record.timestamp_ms),
-                headers: record.headers.iter().map(|h| (h.name.as_str(), &*h.value)).collect(),
+                headers: record.headers.iter().map(|h| (&*h.name, &*h.value)).collect(),
                 value: record.value.as_deref(),
             };
             for output in tickfold_core::fold(&mut overlay, &Nothing, HERE, &raw).unwrap() {
@@ -117,12 +117,13 @@ impl Golden {
 
 fn plain_output(output: Output) -> Plain {
     let headers = output.headers.into_iter();
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
-    (output.key.into_bytes(), output.value, headers, output.timestamp.as_millis())
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    (output.key.into_bytes(), output.value.map(Vec::from), headers, output.timestamp.as_millis())
 }
 
 fn plain_record(record: Record) -> Plain {
-    let headers = record.headers.into_iter().map(|h| (h.name, h.value.to_vec())).collect();
+    let headers =
+        record.headers.into_iter().map(|h| (h.name.into_owned(), h.value.to_vec())).collect();
     let key = record.key.unwrap_or_default().to_vec();
     (key, record.value.map(|value| value.to_vec()), headers, record.timestamp_ms)
 }

@@ -49,7 +49,7 @@ fn append(
 ) -> Append {
     let headers = headers
         .into_iter()
-        .map(|(name, value)| Header { name: name.to_owned(), value: Bytes::from(value) });
+        .map(|(name, value)| Header { name: name.into(), value: Bytes::from(value) });
     Append {
         to: TopicPartition::new(raw_topic("wa"), partition),
         key,

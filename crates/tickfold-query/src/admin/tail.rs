@@ -201,8 +201,10 @@ fn start(start: Option<&Start>, partition: u32, bounds: Bounds) -> u64 {
 }
 
 fn told(partition: u32, record: Record) -> pb::Record {
-    let header =
-        |header: tickfold_log::Header| pb::Header { name: header.name, value: header.value };
+    let header = |header: tickfold_log::Header| pb::Header {
+        name: header.name.into_owned(),
+        value: header.value,
+    };
     pb::Record {
         partition,
         offset: record.offset,

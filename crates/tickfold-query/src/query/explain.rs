@@ -342,7 +342,7 @@ fn raw_record(record: &Record) -> RawRecord<'_> {
     RawRecord {
         offset: record.offset,
         appended: Timestamp::from_millis(record.timestamp_ms),
-        headers: record.headers.iter().map(|h| (h.name.as_str(), &*h.value)).collect(),
+        headers: record.headers.iter().map(|h| (&*h.name, &*h.value)).collect(),
         value: record.value.as_deref(),
     }
 }

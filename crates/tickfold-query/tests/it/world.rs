@@ -164,7 +164,7 @@ impl Writers {
 
     fn fold(&mut self, partition: u32, headers: &[(&str, String)], value: &[u8]) -> u64 {
         let header = |(name, value): &(&str, String)| Header {
-            name: (*name).to_owned(),
+            name: (*name).to_owned().into(),
             value: value.clone().into(),
         };
         self.folded.push(Append {

@@ -1,5 +1,6 @@
 //! Where a store stands, and the changes it keeps.
 
+use bytes::Bytes;
 use tickfold_core::overlay::Head;
 use tickfold_core::time::Timestamp;
 use tickfold_proto::store::v1 as proto;
@@ -43,19 +44,19 @@ impl Persist for StoreHead {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) log_time: Timestamp,
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Bytes,
 }
 
 impl Persist for Change {
     type Record = proto::Change;
 
     fn to_record(&self) -> proto::Change {
-        proto::Change { log_time_ms: self.log_time.as_millis(), value: self.value.clone().into() }
+        proto::Change { log_time_ms: self.log_time.as_millis(), value: self.value.clone() }
     }
 
     fn from_record(record: proto::Change) -> Result<Self, Damage> {
         let log_time = Timestamp::from_millis(record.log_time_ms);
-        Ok(Self { log_time, value: record.value.into() })
+        Ok(Self { log_time, value: record.value })
     }
 }
 

@@ -84,10 +84,10 @@ fn rising<T, C: FromIterator<T>>(
 }
 
 /// As [`rising`], for entries of a map.
-fn rising_map<K: Ord, V>(
+fn rising_map<K: Ord, V, M: FromIterator<(K, V)>>(
     entries: impl IntoIterator<Item = Result<(K, V), Damage>>,
     what: &str,
-) -> Result<std::collections::BTreeMap<K, V>, Damage> {
+) -> Result<M, Damage> {
     rising(entries, |a: &(K, V), b: &(K, V)| a.0.cmp(&b.0), what)
 }
 

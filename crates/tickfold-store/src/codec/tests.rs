@@ -117,7 +117,10 @@ fn heads_and_changes() {
         head: Head { log_time: random.maybe(Random::time), rules_version: 1 },
         digest: u128::from(random.number64()) << random.below(64),
     });
-    check(|random| Change { log_time: random.time(), value: vec![random.byte(); random.below(9)] });
+    check(|random| Change {
+        log_time: random.time(),
+        value: vec![random.byte(); random.below(9)].into(),
+    });
     check(|random| ChangeLog { rows: random.number64(), since: (random.number64(), 3) });
 }
 

@@ -271,7 +271,7 @@ pub(super) fn random_batch(
         offset,
         ordinal,
         log_time: tickfold_core::time::Timestamp::from_millis(1_000),
-        value: vec![random.byte(); 3],
+        value: vec![random.byte(); 3].into(),
     });
     (overlay, transitions.collect())
 }

@@ -1,6 +1,5 @@
 //! Random values of every entity, with the awkward ones often: absent, empty, zero, extreme.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tickfold_core::action::ActionId;
@@ -11,8 +10,8 @@ use tickfold_core::ids::{
 };
 use tickfold_core::rules::Rules;
 use tickfold_core::state::{
-    Conversation, ConversationFacts, Decided, Failure, Failures, HistoryEntry, Journal, Message,
-    MessageFacts, Natural, Pricing, Receipt, Regime, Status, TimerKey, TimerKind,
+    Conversation, ConversationFacts, Decided, Failure, Failures, Few, HistoryEntry, Journal,
+    Message, MessageFacts, Natural, Pricing, Receipt, Regime, Status, TimerKey, TimerKind,
 };
 use tickfold_core::time::Timestamp;
 
@@ -188,7 +187,7 @@ impl Random {
     /// A message.
     pub fn message(&mut self) -> Message {
         let key = self.conversation_key();
-        let mut receipts = BTreeMap::new();
+        let mut receipts = Few::new();
         for _ in 0..self.below(3) {
             receipts.insert(Participant::new(self.id()), self.receipt());
         }

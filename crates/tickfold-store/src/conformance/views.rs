@@ -194,7 +194,7 @@ pub fn transitions_are_a_range_and_old_ones_go(disk: &dyn Disk) {
         offset,
         ordinal,
         log_time: Timestamp::from_millis(log_time),
-        value: format!("{offset}-{ordinal}").into_bytes(),
+        value: format!("{offset}-{ordinal}").into(),
     };
     let (a, b, c) = (transition(0, 0, 10), transition(0, 3, 10), transition(2, 0, 20));
     write(&mut *store, 3, &at(20), &[a.clone(), b.clone(), c.clone()]);

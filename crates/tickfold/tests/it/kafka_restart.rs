@@ -136,8 +136,10 @@ impl Site<'_> {
             request_id: "0".to_owned(),
             partition_count: PARTITIONS,
         };
-        let header =
-            |(name, value): (&str, String)| Header { name: name.to_owned(), value: value.into() };
+        let header = |(name, value): (&'static str, String)| Header {
+            name: name.into(),
+            value: value.into(),
+        };
         Append {
             to: TopicPartition::new(self.raw(), to.partition),
             key: Some(Bytes::from(to.key)),

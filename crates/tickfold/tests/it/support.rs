@@ -760,8 +760,12 @@ impl Golden {
                 let headers = output.headers.into_iter();
                 let plain = Plain {
                     key: output.key,
-                    value: output.value.map(|value| String::from_utf8(value).unwrap()),
-                    headers: headers.map(|(name, value)| (name.to_owned(), value)).collect(),
+                    value: output.value.map(|value| String::from_utf8(value.into()).unwrap()),
+                    headers: headers
+                        .map(|(name, value)| {
+                            (name.to_owned(), String::from_utf8(value.into()).unwrap())
+                        })
+                        .collect(),
                     timestamp_ms: output.timestamp.as_millis(),
                 };
                 let place = (output.topic, record.partition);

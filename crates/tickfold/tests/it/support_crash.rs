@@ -508,7 +508,7 @@ impl Followed {
         let raw = RawRecord {
             offset: record.offset,
             appended: Timestamp::from_millis(ms(record.timestamp.as_ref())),
-            headers: headers.map(|header| (header.name.as_str(), &*header.value)).collect(),
+            headers: headers.map(|header| (&*header.name, &*header.value)).collect(),
             value: record.value.as_deref(),
         };
         if raw.header(header::KIND) == Some(KIND_WEBHOOK) {
