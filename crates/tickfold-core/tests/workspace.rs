@@ -168,7 +168,7 @@ fn one_file_has_unsafe_code() -> Outcome {
             }
         }
     }
-    assert_eq!(found, ["crates/tickfold-log/src/kafka/stamp.rs"]);
+    assert_eq!(found, ["crates/tickfold-log/src/kafka/native.rs"]);
     Ok(())
 }
 

@@ -20,7 +20,8 @@
 //!
 //! Everything that blocks runs on threads of this module (`calls`, `reader`, `owned`), and bounds
 //! its time by [`KafkaOptions`]. A cluster that does not answer makes calls `Unavailable` and commits
-//! `Unclear`; the log itself stays usable and recovers with it.
+//! `Unclear`; the log itself stays usable and recovers with it. librdkafka's clients do not always do
+//! so by themselves: `keeper` looks after them.
 
 mod append;
 mod calls;
@@ -29,13 +30,14 @@ mod context;
 mod convert;
 mod cursor;
 pub mod fail_point;
+mod keeper;
 mod member;
+mod native;
 mod options;
 mod owned;
 mod places;
 mod reader;
 mod settings;
-mod stamp;
 mod survey;
 mod topics;
 
@@ -56,6 +58,7 @@ use self::{
     calls::{Calls, apart, spawn},
     context::Quiet,
     convert::{check_size, unavailable},
+    keeper::Keeper,
     member::KafkaMember,
     owned::Groups,
     places::{Place, Places},
@@ -93,7 +96,8 @@ struct Inner {
     commits: Arc<watch::Sender<usize>>,
     places: Arc<Places>,
     calls: Arc<Calls>,
-    admin: AdminClient<Quiet>,
+    keeper: Arc<Keeper>,
+    admin: Arc<AdminClient<Quiet>>,
     appender: Appender,
     reader: Reader,
     groups: Groups,
@@ -110,9 +114,13 @@ impl KafkaLog {
         let admin = options.admin().create_with_context(Quiet);
         let admin: AdminClient<Quiet> =
             admin.map_err(|error| unavailable("start the admin client", &error))?;
-        let appender = Appender::start(&options)?;
-        let reader = Reader::start(&options, &places, &calls, &closed)
-            .inspect_err(|_| closed.store(true, Ordering::Release))?;
+        let admin = Arc::new(admin);
+        let keeper = Keeper::start(&options, &closed)?;
+        keeper.keep("admin", &admin);
+        let stop = |_: &Error| closed.store(true, Ordering::Release);
+        let appender = Appender::start(&options, &keeper).inspect_err(stop)?;
+        let reader =
+            Reader::start(&options, &places, &calls, &keeper, &closed).inspect_err(stop)?;
         let commits = Arc::new(watch::Sender::new(0));
         let (groups, onlookers) = (Groups::default(), Groups::default());
         let inner = Inner {
@@ -121,6 +129,7 @@ impl KafkaLog {
             commits,
             places,
             calls,
+            keeper,
             admin,
             appender,
             reader,
@@ -183,7 +192,7 @@ impl Inner {
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
-        self.groups.get(group, || self.options.group(group))
+        self.groups.get(group, &self.keeper, || self.options.group(group))
     }
 
     /// Lets go of the clients that read and speak for groups. Blocks.
@@ -445,7 +454,8 @@ impl Log for KafkaLog {
             if let Ok(told) = inner.calls.run(stable).await? {
                 return Ok(told);
             }
-            let onlooker = inner.onlookers.get(group, || inner.options.onlooker(group))?;
+            let config = || inner.options.onlooker(group);
+            let onlooker = inner.onlookers.get(group, &inner.keeper, config)?;
             let asked = inner.calls.run(ask(onlooker, timeout)).await?;
             asked.map_err(|error| unavailable(format!("read the positions of {group}"), &error))
         })

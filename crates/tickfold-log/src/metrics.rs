@@ -12,6 +12,8 @@ pub const SYNC_SECONDS: &str = "tickfold_log_sync_seconds";
 pub const QUEUE_BYTES: &str = "tickfold_log_queue_bytes";
 /// Appends refused because the queue was full.
 pub const APPENDS_REFUSED: &str = "tickfold_log_appends_refused_total";
+/// Kafka clients that knew no broker any more and were given their addresses again, by what they do.
+pub const CLIENTS_RESCUED: &str = "tickfold_log_clients_rescued_total";
 /// Commits refused because another owner has the partition.
 pub const FENCED: &str = "tickfold_log_commits_fenced_total";
 /// Records deleted on purpose.
@@ -26,6 +28,7 @@ pub fn describe() {
     describe_histogram!(SYNC_SECONDS, Unit::Seconds, "Time of one sync of the log");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes waiting to be written and synced");
     describe_counter!(APPENDS_REFUSED, Unit::Count, "Appends refused, the queue being full");
+    describe_counter!(CLIENTS_RESCUED, Unit::Count, "Kafka clients that had lost their brokers");
     describe_counter!(FENCED, Unit::Count, "Commits refused, another owner having claimed");
     describe_counter!(RECORDS_TRIMMED, Unit::Count, "Records deleted on purpose by trimming");
     describe_gauge!(POISONED, Unit::Count, "1 once a write or sync of the log failed");

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use super::{
     context,
     convert::{offset as known_offset, to_kafka, unavailable},
+    keeper::Keeper,
     options::KafkaOptions,
     places::Place,
 };
@@ -33,6 +34,7 @@ use crate::{Append, Error, Offset, RECORD_BYTES_MAX, TopicPartition};
 /// The producer of appends.
 pub(super) struct Appender {
     options: KafkaOptions,
+    keeper: Arc<Keeper>,
     producer: Mutex<Arc<ThreadedProducer<Reports>>>,
     /// Bytes on their way.
     bytes: Arc<AtomicUsize>,
@@ -65,9 +67,9 @@ pub(super) struct Sent {
 pub(super) struct Reports;
 
 impl Appender {
-    pub(super) fn start(options: &KafkaOptions) -> Result<Self, Error> {
-        let producer = Mutex::new(Arc::new(producer(options)?));
-        Ok(Self { options: options.clone(), producer, bytes: Arc::default() })
+    pub(super) fn start(options: &KafkaOptions, keeper: &Arc<Keeper>) -> Result<Self, Error> {
+        let (producer, bytes) = (Mutex::new(producer(options, keeper)?), Arc::default());
+        Ok(Self { options: options.clone(), keeper: Arc::clone(keeper), producer, bytes })
     }
 
     /// Hands records to the producer, in order, and gives the answer to wait for. Does not wait.
@@ -124,8 +126,8 @@ impl Appender {
         }
         let cause = failed.client().fatal_error().map(|(_, text)| text);
         tracing::warn!(cause, "producer of appends failed for good, starting another");
-        match producer(&self.options) {
-            Ok(new) => *current = Arc::new(new),
+        match producer(&self.options, &self.keeper) {
+            Ok(new) => *current = new,
             Err(error) => tracing::warn!(%error, "no new producer of appends"),
         }
     }
@@ -145,9 +147,15 @@ impl std::fmt::Debug for Appender {
     }
 }
 
-fn producer(options: &KafkaOptions) -> Result<ThreadedProducer<Reports>, Error> {
+fn producer(
+    options: &KafkaOptions,
+    keeper: &Keeper,
+) -> Result<Arc<ThreadedProducer<Reports>>, Error> {
     let producer = options.appender().create_with_context(Reports);
-    producer.map_err(|error| unavailable("start the producer of appends", &error))
+    let producer =
+        Arc::new(producer.map_err(|error| unavailable("start the producer of appends", &error))?);
+    keeper.keep("append", &producer);
+    Ok(producer)
 }
 
 impl Sent {

@@ -39,6 +39,7 @@ use rdkafka::{
     message::{DeliveryResult, Message},
     producer::{BaseProducer, Producer, ProducerContext},
     topic_partition_list::{Offset as KafkaOffset, TopicPartitionList},
+    types::RDKafka,
     util::Timeout,
 };
 
@@ -46,7 +47,9 @@ use super::{
     context::{self, Quiet},
     convert::{offset as known_offset, partition_id, to_kafka, unavailable},
     fail_point,
+    keeper::Keeper,
     member::{Speechless, Tenure},
+    native::Native,
     options::KafkaOptions,
     owned::Request,
     places::Place,
@@ -84,11 +87,11 @@ pub(super) struct Committer {
     trust_repeated: bool,
     state: State,
     /// Given up and not taken down yet.
-    retired: Option<BaseProducer<Reports>>,
+    retired: Option<Arc<BaseProducer<Reports>>>,
 }
 
 enum State {
-    Ready(BaseProducer<Reports>),
+    Ready(Arc<BaseProducer<Reports>>),
     /// Another owner has the partition.
     Fenced,
     /// A request of it may still be under way; the producer is gone.
@@ -142,6 +145,7 @@ impl Committer {
     /// Blocks until this producer is the only one that can commit, and reads the position.
     pub(super) fn claim(
         options: &KafkaOptions,
+        keeper: &Keeper,
         speaker: Speaker,
         group_name: &str,
         input: TopicPartition,
@@ -160,6 +164,8 @@ impl Committer {
         let left = options.claim_timeout.saturating_sub(begun.elapsed());
         let committed =
             committed(&speaker.group, &input, left.max(options.call_timeout)).map_err(failed)?;
+        let producer = Arc::new(producer);
+        keeper.keep("commit", &producer);
         let committer = Self {
             input,
             speaker,
@@ -446,12 +452,25 @@ fn was_in_use(failure: &str) -> bool {
     !let_go && (up || !failure.contains(" in state "))
 }
 
-/// The context of a committer: delivery reports of the commit under way, and whether a connection
-/// failed under it.
+/// The context of a committer: delivery reports of the commit under way, whether a connection failed
+/// under it, and whether all brokers were away.
 #[derive(Default)]
 struct Reports {
     delivered: Mutex<Delivered>,
     cut: AtomicBool,
+    away: AtomicBool,
+}
+
+/// There are as many as partitions, so the keeper asks those only that had reason to tell. They tell
+/// when they are polled, which is in a commit, and one that is lost waits in it.
+impl Native for BaseProducer<Reports> {
+    fn native(&self) -> *mut RDKafka {
+        self.client().native_ptr()
+    }
+
+    fn may_be_lost(&self) -> bool {
+        self.context().away.swap(false, Ordering::AcqRel)
+    }
 }
 
 #[derive(Default)]
@@ -486,6 +505,9 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.away.store(true, Ordering::Release);
+        }
         context::trouble(&error, reason);
     }
 }

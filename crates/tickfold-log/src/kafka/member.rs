@@ -22,7 +22,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use self::rebalance::{Command, Rebalances};
-use super::{Inner, calls::spawn, convert::unavailable, owned, stamp::Stamp};
+use super::{Inner, calls::spawn, convert::unavailable, native::Stamp, owned};
 use crate::{
     Change, Claim, Departure, Error, GroupSpec, LogFuture, Member, PartitionId, TopicPartition,
 };
@@ -82,6 +82,7 @@ impl KafkaMember {
         let consumer: BaseConsumer<Rebalances> = consumer.map_err(failed)?;
         consumer.subscribe(&[&spec.topic]).map_err(failed)?;
         let consumer = Arc::new(consumer);
+        inner.keeper.keep("member", &consumer);
         let seat = Arc::new(Seat::default());
         *lock(&seat.consumer) = Arc::downgrade(&consumer);
         let (tell, changes) = mpsc::unbounded_channel();

@@ -66,6 +66,10 @@ pub struct KafkaOptions {
     /// given up for. Default: off.
     #[cfg(feature = "test-util")]
     pub trust_repeated: bool,
+    /// Leaves clients alone that know no broker any more. For the test that shows what becomes of
+    /// them. Default: off.
+    #[cfg(feature = "test-util")]
+    pub leave_lost: bool,
 }
 
 impl KafkaOptions {
@@ -90,6 +94,8 @@ impl KafkaOptions {
             fail_point: |_| (),
             #[cfg(feature = "test-util")]
             trust_repeated: false,
+            #[cfg(feature = "test-util")]
+            leave_lost: false,
         }
     }
 }
@@ -270,8 +276,8 @@ impl KafkaOptions {
         config.set("client.id", &self.client_id);
         // Brokers close idle connections; that is no news.
         config.set("log.connection.close", "false");
-        // A broker that comes back may name no leader for a moment, and librdkafka 2.12 can then lose
-        // sight of the partition until it asks again: by default after five minutes.
+        // A broker that comes back may name no leader for a moment, and librdkafka 2.12 may then not
+        // ask again before this, by default five minutes.
         config.set("topic.metadata.refresh.interval.ms", "5000");
         config.set("reconnect.backoff.ms", "50");
         config.set("reconnect.backoff.max.ms", "1000");

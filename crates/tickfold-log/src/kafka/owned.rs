@@ -23,6 +23,7 @@ use super::{
     committer::{Committer, Outputs, Speaker},
     context::Quiet,
     convert::unavailable,
+    keeper::Keeper,
     member::Tenure,
 };
 use crate::{
@@ -106,10 +107,11 @@ pub(super) async fn claim(
 ) -> Result<Claim, Error> {
     let (options, group, input) = (inner.options.clone(), group.to_owned(), input.clone());
     let speaker = Speaker { group: inner.group(&group)?, tenure };
+    let keeper = Arc::clone(&inner.keeper);
     let (requests, waiting) = mpsc::channel();
     let (answer, answered) = oneshot::channel();
     spawn("tickfold-kafka-commit", move || {
-        match Committer::claim(&options, speaker, &group, input) {
+        match Committer::claim(&options, &keeper, speaker, &group, input) {
             Ok((committed, committer)) => {
                 if answer.send(Ok(committed)).is_ok() {
                     committer.run(&waiting);
@@ -134,6 +136,7 @@ impl Groups {
     pub(super) fn get(
         &self,
         group: &str,
+        keeper: &Keeper,
         config: impl FnOnce() -> ClientConfig,
     ) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +147,7 @@ impl Groups {
         let consumer: BaseConsumer<Quiet> =
             consumer.map_err(|error| unavailable(format!("start for group {group}"), &error))?;
         let consumer = Arc::new(consumer);
+        keeper.keep("group", &consumer);
         groups.insert(group.to_owned(), Arc::clone(&consumer));
         Ok(consumer)
     }

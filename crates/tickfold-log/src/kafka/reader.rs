@@ -23,6 +23,7 @@ use super::{
     context::Quiet,
     convert::{offset as known_offset, partition_id, unavailable},
     cursor::{Cursor, Cursors, Found, Hold, LANES, LOOK, WATCH},
+    keeper::Keeper,
     options::KafkaOptions,
     places::{Place, Places},
     topics,
@@ -63,6 +64,7 @@ impl Reader {
         options: &KafkaOptions,
         places: &Arc<Places>,
         calls: &Arc<Calls>,
+        keeper: &Keeper,
         closed: &Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         let cursors = Cursors::new();
@@ -73,6 +75,7 @@ impl Reader {
             let consumer: BaseConsumer<Quiet> =
                 consumer.map_err(|error| unavailable("start a consumer", &error))?;
             let consumer = Arc::new(consumer);
+            keeper.keep(if lane == WATCH { "watch" } else { "look" }, &consumer);
             lanes.push(Arc::clone(&consumer));
             let (cursors, places, closed) =
                 (Arc::clone(&cursors), Arc::clone(places), Arc::clone(closed));

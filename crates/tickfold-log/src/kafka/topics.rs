@@ -237,8 +237,8 @@ fn ends(
 
 /// Asks again while a partition is between two leaders. Blocks.
 ///
-/// librdkafka 2.12 may also lose a partition from its metadata when a broker that comes back names no
-/// leader, and does not look again before `topic.metadata.refresh.interval.ms`: then it is made to.
+/// Where a broker that comes back named no leader, librdkafka 2.12 says that it knows no such partition,
+/// and may not look again before `topic.metadata.refresh.interval.ms`: then it is made to.
 pub(super) fn settled<T>(
     consumer: &BaseConsumer<Quiet>,
     timeout: Duration,

@@ -51,6 +51,7 @@ struct Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_end_of_a_transaction_does_no_harm() {
+    let _present = proxy::PRESENT.read().await;
     let times = if is_soak() { 50 } else { 5 };
     let right = Outcome::of(EPOCH_IS_OVER, position(1, "a"), &["a", "b"]);
     for _ in 0..times {
@@ -67,6 +68,7 @@ async fn a_late_end_of_a_transaction_does_no_harm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_position_does_no_harm() {
+    let _present = proxy::PRESENT.read().await;
     let times = if is_soak() { 20 } else { 2 };
     let right = Outcome::of(EPOCH_IS_OVER, position(2, "b"), &["a", "b"]);
     for _ in 0..times {

@@ -17,6 +17,7 @@ mod crash;
 mod figures;
 mod groups;
 mod in_doubt;
+mod lost;
 mod proxy;
 mod security;
 mod topics;

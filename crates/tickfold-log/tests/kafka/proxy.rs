@@ -2,6 +2,9 @@
 //! of a transactional producer arrive late: after its connection is gone, and after the client
 //! repeated it on another one and went on. Networks do that; here it happens when a test says so.
 //!
+//! It can also have the broker go away, and deny itself when it comes back: name no broker and no
+//! leader, as one does for a moment that is alone.
+//!
 //! The broker advertises the proxy's address on the listener behind it, so every connection of its
 //! clients passes here. What is not delayed is passed on as it is.
 
@@ -9,16 +12,23 @@ use std::{
     collections::HashMap,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, OnceLock},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use crate::broker;
 
 /// Requests by their number in Kafka's protocol.
+const METADATA: i16 = 3;
 pub(crate) const ADD_OFFSETS_TO_TXN: i16 = 25;
 pub(crate) const END_TXN: i16 = 26;
 pub(crate) const TXN_OFFSET_COMMIT: i16 = 28;
+
+/// The brokers' word for a partition between two leaders.
+const LEADER_NOT_AVAILABLE: i16 = 5;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,7 +40,21 @@ pub(crate) fn shared() -> &'static Proxy {
 
 pub(crate) struct Proxy {
     delays: Arc<Delays>,
+    presence: Arc<Presence>,
 }
+
+/// Whether the broker is there, to those behind the proxy.
+#[derive(Default)]
+struct Presence {
+    away: AtomicBool,
+    denied: AtomicBool,
+    /// How many answers denied it.
+    told: AtomicUsize,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+/// For tests that need the broker there, together, and for one that sends it away, alone.
+pub(crate) static PRESENT: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
 /// What is to be delayed, by transactional id.
 type Delays = Mutex<HashMap<String, Arc<Delay>>>;
@@ -66,16 +90,37 @@ struct Late {
 impl Proxy {
     fn start(listen: &str, broker: &str) -> Self {
         let listener = TcpListener::bind(listen).unwrap();
-        let delays = Arc::<Delays>::default();
-        let (broker, rules) = (broker.to_owned(), Arc::clone(&delays));
+        let (delays, presence) = (Arc::<Delays>::default(), Arc::<Presence>::default());
+        let (broker, rules, present) =
+            (broker.to_owned(), Arc::clone(&delays), Arc::clone(&presence));
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // A broker that is away takes no connection, as it would without the proxy.
+                if present.away.load(Ordering::Acquire) {
+                    continue;
+                }
                 let Ok(broker) = TcpStream::connect(&broker) else { continue };
-                relay(client, broker, &rules);
+                present.connections.lock().unwrap().push(client.try_clone().unwrap());
+                relay(client, broker, &rules, &present);
             }
         });
-        Self { delays }
+        Self { delays, presence }
+    }
+
+    /// The broker goes away for `away`, comes back and denies itself for `denied`, and is there. Returns
+    /// how many answers denied it.
+    pub(crate) async fn comes_back(&self, away: Duration, denied: Duration) -> usize {
+        let (presence, before) = (&self.presence, self.presence.told.load(Ordering::Acquire));
+        presence.away.store(true, Ordering::Release);
+        for connection in presence.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        tokio::time::sleep(away).await;
+        presence.denied.store(true, Ordering::Release);
+        presence.away.store(false, Ordering::Release);
+        tokio::time::sleep(denied).await;
+        presence.denied.store(false, Ordering::Release);
+        presence.told.load(Ordering::Acquire) - before
     }
 
     /// Holds the next request of kind `held` of this producer back, and cuts its connection or
@@ -155,13 +200,21 @@ impl Delay {
 }
 
 /// Passes requests and answers on, in threads of their own.
-fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>) {
+fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>, presence: &Arc<Presence>) {
     let held: Arc<OnceLock<Arc<Delay>>> = Arc::default();
+    let presence = Arc::clone(presence);
+    // The questions for metadata that are not answered yet, by the number in their answers.
+    let asked: Arc<Mutex<HashMap<[u8; 4], i16>>> = Arc::default();
+    let asking = Arc::clone(&asked);
     let (mut from_client, mut to_broker) =
         (client.try_clone().unwrap(), broker.try_clone().unwrap());
     let (delays, holds) = (Arc::clone(delays), Arc::clone(&held));
     std::thread::spawn(move || {
         while let Some(frame) = read_frame(&mut from_client) {
+            if api_key(&frame) == METADATA {
+                let version = i16::from_be_bytes([frame[2], frame[3]]);
+                asking.lock().unwrap().insert(frame[4..8].try_into().unwrap(), version);
+            }
             let found = delay_of(&delays, &frame);
             if let Some(delay) = found.filter(|delay| !delay.passes(&frame, &to_broker)) {
                 // Both end the client's side only: the broker knows of nothing.
@@ -180,13 +233,56 @@ fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>) {
     });
     let (mut from_broker, mut to_client) = (broker, client);
     std::thread::spawn(move || {
-        while let Some(answer) = read_frame(&mut from_broker) {
+        while let Some(mut answer) = read_frame(&mut from_broker) {
+            let version = asked.lock().unwrap().remove(&answer[..4]);
+            if let Some(version) = version
+                && presence.denied.load(Ordering::Acquire)
+            {
+                assert!(version >= 9, "metadata of version {version}");
+                answer = deny(&answer);
+                presence.told.fetch_add(1, Ordering::AcqRel);
+            }
             if !held.get().is_some_and(|delay| delay.takes(&answer)) {
                 write_frame(&mut to_client, &answer);
             }
         }
         let _ = to_client.shutdown(Shutdown::Both);
     });
+}
+
+/// An answer with metadata, of version 9 or later, without its brokers and its leaders.
+fn deny(answer: &[u8]) -> Vec<u8> {
+    // The request's number, no tags, and for how long the client shall hold back.
+    let brokers_at = 4 + 1 + 4;
+    let mut at = brokers_at;
+    // Counts and lengths are one more than they say, in seven bits a byte; these fit in one.
+    let brokers = usize::from(answer[at]) - 1;
+    at += 1;
+    for _ in 0..brokers {
+        at += 4;
+        at += usize::from(answer[at]).max(1);
+        at += 4;
+        at += usize::from(answer[at]).max(1);
+        assert_eq!(answer[at], 0, "a broker's tags");
+        at += 1;
+    }
+    let mut denied = [&answer[..brokers_at], &[1], &answer[at..]].concat();
+    // A partition: error, index, leader and its epoch, then replicas and those in sync, which are the
+    // leader alone, none offline and no tags.
+    for from in brokers_at..denied.len().saturating_sub(26) {
+        let partition = &mut denied[from..from + 26];
+        let leader: [u8; 4] = partition[6..10].try_into().unwrap();
+        let alone = |list: &[u8]| list[0] == 2 && list[1..] == leader;
+        if partition[..2] == [0, 0]
+            && alone(&partition[14..19])
+            && alone(&partition[19..24])
+            && partition[24..] == [1, 0]
+        {
+            partition[..2].copy_from_slice(&LEADER_NOT_AVAILABLE.to_be_bytes());
+            partition[6..10].copy_from_slice(&(-1_i32).to_be_bytes());
+        }
+    }
+    denied
 }
 
 /// The requests that matter name their transactional id, in one of two encodings, and no other

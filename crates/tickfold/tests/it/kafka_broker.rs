@@ -1,12 +1,9 @@
 //! A broker that is killed with SIGKILL and started again on its files, and one that is stopped
-//! with SIGSTOP for longer than anybody waits for it, both under load: the node recovers and owes
-//! nothing.
+//! with SIGSTOP for longer than anybody waits for it, both under load: the node recovers in the same
+//! process, and owes nothing.
 //!
-//! It recovers in the same process, but for one thing that is not ours: librdkafka 2.12.1 reads the
-//! leaders that a returning broker tells beside its answers wrongly (its log has partition numbers
-//! that nobody sent), and a client that did so does not find the partition any more. Such a node is
-//! killed and started again, as a supervisor would do; how often is printed, and no more than every
-//! other fault may need it.
+//! A client of the node may lose all brokers when this one comes back, and is given them again; how
+//! often is printed.
 //!
 //! A fault landed if posts were refused and a commit was in doubt or a claim failed meanwhile.
 //! CI kills 3 times and pauses 3 times, `TICKFOLD_SOAK=1` ten times as often.
@@ -19,8 +16,8 @@ use crate::support::{Node, is_soak, say};
 use crate::support_crash::{Progress, set_aside};
 
 const KILL: &str = "kafka: kill -9 of the broker";
-/// How long a node gets to recover in the same process.
-const RECOVERY: Duration = Duration::from_secs(30);
+/// How long a node gets to recover: on a busy machine a look alone takes a dozen seconds.
+const RECOVERY: Duration = Duration::from_secs(60);
 /// Kills tried before a planted bug counts as not seen.
 const DOUBTS_TRIED: usize = 8;
 const PAUSE: &str = "kafka: broker stopped past all timeouts";
@@ -31,19 +28,17 @@ fn kafka_broker_may_die_or_freeze() {
     let times = if is_soak() { 30 } else { 3 };
     let mut run = Run::new(41);
     let mut node = run.node();
-    let mut restarts = 0;
-    let landed = under_load(&mut run, &mut node, &mut restarts, |_, _| ());
+    let landed = under_load(&mut run, &node, |_, _| ());
     assert!(!landed, "the null control: without a fault nothing is refused");
-    assert_eq!(restarts, 0);
     for _ in 0..times {
         run.strikes(KILL);
-        let landed = under_load(&mut run, &mut node, &mut restarts, |run, _| {
+        let landed = under_load(&mut run, &node, |run, _| {
             run.broker.kill();
             run.broker.restart();
         });
         run.struck(landed);
         run.strikes(PAUSE);
-        let landed = under_load(&mut run, &mut node, &mut restarts, |run, progress| {
+        let landed = under_load(&mut run, &node, |run, progress| {
             run.broker.pause();
             let begun = Instant::now();
             progress.wait_for(progress.answers() + 8);
@@ -55,9 +50,8 @@ fn kafka_broker_may_die_or_freeze() {
         run.struck(landed);
     }
     assert!(!node.has_ended(), "no node ends by itself");
+    say(&format!("{} clients of the node got their brokers again", rescued(&node)));
     node.stop();
-    say(&format!("{restarts} of {} faults needed a restart of the node", 2 * times));
-    assert!(restarts <= times, "{restarts} restarts");
     let rows = run.finish();
     for fault in [KILL, PAUSE] {
         let row = rows[fault];
@@ -92,12 +86,7 @@ fn sees_doubt_taken_for_success(run: &mut Run) {
 
 /// Load with a fault in its middle, and posts after it until all are good again. True if the fault
 /// landed: posts were refused, and commits did not go through.
-fn under_load(
-    run: &mut Run,
-    node: &mut Node,
-    restarts: &mut u64,
-    fault: impl FnOnce(&Run, &Progress),
-) -> bool {
+fn under_load(run: &mut Run, node: &Node, fault: impl FnOnce(&Run, &Progress)) -> bool {
     let before = failed_commits(node);
     let mut over = Instant::now();
     let posted = run.load.run(&node.http, 80, |progress| {
@@ -106,19 +95,13 @@ fn under_load(
         over = Instant::now();
     });
     run.acknowledge(&posted);
-    let recovered = recovers(run, node);
+    assert!(recovers(run, node), "{run}: not good again within {RECOVERY:?}");
     let good = over.elapsed();
     let (failed, refused) = (failed_commits(node) - before, posted.refused);
-    if !recovered {
-        *restarts += 1;
-        node.child.kill().unwrap();
-        node.child.wait().unwrap();
-        *node = run.node();
-        assert!(run.look(node));
-    }
     say(&format!(
-        "{run}: {refused} posts refused, {failed} commits and claims failed; recovered by itself: \
-         {recovered}, after {good:.1?}"
+        "{run}: {refused} posts refused, {failed} commits and claims failed, {} clients got their \
+         brokers again; recovered after {good:.1?}",
+        rescued(node)
     ));
     refused > 0 && failed > 0
 }
@@ -139,13 +122,21 @@ fn recovers(run: &mut Run, node: &Node) -> bool {
 
 /// Commits that were unclear, aborted or fenced, and partitions that were started anew.
 pub(crate) fn failed_commits(node: &Node) -> u64 {
-    let page = node.admin("/metrics").text();
-    let counts = page.lines().filter_map(|line| {
-        let (name, value) = line.rsplit_once(' ')?;
+    count(node, |name| {
         let commits = name.starts_with("tickfold_processor_commits_total{")
             && !name.contains("outcome=\"committed\"");
-        let lost = name.starts_with("tickfold_processor_lost_total");
-        (commits || lost).then(|| value.parse::<u64>().unwrap())
-    });
-    counts.sum()
+        commits || name.starts_with("tickfold_processor_lost_total")
+    })
+}
+
+/// Clients that knew no broker any more and were given their addresses again, so far.
+fn rescued(node: &Node) -> u64 {
+    count(node, |name| name.starts_with("tickfold_log_clients_rescued_total{"))
+}
+
+/// The sum of the counters that are meant.
+fn count(node: &Node, meant: impl Fn(&str) -> bool) -> u64 {
+    let page = node.admin("/metrics").text();
+    let counts = page.lines().filter_map(|line| line.rsplit_once(' '));
+    counts.filter(|(name, _)| meant(name)).map(|(_, value)| value.parse::<u64>().unwrap()).sum()
 }

@@ -34,12 +34,15 @@ use crate::{
         Inner,
         context::{log, trouble},
         convert::partition_id,
-        stamp::Stamp,
+        native::Stamp,
     },
 };
 
 /// How long a poll waits for events: what a release or a departure may have to wait.
 const POLL: Duration = Duration::from_millis(20);
+
+/// The pause between two looks whether nobody else holds the consumer any more.
+const SHARED_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a departure waits until the group was told, before the client is closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -264,11 +267,12 @@ impl Thread {
                 consumer.poll(POLL);
             }
         }
-        // A claim may be reading its metadata; it holds the consumer for microseconds.
+        // A claim may be reading its metadata, or the keeper be waiting for an answer: they hold the
+        // consumer for microseconds and for half a second.
         let mut consumer = consumer;
         while let Err(shared) = Arc::try_unwrap(consumer) {
             consumer = shared;
-            std::thread::yield_now();
+            std::thread::sleep(SHARED_PAUSE);
         }
         tracing::debug!(group = spec.group, ?departure, "membership ended");
     }
