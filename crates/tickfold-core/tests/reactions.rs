@@ -404,6 +404,88 @@ fn a_code_that_was_read_and_not_used_gets_an_offer() {
 }
 
 #[test]
+fn an_offer_comes_whichever_status_names_the_category() {
+    let priced = price("authentication", "regular");
+    let statuses = [("sent", 57, priced.as_str()), ("delivered", 58, ""), ("read", 60, "")];
+    for order in support::permutations(&statuses) {
+        let mut folded = Folded::default();
+        for (word, after_s, rest) in &order {
+            folded.webhook(&body("wamid.code", word, *after_s, rest));
+        }
+        let outputs = pass(&mut folded, HOUR_MS);
+        assert_eq!(actions(&outputs), ["offer_resend"], "{order:?}");
+        assert_eq!(values(&outputs, Topic::Action)[0]["event_time"], "2026-11-20T00:01:00.000Z");
+    }
+}
+
+#[test]
+fn a_customer_who_answers_under_another_identifier_came_back() {
+    let answer = |user: &str| {
+        let body = inbound("wamid.back", 70, r#""type":"text","text":{"body":"done"}"#);
+        let body = String::from_utf8(body).unwrap();
+        body.replace(r#""from":"447700900123""#, &format!(r#""from_user_id":"{user}""#))
+            .into_bytes()
+    };
+    let read =
+        |rest: &str| body("wamid.code", "read", 60, &(price("authentication", "regular") + rest));
+    let told = |bodies: &[Vec<u8>]| {
+        let mut folded = Folded::default();
+        bodies.iter().for_each(|body| drop(folded.webhook(body)));
+        actions(&pass(&mut folded, HOUR_MS))
+    };
+    let receipt = read(r#","recipient_user_id":"GB.1""#);
+    assert_eq!(told(&[receipt.clone(), answer("GB.1")]), [""; 0], "the receipt names both");
+    assert_eq!(told(&[receipt, answer("GB.2")]), ["offer_resend"], "the control");
+    let known = support::change(
+        "user_preferences",
+        r#""user_preferences":[{"wa_id":"447700900123","user_id":"GB.1","value":"resume","timestamp":1795132800}]"#,
+    );
+    assert_eq!(told(&[read(""), answer("GB.1"), known]), [""; 0], "as an edge says");
+}
+
+#[test]
+fn rules_that_give_more_time_give_it_to_what_is_on_its_way() {
+    let mut folded = Folded::default();
+    folded.webhook(&sent("wamid.otp", 60, "authentication"));
+    folded.webhook(&body("wamid.code", "read", 60, &price("authentication", "regular")));
+    apply(&mut folded, |document| {
+        document["deadlines"][0]["ttl"] = json!("30m");
+        document["offer_resend"]["after"] = json!("20m");
+    });
+    assert_eq!(actions(&pass(&mut folded, 19 * MINUTE_MS)), [""; 0]);
+    assert_eq!(actions(&pass(&mut folded, MINUTE_MS)), ["offer_resend"]);
+    assert_eq!(actions(&pass(&mut folded, 11 * MINUTE_MS - 5 * SECOND_MS)), [""; 0]);
+    let outputs = pass(&mut folded, 5 * SECOND_MS);
+    assert_eq!(actions(&outputs), ["sms_fallback"]);
+    assert_eq!(values(&outputs, Topic::Action)[0]["event_time"], "2026-11-20T00:32:00.000Z");
+}
+
+#[test]
+fn a_choice_that_the_past_told_of_first_is_still_one() {
+    let live = inbound("wamid.h", 2, HELP);
+    let text = String::from_utf8(live.clone()).unwrap();
+    let standby = text.replace(r#""field":"messages""#, r#""field":"standby""#);
+    let standby = standby.replace(r#""messages":["#, r#""standby":{"messages":["#);
+    let standby = standby.replace("]}}]}]}", "]}}}]}]}").into_bytes();
+    let past = text.replace(r#""field":"messages""#, r#""field":"history""#);
+    let past = past
+        .replace(r#""messages":["#, r#""history":[{"threads":[{"id":"447700900123","messages":["#);
+    let past = past.replace("]}}]}]}", "]}]}]}}]}]}").into_bytes();
+    for first in [&standby, &past, &live] {
+        let mut folded = Folded::default();
+        apply(&mut folded, |document| {
+            document["inbound"] =
+                json!([{"when": {"keyword": "help"}, "then": {"do": "route", "queue": "support"}}]);
+        });
+        for body in [first, &live, &live] {
+            folded.webhook(body);
+        }
+        assert!(folded.values(Topic::DeadLetter).is_empty());
+        assert_eq!(actions(&folded.outputs), ["route"]);
+    }
+}
+
+#[test]
 fn a_delivery_is_charged_once_whichever_status_carries_the_price() {
     let mut folded = Folded::default();
     assert!(reactions(&folded.webhook(&sent("wamid.M", 1, "marketing"))).is_empty(), "a quote");
@@ -423,6 +505,29 @@ fn a_delivery_is_charged_once_whichever_status_carries_the_price() {
     assert_eq!(total(&folded), (1, 1));
     folded.webhook(&delivered("wamid.N", 2, "marketing"));
     assert_eq!(total(&folded), (2, 2));
+}
+
+#[test]
+fn a_label_that_comes_after_the_charge_is_told_with_it() {
+    let priced = price("marketing", "regular");
+    let label = r#","biz_opaque_callback_data":"campaign=autumn""#;
+    let statuses = [
+        body("wamid.L", "sent", 1, &format!("{priced}{label}")),
+        body("wamid.L", "delivered", 2, &priced),
+        body("wamid.L", "read", 3, ""),
+    ];
+    for order in support::permutations(&statuses) {
+        let mut folded = Folded::default();
+        order.iter().for_each(|body| drop(folded.webhook(body)));
+        let charges = folded.values(Topic::Charge);
+        assert_eq!(charges.last().unwrap()["callback_data"], "campaign=autumn");
+        let ids: std::collections::BTreeSet<_> =
+            charges.iter().map(|charge| charge["charge_id"].to_string()).collect();
+        assert_eq!(ids.len(), 1);
+        let rows = folded.values(Topic::AccountState);
+        let row = rows.iter().rfind(|row| row.get("charge_count").is_some()).unwrap();
+        assert_eq!(row["charge_count"], 1);
+    }
 }
 
 #[test]

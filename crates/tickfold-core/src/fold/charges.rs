@@ -9,11 +9,21 @@ use crate::charge::{Charge, ChargeId, Delivery, Move, Price, TotalKey, charge_of
 use crate::ids::{Participant, PartyId, PhoneNumberId, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
 use crate::records::{AboutFields, ChargeRecord, Topic};
-use crate::state::{Message, Pricing, Receipt, Status};
+use crate::state::{Message, MessageFacts, Pricing, Receipt, Status};
 
 /// Charges that may change in this record, as they were before it.
 #[derive(Default)]
-pub(super) struct Charges(BTreeMap<(Wamid, Participant), Option<Charge>>);
+pub(super) struct Charges(BTreeMap<(Wamid, Participant), Option<Bill>>);
+
+/// A charge with what is told beside it: whoever sums by label or customer wants those too, although
+/// a receipt that came first may not have had them.
+#[derive(PartialEq)]
+pub(super) struct Bill {
+    charge: Charge,
+    phone_number_id: Option<PhoneNumberId>,
+    party: Option<PartyId>,
+    callback_data: Option<String>,
+}
 
 impl Charges {
     /// How many may be told.
@@ -30,7 +40,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         wamid: &Wamid,
         message: &Message,
         participant: &Participant,
-        before: Option<Charge>,
+        before: Option<Bill>,
     ) {
         if price_of_delivery(message, participant).is_some() {
             let key = (wamid.clone(), participant.clone());
@@ -45,18 +55,19 @@ impl<S: Source + ?Sized> Run<'_, S> {
         for ((wamid, participant), before) in noted {
             let taken = self.overlay.messages.take(&wamid, |key| self.below.message(key))?;
             let Some(mut message) = taken else { continue };
-            if let Some(charge) = self.changed_charge(before.as_ref(), &message, &participant) {
-                for (key, by) in moves(before.as_ref(), Some(&charge)) {
+            if let Some(bill) = self.changed_bill(before.as_ref(), &message, &participant) {
+                let (before, charge) = (before.map(|before| before.charge), &bill.charge);
+                for (key, by) in moves(before.as_ref(), Some(charge)) {
                     let sum = moved.entry(key).or_default();
                     sum.charges += by.charges;
                     sum.billable += by.billable;
                 }
                 let disputed = charge.conflicting && !before.is_some_and(|was| was.conflicting);
-                self.tell_charge(&wamid, &participant, &message, &charge);
+                self.tell_charge(&wamid, &participant, &message.facts, &bill);
                 message.charged.insert(participant.clone(), self.place.offset);
-                self.notice_price(&charge)?;
+                self.notice_price(charge)?;
                 if disputed {
-                    self.dispute(&wamid, &participant, &message, &charge)?;
+                    self.dispute(&wamid, &participant, &message, charge)?;
                 }
             }
             self.overlay.messages.put(&wamid, Some(message));
@@ -70,25 +81,25 @@ impl<S: Source + ?Sized> Run<'_, S> {
         Ok(())
     }
 
-    /// The charge, if it is another now and not too old to be told.
-    fn changed_charge(
+    /// What is charged, if it is another now and not too old to be told.
+    fn changed_bill(
         &self,
-        before: Option<&Charge>,
+        before: Option<&Bill>,
         message: &Message,
         participant: &Participant,
-    ) -> Option<Charge> {
-        let charge = charge_of_message(message, participant)?;
-        (before != Some(&charge) && self.moment().remembers(charge.time)).then_some(charge)
+    ) -> Option<Bill> {
+        let bill = bill_of(message, participant)?;
+        (before != Some(&bill) && self.moment().remembers(bill.charge.time)).then_some(bill)
     }
 
     fn tell_charge(
         &mut self,
         wamid: &Wamid,
         participant: &Participant,
-        message: &Message,
-        charge: &Charge,
+        facts: &MessageFacts,
+        bill: &Bill,
     ) {
-        let facts = &message.facts;
+        let charge = &bill.charge;
         let key = match participant.is_whole() {
             true => wamid.to_string(),
             false => format!("{wamid}/{participant}"),
@@ -102,8 +113,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             wamid: wamid.as_str(),
             participant: (!participant.is_whole()).then(|| participant.as_str()),
             waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
-            phone_number_id: facts.phone_number_id.as_ref().map(PhoneNumberId::as_str),
-            party: facts.parties.first().map(PartyId::as_str),
+            phone_number_id: bill.phone_number_id.as_ref().map(PhoneNumberId::as_str),
+            party: bill.party.as_ref().map(PartyId::as_str),
             month: &charge.total.month,
             category: &charge.total.category,
             pricing_type: &charge.total.kind,
@@ -111,7 +122,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             billable: charge.billable,
             country: charge.country,
             conflicting: charge.conflicting,
-            callback_data: facts.callback_data.as_deref(),
+            callback_data: bill.callback_data.as_deref(),
         };
         self.emit.record(Topic::Charge, key, &record);
     }
@@ -142,6 +153,17 @@ impl<S: Source + ?Sized> Run<'_, S> {
         };
         self.alert(alert, &About { fields, event_time: Some(charge.time) })
     }
+}
+
+/// The charge of a message or participant as it is told.
+pub(super) fn bill_of(message: &Message, participant: &Participant) -> Option<Bill> {
+    let facts = &message.facts;
+    Some(Bill {
+        charge: charge_of_message(message, participant)?,
+        phone_number_id: facts.phone_number_id.clone(),
+        party: facts.parties.first().cloned(),
+        callback_data: facts.callback_data.clone(),
+    })
 }
 
 /// The charge of a message or participant, as a function of what is known. Whether it was told is in

@@ -1,7 +1,7 @@
 //! Messages that came to us, and what is learned of any message: facts, history, transitions.
 
-use super::charges::charge_of_message;
-use super::outbound::{Told, is_awaited};
+use super::charges::bill_of;
+use super::outbound::{Told, is_awaited, is_read_code};
 use super::{Event, Run};
 use crate::decode::{MessageItem, Origin, Site, Target};
 use crate::ids::{NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid};
@@ -64,8 +64,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if first {
             self.message_event(&item, site);
             self.notice_message(&item, site)?;
-            self.choice(&item, waba_id)?;
         }
+        // Also of one that the history or another owner's copy told of first: those ask for nothing.
+        self.choice(&item, waba_id)?;
         let MessageItem { wamid, time, direction, origin, group, parties, sender, .. } = item;
         let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
         let system = item.message_type == "system";
@@ -243,8 +244,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             .collect();
         // What was never told to us live is nothing to act on.
         let acts = origin != Origin::History && message.facts.direction() == Direction::Outbound;
-        let charge = if acts { charge_of_message(&message, &participant) } else { None };
+        let bill = if acts { bill_of(&message, &participant) } else { None };
         let was_awaited = is_awaited(&message.facts, &participant);
+        let was_read_code = is_read_code(&message.facts, &participant);
         let from = message.facts.shown(&participant).cloned();
         let appeared = message.facts.has_appeared();
         let place = place(&message.facts);
@@ -288,8 +290,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         if acts {
             let (status, participant) = (&status, &participant);
-            let told = Told { status, participant, event_time: time, news: &news, was_awaited };
-            self.note_charge(wamid, &message, participant, charge);
+            let (event_time, news) = (time, news.as_slice());
+            let told = Told { status, participant, event_time, news, was_awaited, was_read_code };
+            self.note_charge(wamid, &message, participant, bill);
             self.follow(wamid, &message, &told)?;
         }
         self.move_counts(place, self::place(&message.facts), &message.facts.waba_id)?;

@@ -7,10 +7,10 @@ use super::Run;
 use super::reactions::About;
 use crate::action::{Action, ActionKind, Sender, Terms, fallback, fallback_id, superseded};
 use crate::charge::country_of;
-use crate::ids::{Participant, PartyId, WabaId, Wamid};
+use crate::ids::{ConversationKey, Participant, PartyId, UserKey, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
 use crate::records::AboutFields;
-use crate::rules::Directive;
+use crate::rules::{Directive, normal_category};
 use crate::state::{Labels, Message, MessageFacts, Receipt, Status, TimerKind};
 use crate::time::{SECOND_MS, Timestamp};
 
@@ -26,6 +26,17 @@ pub(super) struct Told<'a> {
     pub news: &'a [(bool, Option<i64>)],
     /// What [`is_awaited`] said before.
     pub was_awaited: bool,
+    /// What [`is_read_code`] said before.
+    pub was_read_code: bool,
+}
+
+/// A login code that the customer has seen. Status and category come in any order.
+pub(super) fn is_read_code(facts: &MessageFacts, participant: &Participant) -> bool {
+    facts.receipts.get(participant).is_some_and(|receipt| {
+        let category = receipt.pricing.as_ref().and_then(|pricing| pricing.category.as_deref());
+        receipt.statuses.contains_key(&Status::Read)
+            && category.is_some_and(|name| normal_category(name).starts_with("authentication"))
+    })
 }
 
 /// A message is on its way, and how long that may take can be told.
@@ -135,8 +146,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
             } else if new_status && told.status.is_delivery() {
                 self.delivered(&message, told.event_time)?;
             }
-            if new_status && *told.status == Status::Read {
-                self.arm_offer(&message, time);
+        }
+        if participant.is_whole() && !told.was_read_code && is_read_code(facts, participant) {
+            // Of what was read in the history no time is known, and nothing acts on it.
+            let now = (*told.status == Status::Read).then_some(time);
+            let read = message.receipt().and_then(|receipt| receipt.time_of(&Status::Read));
+            if let Some(read) = read.or(now) {
+                self.arm_offer(&message, read);
             }
         }
         if participant.is_whole() && !told.was_awaited && is_awaited(facts, participant) {
@@ -200,6 +216,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let message = Outbound { wamid: &wamid, participant, facts: &known.facts, labels };
         let Some(due) = self.deadline(&message, known.journal.created) else { return Ok(()) };
         let open = !message.is_delivered() && !self.has_final_failure(&message);
+        // By rules that came meanwhile it may have more time.
+        if open && due > self.place.log_time {
+            self.arm_later(due, TimerKind::DeliveryDeadline(wamid.clone()));
+            return Ok(());
+        }
         match fallback(&self.rules, &message.sender(), due) {
             Some(action) if open => self.act(action, &message.about(Some(due), None)).map(drop),
             Some(_) | None => Ok(()),
@@ -220,10 +241,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
     /// A login code that was read and not used: the customer may need another one.
     fn arm_offer(&mut self, message: &Outbound<'_>, read: Timestamp) {
         let Some(offer) = self.rules.offer_resend() else { return };
-        let is_code = message.category().is_some_and(|name| name.starts_with("authentication"));
         let due = read.plus(offer.after.as_millis());
         let last = due.plus(offer.valid_for.as_millis());
-        if is_code && !message.facts.group && self.place.log_time <= last {
+        if !message.facts.group && self.place.log_time <= last {
             self.arm_later(due, TimerKind::OfferResend(message.wamid.clone()));
         }
     }
@@ -240,17 +260,13 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let message = Outbound { wamid: &wamid, participant, facts: &known.facts, labels };
         let read = message.receipt().and_then(|receipt| receipt.time_of(&Status::Read));
         let read = read.unwrap_or(known.journal.created);
-        let answered = match known.facts.conversation() {
-            Some(key) => {
-                let conversation =
-                    self.overlay.conversations.entry(&key, |key| self.below.conversation(key))?;
-                let last = conversation.as_ref().and_then(|c| c.facts.last_inbound);
-                last.is_some_and(|last| last >= read)
-            }
-            None => false,
-        };
-        let not_after = read.plus(offer.after.as_millis()).plus(offer.valid_for.as_millis());
-        if answered || not_after < self.place.log_time {
+        let due = read.plus(offer.after.as_millis());
+        if due > self.place.log_time {
+            self.arm_later(due, TimerKind::OfferResend(wamid.clone()));
+            return Ok(());
+        }
+        let not_after = due.plus(offer.valid_for.as_millis());
+        if not_after < self.place.log_time || self.came_back(&known.facts, read)? {
             return Ok(());
         }
         let action = Action {
@@ -260,6 +276,32 @@ impl<S: Source + ?Sized> Run<'_, S> {
             terms: Terms { not_after: Some(not_after), ..Terms::default() },
         };
         self.act(action, &message.about(Some(read), None)).map(drop)
+    }
+
+    /// The customer wrote or called since, under any identifier that is known to be theirs: a phone
+    /// number in a receipt and a user id in the answer are one customer.
+    fn came_back(&mut self, facts: &MessageFacts, since: Timestamp) -> Result<bool, SourceError> {
+        let Some(phone_number_id) = &facts.phone_number_id else { return Ok(false) };
+        let mut parties = facts.parties.clone();
+        let users = facts.waba_id.iter().flat_map(|waba_id| {
+            facts.parties.iter().map(move |party| (waba_id.clone(), party.clone()))
+        });
+        for (waba_id, party) in users {
+            let key = UserKey { waba_id, party };
+            let user = self.overlay.users.entry(&key, |key| self.below.user(key))?;
+            let aliases = user.iter().flat_map(|user| user.facts.aliases.keys());
+            parties.extend(aliases.map(|alias| alias.party.clone()));
+        }
+        for party in parties {
+            let key = ConversationKey { phone_number_id: phone_number_id.clone(), party };
+            let known =
+                self.overlay.conversations.entry(&key, |key| self.below.conversation(key))?;
+            let last = known.as_ref().and_then(|conversation| conversation.facts.last_inbound);
+            if last.is_some_and(|last| last >= since) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Until when no deadline is judged, if that is so now.
