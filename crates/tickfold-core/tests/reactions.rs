@@ -838,6 +838,26 @@ fn rules_that_are_not_newer_or_not_valid_change_nothing_and_are_dead_letters() {
 }
 
 #[test]
+fn windows_are_told_to_be_closing_when_the_rules_say() {
+    let told = |before: Value| {
+        let mut folded = Folded::default();
+        apply(&mut folded, |document| document["window_closing_before"] = before);
+        folded.webhook(&inbound("wamid.w", 0, HELP));
+        let from = folded.outputs.len();
+        for _ in 0..=24 * 4 {
+            folded.advance(15 * MINUTE_MS).tick();
+        }
+        let told = values(&folded.outputs[from..], Topic::Transition).into_iter();
+        told.map(|one| format!("{} {}", one["to"], one["event_time"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    let closed = "window_closed 2026-11-21T00:00:00.000Z";
+    assert_eq!(told(json!("2h")), ["window_closing 2026-11-20T22:00:00.000Z", closed]);
+    assert_eq!(told(json!("15m")), ["window_closing 2026-11-20T23:45:00.000Z", closed]);
+    assert_eq!(told(Value::Null), [closed]);
+}
+
+#[test]
 fn the_retention_of_the_rules_decides_what_expires() {
     let mut folded = Folded::default();
     apply(&mut folded, |document| document["retention"] = json!("8d"));

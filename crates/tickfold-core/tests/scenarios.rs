@@ -416,7 +416,8 @@ fn a_free_entry_point_lasts_as_long_as_meta_says() {
         let ended = support::values(&outputs, Topic::Transition);
         ended.iter().map(|t| t["to"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(ends(&mut folded, 23), [""; 0]);
+    assert_eq!(ends(&mut folded, 22), [""; 0]);
+    assert_eq!(ends(&mut folded, 1), ["window_closing"]);
     assert_eq!(ends(&mut folded, 1), ["window_closed"]);
     assert_eq!(ends(&mut folded, 48), ["free_entry_ended"]);
     let key = "conversation.state.v1 318840000000202/447700900123";
@@ -470,15 +471,26 @@ fn a_window_that_was_renewed_closes_at_its_new_end() {
     folded.webhook(&text("wamid.1", 0));
     folded.advance(20 * 3_600_000);
     folded.webhook(&text("wamid.2", 20 * 3_600));
-    let closed = |folded: &mut Folded, hours: i64| {
-        let outputs = folded.advance(hours * 3_600_000).tick();
-        support::values(&outputs, Topic::Transition).len()
+    let told = |folded: &mut Folded, minutes: i64| -> Vec<String> {
+        let outputs = folded.advance(minutes * 60_000).tick();
+        let told = support::values(&outputs, Topic::Transition);
+        told.iter().map(|one| one["to"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(closed(&mut folded, 10), 0, "the first end has passed");
-    assert_eq!(closed(&mut folded, 13), 0);
-    assert_eq!(closed(&mut folded, 1), 1);
+    assert_eq!(told(&mut folded, 10 * 60), [""; 0], "the first end has passed");
+    assert_eq!(told(&mut folded, 12 * 60 + 58), [""; 0]);
+    assert_eq!(told(&mut folded, 2), ["window_closing"], "an hour before the end");
+    // Renewed by five minutes, which is told late: it ends as much later and says so.
+    folded.webhook(&text("wamid.3", 20 * 3_600 + 300));
+    assert_eq!(told(&mut folded, 60), ["window_closing"]);
+    assert_eq!(told(&mut folded, 4), ["window_closed"]);
+    let closing = folded.values(Topic::Transition);
+    let closing: Vec<_> = closing.iter().filter(|one| one["to"] == "window_closing").collect();
+    assert_eq!((&closing[0]["from"], &closing[0]["state"]), (&json!("open"), &json!("open")));
+    assert_eq!(closing[0]["event_time"], "2026-11-21T19:00:00.000Z");
+    assert_eq!(closing[1]["event_time"], "2026-11-21T19:05:00.000Z");
+    let before = folded.values(Topic::Transition).len();
     folded.webhook(&text("wamid.late", 3_600));
     let told: Vec<_> =
-        folded.values(Topic::Transition).iter().map(|t| t["to"].clone()).skip(5).collect();
+        folded.values(Topic::Transition).iter().map(|t| t["to"].clone()).skip(before).collect();
     assert_eq!(told, ["received"], "a message of the day before opens nothing: {told:?}");
 }

@@ -109,7 +109,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             && let Some(due) = conversation.facts.window_expires()
         {
             conversation.window_told_open = true;
-            self.arm_at(due, TimerKind::CloseWindow(key.clone()));
+            self.arm_close(key, due);
             self.conversation_transition(key, conversation, Some("closed"), "window_opened", time);
         }
         if !conversation.free_entry_told_open
@@ -123,14 +123,34 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
     }
 
-    /// The customer service window may have closed: if it was renewed meanwhile, the timer waits
-    /// for the new end.
+    /// From when on a window with such an end is told to be closing, if it is.
+    fn closes_from(&self, due: Timestamp) -> Option<Timestamp> {
+        self.rules.window_closing_ms().map(|before_ms| due.plus(-before_ms))
+    }
+
+    /// Arms the timer of a window: for when it begins to close, else for its end.
+    fn arm_close(&mut self, key: &ConversationKey, due: Timestamp) {
+        let next = self.place.log_time.plus(1);
+        let at = self.closes_from(due).map_or(due, |from| from.max(next).min(due));
+        self.arm_at(at, TimerKind::CloseWindow(key.clone()));
+    }
+
+    /// The customer service window is about to close, or has closed: if it was renewed meanwhile,
+    /// the timer waits for the new end.
     pub(super) fn close_window(&mut self, key: ConversationKey) -> Result<(), SourceError> {
         let told = self.overlay.conversations.take(&key, |key| self.below.conversation(key))?;
         let Some(mut conversation) = told else { return Ok(()) };
         match conversation.facts.window_expires() {
             Some(due) if due > self.place.log_time => {
-                self.arm_at(due, TimerKind::CloseWindow(key.clone()));
+                match self.closes_from(due).filter(|from| *from <= self.place.log_time) {
+                    // The same timer comes once more, at the end itself.
+                    Some(from) => {
+                        let (word, from) = ("window_closing", Some(from));
+                        self.conversation_transition(&key, &conversation, Some("open"), word, from);
+                        self.arm_at(due, TimerKind::CloseWindow(key.clone()));
+                    }
+                    None => self.arm_close(&key, due),
+                }
             }
             expired => {
                 conversation.window_told_open = false;

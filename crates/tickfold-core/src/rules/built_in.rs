@@ -30,6 +30,7 @@ pub(super) fn document() -> Document {
         deadlines: deadlines(),
         fallbacks: fallbacks(),
         inbound: Vec::new(),
+        window_closing_before: Some(Span::hours(1)),
     }
 }
 

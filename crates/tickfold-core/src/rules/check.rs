@@ -30,6 +30,7 @@ pub(super) fn check(document: &Document) -> Result<(), Invalid> {
         deadlines,
         fallbacks,
         inbound,
+        window_closing_before,
     } = document;
     within("retention", *retention, RETENTION_MIN, RETENTION_MAX)?;
     within("media_valid_for", *media_valid_for, Span::minutes(1), WAIT_MAX)?;
@@ -37,6 +38,9 @@ pub(super) fn check(document: &Document) -> Result<(), Invalid> {
     if let Some(offer) = offer_resend {
         within("offer_resend.after", offer.after, Span::seconds(1), Span::hours(24))?;
         within("offer_resend.valid_for", offer.valid_for, Span::seconds(1), Span::hours(24))?;
+    }
+    if let Some(before) = window_closing_before {
+        within("window_closing_before", *before, Span::seconds(1), Span::hours(23))?;
     }
     check_codes(codes)?;
     check_directives("unknown_code", unknown_code)?;

@@ -27,6 +27,9 @@ pub(super) struct Document {
     pub fallbacks: Vec<Fallback>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inbound: Vec<InboundRule>,
+    /// How long before its end a customer service window is told to be closing; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_closing_before: Option<Span>,
 }
 
 /// When to offer another code: an authentication message was read and the customer did not write.

@@ -132,6 +132,11 @@ impl Rules {
         self.0.offer_resend
     }
 
+    /// For how many milliseconds a customer service window is told to be closing; `None`: it is not.
+    pub fn window_closing_ms(&self) -> Option<i64> {
+        self.0.window_closing_before.map(Span::as_millis)
+    }
+
     /// What to do on an error code of a message of a pricing category, in order. A failure without
     /// a code is one that nobody knows.
     pub fn on_code(&self, code: Option<i64>, category: Option<&str>) -> &[Directive] {

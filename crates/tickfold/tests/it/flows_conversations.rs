@@ -189,7 +189,7 @@ fn window_ends(stage: &Stage) {
         told(stage).iter().any(|one| one["to"] == "window_closed").then_some(())
     });
     let words: Vec<_> = told(stage).into_iter().map(|mut one| one["to"].take()).collect();
-    assert_eq!(words, ["first_contact", "window_opened", "window_closed"]);
+    assert_eq!(words, ["first_contact", "window_opened", "window_closing", "window_closed"]);
     let row = stage.row(Topic::ConversationState, &format!("{NUMBER}/{WINDOW_PARTY}")).unwrap();
     assert_eq!(row["window_state"], "closed");
 }
