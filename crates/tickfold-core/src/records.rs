@@ -664,7 +664,8 @@ pub struct EventDetails {
     /// `interactive.type`, `system.type`, `unsupported.type`, or the type inside an edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subtype: Option<String>,
-    /// Payload of a button, id of a chosen reply, or `response_json` of a flow. Personal data.
+    /// Payload of a button (of a call too), id of a chosen reply, `accept` or `reject` of a request to
+    /// call, chosen way to pay, or `response_json` of a flow. Personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
     /// The message it answers.
@@ -698,12 +699,33 @@ pub struct EventDetails {
     /// `location.longitude`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longitude: Option<f64>,
+    /// `location.address`. Personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// `catalog_id` of an order or of a product asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog_id: Option<String>,
     /// `product_retailer_id` of a product asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product_id: Option<String>,
+    /// Items of an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_count: Option<u64>,
+    /// Quantities times prices of an order, in `currency`, if every item says both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_price: Option<f64>,
+    /// `currency` of `total_price`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Cards of shared contacts; `text` is the name on the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card_count: Option<u64>,
+    /// `nfm_reply.name`: `flow` or `address_message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_name: Option<String>,
+    /// `referral.source_type`: `ad` or `post`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referral_source_type: Option<String>,
     /// `referral.source_id`: the advert or post the customer came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub referral_source_id: Option<String>,
@@ -713,7 +735,7 @@ pub struct EventDetails {
     /// Call, where the event has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_id: Option<String>,
-    /// Order, of a payment.
+    /// Order, of a payment or of a chosen way to pay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_id: Option<String>,
     /// Error code, where the event has one.
@@ -732,7 +754,7 @@ pub struct EventDetails {
     /// What it was before: quality, category, limit, status of a flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_value: Option<String>,
-    /// What it is now.
+    /// What it is now; of a system message the customer's new number, user id or identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_value: Option<String>,
     /// The reason that Meta gives.

@@ -2,7 +2,7 @@
 
 use super::identity::{Identity, Link};
 use super::{
-    Change, Item, MessageSide, Metadata, bounded, errors, future_time, short_id, short_text, traces,
+    Change, Item, MessageSide, Metadata, bounded, errors, future_time, short_id, short_text,
 };
 use crate::ids::{CallId, NaturalKey};
 use crate::json::{Json, Object};
@@ -24,7 +24,8 @@ pub(crate) struct CallItem {
     /// When the user called, if this says so: that opens the window.
     pub user_called: Option<Option<Timestamp>>,
     pub natural_key: NaturalKey,
-    pub traces: Vec<String>,
+    /// What the button or link that led to it carried.
+    pub payload: Option<String>,
 }
 
 /// Decodes an element of `calls[]`. `of_value` are the errors of a value with one call: they belong
@@ -81,14 +82,15 @@ pub(super) fn call(
         links: user.links(),
         user_called: begins.filter(|_| side == MessageSide::From),
         natural_key,
-        traces: traces::of(json),
+        payload: ["cta_payload", "deeplink_payload"]
+            .into_iter()
+            .find_map(|name| members.get(name).and_then(short_text)),
     })
 }
 
 /// Decodes a status of `type` `call`, its object opened already.
 pub(super) fn status(
     change: &Change<'_>,
-    json: Json<'_>,
     members: &Object<'_>,
     metadata: Option<&Metadata>,
 ) -> Item {
@@ -123,7 +125,7 @@ pub(super) fn status(
         },
         user_called: None,
         natural_key,
-        traces: traces::of(json),
+        payload: None,
     })
 }
 

@@ -13,16 +13,35 @@ pub(crate) struct Said {
     pub subtype: Option<String>,
     /// What the customer wrote or chose, where the type has one obvious text.
     pub text: Option<String>,
-    /// Payload of a button, id of a chosen reply, or `response_json` of a flow, which is a text
-    /// that need not hold JSON.
+    /// Payload of a button, id of a chosen reply, answer to a request to call, chosen way to pay, or
+    /// `response_json` of a flow, which is a text that need not hold JSON.
     pub payload: Option<String>,
     pub media: Option<Media>,
     pub location: Option<(f64, f64)>,
+    /// `location.address`.
+    pub address: Option<String>,
     /// Of an order or of a product asked about.
     pub catalog_id: Option<String>,
     pub product_id: Option<String>,
+    pub order: Option<Order>,
+    /// How many cards, of shared contacts.
+    pub card_count: Option<u64>,
+    /// `nfm_reply.name`: `flow` or `address_message`.
+    pub reply_name: Option<String>,
+    /// The order that a chosen way to pay is for.
+    pub reference_id: Option<String>,
+    /// What WhatsApp says the customer has now: a number, a user id, or a hash of an identity.
+    pub new_value: Option<String>,
     /// What it does to another message.
     pub target: Option<Target>,
+}
+
+/// What a customer ordered.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Order {
+    pub item_count: u64,
+    /// Quantities times prices, if every item has both and they share a currency.
+    pub total: Option<(f64, String)>,
 }
 
 /// What a message does to another.
@@ -51,6 +70,9 @@ pub(super) fn said(message: &Object<'_>) -> Said {
     let mut said = Said::default();
     // Most messages are text, so what they are is looked at once and not by every type in turn.
     for name in message.names() {
+        if name == "contacts" {
+            cards(message, &mut said);
+        }
         let Some(object) = message.object(name) else { continue };
         let text = |name: &str| object.get(name).and_then(short_text);
         match name {
@@ -69,10 +91,12 @@ pub(super) fn said(message: &Object<'_>) -> Said {
                 let degrees = |name: &str| object.get(name).and_then(Json::number);
                 said.location = degrees("latitude").zip(degrees("longitude"));
                 said.text = text("name");
+                said.address = text("address");
             }
             "order" => {
                 said.catalog_id = short_id(object.get("catalog_id"));
                 said.text = text("text");
+                said.order = order(&object);
             }
             "context" => {
                 if let Some(product) = object.object("referred_product") {
@@ -80,7 +104,13 @@ pub(super) fn said(message: &Object<'_>) -> Said {
                     said.product_id = product.get("product_retailer_id").and_then(short_text);
                 }
             }
-            "system" | "unsupported" => said.subtype = text("type"),
+            "system" => {
+                said.subtype = text("type");
+                said.text = text("body");
+                let names = ["wa_id", "new_wa_id", "user_id", "identity"];
+                said.new_value = names.into_iter().find_map(text);
+            }
+            "unsupported" => said.subtype = text("type"),
             "edit" => edit(&object, &mut said),
             "revoke" => {
                 let target = short_id(object.get("original_message_id")).map(Wamid::new);
@@ -107,7 +137,45 @@ fn interactive(object: &Object<'_>, said: &mut Said) {
     if let Some(reply) = object.object("nfm_reply") {
         said.text = reply.get("body").and_then(short_text);
         said.payload = reply.get("response_json").and_then(short_text);
+        said.reply_name = reply.get("name").and_then(short_text);
     }
+    if let Some(reply) = object.object("call_permission_reply") {
+        said.payload = reply.get("response").and_then(short_text);
+    }
+    if let Some(reply) = object.object("payment_method") {
+        said.payload = reply.get("payment_method").and_then(short_text);
+        said.reference_id = short_id(reply.get("reference_id"));
+    }
+}
+
+/// Shared contacts: whose card the first one is, and how many there are.
+fn cards(message: &Object<'_>, said: &mut Said) {
+    let Some(cards) = message.get("contacts").and_then(Json::array) else { return };
+    let first = cards.first().and_then(|card| card.object()?.object("name"));
+    said.text = first.and_then(|name| name.get("formatted_name").and_then(short_text));
+    said.card_count = u64::try_from(cards.len()).ok();
+}
+
+/// `product_items` of an order. Prices are floats in practice, and numbers come as text too.
+fn order(object: &Object<'_>) -> Option<Order> {
+    let items = object.get("product_items")?.array()?;
+    let mut total = None;
+    for item in &items {
+        let price = item.object().and_then(|item| {
+            let number = |name: &str| item.get(name).and_then(Json::number);
+            let currency = item.get("currency").and_then(short_text)?;
+            Some((number("quantity")? * number("item_price")?, currency))
+        });
+        total = match (total, price) {
+            (None, price) => Some(price),
+            (Some(Some((sum, of))), Some((price, currency))) if of == currency => {
+                Some(Some((sum + price, of)))
+            }
+            (Some(_), _) => Some(None),
+        };
+    }
+    let total = total.flatten().filter(|(sum, _)| f64::is_finite(*sum));
+    Some(Order { item_count: u64::try_from(items.len()).ok()?, total })
 }
 
 /// An edit: its new text and media are those of the message inside.

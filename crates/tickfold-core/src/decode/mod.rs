@@ -32,6 +32,7 @@ pub(crate) use self::identity::{ContactItem, Link};
 pub(crate) use self::messages::MessageItem;
 pub(crate) use self::payments::PaymentItem;
 pub(crate) use self::statuses::StatusItem;
+pub(crate) use self::traces::least_trace;
 pub(crate) use self::users::{PreferenceItem, UserIdItem};
 use crate::ids::{ID_BYTES_MAX, NaturalKey, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid};
 use crate::json::{Json, without_whitespace};

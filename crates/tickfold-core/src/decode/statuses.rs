@@ -44,7 +44,7 @@ pub(super) fn status(
     let kind = members.get("type").and_then(Json::text);
     match kind.as_deref() {
         Some("payment") => return payments::payment(change, &members, metadata),
-        Some("call") => return calls::status(change, json, &members, metadata),
+        Some("call") => return calls::status(change, &members, metadata),
         Some(_) | None => {}
     }
     let Some(wamid) = short_id(members.get("id")) else {

@@ -2,12 +2,22 @@
 
 use super::short_id;
 use crate::json::Json;
+use crate::route::RawText;
 
 /// How deep it is looked for. Meta puts it into errors, three levels down.
 const DEPTH_MAX: usize = 8;
 
 /// How many are taken out of one item.
 const TRACES_MAX: usize = 16;
+
+/// The least trace id in an item's text, for its event.
+pub(crate) fn least_trace(raw: RawText<'_>) -> Option<String> {
+    let RawText::Json(text) = raw else { return None };
+    if !text.contains("fbtrace_id") {
+        return None;
+    }
+    of(Json::parse(text.as_bytes()).ok()?).into_iter().min()
+}
 
 /// The trace ids of an item, in its order. Almost no item has one, and then this is one search of
 /// its text.

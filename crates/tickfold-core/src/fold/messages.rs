@@ -154,6 +154,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let natural_key = NaturalKey::new(format!("{family}:{}", item.wamid));
         let said = &item.said;
         let media = said.media.as_ref();
+        let total = said.order.as_ref().and_then(|order| order.total.as_ref());
         let details = EventDetails {
             origin: item.origin.word().map(str::to_owned),
             sender: item.sender.as_ref().map(ToString::to_string),
@@ -171,12 +172,20 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 .map(|time| time.plus(self.rules.media_valid_ms())),
             latitude: said.location.map(|(latitude, _)| latitude),
             longitude: said.location.map(|(_, longitude)| longitude),
+            address: said.address.clone(),
             catalog_id: said.catalog_id.clone(),
             product_id: said.product_id.clone(),
+            item_count: said.order.as_ref().map(|order| order.item_count),
+            total_price: total.map(|(price, _)| *price),
+            currency: total.map(|(_, currency)| currency.clone()),
+            card_count: said.card_count,
+            reply_name: said.reply_name.clone(),
+            reference_id: said.reference_id.clone(),
+            new_value: said.new_value.clone(),
+            referral_source_type: item.referral.as_ref().and_then(|r| r.source_type.clone()),
             referral_source_id: item.referral.as_ref().and_then(|r| r.source_id.clone()),
             ctwa_clid: item.referral.as_ref().and_then(|r| r.ctwa_clid.clone()),
             error_code: first_code(&item.errors),
-            fbtrace_id: item.traces.iter().min().cloned(),
             ..EventDetails::default()
         };
         self.event(

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::charge::TotalKey;
-use crate::decode::{Decoded, Item, Site, decode};
+use crate::decode::{Decoded, Item, Site, decode, least_trace};
 use crate::ids::{
     ConversationKey, Participant, PhoneNumberId, TemplateKey, UserKey, WabaId, Wamid,
 };
@@ -246,6 +246,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     fn event(&mut self, site: &Site<'_>, event: Event<'_>) {
+        let fbtrace_id = least_trace(site.raw);
         let Fragment { raw, truncated } = Fragment::of(site.raw);
         let source = self.emit.source(event.time);
         let record = EventRecord {
@@ -259,7 +260,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             party: event.party,
             wamid: event.wamid.map(ToString::to_string),
             text: event.text,
-            details: event.details,
+            details: EventDetails { fbtrace_id, ..event.details },
             raw_truncated: truncated,
             raw,
         };

@@ -56,7 +56,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                     details: EventDetails {
                         call_id: Some(item.id.to_string()),
                         error_code: first_error,
-                        fbtrace_id: item.traces.iter().min().cloned(),
+                        payload: item.payload,
                         ..EventDetails::default()
                     },
                     ..Event::default()
