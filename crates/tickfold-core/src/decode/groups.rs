@@ -1,6 +1,6 @@
 //! `groups[]` of the four group fields.
 
-use super::identity::Identity;
+use super::identity::{Identity, Link};
 use super::{Change, Item, Metadata, bounded, errors, key_part, short_id, short_text};
 use crate::ids::{GroupKey, NaturalKey, PartyId};
 use crate::json::{Json, Object};
@@ -17,6 +17,8 @@ pub(crate) struct GroupItem {
     pub time: Option<Timestamp>,
     pub metadata: Option<Metadata>,
     pub facts: GroupFacts,
+    /// What the identifiers of participants say of each other.
+    pub links: Vec<Link>,
     /// Who is added, removed or asks, if it is one.
     pub party: Option<PartyId>,
     pub error_code: Option<i64>,
@@ -32,10 +34,13 @@ pub(super) fn group(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metad
     let id = short_id(members.get("group_id"));
     let kind = members.text("type").map_or_else(|| "unknown".to_owned(), |word| bounded(&word));
     let time = Timestamp::of_event(members.get("timestamp"), change.appended);
-    let added = participants(&members, "added_participants");
-    let removed = participants(&members, "removed_participants");
-    let failed = participants(&members, "failed_participants");
-    let asks = Identity::of_contact(&members).party().cloned();
+    let asking = Identity::of_contact(&members);
+    let mut links = asking.links();
+    let mut of = |name: &str| participants(&members, name, &mut links);
+    let added = of("added_participants");
+    let removed = of("removed_participants");
+    let failed = of("failed_participants");
+    let asks = asking.party().cloned();
     let request = short_id(members.get("request_id"));
     let join_request = short_id(members.get("join_request_id"));
     let subject = request.or_else(|| join_request.clone()).unwrap_or_else(|| {
@@ -79,6 +84,7 @@ pub(super) fn group(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metad
         time,
         metadata: metadata.cloned(),
         facts,
+        links,
         party: one.or(asks),
         error_code: first_code(&errors::errors(&members, time)),
         natural_key,
@@ -86,11 +92,12 @@ pub(super) fn group(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metad
 }
 
 /// The participants of a list, each by what names it best.
-fn participants(members: &Object<'_>, name: &str) -> Vec<PartyId> {
+fn participants(members: &Object<'_>, name: &str, links: &mut Vec<Link>) -> Vec<PartyId> {
     let entries = members.get(name).and_then(Json::array).unwrap_or_default();
     let party = |entry: Json<'_>| {
         let entry = entry.object()?;
         let identity = Identity::of_contact(&entry);
+        links.extend(identity.links());
         identity.party().cloned().or_else(|| short_id(entry.get("input")).map(PartyId::new))
     };
     entries.into_iter().filter_map(party).collect()

@@ -132,9 +132,12 @@ fn taught(members: &Object<'_>, message_type: &str, user: &Identity, links: &mut
         "system" => {
             let Some(system) = members.object("system") else { return };
             let id = |name: &str| short_id(system.get(name)).map(PartyId::new);
-            links.extend(became(user.phone.clone(), id("wa_id").or_else(|| id("new_wa_id"))));
-            links.extend(became(user.user.clone(), id("user_id")));
-            links.extend(became(user.parent.clone(), id("parent_user_id")));
+            let phone = id("wa_id").or_else(|| id("new_wa_id"));
+            let now = Identity { phone, user: id("user_id"), parent: id("parent_user_id") };
+            links.extend(now.links());
+            links.extend(became(user.phone.clone(), now.phone));
+            links.extend(became(user.user.clone(), now.user));
+            links.extend(became(user.parent.clone(), now.parent));
         }
         "contacts" => {
             let Some(from) = user.user.as_ref().or(user.phone.as_ref()) else { return };

@@ -1,6 +1,6 @@
 //! Statuses of `type` `payment`: an attempt to pay an order.
 
-use super::identity::Identity;
+use super::identity::{Identity, Link};
 use super::{Change, Item, Metadata, bounded, errors, key_part, short_id, short_text};
 use crate::ids::{NaturalKey, PaymentKey, Wamid};
 use crate::json::{Json, Object};
@@ -16,6 +16,8 @@ pub(crate) struct PaymentItem {
     pub time: Option<Timestamp>,
     pub metadata: Option<Metadata>,
     pub facts: PaymentFacts,
+    /// What the identifiers say of each other.
+    pub links: Vec<Link>,
     pub natural_key: NaturalKey,
 }
 
@@ -48,7 +50,11 @@ pub(super) fn payment(
         key_part(&key.transaction_id)
     ));
     let time = Timestamp::of_event(members.get("timestamp"), change.appended);
-    let recipient = Identity::read(members, ["recipient_id", "recipient_user_id"], [""; 2]);
+    let recipient = Identity::read(
+        members,
+        ["recipient_id", "recipient_user_id"],
+        ["recipient_parent_user_id", "parent_recipient_user_id"],
+    );
     let refunds = payment.and_then(|payment| payment.get("refunds")?.array()).unwrap_or_default();
     let facts = PaymentFacts {
         waba_id: Some(change.waba_id.clone()),
@@ -65,6 +71,7 @@ pub(super) fn payment(
         time,
         metadata: metadata.cloned(),
         facts,
+        links: recipient.links(),
         natural_key,
     })
 }

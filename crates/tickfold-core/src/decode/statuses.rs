@@ -60,11 +60,15 @@ pub(super) fn status(
         status = Status::Other("received".to_owned());
     }
     let group = members.get("recipient_type").is_some_and(|kind| kind.raw() == "\"group\"");
-    let recipient = Identity::read(
+    let mut recipient = Identity::read(
         &members,
         ["recipient_id", "recipient_user_id"],
         ["recipient_parent_user_id", "parent_recipient_user_id"],
     );
+    // Where legacy bodies have it, sometimes only there.
+    if let (None, Some(message)) = (recipient.party(), members.object("message")) {
+        recipient.phone = short_id(message.get("recipient_id")).map(PartyId::new);
+    }
     let participant = participant(&members);
     let time = Timestamp::of_event(members.get("timestamp"), change.appended);
     Item::Status(StatusItem {

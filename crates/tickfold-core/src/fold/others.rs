@@ -99,6 +99,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if let Some(metadata) = &item.metadata {
             self.number(metadata, waba_id, item.time)?;
         }
+        self.link(waba_id, &item.links, item.time)?;
         let before = self.overlay.payments.take(&item.key, |key| self.below.payment(key))?;
         let is_new = before.is_none();
         let mut payment = before.unwrap_or_else(|| Payment {
@@ -162,6 +163,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if let Some(metadata) = &item.metadata {
             self.number(metadata, waba_id, item.time)?;
         }
+        self.link(waba_id, &item.links, item.time)?;
         let first = self.first_time(&item.natural_key)?;
         let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
         if first {

@@ -16,6 +16,9 @@ const MARKETING: &str = "marketing_messages";
 /// `conversation.origin.type` of a free entry point.
 const FREE_ENTRY_ORIGIN: &str = "referral_conversion";
 
+/// `pricing.type` of everything that is sent in one.
+const FREE_ENTRY_PRICE: &str = "free_entry_point";
+
 impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn status(&mut self, item: StatusItem, site: &Site<'_>) -> Result<(), SourceError> {
         let waba_id = site.waba_id.as_ref();
@@ -24,6 +27,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         self.link(waba_id, &item.links, item.time)?;
         let stopped = item.errors.contains_key(&STOPPED_MARKETING);
+        let kind = item.pricing.as_ref().and_then(|pricing| pricing.kind.as_deref());
+        let is_free = kind == Some(FREE_ENTRY_PRICE);
         let receipt = Receipt {
             statuses: [(item.status.clone(), item.time)].into_iter().collect(),
             failures: item.errors,
@@ -33,7 +38,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let free_entry_expires = item
             .billing
             .as_ref()
-            .filter(|billing| billing.origin.as_deref() == Some(FREE_ENTRY_ORIGIN))
+            .filter(|billing| is_free || billing.origin.as_deref() == Some(FREE_ENTRY_ORIGIN))
             .and_then(|billing| billing.expires);
         let phone_number_id = item.metadata.map(|metadata| metadata.phone_number_id);
         let facts = MessageFacts {
