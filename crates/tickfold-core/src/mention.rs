@@ -156,6 +156,7 @@ fn naming(
         | Item::Account(_)
         | Item::Number(_)
         | Item::Other(_)
+        | Item::NewMember(_)
         | Item::Broken { .. } => None,
     }
 }

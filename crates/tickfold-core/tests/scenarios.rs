@@ -42,8 +42,10 @@ fn tell(bodies: &[Vec<u8>]) -> (BTreeMap<String, Value>, Vec<String>) {
             .iter()
             .map(|t| {
                 let cause = t["cause_wamid"].as_str().map(|by| format!(" by {by}"));
+                let alias = t["reason"].as_str().filter(|_| t["to"] == "alias");
+                let alias = alias.map(|other| format!(" {other}"));
                 let fact = format!("{} {} {}", t["entity"], t["key"], t["to"]).replace('"', "");
-                fact + &cause.unwrap_or_default()
+                fact + &cause.or(alias).unwrap_or_default()
             })
             .collect();
         told.sort();
@@ -283,7 +285,7 @@ fn identifiers_of_one_user_are_dated_edges() {
     assert_eq!(alias("GB.2")["username"], "@imo");
     // Rows keep the identifier they came with.
     assert_eq!(row(&rows, "message.state.v1 wamid.N")["party"], "GB.2");
-    assert!(told.iter().any(|fact| fact == "user 215589900000101/GB.1 alias"));
+    assert!(told.iter().any(|fact| fact == "user 215589900000101/GB.1 alias GB.2"));
 }
 
 #[test]
@@ -422,6 +424,147 @@ fn a_free_entry_point_lasts_as_long_as_meta_says() {
     assert_eq!(ends(&mut folded, 48), ["free_entry_ended"]);
     let key = "conversation.state.v1 318840000000202/447700900123";
     assert_eq!(folded.rows()[key]["free_entry_state"], "closed");
+}
+
+#[test]
+fn a_price_of_a_free_entry_point_is_evidence_of_one() {
+    let expires = NOON + 72 * 3_600;
+    let free = |word: &str, after_s: i64, conversation: &str| {
+        let rest = format!(
+            r#"{conversation},"pricing":{{"type":"free_entry_point","category":"marketing"}}"#
+        );
+        ours(word, after_s, &rest)
+    };
+    let conversation = format!(r#","conversation":{{"id":"c","expiration_timestamp":{expires}}}"#);
+    let (rows, told) =
+        tell(&[free("delivered", 2, ""), free("sent", 1, &conversation), text(THEM, 0)]);
+    let shown = row(&rows, "conversation.state.v1 318840000000202/447700900123");
+    assert_eq!(shown["free_entry_expire_time"], "2026-11-23T00:00:00.000Z");
+    assert!(told.iter().any(|fact| fact.ends_with("free_entry_opened")));
+}
+
+#[test]
+fn any_webhook_with_both_identifiers_links_them() {
+    let group = change(
+        "group_participants_update",
+        &format!(
+            r#""groups":[{{"group_id":"G","type":"group_participants_add","timestamp":"{NOON}","request_id":"r","added_participants":[{{"wa_id":"447700900123","user_id":"GB.1"}}]}},
+            {{"group_id":"G","type":"group_join_request_created","timestamp":"{NOON}","join_request_id":"j","wa_id":"12025550143","user_id":"US.1"}}]"#
+        ),
+    );
+    let payment = ours(
+        "pending",
+        1,
+        r#","recipient_user_id":"GB.2","type":"payment","payment":{"reference_id":"o"}"#,
+    );
+    let moved = inbound(
+        THEM,
+        2,
+        r#""from_user_id":"GB.1","type":"system","system":{"type":"user_changed_number","wa_id":"447700900456","user_id":"GB.3"}"#,
+    );
+    let (rows, _) = tell(&[group, payment, moved]);
+    let users: Vec<_> = rows.keys().filter(|key| key.starts_with("user.state.v1")).collect();
+    let of: Vec<_> = users.iter().filter_map(|key| key.split_once("101/")).map(|at| at.1).collect();
+    for alias in [
+        "447700900123/alias/GB.1/same",
+        "12025550143/alias/US.1/same",
+        "447700900123/alias/GB.2/same",
+        "447700900123/alias/447700900456/became",
+        "GB.1/alias/GB.3/became",
+        "447700900456/alias/GB.3/same",
+    ] {
+        assert!(of.contains(&alias), "no {alias} in {of:#?}");
+    }
+}
+
+#[test]
+fn a_recipient_that_stands_inside_the_message_is_one() {
+    let status = format!(
+        r#""statuses":[{{"id":"{US}","status":"deleted","timestamp":"{NOON}","message":{{"recipient_id":"447700900123"}}}}]"#
+    );
+    let (rows, _) = tell(&[messages(&status), text(THEM, 1), ours("sent", 0, "")]);
+    assert_eq!(row(&rows, &format!("message.state.v1 {US}"))["party"], "447700900123");
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&status));
+    assert_eq!(folded.rows()[&format!("message.state.v1 {US}")]["party"], "447700900123");
+}
+
+#[test]
+fn identifiers_of_one_message_are_bounded_in_every_order() {
+    let of = |n: u32| {
+        let to = format!(r#""recipient_id":"{}""#, 447_700_900_500_u64 + u64::from(n));
+        let body = String::from_utf8(ours("sent", 1, "")).unwrap();
+        body.replace(r#""recipient_id":"447700900123""#, &to).into_bytes()
+    };
+    let facts = |bodies: &mut dyn Iterator<Item = u32>| {
+        let mut folded = Folded::default();
+        bodies.for_each(|n| drop(folded.webhook(&of(n))));
+        let wamid = tickfold_core::ids::Wamid::from(US);
+        let message = folded.overlay.messages.get(&wamid).unwrap().clone().unwrap();
+        assert_eq!(message.facts.parties.len(), 32);
+        let counts: Vec<_> = folded
+            .rows()
+            .iter()
+            .filter(|(key, _)| key.starts_with("conversation"))
+            .map(|(key, row)| (key.clone(), row["outbound_count"].clone()))
+            .filter(|(_, count)| *count != 0)
+            .collect();
+        (message.facts, counts)
+    };
+    let (rising, falling) = (facts(&mut (0..100)), facts(&mut (0..100).rev()));
+    assert_eq!(rising, falling);
+    assert_eq!(rising.1, [("conversation.state.v1 318840000000202/447700900500".into(), json!(1))]);
+}
+
+#[test]
+fn a_trace_id_is_kept_wherever_it_stands() {
+    let error = r#"{"code":131000,"title":"t","fbtrace_id":"Az8"}"#;
+    let traced = r#","errors":[{"code":131000,"error_data":{"details":"d","fbtrace_id":"Az8"}}]"#;
+    let bodies = [
+        ("an error of a value", messages(&format!(r#""errors":[{error}]"#))),
+        ("a payment", ours("failed", 1, &format!(r#","type":"payment"{traced}"#))),
+        (
+            "a call",
+            change(
+                "calls",
+                &format!(
+                    r#""calls":[{{"id":"wacid.1","event":"terminate","timestamp":"{NOON}"{traced}}}]"#
+                ),
+            ),
+        ),
+        (
+            "a group",
+            change(
+                "group_lifecycle_update",
+                &format!(r#""groups":[{{"type":"group_create","timestamp":"{NOON}"{traced}}}]"#),
+            ),
+        ),
+        ("the history", change("history", &format!(r#""history":[{{"errors":[{error}]}}]"#))),
+        ("a message", inbound(THEM, 1, &format!(r#""type":"unsupported"{traced}"#))),
+        ("a field that is new", change("novel_updates", r#""fbtrace_id":"Az8""#)),
+    ];
+    for (what, body) in bodies {
+        let mut folded = Folded::default();
+        folded.webhook(&body);
+        assert_eq!(folded.values(Topic::Event)[0]["fbtrace_id"], "Az8", "{what}");
+    }
+}
+
+#[test]
+fn a_new_member_beside_items_is_told_once_and_costs_no_item() {
+    let sent = status(US, "sent", 1);
+    let body =
+        messages(&format!(r#""statuses":[{sent}],"stickers_update":[{{"id":1}}],"none":[]"#));
+    let mut folded = Folded::default();
+    folded.webhook(&body);
+    folded.webhook(&body);
+    assert!(folded.rows().contains_key(&format!("message.state.v1 {US}")));
+    let alerts = folded.values(Topic::Alert);
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(
+        (&alerts[0]["kind"], &alerts[0]["subject"]),
+        (&json!("unknown_word"), &json!("member/messages.stickers_update"))
+    );
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub(crate) enum Item {
     Account(Box<AccountItem>),
     Number(Box<NumberItem>),
     Other(OtherItem),
+    /// A member of a value that nobody has told us of, beside items that we know: its name.
+    NewMember(String),
     Broken {
         scope: String,
         reason: &'static str,
@@ -98,7 +100,7 @@ impl Item {
             Self::Account(item) => item.time,
             Self::Number(item) => item.time,
             Self::Other(item) => item.time,
-            Self::Broken { .. } => None,
+            Self::NewMember(_) | Self::Broken { .. } => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use super::identity::{Identity, contact};
 use super::messages::{Reading, Thread, message};
 use super::{
-    Change, Decoded, Item, Metadata, Origin, Visit, calls, errors, events, groups, metadata,
+    Change, Decoded, Item, Metadata, Origin, Visit, calls, cut, errors, events, groups, metadata,
     statuses, users,
 };
 use crate::json::{Json, Object};
@@ -34,6 +34,10 @@ const ITEM_ARRAYS: [&str; 13] = [
 /// Members that say nothing by themselves.
 const BESIDE_ITEMS: [&str; 5] =
     ["messaging_product", "metadata", "contacts", "conversation_context", "initiated_by"];
+
+/// How many members of a value that are new are told, and how much of their names.
+const NEW_MEMBERS_MAX: usize = 16;
+const NEW_MEMBER_BYTES_MAX: usize = 64;
 
 /// Decodes a value, array by array and item by item. A value with something else in it and no item,
 /// such as one that belongs to another field, is kept as an event.
@@ -67,11 +71,17 @@ pub(super) fn decode<'a>(
         visit,
     };
     arrays.decode(&members, &path)?;
-    let known = |name: &&str| ITEM_ARRAYS.contains(name) || BESIDE_ITEMS.contains(name);
-    let unknown = members.names().any(|name| !known(&name) && members.get(name).is_some());
+    let known = |name: &str| ITEM_ARRAYS.contains(&name) || BESIDE_ITEMS.contains(&name);
+    let unknown = members.names().filter(|name| !known(name));
+    let mut unknown = unknown.filter_map(|name| Some((name, members.get(name)?))).peekable();
     let items = ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
-    if unknown && !items {
-        visit(change.item(value, change.other(value)))?;
+    if unknown.peek().is_some() && !items {
+        return visit(change.item(value, change.other(value)));
+    }
+    // Beside items a new one may be what Meta adds next.
+    for (name, json) in unknown.take(NEW_MEMBERS_MAX) {
+        let item = Item::NewMember(cut(name, NEW_MEMBER_BYTES_MAX).to_owned());
+        visit(change.at(format!("{path}.{name}"), json, item))?;
     }
     ControlFlow::Continue(())
 }

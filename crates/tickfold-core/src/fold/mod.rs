@@ -222,6 +222,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             Item::Account(account) => self.account(*account, &site)?,
             Item::Number(number) => self.standing(*number, &site)?,
             Item::Other(other) => self.other(other, &site)?,
+            Item::NewMember(name) => self.new_member(&name, &site)?,
         }
         Ok(())
     }

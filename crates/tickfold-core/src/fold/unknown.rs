@@ -101,6 +101,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.new_word(what, field, waba_id)
     }
 
+    /// A member of a value that nobody has told us of. Its content stays in raw.
+    pub(super) fn new_member(&mut self, name: &str, site: &Site<'_>) -> Result<(), SourceError> {
+        let word = format!("{}.{name}", site.field.as_deref().unwrap_or_default());
+        self.new_word("member", &word, site.waba_id.as_ref())
+    }
+
     pub(super) fn notice_template_event(
         &mut self,
         facts: &TemplateFacts,

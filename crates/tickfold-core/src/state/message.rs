@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::content::{Annotations, Content};
 use super::labels::Labels;
 use super::receipt::{Receipt, Status};
-use super::{Few, Journal, join_boxed, learn_max, learn_min, learn_true};
+use super::{Few, Journal, PARTIES_MAX, join_boxed, learn_least, learn_max, learn_min, learn_true};
 use crate::ids::{ConversationKey, Participant, PartyId, PhoneNumberId, WabaId};
 use crate::time::Timestamp;
 
@@ -122,7 +122,7 @@ impl MessageFacts {
             | join_boxed(&mut self.billing, other.billing, BillingConversation::join)
             | join_boxed(&mut self.annotations, other.annotations, Annotations::join);
         for party in other.parties {
-            learned |= self.parties.insert(party);
+            learned |= learn_least(&mut self.parties, party, PARTIES_MAX);
         }
         for (participant, receipt) in other.receipts {
             match self.receipts.get_mut(&participant) {
@@ -136,15 +136,7 @@ impl MessageFacts {
             }
         }
         for trace in other.traces {
-            // The least so many of a union are a join too.
-            let full = self.traces.len() >= TRACES_MAX;
-            if full && self.traces.last().is_none_or(|last| *last < trace) {
-                continue;
-            }
-            learned |= self.traces.insert(trace);
-            if self.traces.len() > TRACES_MAX {
-                self.traces.pop_last();
-            }
+            learned |= learn_least(&mut self.traces, trace, TRACES_MAX);
         }
         learned
     }

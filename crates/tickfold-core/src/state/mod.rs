@@ -54,12 +54,17 @@ pub(crate) use restriction::is_known_restriction;
 pub(crate) use standing::limit_size;
 pub(crate) use template::{TEMPLATE_EVENTS, forbids_sending};
 
+use std::collections::BTreeSet;
+
 use crate::action::ActionId;
 use crate::time::Timestamp;
 
 /// A map of few entries, mostly one: sorted in one piece of memory. A `BTreeMap` has room for eleven
 /// as soon as it has one, which for a message's receipts is kilobytes, made and copied with each event.
 pub type Few<K, V> = litemap::LiteMap<K, V>;
+
+/// Identifiers of the other side kept of a message or a call. One user has two or three.
+pub(crate) const PARTIES_MAX: usize = 32;
 
 /// Journal of what may be halted: what was told of it last, so that a state that changes by itself
 /// is told too, and a halt is taken back.
@@ -107,6 +112,19 @@ pub(crate) fn learn_min<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) -> bool
         *mine = Some(theirs);
     }
     better
+}
+
+/// Adds to a set, and keeps the least `max` of all: the least so many of a union are a join too.
+/// True if anything was learned that is kept.
+pub(crate) fn learn_least<T: Ord>(mine: &mut BTreeSet<T>, theirs: T, max: usize) -> bool {
+    if mine.len() >= max && mine.last().is_none_or(|last| *last < theirs) {
+        return false;
+    }
+    let learned = mine.insert(theirs);
+    if mine.len() > max {
+        mine.pop_last();
+    }
+    learned
 }
 
 /// Takes true if either is.
