@@ -11,7 +11,12 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use support::{Folded, NOON, change, messages, permutations, status, status_body};
 use tickfold_core::ids::Wamid;
 use tickfold_core::records::Topic;
@@ -331,6 +336,25 @@ fn facts(bodies: &[Vec<u8>]) -> String {
     folded.facts()
 }
 
+/// What the last record of every charge says of its price, and the totals that are not zero.
+fn charged(bodies: &[Vec<u8>]) -> BTreeMap<String, Value> {
+    let mut folded = Folded::default();
+    bodies.iter().for_each(|body| drop(folded.webhook(body)));
+    let mut told = BTreeMap::new();
+    for mut charge in folded.values(Topic::Charge) {
+        let id = charge["charge_id"].to_string();
+        let price = ["category", "pricing_type", "month", "billable", "conflicting", "event_time"];
+        charge.as_object_mut().unwrap().retain(|name, _| price.contains(&name.as_str()));
+        told.insert(id, charge);
+    }
+    for (key, row) in folded.rows() {
+        if row.get("charge_count").is_some_and(|count| *count != 0) {
+            told.insert(key, json!([row["charge_count"], row["billable_count"]]));
+        }
+    }
+    told
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -383,6 +407,17 @@ proptest! {
         prop_assert!(again.is_empty(), "{:?}", again);
     }
 
+    /// What is charged in the end, and what it sums up to, is the same in every order.
+    #[test]
+    fn charges_and_totals_do_not_depend_on_order(
+        (history, shuffled) in prop::collection::vec(status_item(), 1..14).prop_flat_map(|items| {
+            let twice: Vec<_> = items.iter().chain(&items).cloned().collect();
+            (Just(items), Just(twice).prop_shuffle())
+        })
+    ) {
+        prop_assert_eq!(charged(&history), charged(&shuffled));
+    }
+
     #[test]
     fn any_bytes_are_folded_without_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         Folded::default().webhook(&body);
@@ -412,5 +447,151 @@ proptest! {
             let by_key = tickfold_core::raw::partition_of_key(&destination.key, partitions);
             prop_assert_eq!(destination.partition, by_key);
         }
+    }
+}
+
+/// The bodies of the corpus that are JSON and not huge.
+static CORPUS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus");
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    let bodies = files.iter().map(|file| std::fs::read(file).unwrap());
+    bodies
+        .filter(|body| body.len() < 8_000)
+        .filter_map(|body| serde_json::from_slice(&body).ok())
+        .collect()
+});
+
+/// What is put in the place of any value: wrong types, absent and absurd ones, times in every form,
+/// and ids that are the same everywhere, so that things that have nothing to do with each other meet.
+fn replacement() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![
+        Value::Null,
+        json!(""),
+        json!([]),
+        json!({}),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(1_795_132_801),
+        json!("1795132802"),
+        json!(1_795_132_803_500_i64),
+        json!("-1795132800"),
+        json!("99999999999999"),
+        json!("wamid.A"),
+        json!("447700900123"),
+        json!("GB.48"),
+        json!("delivered"),
+        json!("FAILED"),
+        json!("reaction"),
+        json!("\u{202e}\u{1f469}\u{200d}\u{1f467}\u{0}\u{fffd}"),
+        json!("x".repeat(600)),
+        json!([[[{"id": "wamid.A"}]]]),
+        json!({"id": "wamid.A", "status": "read", "timestamp": "1795132804"}),
+        json!([131_026, null, {"code": "131050"}, {"code": 131_000, "error_data": "text"}]),
+    ])
+}
+
+/// What is done to a body, at a place of it.
+#[derive(Debug, Clone)]
+enum Damage {
+    Replace(Value),
+    Remove,
+    Repeat,
+    Wrap,
+}
+
+fn damage() -> impl Strategy<Value = (prop::sample::Index, Damage)> {
+    let what = prop_oneof![
+        6 => replacement().prop_map(Damage::Replace),
+        1 => Just(Damage::Remove),
+        1 => Just(Damage::Repeat),
+        1 => Just(Damage::Wrap),
+    ];
+    (any::<prop::sample::Index>(), what)
+}
+
+/// Pointers to every value below the changes of a body.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    let deep_enough = at.matches('/').count() > 3;
+    found.extend(deep_enough.then(|| at.to_owned()));
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            places(member, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+        }),
+        Value::Array(elements) => elements.iter().enumerate().for_each(|(index, element)| {
+            places(element, &format!("{at}/{index}"), found);
+        }),
+        _ => {}
+    }
+}
+
+/// A body of the corpus with some damage.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let body = any::<prop::sample::Index>().prop_map(|index| index.get(CORPUS.as_slice()).clone());
+    (body, prop::collection::vec(damage(), 0..5)).prop_map(|(mut body, damages)| {
+        for (place, damage) in damages {
+            let mut found = Vec::new();
+            places(&body, "", &mut found);
+            if found.is_empty() {
+                break;
+            }
+            let at = place.get(&found);
+            let (parent, name) = at.rsplit_once('/').unwrap();
+            let value = body.pointer(at).unwrap().clone();
+            let parent = body.pointer_mut(parent).unwrap();
+            match damage {
+                Damage::Replace(other) => *body.pointer_mut(at).unwrap() = other,
+                Damage::Wrap => *body.pointer_mut(at).unwrap() = json!([value]),
+                Damage::Remove => {
+                    let name = name.replace("~1", "/").replace("~0", "~");
+                    let _ = parent.as_object_mut().map(|members| members.remove(&name));
+                }
+                Damage::Repeat => {
+                    let elements = parent.as_array_mut();
+                    let _ = elements.map(|elements| elements.extend([value.clone(), value]));
+                }
+            }
+        }
+        serde_json::to_vec(&body).unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// The laws hold for whatever Meta may send too: bodies of the catalogue with anything in the
+    /// place of anything. Nothing panics, and what is said once is not said again.
+    #[test]
+    fn damaged_bodies_keep_the_laws(
+        (history, shuffled) in prop::collection::vec(damaged(), 1..6).prop_flat_map(|items| {
+            let twice: Vec<_> = items.iter().chain(&items).cloned().collect();
+            (Just(items), Just(twice).prop_shuffle())
+        })
+    ) {
+        let mut folded = Folded::default();
+        for body in history.iter().chain(&history) {
+            folded.webhook(body);
+        }
+        let twice = folded.facts();
+        prop_assert_eq!(&twice, &facts(&history));
+        prop_assert_eq!(&twice, &facts(&shuffled));
+        let mut once = Folded::default();
+        history.iter().for_each(|body| drop(once.webhook(body)));
+        // What names nothing and has no time counts each time, and so does what cannot be read.
+        let told = |folded: &Folded| {
+            let counted = |output: &&tickfold_core::fold::Output| match output.topic {
+                Topic::DeadLetter => false,
+                Topic::Event => {
+                    let event: Value = serde_json::from_slice(output.value.as_ref().unwrap()).unwrap();
+                    !event["natural_key"].as_str().unwrap().starts_with("verr:")
+                }
+                _ => true,
+            };
+            folded.outputs.iter().filter(counted).count()
+        };
+        prop_assert_eq!(told(&folded), told(&once));
     }
 }
