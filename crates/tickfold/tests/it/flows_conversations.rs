@@ -110,8 +110,8 @@ fn bot_begins(stage: &Stage) {
     said(stage, 3, "my agent is away");
 }
 
-/// The keyword and nothing else, in any case. Whoever gets the conversation asks once: is the
-/// window open, and what was said?
+/// The keyword and nothing else, in any case. Whoever gets the conversation asks once, and one answer
+/// says both: is the window open, and which messages were there?
 fn bot_ends(stage: &Stage) {
     said(stage, 4, " Agent ");
     stage.settled();
@@ -121,8 +121,25 @@ fn bot_ends(stage: &Stage) {
         (&actions[0]["queue"], &actions[0]["wamid"]),
         (&json!("agents"), &json!("wamid.BOT.4"))
     );
-    let shown = stage.shown(&["get", "conversation", NUMBER, BOT_PARTY], "inbound_count", json!(3));
+    let args = ["get", "conversation", NUMBER, BOT_PARTY, "--messages", "10"];
+    let shown = stage.shown(&args, "inbound_count", json!(3));
     assert_eq!((&shown["window_state"], &shown["outbound_count"]), (&json!("open"), &json!(1)));
+    assert!(shown["window_expire_time"].is_string(), "{shown}");
+    let told: Vec<_> = shown["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["wamid"].as_str().unwrap(), one["direction"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("wamid.BOT.4", "inbound"),
+            ("wamid.BOT.3", "inbound"),
+            ("wamid.BOT.2", "outbound"),
+            ("wamid.BOT.1", "inbound"),
+        ]
+    );
 }
 
 const USERNAME: &str = "300000000000014";
