@@ -547,11 +547,14 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
                 Damage::Wrap => *body.pointer_mut(at).unwrap() = json!([value]),
                 Damage::Remove => {
                     let name = name.replace("~1", "/").replace("~0", "~");
-                    let _ = parent.as_object_mut().map(|members| members.remove(&name));
+                    if let Some(members) = parent.as_object_mut() {
+                        members.remove(&name);
+                    }
                 }
                 Damage::Repeat => {
-                    let elements = parent.as_array_mut();
-                    let _ = elements.map(|elements| elements.extend([value.clone(), value]));
+                    if let Some(elements) = parent.as_array_mut() {
+                        elements.extend([value.clone(), value]);
+                    }
                 }
             }
         }

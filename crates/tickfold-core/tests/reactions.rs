@@ -868,6 +868,42 @@ fn the_retention_of_the_rules_decides_what_expires() {
     assert_eq!((gone.key.as_str(), &gone.value), ("wamid.short", &None));
 }
 
+/// Everything of the catalogue, and then half a year in which nothing comes.
+#[test]
+fn after_the_retention_nothing_of_messages_and_users_doings_is_left() {
+    let mut folded = Folded::default();
+    corpus().iter().for_each(|(_, body)| drop(folded.webhook(body)));
+    let kept = |folded: &Folded| {
+        let overlay = &folded.overlay;
+        [
+            overlay.messages.changes().filter(|(_, change)| change.after.is_some()).count(),
+            overlay.conversations.changes().filter(|(_, change)| change.after.is_some()).count(),
+            overlay.calls.changes().filter(|(_, change)| change.after.is_some()).count(),
+            overlay.payments.changes().filter(|(_, change)| change.after.is_some()).count(),
+            overlay.naturals.changes().filter(|(_, change)| change.after.is_some()).count(),
+        ]
+    };
+    assert!(kept(&folded).iter().all(|count| *count > 2), "{:?}", kept(&folded));
+    (0..40).for_each(|_| drop(folded.advance(5 * DAY_MS).tick()));
+    assert_eq!(kept(&folded), [0; 5]);
+    let table = |key: &String| key.starts_with("message.") || key.starts_with("conversation.");
+    assert_eq!(folded.rows().into_keys().find(table), None, "no row is left either");
+    // What was told of accounts meanwhile is forgotten in its turn.
+    let forgotten = Timestamp::from_millis((NOON + 60) * 1_000 + (200 - 95) * DAY_MS);
+    let decided = folded.overlay.decided.changes().filter_map(|(_, change)| change.after);
+    assert!(decided.into_iter().all(|one| one.decided > forgotten));
+    let armed = folded.overlay.timers.iter().filter(|(_, armed)| **armed).map(|(timer, _)| timer);
+    let of_messages: Vec<_> = armed
+        .filter(|timer| {
+            use tickfold_core::state::TimerKind::{
+                AccountDue, ForgetDecided, SilenceDue, TemplateDue,
+            };
+            !matches!(timer.kind, AccountDue(_) | ForgetDecided(_) | SilenceDue(_) | TemplateDue(_))
+        })
+        .collect();
+    assert!(of_messages.is_empty(), "{of_messages:?}");
+}
+
 /// Append time in milliseconds, headers, value.
 type StoryRecord = (i64, Vec<(&'static str, String)>, Vec<u8>);
 
