@@ -852,15 +852,15 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         .into_iter()
         .map(|topic| {
             let schema = match topic {
-                Topic::MessageState => schemars::schema_for!(MessageRow),
-                Topic::ConversationState => schemars::schema_for!(ConversationRow),
+                Topic::MessageState => schemars::schema_for!(MessageRow<'_>),
+                Topic::ConversationState => schemars::schema_for!(ConversationRow<'_>),
                 Topic::TemplateState => schemars::schema_for!(TemplateRow),
                 Topic::NumberState => schemars::schema_for!(NumberRow),
                 Topic::AccountState => schemars::schema_for!(AccountRow),
                 Topic::UserState => schemars::schema_for!(UserRow),
                 Topic::Transition => schemars::schema_for!(TransitionRecord<String>),
                 Topic::Event => schemars::schema_for!(EventRecord),
-                Topic::Charge => schemars::schema_for!(ChargeRecord),
+                Topic::Charge => schemars::schema_for!(ChargeRecord<'_>),
                 Topic::Action => schemars::schema_for!(ActionRecord),
                 Topic::Alert => schemars::schema_for!(AlertRecord),
                 Topic::DeadLetter => schemars::schema_for!(DeadLetterRecord),

@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeader;
@@ -28,6 +29,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
     static final String CONVERSATIONS = "conversations";
     static final String NUMBERS = "numbers";
     static final String TOTALS = "totals";
+    static final String ACCOUNTS = "accounts";
 
     private static final long HOUR = 3_600_000;
     private static final Header VERSION = header("ce_specversion", "1.0");
@@ -39,6 +41,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
     private KeyValueStore<String, Conversation> conversations;
     private KeyValueStore<String, Number> numbers;
     private KeyValueStore<String, Total> totals;
+    private KeyValueStore<String, Account> accounts;
 
     // The record that is folded.
     private int partition;
@@ -51,6 +54,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
     private final TreeMap<String, Touched> touched = new TreeMap<>();
     private final TreeMap<String, Conversation> toldConversations = new TreeMap<>();
     private final TreeMap<String, Number> toldNumbers = new TreeMap<>();
+    private final TreeSet<String> newAccounts = new TreeSet<>();
 
     /** A message within a record. */
     private static final class Touched {
@@ -67,6 +71,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         conversations = context.getStateStore(CONVERSATIONS);
         numbers = context.getStateStore(NUMBERS);
         totals = context.getStateStore(TOTALS);
+        accounts = context.getStateStore(ACCOUNTS);
         partition = context.taskId().partition();
         source = header("ce_source", "tickfold/raw/" + partition);
     }
@@ -179,6 +184,9 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         }
         if (known.join(item.metadata, item.wabaId, item.time)) {
             toldNumbers.put(key, known);
+            if (item.wabaId != null && accounts.get(item.wabaId) == null) {
+                newAccounts.add(item.wabaId);
+            }
         }
     }
 
@@ -385,7 +393,8 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
             Row row = row(told.since)
                     .text(PHONE_NUMBER_ID, told.phoneNumberId)
                     .text(WABA_ID, told.wabaId)
-                    .text(DISPLAY_PHONE_NUMBER, told.display);
+                    .text(DISPLAY_PHONE_NUMBER, told.display)
+                    .text(STATE, "active");
             forward("number.state.v1", NUMBER_STATE, entry.getKey(), row);
         }
         toldNumbers.clear();
@@ -407,6 +416,12 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
             forward("account.state.v1", ACCOUNT_STATE, text, row);
         }
         movedTotals.clear();
+        for (String account : newAccounts) {
+            accounts.put(account, new Account(logTime));
+            forward("account.state.v1", ACCOUNT_STATE, account,
+                    row(State.NO_TIME).text(WABA_ID, account).text(STATE, "active"));
+        }
+        newAccounts.clear();
     }
 
     private void message(String wamid, Message message) {

@@ -55,6 +55,7 @@ public final class Main {
                 .addStateStore(store(Fold.CONVERSATIONS, new Conversation.Codec()), "fold")
                 .addStateStore(store(Fold.NUMBERS, new Number.Codec()), "fold")
                 .addStateStore(store(Fold.TOTALS, new Total.Codec()), "fold")
+                .addStateStore(store(Fold.ACCOUNTS, new Account.Codec()), "fold")
                 .addSink("derived", (key, output, context) -> prefix + output.topic(), new StringSerializer(),
                         (topic, output) -> output.value(), asRaw, "fold");
     }
