@@ -111,6 +111,11 @@ pub(crate) enum Command {
     /// or 503 to a good webhook, than 401 or 503 to one with a bad signature, or a 503 without
     /// Retry-After, fails it. Exit code 0 if it passes and --verify finds nothing wrong, else 1.
     Load(Box<Load>),
+    /// See it work: a node in a temporary directory, a burst of webhooks, kill -9 in the middle of it,
+    /// a paused template, a message that cannot be delivered, and counts that have to agree.
+    ///
+    /// Needs nothing and leaves nothing behind. Exit code 1 if a count does not agree.
+    Demo(Demo),
     /// Sign a webhook body from standard input with TICKFOLD_APP_SECRET.
     Sign {
         /// Print only the header's value, `sha256=<hex>`.
@@ -430,6 +435,16 @@ pub(crate) struct Load {
     pub verify_timeout: Duration,
     #[command(flatten)]
     pub client: Client,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Webhooks per second of the burst.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// How long the burst lasts, in whole seconds.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
 }
 
 /// Up to a year, so that no sum of some leaves the clock.

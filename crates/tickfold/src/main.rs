@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod config;
 mod data_dir;
+mod demo;
 mod fail_points;
 mod ingress_admin;
 mod load;
@@ -59,6 +60,7 @@ fn run(command: Command) -> Result<ExitCode> {
             print(&layers.print());
         }
         Command::Sign { header } => print(&sign::run(header)?),
+        Command::Demo(demo) => return runtime()?.block_on(demo::run(demo)),
         Command::Load(load) => return runtime()?.block_on(load::run(*load)),
         Command::Get { what } => return runtime()?.block_on(client::get(what)),
         Command::Explain(explain) => return runtime()?.block_on(client::explain(explain)),

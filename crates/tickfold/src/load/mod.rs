@@ -24,11 +24,11 @@ use tokio::sync::mpsc;
 
 use crate::cli::Load;
 use crate::{client, node, secrets};
-use pool::Pool;
+pub(crate) use pool::{Outcome, Pool};
 use report::Report;
 use schedule::Schedule;
 use tally::{Done, Tally};
-use target::Target;
+pub(crate) use target::Target;
 use verify::Verification;
 
 /// Sends, reports, and is a failure if the verdict is.

@@ -27,7 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The server answered, and the answer was read to its end.
     Answered { status: u16, retry_after: bool },
     /// There was no connection for it before the deadline.
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 }
 
 /// The client.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     target: Target,
     /// Connections without a request. The one used last is used next, so that no more are open
     /// than are needed.
@@ -62,13 +62,13 @@ impl Drop for Connection {
 
 impl Pool {
     /// A client without connections; they are made when needed.
-    pub(super) fn new(target: Target, connections_max: usize) -> Self {
+    pub(crate) fn new(target: Target, connections_max: usize) -> Self {
         let permits = Semaphore::new(connections_max);
         Self { target, idle: Mutex::new(Vec::new()), permits }
     }
 
     /// Sends a webhook and waits for its answer, in all until the deadline.
-    pub(super) async fn post(&self, webhook: &Webhook, deadline: Instant) -> Outcome {
+    pub(crate) async fn post(&self, webhook: &Webhook, deadline: Instant) -> Outcome {
         let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
             return Outcome::NotSentInTime;
         };

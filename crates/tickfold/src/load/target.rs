@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 /// A parsed URL.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Host for the resolver, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
@@ -26,7 +26,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Reads the URL, and the authorities that an https server needs.
-    pub(super) fn new(url: &str, ca: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(url: &str, ca: Option<&Path>) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("read the URL {url:?}"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             bail!("{url:?} is no URL such as http://127.0.0.1:8080/webhook/main");
