@@ -80,14 +80,21 @@ fn about(topic: Topic) -> About {
         ),
         Topic::TemplateState => about(
             "account `/` template id `/` language",
-            "The status of a template, from the latest event of each kind.",
+            "Where one language of a template stands: status, quality, category, the end of a pause, and what is \
+             announced. The latest event of each kind counts; a pause that ends by itself writes a row too.",
             "template.status.approved",
         ),
-        Topic::NumberState => about("phone number id", "One of your numbers.", "messages.text"),
+        Topic::NumberState => about(
+            "phone number id; `/restriction/type` behind it for a restriction of this number",
+            "One of your numbers: state, quality, limit, name, username, security. Meta says these of the number as it is \
+             displayed; the row is written once a webhook of a message links its id.",
+            "messages.text",
+        ),
         Topic::AccountState => about(
-            "account; `account/charges/month/category/type` for a total of charges",
-            "A WhatsApp Business account: restrictions, bans, whether it is still with you. And how many charges it has \
-             had in a month, by category and type.",
+            "account; `/restriction/type` behind it for a restriction, `/tier/month/region/category/tier` for a volume tier, \
+             `/charges/month/category/type` for a total of charges",
+            "A WhatsApp Business account: restrictions, bans, limits, reviews, whether it is still with you. And how many \
+             charges it has had in a month, by category and type.",
             "account_update.disabled",
         ),
         Topic::Transition => about(
@@ -120,13 +127,15 @@ fn about(topic: Topic) -> About {
             "`action_id`",
             "Something to be done, by the rules in force at that place of the log: another channel, an opt-out, a halt, \
              a retry. Each is told once, whatever is repeated or replayed, and not after its `not_after`. Carry it out \
-             once per `action_id`; a `fallback_superseded` takes back the one it names.",
+             once per `action_id`; a `fallback_superseded` or a `resume_` takes back the one it names in `supersedes`.",
             "status.failed.131026",
         ),
         Topic::Alert => about(
             "what it is about: an account, a number, a template, a message",
-            "Something a human should look at, told once: error codes that the rules name or do not know, templates and \
-             accounts that may not send, fallbacks that came too late, prices that contradict each other.",
+            "Something a human should look at, told once, with a severity and the next step: error codes that the rules name \
+             or do not know; templates, numbers and accounts that may not send; quality and limits that fell; security; \
+             lost content; words that nobody has seen; silence; fallbacks that came too late; prices that contradict each \
+             other.",
             "status.failed.131042",
         ),
         Topic::DeadLetter => about(

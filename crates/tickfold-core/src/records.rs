@@ -632,7 +632,8 @@ pub struct TransitionRecord<T = String> {
     pub to: T,
     /// Shown state after the fact; not `to` when the fact came late.
     pub state: T,
-    /// The fact came too late to raise the shown state.
+    /// The fact came too late to raise the shown state; of a template, number or account: a later one
+    /// of its kind was known.
     pub late: bool,
     /// Error code, where the fact is a failure.
     #[serde(skip_serializing_if = "Option::is_none")]

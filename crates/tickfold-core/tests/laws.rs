@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use support::{Folded, NOON, change, messages, permutations, status, status_body};
 use tickfold_core::ids::Wamid;
 use tickfold_core::records::Topic;
-use tickfold_core::state::{Message, Status};
+use tickfold_core::state::{ListedBy, Message, Status};
+use tickfold_core::time::{HOUR_MS, Timestamp};
 
 const WAMID: &str = "wamid.LAW";
 
@@ -387,6 +388,50 @@ proptest! {
             rows
         };
         prop_assert_eq!(rows(&history), rows(&shuffled));
+    }
+
+    /// What is shown changes by itself at most once, which the lists rely on: at every time it is one
+    /// of the words that the facts are listed under, and the only one of its kind.
+    #[test]
+    fn what_is_shown_at_any_time_is_listed(
+        history in prop::collection::vec(
+            prop_oneof![4 => management_item(), 1 => number_item()], 1..12
+        ),
+        hours in prop::collection::vec(-2..24 * 40_i64, 8)
+    ) {
+        let mut folded = Folded::default();
+        history.iter().for_each(|body| drop(folded.webhook(body)));
+        let overlay = &folded.overlay;
+        // Expiries of the items above, and the times beside them.
+        let known = [1_795_140_000_000, 1_795_150_000_000, i64::MIN, i64::MAX];
+        let times = hours.iter().map(|hour| NOON * 1_000 + hour * HOUR_MS);
+        for at in times.chain(known).map(Timestamp::from_millis) {
+            for (_, change) in overlay.templates.changes() {
+                let facts = &change.after.as_ref().unwrap().facts;
+                let shown = facts.status(at).map(|status| (ListedBy::State, status));
+                let listed = facts.listed();
+                prop_assert!(shown.is_none_or(|shown| listed.contains(&shown)), "{:?}", facts);
+                let so = listed.iter().filter(|(by, word)| {
+                    *by == ListedBy::State && facts.is_listed(*by, word, at)
+                });
+                prop_assert_eq!(so.count(), usize::from(shown.is_some()));
+            }
+            for (_, change) in overlay.accounts.changes() {
+                let facts = &change.after.as_ref().unwrap().facts;
+                let listed = facts.listed();
+                prop_assert!(listed.contains(&(ListedBy::State, facts.state(at).as_str())));
+                for (kind, _) in facts.restrictions.in_force(at) {
+                    prop_assert!(listed.contains(&(ListedBy::Restriction, kind)));
+                }
+            }
+            for (_, change) in overlay.numbers.changes() {
+                let facts = &change.after.as_ref().unwrap().facts;
+                let listed = facts.listed();
+                let state = facts.standing.state(at).as_str();
+                prop_assert!(listed.contains(&(ListedBy::State, state)));
+                prop_assert!(facts.is_listed(ListedBy::State, state, at));
+            }
+        }
     }
 
     #[test]

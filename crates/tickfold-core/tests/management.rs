@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use support::{Folded, NOON, change, status_body, values};
 use tickfold_core::fold::Output;
 use tickfold_core::records::Topic;
-use tickfold_core::time::{DAY_MS, HOUR_MS, SECOND_MS};
+use tickfold_core::state::{TOLD_MAX, ToldEntry};
+use tickfold_core::time::{DAY_MS, HOUR_MS, SECOND_MS, Timestamp};
 
 const WABA: &str = "215589900000101";
 const NUMBER: &str = "318840000000202";
@@ -142,6 +143,81 @@ fn a_disabled_template_resumes_only_by_what_is_later() {
     assert!(actions(&folded.webhook(&event(5, "APPROVED"))).is_empty());
     assert_eq!(template_row(&folded)["status"], "DISABLED");
     assert_eq!(actions(&folded.webhook(&event(20, "APPROVED"))), ["resume_template"]);
+}
+
+/// Bodies folded in either order, and each twice: the row is the same.
+fn shown_in_any_order(bodies: [&[u8]; 2], key: &str) -> Value {
+    let [first, second] = [[0, 1], [1, 0]].map(|order| {
+        let mut folded = Folded::default();
+        order.iter().chain(&order).for_each(|index| drop(folded.webhook(bodies[*index])));
+        let mut shown = row(&folded, key);
+        // Where it was said last is of the journal.
+        for name in ["event_id", "revision", "source_offset"] {
+            shown[name].take();
+        }
+        shown
+    });
+    assert_eq!(first, second, "{key}");
+    first
+}
+
+#[test]
+fn of_equal_times_the_more_restrictive_counts_and_a_known_time_before_an_unknown_one() {
+    let template_key = format!("template.state.v1 {WABA}/9/en_US");
+    let template_of = |a: &[u8], b: &[u8]| shown_in_any_order([a, b], &template_key);
+    let account_key = format!("account.state.v1 {WABA}");
+    let account_of = |a: &[u8], b: &[u8]| shown_in_any_order([a, b], &account_key);
+    let without_time = |body: Vec<u8>| {
+        let text = String::from_utf8(body).unwrap();
+        text.replace(&format!(r#","time":{}"#, NOON + 7), "").into_bytes()
+    };
+    for (one, other, shown) in [
+        ("APPROVED", "PAUSED", "PAUSED"),
+        ("APPROVED", "DISABLED", "DISABLED"),
+        ("PAUSED", "REJECTED", "REJECTED"),
+        ("REINSTATED", "DISABLED", "DISABLED"),
+    ] {
+        assert_eq!(template_of(&event(7, one), &event(7, other))["status"], shown, "{one} {other}");
+        let untimed = without_time(event(7, other));
+        assert_eq!(untimed.windows(6).filter(|part| *part == b"\"time\"").count(), 0);
+        // Of unknown time it is before everything.
+        let shown = template_of(&event(1, one), &untimed);
+        assert_eq!(shown["status"], one, "{other} without a time");
+    }
+    let scores = |score: &str| template(7, &format!(r#""new_quality_score":"{score}""#));
+    assert_eq!(template_of(&scores("GREEN"), &scores("RED"))["quality"], "RED");
+    let green = without_time(scores("GREEN"));
+    assert_eq!(template_of(&scores("RED"), &green)["quality"], "RED");
+    let review =
+        |decision: &str| told("account_review_update", 7, &format!(r#""decision":"{decision}""#));
+    let shown = account_of(&review("APPROVED"), &review("REJECTED"));
+    assert_eq!(shown["review_decision"], "REJECTED");
+    let partner = |event: &str| account(7, &format!(r#""event":"{event}""#));
+    let shown = account_of(&partner("PARTNER_ADDED"), &partner("PARTNER_REMOVED"));
+    assert_eq!(shown["state"], "disconnected");
+    let limit = |limit: &str| {
+        told("business_capability_update", 7, &format!(r#""max_phone_numbers_per_waba":{limit}"#))
+    };
+    let shown = account_of(&limit("20"), &without_time(limit("25")));
+    assert_eq!(shown["numbers_per_account_max"], 20);
+}
+
+#[test]
+fn the_same_content_at_another_time_is_told_anew_and_at_the_same_time_once() {
+    let quality = |after_s| template(after_s, r#""new_quality_score":"RED""#);
+    let mut folded = Folded::default();
+    assert_eq!(alerts(&folded.webhook(&quality(0))).len(), 1);
+    assert!(folded.webhook(&quality(0)).is_empty(), "a retry");
+    // Meta says it again: an event and a transition, and no second fall.
+    let outputs = folded.webhook(&quality(5));
+    assert_eq!(values(&outputs, Topic::Event).len(), 1);
+    assert_eq!(values(&outputs, Topic::Transition).len(), 1);
+    assert!(alerts(&outputs).is_empty(), "it fell once");
+    let pause = |after_s| event(after_s, "PAUSED");
+    assert_eq!(actions(&folded.webhook(&pause(10))), ["halt_template"]);
+    let outputs = folded.webhook(&pause(20));
+    assert_eq!(values(&outputs, Topic::Transition).len(), 1);
+    assert!(actions(&outputs).is_empty() && alerts(&outputs).is_empty(), "it is halted already");
 }
 
 #[test]
@@ -535,6 +611,79 @@ fn fields_that_never_come_are_told() {
     folded.webhook(&change("messages", r#""statuses":[]"#));
     folded.webhook(&status_body("wamid.1", "sent", 0));
     assert!(alerts(&folded.advance(40 * DAY_MS).tick()).is_empty());
+}
+
+/// The history of the template, as text.
+fn history(folded: &Folded) -> Vec<String> {
+    let (_, change) = folded.overlay.templates.changes().next().unwrap();
+    let lines = change.after.as_ref().unwrap().told.history.iter();
+    let line = |line: &ToldEntry| {
+        let from = line.from.as_deref().unwrap_or("-");
+        let values = [&line.reason, &line.old_value, &line.new_value];
+        let [reason, old, new] = values.map(|text| text.as_deref().unwrap_or("-"));
+        let late = if line.late { " late" } else { "" };
+        format!("{from} {} {} {reason} {old} {new}{late}", line.to, line.state)
+    };
+    lines.map(line).collect()
+}
+
+#[test]
+fn what_was_told_is_kept_with_what_meta_said() {
+    let mut folded = Folded::default();
+    folded.webhook(&event(0, "APPROVED"));
+    let pause = r#""event":"PAUSED","reason":"LOW","other_info":{"title":"FIRST_PAUSE"}"#;
+    folded.webhook(&template(10, pause));
+    let quality = r#""previous_quality_score":"GREEN","new_quality_score":"RED""#;
+    folded.webhook(&template(20, quality));
+    folded.webhook(&event(-5, "APPROVED"));
+    folded.webhook(&event(10, "PAUSED"));
+    folded.advance(3 * HOUR_MS).tick();
+    assert_eq!(
+        history(&folded),
+        [
+            "- APPROVED APPROVED - - APPROVED",
+            "APPROVED PAUSED PAUSED LOW - PAUSED",
+            "PAUSED quality PAUSED - GREEN RED",
+            "PAUSED APPROVED PAUSED - - APPROVED late",
+            "PAUSED PAUSED PAUSED - - PAUSED late",
+            "PAUSED pause_ended APPROVED - - -",
+        ]
+    );
+    let (_, change) = folded.overlay.templates.changes().next().unwrap();
+    let told = &change.after.as_ref().unwrap().told;
+    let paused = &told.history[1];
+    let ms = |time: Option<Timestamp>| time.unwrap().as_millis();
+    assert_eq!(ms(paused.event_time), (NOON + 10) * 1_000);
+    assert_eq!(ms(paused.received_time), (NOON + 60) * 1_000 - 5);
+    assert_eq!(paused.log_time.as_millis(), (NOON + 60) * 1_000);
+    // A restriction of one number is of the account that told it, and of the number.
+    let restricted = restriction(
+        0,
+        &format!(
+            r#""phone_number":"15550100001","restriction_info":[{{"restriction_type":"{NO_MESSAGES}"}}]"#
+        ),
+    );
+    let outputs = folded.webhook(&restricted);
+    let told: Vec<_> = values(&outputs, Topic::Transition)
+        .iter()
+        .map(|one| (one["entity"].clone(), one["to"].clone(), one["state"].clone()))
+        .collect();
+    let one =
+        |entity: &str, state: &str| (json!(entity), json!("ACCOUNT_RESTRICTION"), json!(state));
+    assert_eq!(told, [one("account", "active"), one("number", "restricted")]);
+}
+
+#[test]
+fn of_the_past_of_a_template_the_last_hundred_are_kept() {
+    let mut folded = Folded::default();
+    for round in 0..130 {
+        let event = if round % 2 == 0 { "PAUSED" } else { "APPROVED" };
+        folded.advance(SECOND_MS).webhook(&self::event(round, event));
+    }
+    let kept = history(&folded);
+    assert_eq!(kept.len(), TOLD_MAX);
+    assert_eq!(kept.last().unwrap(), "PAUSED APPROVED APPROVED - - APPROVED");
+    assert_eq!(folded.values(Topic::Transition).len(), 130, "the topic has them all");
 }
 
 #[test]

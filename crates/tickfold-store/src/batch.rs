@@ -1,8 +1,8 @@
 //! From an overlay to rows: what one write puts and deletes, the same for all adapters.
 
-use tickfold_core::ids::Wamid;
-use tickfold_core::overlay::{Change, Overlay};
-use tickfold_core::state::Message;
+use tickfold_core::ids::{PhoneNumberId, TemplateKey, WabaId, Wamid};
+use tickfold_core::overlay::{Overlay, Table};
+use tickfold_core::state::{Account, Message, Number, Template};
 use tickfold_core::time::{DAY_MS, Timestamp};
 
 use crate::codec::{self, ChangeLog, FORMAT_VERSION, Persist as _};
@@ -57,34 +57,41 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
     tables: Tables<'_, R>,
 ) -> Result<(Batch, ChangeLog), Error> {
     let mut batch = Batch { entries: state };
-    for (wamid, change) in overlay.messages.changes() {
-        index(&mut batch, wamid, change);
-    }
+    index(&mut batch, &overlay.messages, message_rows);
+    index(&mut batch, &overlay.templates, template_rows);
+    index(&mut batch, &overlay.accounts, account_rows);
+    index(&mut batch, &overlay.numbers, number_rows);
     let changes = extend_changes(&mut batch, transitions, to.head.log_time, changes, tables)?;
     batch.put(key::HEAD.to_vec(), to.encode());
     Ok((batch, changes))
 }
 
-/// Moves the index rows of a message: its line in the list of its conversation and in those of its
-/// labels, and what its trace ids find.
-fn index(batch: &mut Batch, wamid: &Wamid, change: &Change<Message>) {
-    let before = change.before.as_ref().map(|message| index_rows(wamid, message));
-    let after = change.after.as_ref().map(|message| index_rows(wamid, message));
-    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-    for row in &before {
-        if !after.contains(row) {
-            batch.delete(row.clone());
+/// Moves the index rows that follow from the entries of a table.
+fn index<K: Ord + Clone, V: Clone + PartialEq>(
+    batch: &mut Batch,
+    table: &Table<K, V>,
+    rows: impl Fn(&K, &V) -> Vec<Vec<u8>>,
+) {
+    for (key, change) in table.changes() {
+        let of = |value: &Option<V>| value.as_ref().map(|value| rows(key, value));
+        let (before, after) = (of(&change.before), of(&change.after));
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        for row in &before {
+            if !after.contains(row) {
+                batch.delete(row.clone());
+            }
         }
-    }
-    for row in after {
-        if !before.contains(&row) {
-            batch.put(row, Vec::new());
+        for row in after {
+            if !before.contains(&row) {
+                batch.put(row, Vec::new());
+            }
         }
     }
 }
 
-/// The index rows of a message: one, and a few more where it has labels or trace ids.
-fn index_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
+/// The index rows of a message: its line in the list of its conversation, and more where it has
+/// labels or trace ids.
+fn message_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
     let item = MessageListItem { list_time: message.list_time, wamid: wamid.clone() };
     let facts = &message.facts;
     let conversation = facts.conversation();
@@ -99,6 +106,21 @@ fn index_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
     }
     rows.extend(facts.traces.iter().map(|trace| key::message_of_trace(trace, wamid)));
     rows
+}
+
+fn template_rows(key: &TemplateKey, template: &Template) -> Vec<Vec<u8>> {
+    let listed = template.facts.listed().into_iter();
+    listed.map(|(by, word)| key::template_listed(by, word, key)).collect()
+}
+
+fn account_rows(key: &WabaId, account: &Account) -> Vec<Vec<u8>> {
+    let listed = account.facts.listed().into_iter();
+    listed.map(|(by, word)| key::account_listed(by, word, key)).collect()
+}
+
+fn number_rows(key: &PhoneNumberId, number: &Number) -> Vec<Vec<u8>> {
+    let listed = number.facts.listed().into_iter();
+    listed.map(|(by, word)| key::number_listed(by, word, key)).collect()
 }
 
 /// Adds transitions and deletes from the front those that are too old or too many.

@@ -11,7 +11,7 @@ use tickfold_core::ids::{
     CallId, ConversationKey, GroupKey, NaturalKey, PartyId, PaymentKey, PhoneNumberId, TemplateId,
     TemplateKey, UserKey, WabaId, Wamid,
 };
-use tickfold_core::state::{TimerKey, TimerKind};
+use tickfold_core::state::{ListedBy, TimerKey, TimerKind};
 use tickfold_core::time::Timestamp;
 
 use crate::MessageListItem;
@@ -59,6 +59,12 @@ pub(crate) enum Family {
     MessageOfTrace = 0x42,
     /// (label name, label value, falling list time, falling wamid) → nothing. Follows from messages.
     MessageOfLabel = 0x43,
+    /// (listed by, word, account, template id, language) → nothing. Follows from templates.
+    TemplateListed = 0x44,
+    /// (listed by, word, account) → nothing. Follows from accounts.
+    AccountListed = 0x45,
+    /// (listed by, word, phone number id) → nothing. Follows from numbers.
+    NumberListed = 0x46,
 }
 
 /// Families in the digest: state, not what follows from it.
@@ -286,15 +292,7 @@ pub(crate) fn parse_timer(bytes: &[u8]) -> Result<TimerKey, Damage> {
         8 => TimerKind::DeliveryDeadline(Wamid::new(text(rest)?)),
         9 => TimerKind::OfferResend(Wamid::new(text(rest)?)),
         10 => TimerKind::ForgetDecided(ActionId::from_text(text(rest)?.to_owned())),
-        11 => {
-            let (waba_id, rest) = split_escaped(rest)?;
-            let (template_id, language) = split_escaped(rest)?;
-            TimerKind::TemplateDue(TemplateKey {
-                waba_id: WabaId::new(text(&waba_id)?),
-                template_id: TemplateId::new(text(&template_id)?),
-                language: text(language)?.to_owned(),
-            })
-        }
+        11 => TimerKind::TemplateDue(parse_template(rest)?),
         12 => TimerKind::AccountDue(WabaId::new(text(rest)?)),
         13 => TimerKind::SilenceDue(PhoneNumberId::new(text(rest)?)),
         other => return Err(Damage(format!("no kind of timer has number {other}"))),
@@ -363,6 +361,74 @@ pub(crate) fn parse_listed(rest: &[u8]) -> Result<MessageListItem, Damage> {
     }
     let list_time = parse_rising_time(*list_time);
     Ok(MessageListItem { list_time, wamid: Wamid::new(text(&wamid)?) })
+}
+
+/// The prefix of all templates listed under a word, or of those of one account.
+pub(crate) fn templates_listed(by: ListedBy, word: &str, waba_id: Option<&WabaId>) -> Vec<u8> {
+    let mut bytes = listed_under(Family::TemplateListed, by, word);
+    if let Some(waba_id) = waba_id {
+        push_escaped(&mut bytes, waba_id.as_str());
+    }
+    bytes
+}
+
+/// The prefix of all accounts listed under a word.
+pub(crate) fn accounts_listed(by: ListedBy, word: &str) -> Vec<u8> {
+    listed_under(Family::AccountListed, by, word)
+}
+
+/// The prefix of all numbers listed under a word.
+pub(crate) fn numbers_listed(by: ListedBy, word: &str) -> Vec<u8> {
+    listed_under(Family::NumberListed, by, word)
+}
+
+fn listed_under(family: Family, by: ListedBy, word: &str) -> Vec<u8> {
+    let mut bytes = family.key();
+    bytes.push(by as u8);
+    push_escaped(&mut bytes, word);
+    bytes
+}
+
+/// A line of such a list. Sorts as [`TemplateKey`].
+pub(crate) fn template_listed(by: ListedBy, word: &str, key: &TemplateKey) -> Vec<u8> {
+    let mut bytes = templates_listed(by, word, None);
+    push_template(&mut bytes, key);
+    bytes
+}
+
+/// Likewise of accounts.
+pub(crate) fn account_listed(by: ListedBy, word: &str, key: &WabaId) -> Vec<u8> {
+    let mut bytes = accounts_listed(by, word);
+    bytes.extend_from_slice(key.as_str().as_bytes());
+    bytes
+}
+
+/// Likewise of numbers.
+pub(crate) fn number_listed(by: ListedBy, word: &str, key: &PhoneNumberId) -> Vec<u8> {
+    let mut bytes = numbers_listed(by, word);
+    bytes.extend_from_slice(key.as_str().as_bytes());
+    bytes
+}
+
+/// The template of a line, given without the prefix of its list.
+pub(crate) fn parse_template(rest: &[u8]) -> Result<TemplateKey, Damage> {
+    let (waba_id, rest) = split_escaped(rest)?;
+    let (template_id, language) = split_escaped(rest)?;
+    Ok(TemplateKey {
+        waba_id: WabaId::new(text(&waba_id)?),
+        template_id: TemplateId::new(text(&template_id)?),
+        language: text(language)?.to_owned(),
+    })
+}
+
+/// Likewise the account.
+pub(crate) fn parse_account(rest: &[u8]) -> Result<WabaId, Damage> {
+    Ok(WabaId::new(text(rest)?))
+}
+
+/// Likewise the number.
+pub(crate) fn parse_number(rest: &[u8]) -> Result<PhoneNumberId, Damage> {
+    Ok(PhoneNumberId::new(text(rest)?))
 }
 
 pub(crate) fn change((offset, ordinal): (u64, u32)) -> Vec<u8> {
@@ -580,6 +646,30 @@ mod tests {
             assert_eq!(row.cmp(&listed(messages_of(&a), &y)), y.cmp(&x), "{x:?} {y:?}");
             let rest = row.strip_prefix(&messages_of(&a)[..]).unwrap();
             assert_eq!(parse_listed(rest).unwrap(), x);
+        }
+    }
+
+    #[test]
+    fn lines_of_templates_stay_under_their_word_and_sort_as_templates() {
+        let mut random = Random::new(6);
+        for _ in 0..20_000 {
+            let mut key = || TemplateKey {
+                waba_id: WabaId::new(awkward(&mut random)),
+                template_id: awkward(&mut random).as_str().into(),
+                language: awkward(&mut random),
+            };
+            let (a, b) = (key(), key());
+            let by = *random.pick(&[ListedBy::State, ListedBy::Quality]);
+            let (word, other) = (awkward(&mut random), awkward(&mut random));
+            let line = |key: &TemplateKey| template_listed(by, &word, key);
+            assert_eq!(line(&a).cmp(&line(&b)), a.cmp(&b), "{a:?} {b:?}");
+            let under = templates_listed(ListedBy::State, &other, None);
+            let same = (by, &word) == (ListedBy::State, &other);
+            assert_eq!(line(&a).starts_with(&under), same, "{word:?} {other:?}");
+            let of_account = templates_listed(by, &word, Some(&b.waba_id));
+            assert_eq!(line(&a).starts_with(&of_account), a.waba_id == b.waba_id);
+            let rest = line(&a).split_off(templates_listed(by, &word, None).len());
+            assert_eq!(parse_template(&rest).unwrap(), a);
         }
     }
 

@@ -9,7 +9,8 @@ use tickfold_core::ids::{
 };
 use tickfold_core::overlay::{Head, Overlay, Source};
 use tickfold_core::state::{
-    Account, Call, Conversation, Decided, Group, Message, Number, Payment, Regime, Template, User,
+    Account, Call, Conversation, Decided, Group, ListedBy, Message, Number, Payment, Regime,
+    Template, User,
 };
 use tickfold_core::time::Timestamp;
 use tokio::sync::watch;
@@ -187,6 +188,30 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
         after: Option<&Wamid>,
         limit: usize,
     ) -> Result<Vec<Wamid>, Error>;
+    /// Templates that are listed under a word at some time, of one account if given, in the order of
+    /// their keys, strictly above `after` if given, at most `limit`. Which of them are so now, their
+    /// facts say ([`tickfold_core::state::TemplateFacts::is_listed`]).
+    fn templates_listed(
+        &self,
+        listed: (ListedBy, &str),
+        waba_id: Option<&WabaId>,
+        after: Option<&TemplateKey>,
+        limit: usize,
+    ) -> Result<Vec<TemplateKey>, Error>;
+    /// Likewise accounts.
+    fn accounts_listed(
+        &self,
+        listed: (ListedBy, &str),
+        after: Option<&WabaId>,
+        limit: usize,
+    ) -> Result<Vec<WabaId>, Error>;
+    /// Likewise numbers.
+    fn numbers_listed(
+        &self,
+        listed: (ListedBy, &str),
+        after: Option<&PhoneNumberId>,
+        limit: usize,
+    ) -> Result<Vec<PhoneNumberId>, Error>;
     /// What is remembered of an action or alert that was decided.
     fn decided(&self, key: &ActionId) -> Result<Option<Decided>, Error>;
     /// Totals of charges of an account, in the order of their keys, at most `limit`; of one month

@@ -7,8 +7,8 @@ use tickfold_core::ids::{
     WabaId, Wamid,
 };
 use tickfold_core::state::{
-    Account, Call, Conversation, Decided, Group, Message, Natural, Number, Payment, Regime,
-    Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, ListedBy, Message, Natural, Number, Payment,
+    Regime, Template, TimerKey, User,
 };
 
 use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
@@ -154,16 +154,65 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
         limit: usize,
     ) -> Result<Vec<Wamid>, Error> {
         let prefix = key::messages_of_trace(trace);
-        let from = after.map_or_else(
-            || prefix.clone(),
-            |after| key::after(key::message_of_trace(trace, after)),
-        );
-        let rows = self.rows.scan(&from, &key::after_prefix(prefix.clone()), limit)?;
-        let wamids = rows.into_iter().map(|(key, _)| {
-            let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
-            self.read(key::parse_message_of_trace(rest))
-        });
-        wamids.collect()
+        let after = after.map(|after| key::message_of_trace(trace, after));
+        self.lines(&prefix, &prefix, after, limit, key::parse_message_of_trace)
+    }
+
+    fn templates_listed(
+        self,
+        (by, word): (ListedBy, &str),
+        waba_id: Option<&WabaId>,
+        after: Option<&TemplateKey>,
+        limit: usize,
+    ) -> Result<Vec<TemplateKey>, Error> {
+        let list = key::templates_listed(by, word, None);
+        let part = key::templates_listed(by, word, waba_id);
+        let after = after.map(|after| key::template_listed(by, word, after));
+        self.lines(&list, &part, after, limit, key::parse_template)
+    }
+
+    fn accounts_listed(
+        self,
+        (by, word): (ListedBy, &str),
+        after: Option<&WabaId>,
+        limit: usize,
+    ) -> Result<Vec<WabaId>, Error> {
+        let list = key::accounts_listed(by, word);
+        let after = after.map(|after| key::account_listed(by, word, after));
+        self.lines(&list, &list, after, limit, key::parse_account)
+    }
+
+    fn numbers_listed(
+        self,
+        (by, word): (ListedBy, &str),
+        after: Option<&PhoneNumberId>,
+        limit: usize,
+    ) -> Result<Vec<PhoneNumberId>, Error> {
+        let list = key::numbers_listed(by, word);
+        let after = after.map(|after| key::number_listed(by, word, after));
+        self.lines(&list, &list, after, limit, key::parse_number)
+    }
+
+    /// Lines of the `part` of a list, both given by their prefixes, strictly above `after`; `parse`
+    /// reads what follows the prefix of the list.
+    fn lines<T>(
+        self,
+        list: &[u8],
+        part: &[u8],
+        after: Option<Vec<u8>>,
+        limit: usize,
+        parse: impl Fn(&[u8]) -> Result<T, Damage>,
+    ) -> Result<Vec<T>, Error> {
+        let from = after.map_or_else(|| part.to_owned(), key::after).max(part.to_owned());
+        let until = key::after_prefix(part.to_owned());
+        if until <= from {
+            return Ok(Vec::new());
+        }
+        let rows = self.rows.scan(&from, &until, limit)?;
+        let lines = rows
+            .into_iter()
+            .map(|(key, _)| self.read(parse(key.strip_prefix(list).unwrap_or_default())));
+        lines.collect()
     }
 
     fn totals_of(
@@ -306,6 +355,34 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
         limit: usize,
     ) -> Result<Vec<Wamid>, Error> {
         self.tables().messages_of_trace(trace, after, limit)
+    }
+
+    fn templates_listed(
+        &self,
+        listed: (ListedBy, &str),
+        waba_id: Option<&WabaId>,
+        after: Option<&TemplateKey>,
+        limit: usize,
+    ) -> Result<Vec<TemplateKey>, Error> {
+        self.tables().templates_listed(listed, waba_id, after, limit)
+    }
+
+    fn accounts_listed(
+        &self,
+        listed: (ListedBy, &str),
+        after: Option<&WabaId>,
+        limit: usize,
+    ) -> Result<Vec<WabaId>, Error> {
+        self.tables().accounts_listed(listed, after, limit)
+    }
+
+    fn numbers_listed(
+        &self,
+        listed: (ListedBy, &str),
+        after: Option<&PhoneNumberId>,
+        limit: usize,
+    ) -> Result<Vec<PhoneNumberId>, Error> {
+        self.tables().numbers_listed(listed, after, limit)
     }
 
     fn decided(&self, key: &ActionId) -> Result<Option<Decided>, Error> {

@@ -5,7 +5,7 @@
 //! ends, a restriction that expires) follows as what a webhook changed.
 
 use super::Run;
-use super::management::{Cause, Change, UNKNOWN, line_key, template_key_text};
+use super::management::{Cause, Change, Said, UNKNOWN, line_key, template_key_text};
 use super::reactions::{About, Alert};
 use crate::action::{Action, ActionId, ActionKind, AlertKind, Terms};
 use crate::ids::{PhoneNumberId, TemplateKey, WabaId};
@@ -27,13 +27,6 @@ struct Turn<'a> {
     ends: Option<Timestamp>,
     cause: Cause<'a>,
     about: About,
-}
-
-/// What an account event said, for what follows from the event itself.
-pub(super) struct Said<'a> {
-    pub event: &'a str,
-    pub new_value: Option<String>,
-    pub reason: Option<String>,
 }
 
 impl<S: Source + ?Sized> Run<'_, S> {
@@ -189,10 +182,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn account_event_follows(
         &mut self,
         key: &WabaId,
-        said: Said<'_>,
+        event: &str,
+        said: Said,
         cause: Cause<'_>,
     ) -> Result<(), SourceError> {
-        let (kind, reason) = match said.event {
+        let (kind, reason) = match event {
             "ACCOUNT_VIOLATION" => (AlertKind::AccountViolation, said.reason),
             "review"
                 if said.new_value.as_deref().is_some_and(|decision| decision != "APPROVED") =>
@@ -234,30 +228,18 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.warn(AlertKind::LimitFell, subject, &new, cause, &about)
     }
 
-    /// Somebody did something to the PIN of a number.
-    pub(super) fn security_follows(
+    /// An event of a number that deserves a human for what it is: somebody did something to its PIN,
+    /// a name was refused or a username taken away.
+    pub(super) fn number_follows(
         &mut self,
+        kind: AlertKind,
         key: &WabaId,
-        digits: &str,
-        id: Option<&PhoneNumberId>,
+        (digits, id): (&str, Option<&PhoneNumberId>),
         event: &str,
         cause: Cause<'_>,
     ) -> Result<(), SourceError> {
         let about = number_about(key, digits, id, cause.event_time);
-        self.warn(AlertKind::Security, line_key(key, digits, id), event, cause, &about)
-    }
-
-    /// A name was refused, or a username taken away.
-    pub(super) fn name_follows(
-        &mut self,
-        key: &WabaId,
-        digits: &str,
-        id: Option<&PhoneNumberId>,
-        event: &str,
-        cause: Cause<'_>,
-    ) -> Result<(), SourceError> {
-        let about = number_about(key, digits, id, cause.event_time);
-        self.warn(AlertKind::NumberName, line_key(key, digits, id), event, cause, &about)
+        self.warn(kind, line_key(key, digits, id), event, cause, &about)
     }
 
     /// The pause of a template ended, if nothing changed it meanwhile.
@@ -270,18 +252,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let Some(mut template) = known else { return Ok(()) };
         let status = template.facts.status(self.place.log_time).unwrap_or(UNKNOWN).to_owned();
         if template.told.state.as_ref() != Some(&status) {
-            self.management_transition(Change {
-                entity: "template",
-                key: template_key_text(&key),
-                waba_id: &key.waba_id,
-                phone_number_id: None,
-                from: template.told.state.clone(),
-                to: "pause_ended".to_owned(),
-                state: status,
-                late: false,
-                time: Some(due),
-                reason: None,
-            });
+            let change = Change::of_template(&key, "pause_ended", &status);
+            self.management_transition(Change { time: Some(due), ..change }, &mut template.told);
             template.journal = self.journal(Some(template.journal));
             self.dirty.templates.insert(key.clone());
             let cause = format!("pause_ended:{}@{}", template_key_text(&key), seconds(due));
@@ -301,18 +273,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let cause = Cause { key: &cause, event_time: Some(due) };
         let state = account.facts.state(log_time);
         if account.told.state.as_deref().is_some_and(|told| told != state.as_str()) {
-            self.management_transition(Change {
-                entity: "account",
-                key: key.to_string(),
-                waba_id: &key,
-                phone_number_id: None,
-                from: account.told.state.clone(),
-                to: by_itself(state == AccountState::Disabled).to_owned(),
-                state: state.as_str().to_owned(),
-                late: false,
-                time: Some(due),
-                reason: None,
-            });
+            let word = by_itself(state == AccountState::Disabled);
+            let change = Change::of_account(&key, word, state.as_str());
+            self.management_transition(Change { time: Some(due), ..change }, &mut account.told);
         }
         if account.told.state.is_some() {
             self.account_follows(&key, &mut account, cause)?;
@@ -356,22 +319,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<(), SourceError> {
         let Some(line) = account.facts.lines.get(digits) else { return Ok(()) };
         let state = line.standing.state(self.place.log_time);
-        let told = account.lines_told.get(digits).and_then(|told| told.state.clone());
-        if told.as_deref() != Some(state.as_str()) {
-            let (id, standing) = (line.number_ids.first(), line.standing.clone());
+        let told = account.lines_told.entry(digits.to_owned()).or_default();
+        if told.state.as_deref() != Some(state.as_str()) {
+            let standing = line.standing.clone();
             let ids: Vec<_> = line.number_ids.iter().cloned().collect();
-            self.management_transition(Change {
-                entity: "number",
-                key: line_key(key, digits, id),
-                waba_id: key,
-                phone_number_id: id.map(ToString::to_string),
-                from: told,
-                to: by_itself(false).to_owned(),
-                state: state.as_str().to_owned(),
-                late: false,
-                time: cause.event_time,
-                reason: None,
-            });
+            let change = Change::of_line(key, digits, line, by_itself(false), self.place.log_time);
+            self.management_transition(Change { time: cause.event_time, ..change }, told);
             for id in ids {
                 self.overlay.numbers.entry(&id, |key| self.below.number(key))?;
                 self.number_rows(&id, &standing);

@@ -2,12 +2,13 @@
 //! What follows is in [`super::halts`], what does not come in [`super::watch`].
 
 use super::{Event, Run};
+use crate::action::AlertKind;
 use crate::decode::{AccountItem, Details, NumberItem, Site, TemplateItem};
 use crate::ids::{NaturalKey, PhoneNumberId, TemplateKey, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::records::{EventDetails, Topic, TransitionRecord};
 use crate::state::{
-    Account, AccountFacts, Line, Seen, Template, TemplateFacts, TierKey, TimerKind, Told,
+    Account, AccountFacts, Line, Seen, Template, TemplateFacts, TierKey, TimerKind, Told, ToldEntry,
 };
 use crate::time::Timestamp;
 
@@ -34,18 +35,25 @@ pub(super) struct Cause<'a> {
     pub event_time: Option<Timestamp>,
 }
 
-/// What the transitions of management entities differ in.
+/// What the transitions of management entities differ in. What it was before is in [`Told`].
 pub(super) struct Change<'a> {
     pub entity: &'static str,
     pub key: String,
     pub waba_id: &'a WabaId,
     pub phone_number_id: Option<String>,
-    pub from: Option<String>,
     pub to: String,
     pub state: String,
     pub late: bool,
     pub time: Option<Timestamp>,
+    pub said: Said,
+}
+
+/// What a webhook said beside its event.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
     pub reason: Option<String>,
+    pub old_value: Option<String>,
+    pub new_value: Option<String>,
 }
 
 /// The shown state where none is known.
@@ -60,7 +68,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let TemplateItem { key, event, time, facts, details, natural_key } = item;
         self.management_came(&key.waba_id)?;
         let first = self.first_time(&natural_key)?;
-        let reason = details.reason.clone();
+        let said = Said::of(&details);
         if first {
             let row_key = template_key_text(&key);
             self.management_event(site, row_key, &event, &natural_key, time, None, details);
@@ -81,19 +89,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let learned = template.facts.join(facts);
         let log_time = self.place.log_time;
         if first {
-            let state = template.facts.status(log_time).unwrap_or(UNKNOWN).to_owned();
-            self.management_transition(Change {
-                entity: "template",
-                key: template_key_text(&key),
-                waba_id: &key.waba_id,
-                phone_number_id: None,
-                from: template.told.state.clone(),
-                to: event.clone(),
-                state,
-                late: !learned,
-                time,
-                reason,
-            });
+            let state = template.facts.status(log_time).unwrap_or(UNKNOWN);
+            let change = Change::of_template(&key, &event, state);
+            self.management_transition(
+                Change { late: !learned, time, said, ..change },
+                &mut template.told,
+            );
         }
         if learned {
             template.journal = self.journal((!is_new).then_some(template.journal));
@@ -127,7 +128,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let AccountItem { waba_id: key, event, time, facts, details, natural_key } = item;
         self.management_came(&key)?;
         let first = self.first_time(&natural_key)?;
-        let (reason, new_value) = (details.reason.clone(), details.new_value.clone());
+        let said = Said::of(&details);
         if first {
             self.management_event(site, key.to_string(), &event, &natural_key, time, None, details);
             self.notice_account_event(&facts, site)?;
@@ -139,18 +140,17 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let learned = account.facts.join(facts);
         let log_time = self.place.log_time;
         if first {
-            self.management_transition(Change {
-                entity: "account",
-                key: key.to_string(),
-                waba_id: &key,
-                phone_number_id: None,
-                from: account.told.state.clone(),
-                to: event.clone(),
-                state: account.facts.state(log_time).as_str().to_owned(),
-                late: !learned,
-                time,
-                reason: reason.clone(),
-            });
+            let state = account.facts.state(log_time).as_str();
+            let change = Change::of_account(&key, &event, state);
+            let change = Change { late: !learned, time, said: said.clone(), ..change };
+            self.management_transition(change, &mut account.told);
+            for digits in &touched.lines {
+                let Some(line) = account.facts.lines.get(digits) else { continue };
+                let change = Change::of_line(&key, digits, line, &event, log_time);
+                let told = account.lines_told.entry(digits.clone()).or_default();
+                let change = Change { late: !learned, time, said: said.clone(), ..change };
+                self.management_transition(change, told);
+            }
         }
         if learned {
             self.account_changed(&key, &mut account, &touched);
@@ -162,8 +162,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         self.account_follows(&key, &mut account, cause)?;
         if first && learned {
-            let said = super::halts::Said { event: &event, new_value, reason };
-            self.account_event_follows(&key, said, cause)?;
+            self.account_event_follows(&key, &event, said, cause)?;
             if let Some(told) = told_limit
                 && account.facts.capability.as_ref() == Some(&told)
             {
@@ -190,16 +189,17 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let line = account.facts.lines.get(&digits);
         let number_id = line.and_then(|line| line.number_ids.first()).cloned();
         let entity_key = line_key(&key, &digits, number_id.as_ref());
-        let (reason, security) = (details.reason.clone(), !standing.security.is_empty());
-        let (old, new) = (details.old_value.clone(), details.new_value.clone());
-        let known_limit = line.and_then(|line| line.standing.limit()).map(str::to_owned).or(old);
+        let (said, security) = (Said::of(&details), !standing.security.is_empty());
+        let known_limit = line.and_then(|line| line.standing.limit()).map(str::to_owned);
+        let known_limit = known_limit.or_else(|| said.old_value.clone());
+        let new_limit = said.new_value.clone();
         let refused = standing.name.as_ref().is_some_and(|name| name.refused)
             || standing.username.as_ref().is_some_and(|name| name.status == "deleted");
         let limit_told = standing.quality.values().any(|fact| fact.limit.is_some());
         if first {
             self.management_event(
                 site,
-                entity_key.clone(),
+                entity_key,
                 &event,
                 &natural_key,
                 time,
@@ -207,24 +207,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 details,
             );
         }
-        let from = account.lines_told.get(&digits).and_then(|told| told.state.clone());
         let lines = [(digits.clone(), Line { standing, ..Line::default() })].into();
         let touched = Touched { lines: vec![digits.clone()], ..Touched::default() };
         let learned = account.facts.join(AccountFacts { lines, ..AccountFacts::default() });
         let log_time = self.place.log_time;
         if first && let Some(line) = account.facts.lines.get(&digits) {
-            self.management_transition(Change {
-                entity: "number",
-                key: entity_key,
-                waba_id: &key,
-                phone_number_id: number_id.as_ref().map(ToString::to_string),
-                from,
-                to: event.clone(),
-                state: line.standing.state(log_time).as_str().to_owned(),
-                late: !learned,
-                time,
-                reason,
-            });
+            let change = Change::of_line(&key, &digits, line, &event, log_time);
+            let told = account.lines_told.entry(digits.clone()).or_default();
+            self.management_transition(Change { late: !learned, time, said, ..change }, told);
         }
         if learned {
             self.account_changed(&key, &mut account, &touched);
@@ -232,16 +222,16 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let cause = Cause { key: natural_key.as_str(), event_time: time };
         self.spread_line(&account.facts, &digits)?;
         self.line_follows(&key, &mut account, &digits, cause)?;
+        let number = (digits.as_str(), number_id.as_ref());
         if first {
             if security {
-                self.security_follows(&key, &digits, number_id.as_ref(), &event, cause)?;
+                self.number_follows(AlertKind::Security, &key, number, &event, cause)?;
             }
             if refused {
-                self.name_follows(&key, &digits, number_id.as_ref(), &event, cause)?;
+                self.number_follows(AlertKind::NumberName, &key, number, &event, cause)?;
             }
             if limit_told && learned {
-                let number = (digits.as_str(), number_id.as_ref());
-                self.limit_follows(&key, Some(number), known_limit, new, cause)?;
+                self.limit_follows(&key, Some(number), known_limit, new_limit, cause)?;
             }
         }
         self.overlay.accounts.put(&key, Some(account));
@@ -339,18 +329,82 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.event(site, event);
     }
 
-    pub(super) fn management_transition(&mut self, change: Change<'_>) {
+    /// Tells a transition, and keeps it as a line of history.
+    pub(super) fn management_transition(&mut self, change: Change<'_>, told: &mut Told) {
+        let Change { entity, key, waba_id, phone_number_id, to, state, late, time, said } = change;
+        let from = told.state.clone();
         let record = TransitionRecord {
-            key: change.key.clone(),
-            waba_id: Some(change.waba_id.to_string()),
-            phone_number_id: change.phone_number_id,
-            from: change.from,
-            state: change.state,
-            late: change.late,
-            reason: change.reason,
-            ..self.new_transition(change.entity, &change.to, change.time)
+            key: key.clone(),
+            waba_id: Some(waba_id.to_string()),
+            phone_number_id,
+            from: from.clone(),
+            state: state.clone(),
+            late,
+            reason: said.reason.clone(),
+            ..self.new_transition(entity, &to, time)
         };
-        self.emit.record(Topic::Transition, change.key, &record);
+        told.add(ToldEntry {
+            from,
+            to,
+            state,
+            late,
+            event_time: time,
+            log_time: self.place.log_time,
+            received_time: self.place.received,
+            reason: said.reason,
+            old_value: said.old_value,
+            new_value: said.new_value,
+            offset: self.place.offset,
+            ordinal: self.emit.ordinal(),
+        });
+        self.emit.record(Topic::Transition, key, &record);
+    }
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn of_template(key: &'a TemplateKey, to: &str, state: &str) -> Self {
+        Self::of("template", template_key_text(key), &key.waba_id, to, state)
+    }
+
+    pub(super) fn of_account(key: &'a WabaId, to: &str, state: &str) -> Self {
+        Self::of("account", key.to_string(), key, to, state)
+    }
+
+    /// Of a number, by how it is displayed.
+    pub(super) fn of_line(
+        key: &'a WabaId,
+        digits: &str,
+        line: &Line,
+        to: &str,
+        log_time: Timestamp,
+    ) -> Self {
+        let (id, state) = (line.number_ids.first(), line.standing.state(log_time).as_str());
+        let phone_number_id = id.map(ToString::to_string);
+        Self { phone_number_id, ..Self::of("number", line_key(key, digits, id), key, to, state) }
+    }
+
+    fn of(entity: &'static str, key: String, waba_id: &'a WabaId, to: &str, state: &str) -> Self {
+        Self {
+            entity,
+            key,
+            waba_id,
+            phone_number_id: None,
+            to: to.to_owned(),
+            state: state.to_owned(),
+            late: false,
+            time: None,
+            said: Said::default(),
+        }
+    }
+}
+
+impl Said {
+    fn of(details: &Details) -> Self {
+        Self {
+            reason: details.reason.clone(),
+            old_value: details.old_value.clone(),
+            new_value: details.new_value.clone(),
+        }
     }
 }
 

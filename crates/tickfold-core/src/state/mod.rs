@@ -10,6 +10,7 @@ mod content;
 mod conversation;
 mod group;
 mod labels;
+mod listing;
 mod message;
 mod number;
 mod payment;
@@ -19,6 +20,7 @@ mod restriction;
 mod standing;
 mod template;
 mod timer;
+mod told;
 mod user;
 
 pub use account::{
@@ -32,6 +34,7 @@ pub use conversation::{
 };
 pub use group::{Group, GroupFacts, GroupState, JoinRequest, Membership, Setting};
 pub use labels::{LABEL_BYTES_MAX, LABEL_NAMES, Labels};
+pub use listing::{LISTED_BYTES_MAX, ListedBy};
 pub use message::{BillingConversation, Direction, HistoryEntry, Message, MessageFacts};
 pub use number::{Number, NumberFacts};
 pub use payment::{Amount, Payment, PaymentFacts, Refund};
@@ -46,6 +49,7 @@ pub use template::{
     Template, TemplateEventFact, TemplateFacts, quality_rank,
 };
 pub use timer::{Natural, TimerKey, TimerKind};
+pub use told::{TOLD_MAX, Told, ToldEntry};
 pub use user::{Alias, Preference, Profile, Relation, User, UserFacts};
 
 pub(crate) use account::ACCOUNT_EVENTS;
@@ -56,7 +60,6 @@ pub(crate) use template::{TEMPLATE_EVENTS, forbids_sending};
 
 use std::collections::BTreeSet;
 
-use crate::action::ActionId;
 use crate::time::Timestamp;
 
 /// A map of few entries, mostly one: sorted in one piece of memory. A `BTreeMap` has room for eleven
@@ -65,16 +68,6 @@ pub type Few<K, V> = litemap::LiteMap<K, V>;
 
 /// Identifiers of the other side kept of a message or a call. One user has two or three.
 pub(crate) const PARTIES_MAX: usize = 32;
-
-/// Journal of what may be halted: what was told of it last, so that a state that changes by itself
-/// is told too, and a halt is taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Told {
-    /// The shown state; `None` before the first.
-    pub state: Option<String>,
-    /// The halt that was asked for and not taken back.
-    pub halt: Option<ActionId>,
-}
 
 /// What every entity's journal keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

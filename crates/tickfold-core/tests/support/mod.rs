@@ -14,6 +14,7 @@ use tickfold_core::ids::{Participant, Wamid};
 use tickfold_core::overlay::Nothing;
 use tickfold_core::raw::{self, RawRecord, WebhookHeaders};
 use tickfold_core::records::Topic;
+use tickfold_core::state::Told;
 use tickfold_core::time::Timestamp;
 use tickfold_core::{Overlay, fold};
 
@@ -82,7 +83,41 @@ impl Folded {
         }
         self.outputs.extend(outputs.iter().cloned());
         outputs.iter().for_each(|output| self.check_is_known_of_its_message(output));
+        outputs.iter().for_each(|output| self.check_is_in_the_history(output));
         outputs
+    }
+
+    /// A transition of what Meta manages is a line of its history, with the same words.
+    fn check_is_in_the_history(&self, output: &Output) {
+        if output.topic != Topic::Transition {
+            return;
+        }
+        let value = &values(std::slice::from_ref(output), output.topic)[0];
+        let after = |key: &str| value["entity"] == key;
+        if !["template", "account", "number"].into_iter().any(after) {
+            return;
+        }
+        let templates = self.overlay.templates.changes();
+        let templates = templates.filter_map(|(_, change)| change.after.as_ref());
+        let accounts = || {
+            let changes = self.overlay.accounts.changes();
+            changes.filter_map(|(_, change)| change.after.as_ref())
+        };
+        let told: Vec<&Told> = match value["entity"].as_str() {
+            Some("template") => templates.map(|template| &template.told).collect(),
+            Some("account") => accounts().map(|account| &account.told).collect(),
+            _ => accounts().flat_map(|account| account.lines_told.values()).collect(),
+        };
+        let place = (output.offset, output.ordinal);
+        let mut lines = told.iter().flat_map(|told| &told.history);
+        let line = lines.find(|line| (line.offset, line.ordinal) == place);
+        assert!(line.is_some(), "not in the history: {value}");
+        let line = line.unwrap();
+        let text = |name: &str| value[name].as_str();
+        assert_eq!(Some(line.to.as_str()), text("to"), "{value}");
+        assert_eq!(Some(line.state.as_str()), text("state"), "{value}");
+        assert_eq!(line.from.as_deref(), text("from"), "{value}");
+        assert_eq!((line.late, line.log_time), (value["late"] == true, output.timestamp));
     }
 
     /// What a message asked for is found by its names, and the charge told last by its sequence.

@@ -692,7 +692,7 @@ pub struct TemplateName {
     pub name: ::prost::alloc::string::String,
 }
 /// What was told last of something that may be halted.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Told {
     /// The shown state; absent before the first.
     #[prost(string, optional, tag = "1")]
@@ -700,6 +700,49 @@ pub struct Told {
     /// Id of the halt that was asked for and not taken back.
     #[prost(string, optional, tag = "2")]
     pub halt: ::core::option::Option<::prost::alloc::string::String>,
+    /// The last transitions, in the order of the raw log.
+    #[prost(message, repeated, tag = "3")]
+    pub history: ::prost::alloc::vec::Vec<ToldEntry>,
+}
+/// One transition of something that may be halted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ToldEntry {
+    /// The shown state before it; absent for the first.
+    #[prost(string, optional, tag = "1")]
+    pub from: ::core::option::Option<::prost::alloc::string::String>,
+    /// What was reported, or changed by itself.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    /// The shown state after it.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// It taught nothing.
+    #[prost(bool, tag = "4")]
+    pub late: bool,
+    /// When it happened, if Meta said so.
+    #[prost(int64, optional, tag = "5")]
+    pub event_time_ms: ::core::option::Option<i64>,
+    /// Log time at which it was folded.
+    #[prost(int64, tag = "6")]
+    pub log_time_ms: i64,
+    /// When ingress received it.
+    #[prost(int64, optional, tag = "7")]
+    pub received_time_ms: ::core::option::Option<i64>,
+    /// Reason given with it.
+    #[prost(string, optional, tag = "8")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it was before.
+    #[prost(string, optional, tag = "9")]
+    pub old_value: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it is from then on.
+    #[prost(string, optional, tag = "10")]
+    pub new_value: ::core::option::Option<::prost::alloc::string::String>,
+    /// Raw offset of the record.
+    #[prost(uint64, tag = "11")]
+    pub offset: u64,
+    /// Ordinal of the transition among the outputs of that record.
+    #[prost(uint32, tag = "12")]
+    pub ordinal: u32,
 }
 /// The latest event of one kind of a template.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -883,7 +926,7 @@ pub struct Line {
     pub standing: ::core::option::Option<Standing>,
 }
 /// What was told last of a display number.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LineTold {
     /// Its digits.
     #[prost(string, tag = "1")]

@@ -4,9 +4,10 @@
 use tickfold_core::action::ActionId;
 use tickfold_core::ids::PhoneNumberId;
 use tickfold_core::state::{
-    Imposed, LimitFact, Line, NameDecision, Restrictions, SecurityFact, Standing, Told,
+    Imposed, LimitFact, Line, NameDecision, Restrictions, SecurityFact, Standing, Told, ToldEntry,
     UsernameFact,
 };
+use tickfold_core::time::Timestamp;
 use tickfold_proto::store::v1 as proto;
 
 use super::content::{from_times, to_times};
@@ -16,12 +17,51 @@ pub(super) fn to_told(told: &Told) -> Option<proto::Told> {
     Some(proto::Told {
         state: told.state.clone(),
         halt: told.halt.as_ref().map(|halt| halt.as_str().to_owned()),
+        history: told.history.iter().map(to_entry).collect(),
     })
 }
 
 pub(super) fn from_told(told: Option<proto::Told>) -> Result<Told, Damage> {
     let told = told.ok_or_else(|| Damage::missing("told"))?;
-    Ok(Told { state: told.state, halt: told.halt.map(ActionId::from_text) })
+    Ok(Told {
+        state: told.state,
+        halt: told.halt.map(ActionId::from_text),
+        history: told.history.into_iter().map(from_entry).collect(),
+    })
+}
+
+fn to_entry(entry: &ToldEntry) -> proto::ToldEntry {
+    proto::ToldEntry {
+        from: entry.from.clone(),
+        to: entry.to.clone(),
+        state: entry.state.clone(),
+        late: entry.late,
+        event_time_ms: to_ms(entry.event_time),
+        log_time_ms: entry.log_time.as_millis(),
+        received_time_ms: to_ms(entry.received_time),
+        reason: entry.reason.clone(),
+        old_value: entry.old_value.clone(),
+        new_value: entry.new_value.clone(),
+        offset: entry.offset,
+        ordinal: entry.ordinal,
+    }
+}
+
+fn from_entry(entry: proto::ToldEntry) -> ToldEntry {
+    ToldEntry {
+        from: entry.from,
+        to: entry.to,
+        state: entry.state,
+        late: entry.late,
+        event_time: from_ms(entry.event_time_ms),
+        log_time: Timestamp::from_millis(entry.log_time_ms),
+        received_time: from_ms(entry.received_time_ms),
+        reason: entry.reason,
+        old_value: entry.old_value,
+        new_value: entry.new_value,
+        offset: entry.offset,
+        ordinal: entry.ordinal,
+    }
 }
 
 pub(super) fn to_restrictions(restrictions: &Restrictions) -> Option<proto::Restrictions> {

@@ -10,8 +10,8 @@ use tickfold_core::ids::{
 };
 use tickfold_core::overlay::{Overlay, Source, Table};
 use tickfold_core::state::{
-    Account, Call, Conversation, Decided, Group, Message, Natural, Number, Payment, Regime,
-    Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, ListedBy, Message, Natural, Number, Payment,
+    Regime, Template, TimerKey, User,
 };
 
 use super::random::Random;
@@ -165,6 +165,7 @@ impl Model {
             let messages = self.messages.iter().filter(|(_, message)| with(message));
             assert!(messages.map(|(wamid, _)| wamid).eq(&found), "{context}: {trace:?}");
         }
+        self.check_lists(snapshot, context);
         for (key, value) in &self.decided {
             assert_eq!(snapshot.decided(key).unwrap().as_ref(), Some(value), "{context}");
         }
@@ -182,6 +183,42 @@ impl Model {
         }
         let transitions = snapshot.transitions((0, 0), usize::MAX).unwrap();
         assert_eq!(transitions, self.transitions, "{context}");
+    }
+
+    /// Compares the lists of what Meta manages: of every word that occurs, whole, and of templates
+    /// also those of one account and what follows a line.
+    fn check_lists(&self, snapshot: &dyn Snapshot, context: &str) {
+        let mut words = BTreeSet::new();
+        let mut add = |listed: Vec<(ListedBy, &str)>| {
+            words.extend(listed.into_iter().map(|(by, word)| (by, word.to_owned())));
+        };
+        self.templates.values().for_each(|template| add(template.facts.listed()));
+        self.accounts.values().for_each(|account| add(account.facts.listed()));
+        self.numbers.values().for_each(|number| add(number.facts.listed()));
+        for (by, word) in &words {
+            let listed = (*by, word.as_str());
+            let templates = self
+                .templates
+                .iter()
+                .filter(|(_, template)| template.facts.listed().contains(&listed));
+            let templates: Vec<_> = templates.map(|(key, _)| key.clone()).collect();
+            let found = snapshot.templates_listed(listed, None, None, usize::MAX).unwrap();
+            assert_eq!(found, templates, "{context}: {listed:?}");
+            for (index, first) in templates.iter().enumerate() {
+                let account = Some(&first.waba_id);
+                let found = snapshot.templates_listed(listed, account, Some(first), 1).unwrap();
+                let next = templates.get(index + 1).filter(|next| next.waba_id == first.waba_id);
+                assert_eq!(found.first(), next, "{context}: {listed:?} after {first:?}");
+            }
+            let accounts = self.accounts.iter();
+            let accounts = accounts.filter(|(_, account)| account.facts.listed().contains(&listed));
+            let found = snapshot.accounts_listed(listed, None, usize::MAX).unwrap();
+            assert!(accounts.map(|(key, _)| key).eq(&found), "{context}: {listed:?}");
+            let numbers = self.numbers.iter();
+            let numbers = numbers.filter(|(_, number)| number.facts.listed().contains(&listed));
+            let found = snapshot.numbers_listed(listed, None, usize::MAX).unwrap();
+            assert!(numbers.map(|(key, _)| key).eq(&found), "{context}: {listed:?}");
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use tickfold_core::state::{
     Account, AccountEventFact, AccountFacts, Capability, CategoryAnnouncement, CategoryChange,
     CategoryDetection, ComponentsFact, Country, Imposed, LimitFact, Line, NameDecision, Named,
     Number, NumberFacts, QualityFact, RateEligibility, Restrictions, Review, SecurityFact, Seen,
-    Standing, Template, TemplateEventFact, TemplateFacts, Tier, TierKey, Told, UsernameFact,
-    quality_rank,
+    Standing, Template, TemplateEventFact, TemplateFacts, Tier, TierKey, Told, ToldEntry,
+    UsernameFact, quality_rank,
 };
 
 use super::random::Random;
@@ -20,7 +20,22 @@ impl Random {
     }
 
     fn told(&mut self) -> Told {
-        Told { state: self.maybe(Self::text), halt: self.maybe(Self::action_id) }
+        let history = (0..self.below(3)).map(|_| ToldEntry {
+            from: self.maybe(Self::text),
+            to: self.text(),
+            state: self.text(),
+            late: self.one_in(2),
+            event_time: self.maybe(Self::time),
+            log_time: self.time(),
+            received_time: self.maybe(Self::time),
+            reason: self.maybe(Self::text),
+            old_value: self.maybe(Self::text),
+            new_value: self.maybe(Self::text),
+            offset: self.number64(),
+            ordinal: u32::from(self.byte()),
+        });
+        let history = history.collect();
+        Told { state: self.maybe(Self::text), halt: self.maybe(Self::action_id), history }
     }
 
     /// A template.
