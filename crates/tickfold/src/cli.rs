@@ -64,6 +64,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Find,
     },
+    /// List templates, accounts or numbers: all, or those in a state.
+    ///
+    /// A pause or a restriction that ended by itself counts as ended. `tickfold get` shows one of
+    /// them with its history.
+    List {
+        #[command(subcommand)]
+        what: List,
+    },
     /// Print records of a topic.
     ///
     /// JSON lines are {partition, offset, timestamp, key, headers, value}; `value` is the JSON of
@@ -186,7 +194,7 @@ pub(crate) enum Get {
         #[command(flatten)]
         client: Client,
     },
-    /// A template: its status and events.
+    /// A template: status, quality, category, what is halted, events and history.
     Template {
         /// Account.
         waba_id: String,
@@ -197,7 +205,7 @@ pub(crate) enum Get {
         #[command(flatten)]
         client: Client,
     },
-    /// An account: its state, events and totals of charges.
+    /// An account: state, restrictions, limits, numbers, events, totals of charges, history.
     Account {
         /// Account.
         waba_id: String,
@@ -207,7 +215,7 @@ pub(crate) enum Get {
         #[command(flatten)]
         client: Client,
     },
-    /// A business phone number.
+    /// A business phone number: state, limit, name, security, restrictions, history.
     Number {
         /// Id of the number.
         phone_number_id: String,
@@ -247,6 +255,65 @@ pub(crate) enum Find {
         #[command(flatten)]
         search: Search,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum List {
+    /// Templates, by account, id and language.
+    Templates {
+        /// Only templates of this account.
+        #[arg(long = "account", value_name = "WABA_ID")]
+        waba_id: Option<String>,
+        /// Only those of this status, such as PAUSED or REJECTED.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only those of this quality, such as RED.
+        #[arg(long)]
+        quality: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Accounts, by id.
+    Accounts {
+        /// Only those in this state: active, restricted, scheduled_for_disable, disconnected,
+        /// disabled, offboarded or deleted.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those on which this restriction is in force.
+        #[arg(long, value_name = "TYPE")]
+        restriction: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Business phone numbers, by id.
+    Numbers {
+        /// Only numbers of this account.
+        #[arg(long = "account", value_name = "WABA_ID")]
+        waba_id: Option<String>,
+        /// Only those in this state: active, flagged or restricted.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those whose newest quality event is this, such as FLAGGED or DOWNGRADE.
+        #[arg(long, value_name = "EVENT")]
+        quality_event: Option<String>,
+        /// Only those on which this restriction is in force.
+        #[arg(long, value_name = "TYPE")]
+        restriction: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Paging {
+    /// Stop after so many.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Go on where an earlier list stopped; all else as it was then.
+    #[arg(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
+    #[command(flatten)]
+    pub client: Client,
 }
 
 #[derive(Debug, Args)]

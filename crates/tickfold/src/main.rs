@@ -65,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Get { what } => return runtime()?.block_on(client::get(what)),
         Command::Explain(explain) => return runtime()?.block_on(client::explain(explain)),
         Command::Find { what } => return runtime()?.block_on(client::find(what)),
+        Command::List { what } => return runtime()?.block_on(client::list(what)),
         Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
         Command::Reload { client } => return runtime()?.block_on(client::reload(client)),
         Command::Quarantine { what } => return runtime()?.block_on(client::quarantine(what)),

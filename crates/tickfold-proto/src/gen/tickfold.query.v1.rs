@@ -674,6 +674,80 @@ pub struct Template {
     /// Raw offset of the record that changed this template last.
     #[prost(uint64, tag = "10")]
     pub revision: u64,
+    /// When the pause shown ends by itself, without a webhook. Unset if it is not paused, or the pause
+    /// has to be ended.
+    #[prost(message, optional, tag = "11")]
+    pub pause_end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The latest quality, GREEN, YELLOW, RED or UNKNOWN. Empty if Meta never told one.
+    #[prost(string, tag = "12")]
+    pub quality: ::prost::alloc::string::String,
+    /// The quality before, as Meta told it. Empty if it did not.
+    #[prost(string, tag = "13")]
+    pub previous_quality: ::prost::alloc::string::String,
+    /// Meta's time of the quality. Unset if missing or absurd.
+    #[prost(message, optional, tag = "14")]
+    pub quality_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A category that Meta announced and has not told to be in force. Empty if there is none.
+    #[prost(string, tag = "15")]
+    pub coming_category: ::prost::alloc::string::String,
+    /// From when on the announced category holds. Unset if Meta did not say.
+    #[prost(message, optional, tag = "16")]
+    pub coming_category_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The category that Meta finds to be the right one. Empty if it found none.
+    #[prost(string, tag = "17")]
+    pub detected_category: ::prost::alloc::string::String,
+    /// Meta's time of the latest edit of its components, whose text is in the event topic. Unset if
+    /// there was none, or its time is unknown.
+    #[prost(message, optional, tag = "18")]
+    pub components_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The halt that was asked for and not taken back. Unset if there is none.
+    #[prost(message, optional, tag = "19")]
+    pub halt: ::core::option::Option<Decision>,
+    /// Its transitions, the newest first, at most the last 100. Not in lists.
+    #[prost(message, repeated, tag = "20")]
+    pub history: ::prost::alloc::vec::Vec<StandingTransition>,
+}
+/// One transition of a template, an account or a number, in the words of the transition topic: what
+/// Meta reported, or what changed by itself. Long texts are cut; the event topic has them whole.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandingTransition {
+    /// The state shown before. Empty if it was the first.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    /// What was reported, in Meta's word or ours (e.g. PAUSED, quality, category_changed), or what came
+    /// without a webhook: pause_ended, restriction_ended, ban_date_reached.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    /// The state shown after; differs from `to` where that is no state, or came late.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// True if it taught nothing, since something later was known.
+    #[prost(bool, tag = "4")]
+    pub late: bool,
+    /// What Meta gave as a reason. Empty if it did not.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// What it was before, e.g. a quality or a limit. Empty if Meta did not say.
+    #[prost(string, tag = "6")]
+    pub old_value: ::prost::alloc::string::String,
+    /// What it is from then on. Empty if Meta did not say.
+    #[prost(string, tag = "7")]
+    pub new_value: ::prost::alloc::string::String,
+    /// Meta's time, in seconds, or when it changed by itself. Unset if missing or absurd.
+    #[prost(message, optional, tag = "8")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When ingress received the webhook. Unset if the raw record does not say.
+    #[prost(message, optional, tag = "9")]
+    pub received_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Log time: when the raw log appended the record.
+    #[prost(message, optional, tag = "10")]
+    pub log_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The raw record that carried it, or with which log time passed.
+    #[prost(message, optional, tag = "11")]
+    pub source: ::core::option::Option<SourcePosition>,
+    /// Number of this output among all outputs of that raw record, from 0.
+    #[prost(uint32, tag = "12")]
+    pub ordinal: u32,
 }
 /// A restriction of an account or of one of its numbers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -684,6 +758,12 @@ pub struct AccountRestriction {
     /// When it ends by itself, without a webhook. Unset if Meta gave no end.
     #[prost(message, optional, tag = "2")]
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Meta's time of the latest word on it. Unset if unknown, and in `AccountEvent`.
+    #[prost(message, optional, tag = "3")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// True if it is in force: neither expired at the log time nor lifted. Not told in `AccountEvent`.
+    #[prost(bool, tag = "4")]
+    pub in_force: bool,
 }
 /// The latest event of one kind and subject that Meta reported of an account.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -717,7 +797,7 @@ pub struct Account {
     #[prost(string, tag = "1")]
     pub waba_id: ::prost::alloc::string::String,
     /// The worst state that holds at the log time, `as_of.event_time`: active, restricted,
-    /// scheduled_for_disable, disabled, offboarded or deleted. More words may come.
+    /// scheduled_for_disable, disconnected, disabled, offboarded or deleted. More words may come.
     #[prost(string, tag = "2")]
     pub state: ::prost::alloc::string::String,
     /// The latest event of each kind and subject, by event, then subject.
@@ -726,9 +806,127 @@ pub struct Account {
     /// Raw offset of the record that changed this account last. 0 if no account event has named it.
     #[prost(uint64, tag = "4")]
     pub revision: u64,
-    /// Charges by month, category and type, in this order.
+    /// Charges by month, category and type, in this order. Not in lists.
     #[prost(message, repeated, tag = "5")]
     pub totals: ::prost::alloc::vec::Vec<ChargeTotal>,
+    /// Restrictions of the account itself, by type, also those that ended.
+    #[prost(message, repeated, tag = "6")]
+    pub restrictions: ::prost::alloc::vec::Vec<AccountRestriction>,
+    /// `waba_ban_state` of the latest DISABLED_UPDATE. Empty if there was none.
+    #[prost(string, tag = "7")]
+    pub ban_state: ::prost::alloc::string::String,
+    /// `waba_ban_date` of it, the beginning of that day. Unset if Meta gave none.
+    #[prost(message, optional, tag = "8")]
+    pub ban_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Decision of the latest review. Empty if there was none.
+    #[prost(string, tag = "9")]
+    pub review_decision: ::prost::alloc::string::String,
+    /// Meta's time of the review. Unset if unknown.
+    #[prost(message, optional, tag = "10")]
+    pub review_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Users that may be written to per day, as Meta wrote it, e.g. TIER_2K. Empty if unknown.
+    #[prost(string, tag = "11")]
+    pub messaging_limit: ::prost::alloc::string::String,
+    /// Numbers that the business may have. Unset if unknown.
+    #[prost(int64, optional, tag = "12")]
+    pub numbers_per_business_max: ::core::option::Option<i64>,
+    /// Numbers that the account may have. Unset if unknown.
+    #[prost(int64, optional, tag = "13")]
+    pub numbers_per_account_max: ::core::option::Option<i64>,
+    /// Where the business is. Empty if unknown.
+    #[prost(string, tag = "14")]
+    pub country: ::prost::alloc::string::String,
+    /// When rates of international authentication begin. Unset if unknown.
+    #[prost(message, optional, tag = "15")]
+    pub auth_international_rate_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Volume tiers that were reached, by month, region, category and tier.
+    #[prost(message, repeated, tag = "16")]
+    pub tiers: ::prost::alloc::vec::Vec<VolumeTier>,
+    /// Its display numbers, by their digits. Not in lists.
+    #[prost(message, repeated, tag = "17")]
+    pub display_numbers: ::prost::alloc::vec::Vec<DisplayNumber>,
+    /// The halt that was asked for and not taken back. Unset if there is none.
+    #[prost(message, optional, tag = "18")]
+    pub halt: ::core::option::Option<Decision>,
+    /// Its transitions, the newest first, at most the last 100. Not in lists.
+    #[prost(message, repeated, tag = "19")]
+    pub history: ::prost::alloc::vec::Vec<StandingTransition>,
+}
+/// A volume tier that was reached.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeTier {
+    /// `effective_month`, e.g. 2026-11. Empty if absent, as all four are.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// `region`.
+    #[prost(string, tag = "2")]
+    pub region: ::prost::alloc::string::String,
+    /// `pricing_category`.
+    #[prost(string, tag = "3")]
+    pub category: ::prost::alloc::string::String,
+    /// `tier`: its bounds, e.g. 100001:500000.
+    #[prost(string, tag = "4")]
+    pub tier: ::prost::alloc::string::String,
+    /// The earliest `tier_update_time`. Unset if unknown.
+    #[prost(message, optional, tag = "5")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A number of an account as webhooks display it: what Meta says of it waits here until its id is
+/// known.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DisplayNumber {
+    /// Its digits.
+    #[prost(string, tag = "1")]
+    pub digits: ::prost::alloc::string::String,
+    /// Ids of the numbers that were displayed so, sorted. Empty until a webhook of a message names one.
+    #[prost(string, repeated, tag = "2")]
+    pub phone_number_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What Meta says of it.
+    #[prost(message, optional, tag = "3")]
+    pub standing: ::core::option::Option<NumberStanding>,
+}
+/// What Meta says of a business phone number.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NumberStanding {
+    /// The state shown, judged at the log time: active, flagged or restricted. More words may come.
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    /// The newest event about its quality or limit, e.g. FLAGGED. Empty if there was none.
+    #[prost(string, tag = "2")]
+    pub quality_event: ::prost::alloc::string::String,
+    /// Meta's time of that event. Unset if unknown.
+    #[prost(message, optional, tag = "3")]
+    pub quality_event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Users that may be written to per day, as Meta wrote it, e.g. TIER_1K. Empty if unknown.
+    #[prost(string, tag = "4")]
+    pub messaging_limit: ::prost::alloc::string::String,
+    /// The name that was asked for last. Empty if unknown.
+    #[prost(string, tag = "5")]
+    pub requested_name: ::prost::alloc::string::String,
+    /// The decision on it. Empty if there was none.
+    #[prost(string, tag = "6")]
+    pub name_decision: ::prost::alloc::string::String,
+    /// Why it was refused. Empty if absent.
+    #[prost(string, tag = "7")]
+    pub name_rejection_reason: ::prost::alloc::string::String,
+    /// Its username. Empty if unknown or deleted.
+    #[prost(string, tag = "8")]
+    pub username: ::prost::alloc::string::String,
+    /// approved, reserved or deleted. Empty if unknown.
+    #[prost(string, tag = "9")]
+    pub username_status: ::prost::alloc::string::String,
+    /// The newest event about its PIN, e.g. PIN_CHANGED. Empty if there was none.
+    #[prost(string, tag = "10")]
+    pub security_event: ::prost::alloc::string::String,
+    /// Meta's time of that event. Unset if unknown.
+    #[prost(message, optional, tag = "11")]
+    pub security_event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who asked for it. Empty if absent.
+    #[prost(string, tag = "12")]
+    pub security_requester: ::prost::alloc::string::String,
+    /// Restrictions of this number alone, by type, also those that ended.
+    #[prost(message, repeated, tag = "13")]
+    pub restrictions: ::prost::alloc::vec::Vec<AccountRestriction>,
 }
 /// Charges of an account in one month, of one category and type.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -750,7 +948,7 @@ pub struct ChargeTotal {
     pub billable: u64,
 }
 /// A business phone number.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Number {
     /// Meta's id of the number.
     #[prost(string, tag = "1")]
@@ -767,6 +965,20 @@ pub struct Number {
     /// Raw offset of the record that changed this number last.
     #[prost(uint64, tag = "5")]
     pub revision: u64,
+    /// What Meta says of it.
+    #[prost(message, optional, tag = "6")]
+    pub standing: ::core::option::Option<NumberStanding>,
+    /// Log time, to the hour, at which something of it came last.
+    #[prost(message, optional, tag = "7")]
+    pub active_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The halts that were asked for and not taken back: one, or one for each of its display numbers.
+    /// Not in lists.
+    #[prost(message, repeated, tag = "8")]
+    pub halts: ::prost::alloc::vec::Vec<Decision>,
+    /// Its transitions, the newest first, at most the last 100 of each of its display numbers. Not in
+    /// lists.
+    #[prost(message, repeated, tag = "9")]
+    pub history: ::prost::alloc::vec::Vec<StandingTransition>,
 }
 /// Asks for one message.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -964,6 +1176,114 @@ pub struct GetNumberResponse {
     pub number: ::core::option::Option<Number>,
     /// What the reply reflects.
     #[prost(message, optional, tag = "2")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
+/// Asks for a page of templates.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTemplatesRequest {
+    /// Only templates of this account. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Only those of this status, e.g. PAUSED or REJECTED, in either case. Empty: of any.
+    #[prost(string, tag = "2")]
+    pub status: ::prost::alloc::string::String,
+    /// Only those of this quality, e.g. RED, in either case. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub quality: ::prost::alloc::string::String,
+    /// Most templates to return, as in ListMessagesRequest. A page may be shorter, or empty, without
+    /// being the last.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first. Every other argument except
+    /// `page_size` and `min_position` must be the same as then, else INVALID_ARGUMENT.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Positions to wait for, as in GetMessageRequest.
+    #[prost(message, repeated, tag = "6")]
+    pub min_position: ::prost::alloc::vec::Vec<Position>,
+}
+/// A page of templates.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTemplatesResponse {
+    /// Templates by account, id and language, without their history.
+    #[prost(message, repeated, tag = "1")]
+    pub templates: ::prost::alloc::vec::Vec<Template>,
+    /// Opaque token of the next page. Empty on the last page, and only there. It does not expire.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// What the reply reflects. Pages are separate snapshots.
+    #[prost(message, optional, tag = "3")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
+/// Asks for a page of accounts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAccountsRequest {
+    /// Only accounts in this state, e.g. restricted. Empty: in any.
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    /// Only those on which this restriction is in force, e.g. RESTRICTED_BIZ_INITIATED_MESSAGING, in
+    /// either case. Empty: all.
+    #[prost(string, tag = "2")]
+    pub restriction_type: ::prost::alloc::string::String,
+    /// Most accounts to return, as in ListTemplatesRequest.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, as in ListTemplatesRequest.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Positions to wait for, as in GetMessageRequest.
+    #[prost(message, repeated, tag = "5")]
+    pub min_position: ::prost::alloc::vec::Vec<Position>,
+}
+/// A page of accounts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAccountsResponse {
+    /// Accounts by id, without history, totals and display numbers.
+    #[prost(message, repeated, tag = "1")]
+    pub accounts: ::prost::alloc::vec::Vec<Account>,
+    /// Opaque token of the next page, as in ListTemplatesResponse.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// What the reply reflects. Pages are separate snapshots.
+    #[prost(message, optional, tag = "3")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
+/// Asks for a page of business phone numbers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListNumbersRequest {
+    /// Only numbers of this account. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Only those in this state, e.g. flagged. Empty: in any.
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// Only those whose newest quality event is this, e.g. FLAGGED, in either case. Empty: all.
+    #[prost(string, tag = "3")]
+    pub quality_event: ::prost::alloc::string::String,
+    /// Only those on which this restriction is in force, in either case. Empty: all.
+    #[prost(string, tag = "4")]
+    pub restriction_type: ::prost::alloc::string::String,
+    /// Most numbers to return, as in ListTemplatesRequest.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, as in ListTemplatesRequest.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Positions to wait for, as in GetMessageRequest.
+    #[prost(message, repeated, tag = "7")]
+    pub min_position: ::prost::alloc::vec::Vec<Position>,
+}
+/// A page of business phone numbers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListNumbersResponse {
+    /// Numbers by id, without halts and history.
+    #[prost(message, repeated, tag = "1")]
+    pub numbers: ::prost::alloc::vec::Vec<Number>,
+    /// Opaque token of the next page, as in ListTemplatesResponse.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// What the reply reflects. Pages are separate snapshots.
+    #[prost(message, optional, tag = "3")]
     pub as_of: ::core::option::Option<AsOf>,
 }
 /// Asks for one user of an account.
@@ -1664,7 +1984,8 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetConversation"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns one language of a message template. NOT_FOUND if no webhook has named it.
+        /// Returns one language of a message template with its history. NOT_FOUND if no webhook has named
+        /// it.
         pub async fn get_template(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTemplateRequest>,
@@ -1681,8 +2002,8 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetTemplate"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns a WhatsApp Business Account (WABA) with its totals of charges. NOT_FOUND if no account
-        /// event has named it and nothing was charged to it.
+        /// Returns a WhatsApp Business Account (WABA) with its history and its totals of charges. NOT_FOUND
+        /// if no account event has named it and nothing was charged to it.
         pub async fn get_account(
             &mut self,
             request: impl tonic::IntoRequest<super::GetAccountRequest>,
@@ -1699,7 +2020,8 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetAccount"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns a business phone number. NOT_FOUND if no webhook has named it.
+        /// Returns a business phone number with its history. NOT_FOUND if no webhook has named its id; what
+        /// Meta says of a number whose id is not known yet is in its account.
         pub async fn get_number(
             &mut self,
             request: impl tonic::IntoRequest<super::GetNumberRequest>,
@@ -1713,6 +2035,60 @@ pub mod query_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetNumber"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists templates, in pages: of one account or of all, of any status and quality or of one.
+        pub async fn list_templates(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTemplatesRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListTemplatesResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.QueryService/ListTemplates",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "ListTemplates"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists accounts, in pages: all, or those in a state or under a restriction.
+        pub async fn list_accounts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAccountsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListAccountsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.QueryService/ListAccounts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "ListAccounts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists business phone numbers, in pages: of one account or of all, all or those in a state, with a
+        /// quality event, or under a restriction. One whose id is not known yet is in its account only.
+        pub async fn list_numbers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListNumbersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListNumbersResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.query.v1.QueryService/ListNumbers");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "ListNumbers"));
             self.inner.unary(req, path, codec).await
         }
         /// Returns a user of one account, by any of its identifiers, with all of them. NOT_FOUND if
@@ -1826,22 +2202,40 @@ pub mod query_service_server {
             &self,
             request: tonic::Request<super::GetConversationRequest>,
         ) -> std::result::Result<tonic::Response<super::GetConversationResponse>, tonic::Status>;
-        /// Returns one language of a message template. NOT_FOUND if no webhook has named it.
+        /// Returns one language of a message template with its history. NOT_FOUND if no webhook has named
+        /// it.
         async fn get_template(
             &self,
             request: tonic::Request<super::GetTemplateRequest>,
         ) -> std::result::Result<tonic::Response<super::GetTemplateResponse>, tonic::Status>;
-        /// Returns a WhatsApp Business Account (WABA) with its totals of charges. NOT_FOUND if no account
-        /// event has named it and nothing was charged to it.
+        /// Returns a WhatsApp Business Account (WABA) with its history and its totals of charges. NOT_FOUND
+        /// if no account event has named it and nothing was charged to it.
         async fn get_account(
             &self,
             request: tonic::Request<super::GetAccountRequest>,
         ) -> std::result::Result<tonic::Response<super::GetAccountResponse>, tonic::Status>;
-        /// Returns a business phone number. NOT_FOUND if no webhook has named it.
+        /// Returns a business phone number with its history. NOT_FOUND if no webhook has named its id; what
+        /// Meta says of a number whose id is not known yet is in its account.
         async fn get_number(
             &self,
             request: tonic::Request<super::GetNumberRequest>,
         ) -> std::result::Result<tonic::Response<super::GetNumberResponse>, tonic::Status>;
+        /// Lists templates, in pages: of one account or of all, of any status and quality or of one.
+        async fn list_templates(
+            &self,
+            request: tonic::Request<super::ListTemplatesRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListTemplatesResponse>, tonic::Status>;
+        /// Lists accounts, in pages: all, or those in a state or under a restriction.
+        async fn list_accounts(
+            &self,
+            request: tonic::Request<super::ListAccountsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListAccountsResponse>, tonic::Status>;
+        /// Lists business phone numbers, in pages: of one account or of all, all or those in a state, with a
+        /// quality event, or under a restriction. One whose id is not known yet is in its account only.
+        async fn list_numbers(
+            &self,
+            request: tonic::Request<super::ListNumbersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListNumbersResponse>, tonic::Status>;
         /// Returns a user of one account, by any of its identifiers, with all of them. NOT_FOUND if
         /// nothing was learned of the identifier: no preference, profile or second identifier. A user who
         /// only wrote messages may be such a one.
@@ -2232,6 +2626,127 @@ pub mod query_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetNumberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.QueryService/ListTemplates" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTemplatesSvc<T: QueryService>(pub Arc<T>);
+                    impl<T: QueryService> tonic::server::UnaryService<super::ListTemplatesRequest>
+                        for ListTemplatesSvc<T>
+                    {
+                        type Response = super::ListTemplatesResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTemplatesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::list_templates(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTemplatesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.QueryService/ListAccounts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAccountsSvc<T: QueryService>(pub Arc<T>);
+                    impl<T: QueryService> tonic::server::UnaryService<super::ListAccountsRequest>
+                        for ListAccountsSvc<T>
+                    {
+                        type Response = super::ListAccountsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAccountsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::list_accounts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAccountsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.QueryService/ListNumbers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListNumbersSvc<T: QueryService>(pub Arc<T>);
+                    impl<T: QueryService> tonic::server::UnaryService<super::ListNumbersRequest> for ListNumbersSvc<T> {
+                        type Response = super::ListNumbersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListNumbersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::list_numbers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListNumbersSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

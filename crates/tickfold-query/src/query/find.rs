@@ -101,7 +101,7 @@ fn of_trace(
     bytes_max: usize,
     within: impl Fn(Timestamp) -> bool,
 ) -> Result<Messages, Failure> {
-    let after: Option<&Wamid> = page.before.as_ref().map(|last| &last.wamid);
+    let after: Option<&Wamid> = page.last.as_ref().map(|last| &last.wamid);
     let mut wamids = BTreeSet::new();
     for (_, snapshot) in snapshots.each() {
         wamids.extend(snapshot.messages_of_trace(trace, after, size + 1)?);

@@ -149,16 +149,19 @@ pub(super) fn conversation(
     }))
 }
 
-/// The number in all partitions, joined.
+/// The number in all partitions, joined, and the log time at which to judge it: the latest of the
+/// partitions that hold it.
 pub(super) fn number(
     snapshots: &Snapshots,
     key: &PhoneNumberId,
-) -> Result<Option<Number>, Failure> {
+) -> Result<Option<(Number, Timestamp)>, Failure> {
     let found = snapshots.find(|snapshot| snapshot.number(key))?;
-    Ok(found.into_iter().map(|(_, number)| number).reduce(|mut a, b| {
+    let found = found.into_iter().map(|(Found { log_time, .. }, number)| (number, log_time));
+    Ok(found.reduce(|(mut a, at), (b, log_time)| {
         a.facts.join(b.facts);
+        a.active_hour = a.active_hour.max(b.active_hour);
         a.journal = join_journals(a.journal, b.journal);
-        a
+        (a, at.max(log_time))
     }))
 }
 

@@ -114,7 +114,7 @@ impl List {
 pub(super) fn page(snapshots: &Snapshots, list: &List, cut: &Cut<'_>) -> Result<Messages, Failure> {
     let mut told = Messages::default();
     let (mut bytes, mut looked_at) = (REPLY_EXTRA_BYTES, 0);
-    let mut last: Option<MessageListItem> = cut.page.before.clone();
+    let mut last: Option<MessageListItem> = cut.page.last.clone();
     loop {
         // One more than the page, to know whether another page follows.
         let limit = cut.size + 1;

@@ -448,14 +448,24 @@ fn conversations(a: pb::Conversation, b: pb::Conversation) -> pb::Conversation {
     }
 }
 
-fn numbers(a: pb::Number, b: pb::Number) -> pb::Number {
+pub(super) fn numbers(a: pb::Number, b: pb::Number) -> pb::Number {
     // The account that it was seen with later is the one it moved to.
     let (older, newer) =
         if since(&a.first_seen_time) <= since(&b.first_seen_time) { (a, b) } else { (b, a) };
+    let (mut halts, mut history) = (older.halts, older.history);
+    halts.extend(newer.halts);
+    history.extend(newer.history);
+    history.sort_by_key(|line| {
+        let source = line.source.unwrap_or_default();
+        std::cmp::Reverse((since(&line.log_time), source.partition, source.offset, line.ordinal))
+    });
     pb::Number {
         waba_id: first(newer.waba_id, older.waba_id),
         display_phone_number: first(newer.display_phone_number, older.display_phone_number),
         first_seen_time: older.first_seen_time.or(newer.first_seen_time),
+        active_time: later(older.active_time, newer.active_time),
+        halts,
+        history,
         ..newer
     }
 }
@@ -514,7 +524,7 @@ mod tests {
             let next = Page::new(&key, View::Basic, &reply.next_page_token).unwrap();
             let list_time = Timestamp::from_millis(time * 1_000);
             let last = MessageListItem { list_time, wamid: Wamid::from(wamid) };
-            assert_eq!(next.before, Some(last));
+            assert_eq!(next.last, Some(last));
         }
     }
 

@@ -12,10 +12,13 @@ mod find;
 mod joined;
 mod learned;
 mod list;
+mod listing;
 mod merge;
+mod merge_lists;
 mod page;
 mod partitions;
 mod spread;
+mod standing;
 mod users;
 
 use std::collections::BTreeSet;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use prost::Message as _;
-use tickfold_core::ids::{PartyId, PhoneNumberId, TemplateId, TemplateKey, WabaId, Wamid};
+use tickfold_core::ids::{PartyId, WabaId, Wamid};
 use tickfold_log::Log;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::QueryService;
@@ -48,6 +51,7 @@ pub(crate) use decisions::{Charged, DecidedFor};
 pub(crate) use joined::{JoinedConversation, JoinedMessage};
 pub(crate) use partitions::Partitions;
 pub use partitions::{Role, RoleOf};
+pub(crate) use standing::{Halted, Story};
 pub(crate) use users::JoinedUser;
 
 /// Totals of charges read of an account: so many do not fit into a reply.
@@ -256,69 +260,6 @@ impl Query {
         });
         self.fits(reply.await?)
     }
-
-    async fn template(
-        &self,
-        request: pb::GetTemplateRequest,
-        call: Call,
-    ) -> Result<pb::GetTemplateResponse, Failure> {
-        let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
-        let template_id = TemplateId::new(id("template_id", request.template_id)?);
-        let language = id("language", request.language)?;
-        let asked = Asked::AccountOf(waba_id.clone());
-        let key = TemplateKey::new(waba_id, template_id, &language);
-        let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            let found = snapshots.find(|snapshot| snapshot.template(&key))?.pop();
-            let Some((source, found)) = found else {
-                return Err(Failure::new(Reason::TemplateNotFound, "no such template"));
-            };
-            let template = Some(convert::template(&key, &found, source.log_time));
-            Ok(pb::GetTemplateResponse { template, as_of: Some(snapshots.as_of()) })
-        });
-        self.fits(reply.await?)
-    }
-
-    async fn account(
-        &self,
-        request: pb::GetAccountRequest,
-        call: Call,
-    ) -> Result<pb::GetAccountResponse, Failure> {
-        let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
-        let month = arguments::month(request.month)?;
-        let asked = Asked::AccountOf(waba_id.clone());
-        let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            for (_, snapshot) in snapshots.each() {
-                let found = snapshot.account(&waba_id)?;
-                if found.is_none() && snapshot.totals_of(&waba_id, None, 1)?.is_empty() {
-                    continue;
-                }
-                // A reply of more would be refused anyway.
-                let totals = snapshot.totals_of(&waba_id, month.as_deref(), TOTALS_MAX)?;
-                let log_time = snapshot.store_head().head.log_time_or_epoch();
-                let account = convert::account(&waba_id, found.as_ref(), totals, log_time);
-                let as_of = Some(snapshots.as_of());
-                return Ok(pb::GetAccountResponse { account: Some(account), as_of });
-            }
-            Err(Failure::new(Reason::AccountNotFound, "no such account"))
-        });
-        self.fits(reply.await?)
-    }
-
-    async fn number(
-        &self,
-        request: pb::GetNumberRequest,
-        call: Call,
-    ) -> Result<pb::GetNumberResponse, Failure> {
-        let key = PhoneNumberId::new(id("phone_number_id", request.phone_number_id)?);
-        let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
-            let Some(found) = joined::number(&snapshots, &key)? else {
-                return Err(Failure::new(Reason::NumberNotFound, "no such number"));
-            };
-            let number = Some(convert::number(&key, &found));
-            Ok(pb::GetNumberResponse { number, as_of: Some(snapshots.as_of()) })
-        });
-        self.fits(reply.await?)
-    }
 }
 
 impl Query {
@@ -429,6 +370,27 @@ impl QueryService for Query {
         request: Request<pb::GetNumberRequest>,
     ) -> Result<Response<pb::GetNumberResponse>, Status> {
         self.everywhere("GetNumber", request, |q, call| self.number(q, call)).await
+    }
+
+    async fn list_templates(
+        &self,
+        request: Request<pb::ListTemplatesRequest>,
+    ) -> Result<Response<pb::ListTemplatesResponse>, Status> {
+        self.everywhere("ListTemplates", request, |q, call| self.list_of_templates(q, call)).await
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        self.everywhere("ListAccounts", request, |q, call| self.list_of_accounts(q, call)).await
+    }
+
+    async fn list_numbers(
+        &self,
+        request: Request<pb::ListNumbersRequest>,
+    ) -> Result<Response<pb::ListNumbersResponse>, Status> {
+        self.everywhere("ListNumbers", request, |q, call| self.list_of_numbers(q, call)).await
     }
 
     async fn get_user(

@@ -5,8 +5,9 @@
 //! The checksum catches damage; the digest of the arguments catches a client that changes them
 //! halfway, which would silently skip messages.
 //!
-//! Layout before base64url: version (1) · digest of the arguments (8) · list time (8, big endian) ·
-//! wamid · checksum over all before (8).
+//! Layout before base64url: version (1), which says what kind of place it is · digest of the
+//! arguments (8) · place · checksum over all before (8). The place of a message is its list time (8,
+//! big endian) and wamid; that of anything else the parts of its key, each behind its length (2).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,17 +19,70 @@ use tickfold_store::MessageListItem;
 use super::arguments::View;
 use crate::reasons::{Failure, Reason};
 
-const VERSION: u8 = 1;
 const DIGEST_BYTES: usize = 8;
-/// Version, digest, time, wamid, checksum; in base64 four characters for three bytes.
-const TOKEN_CHARS_MAX: usize = (1 + 8 + 8 + ID_BYTES_MAX + 8).div_ceil(3) * 4;
+/// Parts that a key has at most.
+const PARTS_MAX: usize = 3;
+/// Version, digest, place, checksum; in base64 four characters for three bytes.
+const TOKEN_CHARS_MAX: usize = (1 + 8 + PARTS_MAX * (2 + ID_BYTES_MAX) + 8).div_ceil(3) * 4;
 
 /// The place of a page, and the arguments the next token is bound to.
 #[derive(Debug)]
-pub(super) struct Page {
-    /// The last message of the page before; `None` for the first page.
-    pub(super) before: Option<MessageListItem>,
+pub(super) struct Page<P = MessageListItem> {
+    /// The last one of the page before; `None` for the first page.
+    pub(super) last: Option<P>,
     arguments: [u8; DIGEST_BYTES],
+}
+
+/// A place in a list.
+pub(super) trait Place: Sized {
+    /// Tells one kind of place from another.
+    const VERSION: u8;
+
+    fn write(&self, bytes: &mut Vec<u8>);
+
+    fn read(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Place for MessageListItem {
+    const VERSION: u8 = 1;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.list_time.as_millis().to_be_bytes());
+        bytes.extend(self.wamid.as_str().as_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (time, wamid) = bytes.split_first_chunk()?;
+        let list_time = Timestamp::from_millis(i64::from_be_bytes(*time));
+        let wamid = Wamid::from(std::str::from_utf8(wamid).ok()?);
+        Some(Self { list_time, wamid })
+    }
+}
+
+/// The key of an entity, by its parts.
+pub(super) type Parts = Vec<String>;
+
+impl Place for Parts {
+    const VERSION: u8 = 2;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        for part in self {
+            // Ids are far shorter than that.
+            bytes.extend(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+            bytes.extend(part.as_bytes());
+        }
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<Self> {
+        let mut parts = Self::new();
+        while !bytes.is_empty() {
+            let (length, rest) = bytes.split_first_chunk()?;
+            let (part, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+            parts.push(std::str::from_utf8(part).ok()?.to_owned());
+            bytes = rest;
+        }
+        Some(parts)
+    }
 }
 
 impl Page {
@@ -43,16 +97,37 @@ impl Page {
         Self::of(arguments(view, &parts), token)
     }
 
+    /// The same, but nothing at or above a time: pages fall from newest to oldest.
+    pub(super) fn not_above(self, time: Option<Timestamp>) -> Self {
+        // Below every message of that time, since no wamid is less than the empty one.
+        let bound = time.map(|list_time| MessageListItem { list_time, wamid: Wamid::from("") });
+        let last = match (self.last, bound) {
+            (Some(last), Some(bound)) => Some(last.min(bound)),
+            (one, other) => one.or(other),
+        };
+        Self { last, ..self }
+    }
+}
+
+impl Page<Parts> {
+    /// Reads the token of a list of entities, which is named by all its other arguments.
+    pub(super) fn of_list(list: &[&str], token: &str) -> Result<Self, Failure> {
+        let parts: Vec<_> = std::iter::once("list").chain(list.iter().copied()).collect();
+        Self::of(arguments(View::Basic, &parts), token)
+    }
+}
+
+impl<P: Place> Page<P> {
     /// The place that a token of the same request names.
-    pub(super) fn place(&self, token: &str) -> Result<Option<MessageListItem>, Failure> {
-        Ok(Self::of(self.arguments, token)?.before)
+    pub(super) fn place(&self, token: &str) -> Result<Option<P>, Failure> {
+        Ok(Self::of(self.arguments, token)?.last)
     }
 
     fn of(arguments: [u8; DIGEST_BYTES], token: &str) -> Result<Self, Failure> {
         if token.is_empty() {
-            return Ok(Self { before: None, arguments });
+            return Ok(Self { last: None, arguments });
         }
-        let Some((theirs, before)) = decode(token) else {
+        let Some((theirs, last)) = decode(token) else {
             let what = "is not a token of this server";
             return Err(Failure::field(Reason::PageTokenInvalid, "page_token", what));
         };
@@ -60,32 +135,20 @@ impl Page {
             let what = "belongs to a request with other arguments";
             return Err(Failure::field(Reason::PageTokenMismatch, "page_token", what));
         }
-        Ok(Self { before: Some(before), arguments })
-    }
-
-    /// The same, but nothing at or above a time: pages fall from newest to oldest.
-    pub(super) fn not_above(self, time: Option<Timestamp>) -> Self {
-        // Below every message of that time, since no wamid is less than the empty one.
-        let bound = time.map(|list_time| MessageListItem { list_time, wamid: Wamid::from("") });
-        let before = match (self.before, bound) {
-            (Some(before), Some(bound)) => Some(before.min(bound)),
-            (one, other) => one.or(other),
-        };
-        Self { before, ..self }
+        Ok(Self { last: Some(last), arguments })
     }
 
     /// The token of the page that begins after `last`.
-    pub(super) fn token_after(&self, last: &MessageListItem) -> String {
-        let mut bytes = vec![VERSION];
+    pub(super) fn token_after(&self, last: &P) -> String {
+        let mut bytes = vec![P::VERSION];
         bytes.extend(self.arguments);
-        bytes.extend(last.list_time.as_millis().to_be_bytes());
-        bytes.extend(last.wamid.as_str().as_bytes());
+        last.write(&mut bytes);
         bytes.extend(digest(&bytes));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 
-fn decode(token: &str) -> Option<([u8; DIGEST_BYTES], MessageListItem)> {
+fn decode<P: Place>(token: &str) -> Option<([u8; DIGEST_BYTES], P)> {
     if token.len() > TOKEN_CHARS_MAX {
         return None;
     }
@@ -94,12 +157,9 @@ fn decode(token: &str) -> Option<([u8; DIGEST_BYTES], MessageListItem)> {
     if digest(payload) != *checksum {
         return None;
     }
-    let (&VERSION, rest) = payload.split_first()? else { return None };
-    let (arguments, rest) = rest.split_first_chunk()?;
-    let (time, wamid) = rest.split_first_chunk()?;
-    let list_time = Timestamp::from_millis(i64::from_be_bytes(*time));
-    let wamid = Wamid::from(std::str::from_utf8(wamid).ok()?);
-    Some((*arguments, MessageListItem { list_time, wamid }))
+    let (version, rest) = payload.split_first()?;
+    let (arguments, place) = rest.split_first_chunk()?;
+    (*version == P::VERSION).then_some((*arguments, P::read(place)?))
 }
 
 fn arguments(view: View, parts: &[&str]) -> [u8; DIGEST_BYTES] {
@@ -155,7 +215,7 @@ mod tests {
     fn a_token_comes_back_as_it_was() {
         let (last, token) = token();
         let page = Page::new(&key("1", "23"), View::Full, &token).unwrap();
-        assert_eq!(page.before, Some(last));
+        assert_eq!(page.last, Some(last));
         // Tokens live as long as clients keep them: the layout is fixed.
         assert_eq!(token, "ASLZTmB9jPPt__________l3YW1pZC5BKy89PCG3PK5VTsQ");
     }
@@ -176,10 +236,25 @@ mod tests {
         let (last, of_conversation) = token();
         let search = |parts: &[&str], token: &str| Page::of_search(View::Full, parts, token);
         let token = search(&["a", "b"], "").unwrap().token_after(&last);
-        assert_eq!(search(&["a", "b"], &token).unwrap().before, Some(last));
+        assert_eq!(search(&["a", "b"], &token).unwrap().last, Some(last));
         for (parts, token) in [(&["ab"], &token), (&["1"], &of_conversation)] {
             assert_eq!(reason(search(parts, token)), Reason::PageTokenMismatch, "{parts:?}");
         }
+    }
+
+    #[test]
+    fn the_place_of_an_entity_comes_back_and_belongs_to_its_list() {
+        let longest = vec!["x".repeat(ID_BYTES_MAX); PARTS_MAX];
+        for last in [vec!["1".to_owned(), "2\0".to_owned(), String::new()], longest] {
+            let page = Page::of_list(&["templates", "PAUSED"], "").unwrap();
+            let token = page.token_after(&last);
+            assert_eq!(page.place(&token).unwrap(), Some(last));
+            let other = Page::of_list(&["templates", "REJECTED"], &token).unwrap_err();
+            assert_eq!(other.reason(), Reason::PageTokenMismatch);
+        }
+        let (_, of_messages) = token();
+        let foreign = Page::of_list(&["templates", "PAUSED"], &of_messages).unwrap_err();
+        assert_eq!(foreign.reason(), Reason::PageTokenInvalid);
     }
 
     #[test]

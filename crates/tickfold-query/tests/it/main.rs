@@ -15,6 +15,7 @@ mod paging;
 mod peers;
 mod positions;
 mod serving;
+mod standing;
 mod told;
 mod users;
 mod world;

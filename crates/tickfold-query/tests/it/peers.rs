@@ -45,13 +45,13 @@ impl Cluster {
 }
 
 /// Two nodes, of which each has one partition.
-struct Pair {
+pub(crate) struct Pair {
     cluster: Cluster,
-    nodes: [World; 2],
-    writers: [Writers; 2],
+    pub(crate) nodes: [World; 2],
+    pub(crate) writers: [Writers; 2],
 }
 
-async fn pair() -> Pair {
+pub(crate) async fn pair() -> Pair {
     let cluster = Cluster::default();
     let nodes = [cluster.node().await, cluster.node().await];
     let writers = [0, 1].map(|partition: u32| {

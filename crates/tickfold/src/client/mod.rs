@@ -3,6 +3,7 @@
 mod explain;
 mod find;
 mod ingress;
+mod list;
 mod node;
 mod rules;
 mod show;
@@ -26,6 +27,7 @@ use show::Show;
 pub(crate) use explain::explain;
 pub(crate) use find::find;
 pub(crate) use ingress::{quarantine, reload};
+pub(crate) use list::list;
 pub(crate) use node::stop;
 pub(crate) use rules::rules;
 pub(crate) use tail::tail;

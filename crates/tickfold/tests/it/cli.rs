@@ -138,6 +138,22 @@ fn get_prints_what_is_known_of_each_kind_of_thing() {
         }
         assert_eq!(json, pretty, "{what:?}");
     }
+    for (what, name) in
+        [("templates", "template_id"), ("accounts", "waba_id"), ("numbers", "state")]
+    {
+        let all = node.cli_json(&["list", what]);
+        let all = all[what].as_array().unwrap();
+        assert!(!all.is_empty() && all[0][name].is_string() && all[0].get("as_of").is_none());
+        let lines = expect(node.cli(&["list", what, "-o", "jsonl"]), 0);
+        let lines: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(*all, lines, "{what}");
+        let table = expect(node.cli(&["list", what]), 0);
+        let words = table.lines().next().unwrap();
+        assert!(
+            table.lines().count() == all.len() && words.contains(all[0][name].as_str().unwrap())
+        );
+    }
     node.stop();
 }
 
@@ -283,6 +299,10 @@ fn help_and_version_are_everywhere() {
         &["get", "account"],
         &["get", "number"],
         &["get", "user"],
+        &["list"],
+        &["list", "templates"],
+        &["list", "accounts"],
+        &["list", "numbers"],
         &["explain"],
         &["find"],
         &["find", "fbtrace"],

@@ -2,6 +2,7 @@
 
 mod message;
 mod party;
+mod standing;
 
 use prost_types::Timestamp;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use tickfold_proto::query::v1 as query;
 pub(super) use message::{Charge, Decision, Message, Source, Transition};
 pub(super) use message::{charge, decision, message, source, transition};
 pub(super) use party::{conversation, user};
+pub(super) use standing::{account, number, template};
 
 /// Something with a table of its own.
 pub(super) trait Show {
@@ -78,162 +80,6 @@ pub(in crate::client) struct AsOf {
 struct Position {
     partition: u32,
     offset: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Template {
-    waba_id: String,
-    template_id: String,
-    language: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    status: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
-    revision: u64,
-    events: Vec<TemplateEvent>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<AsOf>,
-}
-
-#[derive(Serialize)]
-struct TemplateEvent {
-    event: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-}
-
-pub(super) fn template(template: query::Template, as_of: Option<query::AsOf>) -> Template {
-    let event = |event: query::TemplateEvent| TemplateEvent {
-        event: event.event,
-        event_time: time(event.event_time),
-        reason: text(event.reason),
-        title: text(event.title),
-        description: text(event.description),
-    };
-    Template {
-        waba_id: template.waba_id,
-        template_id: template.template_id,
-        language: template.language,
-        name: text(template.name),
-        status: template.status,
-        event_time: time(template.event_time),
-        reason: text(template.reason),
-        category: text(template.category),
-        revision: template.revision,
-        events: template.events.into_iter().map(event).collect(),
-        as_of: as_of.map(position),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Account {
-    waba_id: String,
-    state: String,
-    revision: u64,
-    events: Vec<AccountEvent>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    totals: Vec<ChargeTotal>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<AsOf>,
-}
-
-#[derive(Serialize)]
-struct AccountEvent {
-    event: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ban_state: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    violation_type: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    restrictions: Vec<Restriction>,
-}
-
-#[derive(Serialize)]
-struct Restriction {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expire_time: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ChargeTotal {
-    month: String,
-    category: String,
-    #[serde(rename = "type")]
-    kind: String,
-    charges: u64,
-    billable: u64,
-}
-
-pub(super) fn account(account: query::Account, as_of: Option<query::AsOf>) -> Account {
-    let restriction = |restriction: query::AccountRestriction| Restriction {
-        kind: restriction.r#type,
-        expire_time: time(restriction.expire_time),
-    };
-    let event = |event: query::AccountEvent| AccountEvent {
-        event: event.event,
-        event_time: time(event.event_time),
-        phone_number: text(event.subject),
-        ban_state: text(event.ban_state),
-        violation_type: text(event.violation_type),
-        restrictions: event.restrictions.into_iter().map(restriction).collect(),
-    };
-    let total = |total: query::ChargeTotal| ChargeTotal {
-        month: total.month,
-        category: total.category,
-        kind: total.r#type,
-        charges: total.charges,
-        billable: total.billable,
-    };
-    Account {
-        waba_id: account.waba_id,
-        state: account.state,
-        revision: account.revision,
-        events: account.events.into_iter().map(event).collect(),
-        totals: account.totals.into_iter().map(total).collect(),
-        as_of: as_of.map(position),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Number {
-    phone_number_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waba_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_phone_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_seen_time: Option<String>,
-    revision: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<AsOf>,
-}
-
-pub(super) fn number(number: query::Number, as_of: Option<query::AsOf>) -> Number {
-    Number {
-        phone_number_id: number.phone_number_id,
-        waba_id: text(number.waba_id),
-        display_phone_number: text(number.display_phone_number),
-        first_seen_time: time(number.first_seen_time),
-        revision: number.revision,
-        as_of: as_of.map(position),
-    }
 }
 
 /// A topic and the records in it.
