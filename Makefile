@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak bench ci lint fmt clippy doc deny generated buf shell docker proto schemas clean-cache
+.PHONY: help setup run test soak bench ci lint fmt clippy doc deny generated asyncapi buf shell docker proto schemas clean-cache
 
 ENV := . scripts/env.sh;
 
@@ -46,7 +46,7 @@ bench: setup ## benchmarks, each against a floor or a peer in the same run, with
 ci: ## what CI runs: the tests and every check below
 	@.ci/run
 
-lint: fmt clippy doc deny generated buf shell docker ## every check that is not a test
+lint: fmt clippy doc deny generated asyncapi buf shell docker ## every check that is not a test
 
 fmt: # formatting
 	@cargo fmt --all --check
@@ -63,6 +63,9 @@ deny: checks-setup # licences, banned and duplicate crates, sources; the fetch i
 generated: setup # generated files are up to date
 	@$(ENV) cargo run --quiet --locked -p xtask -- proto --check
 	@$(ENV) cargo run --quiet --locked -p xtask -- schemas --check
+
+asyncapi: checks-setup # the AsyncAPI document under the specification's own JSON Schema, and that broken ones are refused
+	@$(ENV) "$$tickfold_checks_dir/bin/python" scripts/asyncapi/check.py "$$tickfold_asyncapi_specs" schemas/asyncapi.json
 
 buf: checks-setup # protos under buf STANDARD
 	@$(ENV) buf lint proto
@@ -87,4 +90,4 @@ schemas: setup ## regenerate the committed JSON Schemas of the topics
 
 clean-cache: ## remove what setup built for this machine; the next setup builds it again
 	@$(ENV) rm -rf "$$tickfold_rocksdb_dir" "$$tickfold_cargo_deny_dir" "$$tickfold_checks_dir" \
-	  "$$tickfold_promtool_dir" "$$tickfold_kafka_dir" "$$tickfold_clients_dir"
+	  "$$tickfold_promtool_dir" "$$tickfold_kafka_dir" "$$tickfold_clients_dir" "$$tickfold_asyncapi_dir"

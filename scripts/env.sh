@@ -20,6 +20,10 @@ tickfold_rocksdb_dir=$tickfold_cache/rocksdb-$tickfold_rocksdb_version-lz4-zstd-
 tickfold_cargo_deny_version=0.20.2
 tickfold_cargo_deny_dir=$tickfold_cache/cargo-deny-$tickfold_cargo_deny_version-$(uname -m)
 tickfold_checks_dir=$tickfold_cache/checks-$(cksum <"$tickfold_root/scripts/checks.txt" | cut -d ' ' -f 1)-$(uname -m)
+# The JSON Schemas of AsyncAPI's specification.
+tickfold_asyncapi_dir=$tickfold_cache/asyncapi-$(cksum <"$tickfold_root/scripts/asyncapi/package-lock.json" | cut -d ' ' -f 1)
+# shellcheck disable=SC2034 # of the Makefile
+tickfold_asyncapi_specs=$tickfold_asyncapi_dir/node_modules/@asyncapi/specs/schemas
 # Of whatever version the distribution has: its archive drops old ones, so a pinned one would be gone one day.
 tickfold_promtool_dir=$tickfold_cache/promtool-$(uname -m)
 

@@ -29,6 +29,8 @@ packages=(clang libclang-dev pkg-config make g++ libssl-dev python3 python3-venv
 # Whatever Java is there will do. Debian's runtime has the compiler that starts a program from its source.
 command -v java >/dev/null 2>&1 || packages+=(default-jre-headless)
 command -v mvn >/dev/null 2>&1 || packages+=(maven)
+# npm fetches the specification of AsyncAPI, which is published there; nothing of node runs. Whatever npm is there will do.
+if [ "$checks" = yes ]; then command -v npm >/dev/null 2>&1 || packages+=(npm); fi
 
 if command -v dpkg-query >/dev/null 2>&1; then
   missing=()
@@ -49,7 +51,9 @@ if command -v dpkg-query >/dev/null 2>&1; then
   fi
 else
   missing=()
-  for tool in clang pkg-config make g++ python3 strace curl java mvn kcat; do
+  tools=(clang pkg-config make g++ python3 strace curl java mvn kcat)
+  if [ "$checks" = yes ]; then tools+=(npm); fi
+  for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null 2>&1 || missing+=("$tool")
   done
   if [ "${#missing[@]}" -gt 0 ]; then
@@ -200,6 +204,17 @@ if [ "$checks" = yes ]; then
     python3 -m venv "$tickfold_checks_dir"
     "$tickfold_checks_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
       --require-hashes -r scripts/checks.txt
+  fi
+  if [ ! -e "$tickfold_asyncapi_specs/3.0.0.json" ]; then
+    say "fetching the JSON Schemas of AsyncAPI by scripts/asyncapi/package-lock.json: 2 MB"
+    work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    cp scripts/asyncapi/package.json scripts/asyncapi/package-lock.json "$work/"
+    # Hashes in the lock file, and no scripts: these are files to read.
+    (cd "$work" && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null)
+    rm -rf "$tickfold_asyncapi_dir"
+    mv "$work" "$tickfold_asyncapi_dir"
+    trap - EXIT
   fi
 fi
 
