@@ -49,6 +49,7 @@ mod run_script;
 #[path = "../../../tickfold-core/tests/support/schemas.rs"]
 mod schemas;
 mod secrets;
+mod standing;
 mod support;
 mod support_crash;
 mod topics;

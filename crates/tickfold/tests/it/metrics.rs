@@ -280,7 +280,7 @@ fn promtool_refuses_a_page_with_a_counter_named_like_a_gauge() {
 
 /// The text format, as far as the exporter uses it; promtool has looked at the rest.
 #[derive(Debug, Default)]
-struct Page {
+pub(crate) struct Page {
     families: BTreeMap<String, Family>,
 }
 
@@ -301,7 +301,7 @@ struct Sample {
 
 impl Page {
     /// Reads a page on which HELP and TYPE of a family stand before its samples.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut page = Self::default();
         let mut current = String::new();
         for line in text.lines().filter(|line| !line.is_empty()) {
@@ -329,7 +329,7 @@ impl Page {
         all.filter(move |sample| sample.name == name)
     }
 
-    fn sum(&self, name: &str) -> f64 {
+    pub(crate) fn sum(&self, name: &str) -> f64 {
         self.samples(name).map(|sample| sample.value).sum()
     }
 
@@ -340,7 +340,7 @@ impl Page {
     }
 
     /// Values by the only label of a family.
-    fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+    pub(crate) fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let one = |sample: &Sample| {
             assert_eq!(sample.labels.len(), 1, "{sample:?}");
             (sample.labels[label].clone(), sample.value)
