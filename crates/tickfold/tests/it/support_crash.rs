@@ -527,8 +527,8 @@ impl Followed {
             let headers = output.headers.into_iter();
             self.outputs.entry(output.topic).or_default().push(Plain {
                 key: output.key.into(),
-                value: output.value.map(Bytes::from),
-                headers: headers.map(|(n, value)| (n.to_owned(), value.into())).collect(),
+                value: output.value,
+                headers: headers.map(|(n, value)| (n.to_owned(), value)).collect(),
                 timestamp_ms: output.timestamp.as_millis(),
             });
         }
