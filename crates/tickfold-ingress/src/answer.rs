@@ -100,6 +100,24 @@ impl Answer {
         }
     }
 
+    /// Whether it says that the request itself has to change: 4xx but 401 and 403, which are how
+    /// forgers are answered. Meta's own requests should never get one.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::TooLarge
+            | Self::BodyIncomplete
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::EncodingRefused => true,
+            Self::PeerRefused
+            | Self::Accepted
+            | Self::Challenge(_)
+            | Self::HandshakeRefused
+            | Self::SignatureRefused
+            | Self::Unavailable(_) => false,
+        }
+    }
+
     /// The header that the status calls for.
     fn header(&self) -> Option<(HeaderName, &'static str)> {
         match self {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tickfold_core::event_time::newest_event_time;
 use tickfold_core::raw::WebhookHeaders;
 use tickfold_core::route::Destination;
-use tickfold_core::signature::Signature;
+use tickfold_core::signature::{SIGNATURE_HEADER, Signature};
 use tickfold_core::time::Timestamp;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
@@ -108,7 +108,7 @@ async fn known_peer(
             request.extensions_mut().insert(Peer(address));
             next.run(request).await
         }
-        Err(fault) => finish(ingress.refuse_peer(connected, fault)),
+        Err(fault) => finish(ingress.refuse_peer(connected, fault), is_signed(&request)),
     }
 }
 
@@ -119,21 +119,30 @@ async fn webhook_path(
 ) -> Response {
     let name = app.map_or_else(|_| String::new(), |Path(name)| name);
     let app = ingress.apps.get(&name);
+    let signed = is_signed(&request);
     let answer = match (app, request.method()) {
         (None, _) => Answer::NotFound,
         (Some(app), &Method::GET) => handshake(&app, request.uri()),
         (Some(app), &Method::POST) => ingress.webhook(&name, &app, request).await,
         (Some(_), _) => Answer::MethodNotAllowed,
     };
-    finish(answer)
+    finish(answer, signed)
 }
 
-async fn unknown_path() -> Response {
-    finish(Answer::NotFound)
+async fn unknown_path(request: Request) -> Response {
+    finish(Answer::NotFound, is_signed(&request))
 }
 
-fn finish(answer: Answer) -> Response {
+/// Whether a request may be Meta's. Those who try out paths and methods send no signature.
+fn is_signed(request: &Request) -> bool {
+    request.headers().contains_key(SIGNATURE_HEADER)
+}
+
+fn finish(answer: Answer, is_signed: bool) -> Response {
     metrics::request(answer.outcome());
+    if is_signed && answer.is_lost() {
+        metrics::signed_refused(answer.outcome());
+    }
     answer.into_response()
 }
 

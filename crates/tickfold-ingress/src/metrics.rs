@@ -25,6 +25,8 @@ pub const TICKS: &str = "tickfold_ingress_ticks_total";
 pub const TICK_FAILURES: &str = "tickfold_ingress_tick_failures_total";
 /// Refused signatures, by `app`.
 pub const SIGNATURE_FAILURES: &str = "tickfold_ingress_signature_failures_total";
+/// Requests with a signature that were answered so that Meta does not repeat them, by `outcome`.
+pub const SIGNED_REFUSED: &str = "tickfold_ingress_signed_requests_refused_total";
 /// Verified signatures, by `app` and `secret_id`.
 pub const SIGNATURE_MATCHES: &str = "tickfold_ingress_signature_matches_total";
 /// Connections open.
@@ -149,6 +151,13 @@ pub fn describe() {
         Unit::Count,
         "Requests refused because their signature was missing, malformed or wrong, by app."
     );
+    describe_counter!(
+        SIGNED_REFUSED,
+        Unit::Count,
+        "Requests that carried a signature header, as Meta's do, and were answered 4xx other than 401 \
+         and 403, by outcome: a wrong path or method, a Content-Encoding, a body too large or cut. What \
+         was in them is lost if the cause stays."
+    );
     describe_gauge!(
         CONNECTIONS,
         Unit::Count,
@@ -269,8 +278,13 @@ pub(crate) fn tick_failures(missed: usize) {
     counter!(TICK_FAILURES).increment(missed as u64);
 }
 
-pub(crate) fn signature_failure(app: &str) {
-    counter!(SIGNATURE_FAILURES, "app" => app.to_owned()).increment(1);
+/// The counter of an app, which is there from the start: that it is 0 says something too.
+pub(crate) fn signature_failures(app: &str) -> Counter {
+    counter!(SIGNATURE_FAILURES, "app" => app.to_owned())
+}
+
+pub(crate) fn signed_refused(outcome: &'static str) {
+    counter!(SIGNED_REFUSED, "outcome" => outcome).increment(1);
 }
 
 /// The counter of a secret, looked up once: it is counted for every webhook.

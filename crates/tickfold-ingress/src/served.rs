@@ -31,6 +31,7 @@ pub struct Apps(Arc<ArcSwap<Vec<Arc<Served>>>>);
 pub(crate) struct Served {
     app: App,
     signature_failures: Arc<AtomicU64>,
+    failures: Counter,
     /// As many as the app has secrets, in their order.
     matches: Vec<Arc<Matches>>,
 }
@@ -148,7 +149,8 @@ impl Served {
         let matches = app.secrets.iter().map(matches).collect();
         let signature_failures =
             before.map(|before| Arc::clone(&before.signature_failures)).unwrap_or_default();
-        Self { app, signature_failures, matches }
+        let failures = metrics::signature_failures(&app.name);
+        Self { app, signature_failures, failures, matches }
     }
 
     /// The id of the first active secret that gives this signature for this body; counted.
@@ -173,7 +175,7 @@ impl Served {
 
     pub(crate) fn count_failure(&self) {
         self.signature_failures.fetch_add(1, Ordering::Relaxed);
-        metrics::signature_failure(&self.app.name);
+        self.failures.increment(1);
     }
 
     fn matches_of(&self, secret: &Secret) -> Option<&Arc<Matches>> {

@@ -22,6 +22,11 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Microseconds since the start.
+    pub(crate) fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Waits until that time of this clock, or for ever. One that has come costs no turn of the
     /// timer.
     pub(crate) async fn wait_until(&self, until_ms: Option<u64>) {

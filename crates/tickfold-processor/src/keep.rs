@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::busy;
 use crate::clock::Clock;
 use crate::driver::Lost;
 use crate::metrics;
@@ -52,7 +53,7 @@ async fn own(parts: &Parts, status: &watch::Sender<PartitionStatus>, tenure: &Te
     let mut failures = 0;
     status.send_replace(PartitionStatus::Starting);
     while !tenure.is_over() {
-        match run_partition(parts, status, tenure).await {
+        match busy::counted(partition, run_partition(parts, status, tenure)).await {
             End::Stopped | End::Lost(Lost::TakenAway) => break,
             End::Refused(refusal) => {
                 error!(partition, %refusal, "partition refused");

@@ -4,17 +4,19 @@
 //! shell that does it on the ports, and [`Processor`] runs one for each partition that the consumer
 //! group assigns to this process, each on its own thread, since folding blocks. `group` passes on
 //! what the group says, `keep` is a partition between two assignments. `monitor` looks at each from
-//! outside: how far it lags, and whether it is stuck.
+//! outside: how far it lags, and whether it is stuck; `busy` how much of its time a partition works.
 //!
 //! It leaves to others: what a record does (`tickfold-core`), what is durable (`tickfold-log`), how
 //! state is kept (`tickfold-store`).
 
 mod bugs;
+mod busy;
 mod checkpoint;
 mod clock;
 pub mod driver;
 mod group;
 mod keep;
+mod lag;
 pub mod metrics;
 mod monitor;
 mod options;
@@ -31,6 +33,7 @@ mod watchdog;
 pub use bugs::Bug;
 pub use checkpoint::take_checkpoint;
 pub use driver::Driver;
+pub use lag::{Lag, Lags};
 pub use options::{Options, Trim, fail_point};
 pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};
 pub use processor::{Error, Processor, ensure_topics};

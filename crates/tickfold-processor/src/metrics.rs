@@ -1,11 +1,20 @@
 //! Metrics of the processor: names and descriptions in one place.
 
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use crate::lag::Lag;
+
 const LAG_RECORDS: &str = "tickfold_processor_lag_records";
-const EVENT_AGE_SECONDS: &str = "tickfold_processor_event_age_seconds";
+const STATE_AGE_SECONDS: &str = "tickfold_processor_state_age_seconds";
+const LIVE: &str = "tickfold_processor_live_partition";
+const BUSY_SECONDS_TOTAL: &str = "tickfold_processor_busy_seconds_total";
+const RECORDS_TOTAL: &str = "tickfold_processor_records_total";
+const ACTIONS_TOTAL: &str = "tickfold_processor_actions_total";
+const ALERTS_TOTAL: &str = "tickfold_processor_alerts_total";
+/// Time from append to state, for its buckets.
+pub const EVENT_AGE_SECONDS: &str = "tickfold_processor_event_age_seconds";
 const COMMIT_SECONDS: &str = "tickfold_processor_commit_seconds";
 const COMMITS_TOTAL: &str = "tickfold_processor_commits_total";
 const OUTPUTS_TOTAL: &str = "tickfold_processor_outputs_total";
@@ -17,12 +26,51 @@ const ASSIGNED: &str = "tickfold_processor_assigned_partitions";
 const GIVEN_UP_TOTAL: &str = "tickfold_processor_given_up_total";
 const REFUSED_PARTITIONS: &str = "tickfold_processor_refused_partition";
 
+/// Words of Meta's, and of ours, that a reason of an alert is counted by; any other is `other`, as
+/// Meta may send what it likes.
+const ALERT_REASONS: [&str; 12] = [
+    "PAUSED",
+    "DISABLED",
+    "REJECTED",
+    "FLAGGED",
+    "LIMIT_EXCEEDED",
+    "LOCKED",
+    "RED",
+    "YELLOW",
+    "restricted",
+    "disabled",
+    "offboarded",
+    "disconnected",
+];
+
 /// Describes the metrics to the installed recorder.
 pub fn describe() {
     describe_gauge!(
         LAG_RECORDS,
         Unit::Count,
         "Raw offsets not committed, by partition; 0 where it is not assigned to this process"
+    );
+    describe_gauge!(
+        STATE_AGE_SECONDS,
+        Unit::Seconds,
+        "Time since the append of the newest record in the state while others wait, by partition; 0 if none wait"
+    );
+    describe_gauge!(
+        LIVE,
+        Unit::Count,
+        "1 if the partition folds and commits in this process, by partition; else 0"
+    );
+    describe_counter!(
+        BUSY_SECONDS_TOTAL,
+        Unit::Seconds,
+        "Time that the partition's thread worked, by partition; its rate is the share of the ceiling in use"
+    );
+    describe_counter!(RECORDS_TOTAL, Unit::Count, "Raw records folded and committed, by partition");
+    describe_counter!(ACTIONS_TOTAL, Unit::Count, "Committed actions by kind");
+    describe_counter!(
+        ALERTS_TOTAL,
+        Unit::Count,
+        "Committed alerts by kind, severity and reason; a reason that is not of the list is other"
     );
     describe_histogram!(
         EVENT_AGE_SECONDS,
@@ -49,8 +97,33 @@ pub fn describe() {
     describe_gauge!(REFUSED_PARTITIONS, "1 if the partition is refused, by partition and reason");
 }
 
-pub(crate) fn lag(partition: u32, records: u64) {
-    gauge!(LAG_RECORDS, "partition" => partition.to_string()).set(as_f64(records));
+pub(crate) fn lag(partition: u32, lag: &Lag) {
+    gauge!(LAG_RECORDS, "partition" => partition.to_string()).set(as_f64(lag.records));
+    let age = gauge!(STATE_AGE_SECONDS, "partition" => partition.to_string());
+    age.set(lag.age().as_secs_f64());
+}
+
+pub(crate) fn live(partition: u32, is_live: bool) {
+    gauge!(LIVE, "partition" => partition.to_string()).set(if is_live { 1.0 } else { 0.0 });
+}
+
+/// The counter of a partition, looked up once: it is counted at every turn.
+pub(crate) fn busy_seconds(partition: u32) -> Counter {
+    counter!(BUSY_SECONDS_TOTAL, "partition" => partition.to_string())
+}
+
+pub(crate) fn records(partition: u32, records: u64) {
+    counter!(RECORDS_TOTAL, "partition" => partition.to_string()).increment(records);
+}
+
+pub(crate) fn action(kind: String) {
+    counter!(ACTIONS_TOTAL, "kind" => kind).increment(1);
+}
+
+pub(crate) fn alert(kind: String, severity: String, reason: Option<String>) {
+    let known = |reason: String| ALERT_REASONS.into_iter().find(|known| *known == reason);
+    let reason = reason.map_or("none", |reason| known(reason).unwrap_or("other"));
+    counter!(ALERTS_TOTAL, "kind" => kind, "severity" => severity, "reason" => reason).increment(1);
 }
 
 pub(crate) fn restore_remaining(partition: u32, records: u64) {

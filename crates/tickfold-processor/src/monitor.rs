@@ -1,4 +1,5 @@
-//! Looks at a partition from outside, every now and then: how far it lags, and whether it is stuck.
+//! Looks at a partition from outside, every now and then: how far it lags, how old its state is,
+//! whether it is live, and whether it is stuck.
 //!
 //! It shares no thread with the task, so it sees also what hangs. One runs per partition, for as
 //! long as the processor: it looks while the partition is assigned here, also while that starts,
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::clock::Clock;
+use crate::lag::Lag;
 use crate::metrics;
 use crate::outputs::raw_topic;
 use crate::status::PartitionStatus;
@@ -31,6 +33,7 @@ pub(crate) async fn watch_partition(
     parts: Parts,
     status: watch::Receiver<PartitionStatus>,
     tenures: watch::Receiver<Option<Tenure>>,
+    lag: watch::Sender<Option<Lag>>,
     stuck: watch::Sender<Stuck>,
     stop: CancellationToken,
 ) {
@@ -39,6 +42,8 @@ pub(crate) async fn watch_partition(
     let clock = Clock::start();
     let mut dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
     let mut was_assigned = false;
+    let mut records = 0;
+    metrics::live(partition, false);
     loop {
         // Looks at once when a position is known; a claim that takes its time is itself a lag.
         let next_ms = clock.now_ms().saturating_add(parts.options.poll_interval_ms);
@@ -50,7 +55,10 @@ pub(crate) async fn watch_partition(
         let is_assigned = tenures.borrow().as_ref().is_some_and(|tenure| !tenure.is_over());
         if !is_assigned {
             if std::mem::take(&mut was_assigned) {
-                metrics::lag(partition, 0);
+                metrics::lag(partition, &Lag::default());
+                metrics::live(partition, false);
+                lag.send_replace(None);
+                records = 0;
             }
             dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
             continue;
@@ -65,7 +73,7 @@ pub(crate) async fn watch_partition(
         let position = parts.pulse.position();
         if let Some(bounds) = bounds {
             // Nothing is committed below the start where nothing was claimed yet.
-            metrics::lag(partition, bounds.end.saturating_sub(position.max(bounds.start)));
+            records = bounds.end.saturating_sub(position.max(bounds.start));
         }
         let (restore_remaining, is_over) = match &*status.borrow() {
             // Assigned and still shown elsewhere: its thread has yet to take it up.
@@ -76,6 +84,12 @@ pub(crate) async fn watch_partition(
             PartitionStatus::Restoring { remaining } => (Some(*remaining), false),
             PartitionStatus::Refused(_) | PartitionStatus::Stopped => (None, true),
         };
+        metrics::live(partition, status.borrow().is_live());
+        // While the log is away what waits is what waited last.
+        let is_behind = records > 0 || restore_remaining.is_some();
+        let seen = Lag { records, shown: parts.pulse.log_time().filter(|_| is_behind) };
+        metrics::lag(partition, &seen);
+        lag.send_replace(Some(seen));
         let end = bounds.map(|bounds| bounds.end);
         let times_log_away = parts.pulse.times_log_away();
         let seen = Seen { position, end, restore_remaining, times_log_away, is_over };

@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::Clock;
 use crate::group::{Tenures, follow_group};
 use crate::keep::keep_partition;
+use crate::lag::Lags;
 use crate::monitor::{Stuck, watch_partition};
 use crate::options::Options;
 use crate::outputs::topic_specs;
@@ -37,6 +38,7 @@ pub struct Processor {
     /// What the group refuses this member for.
     refused: oneshot::Receiver<LogError>,
     statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
+    lags: BTreeMap<u32, Lags>,
     stuck: watch::Sender<Stuck>,
     ends: Ends,
 }
@@ -118,6 +120,7 @@ impl Processor {
             beside: Vec::new(),
             refused,
             statuses: BTreeMap::new(),
+            lags: BTreeMap::new(),
             stuck: watch::Sender::default(),
             ends: Ends::default(),
         };
@@ -133,11 +136,13 @@ impl Processor {
             };
             let (status, statuses) = watch::channel(PartitionStatus::Elsewhere);
             let (assign, assigned) = watch::channel(None);
+            let (lag, lags) = watch::channel(None);
             let (alive, ended) = oneshot::channel::<()>();
             let monitor = watch_partition(
                 parts.clone(),
                 statuses.clone(),
                 assigned.clone(),
+                lag,
                 processor.stuck.clone(),
                 processor.ends.stop.clone(),
             );
@@ -157,6 +162,7 @@ impl Processor {
             })?;
             processor.tasks.push(Task { partition: id, thread, ended });
             processor.statuses.insert(id, statuses);
+            processor.lags.insert(id, lags);
             tenures.insert(id, assign);
         }
         let ends = processor.ends.clone();
@@ -173,6 +179,11 @@ impl Processor {
     /// [`PartitionStatus::Elsewhere`] until the group first speaks.
     pub fn statuses(&self) -> &BTreeMap<u32, watch::Receiver<PartitionStatus>> {
         &self.statuses
+    }
+
+    /// How far each partition is behind, as seen every second.
+    pub fn lags(&self) -> &BTreeMap<u32, Lags> {
+        &self.lags
     }
 
     /// Ends when a task panics or is stuck, or the group refuses this member; never otherwise,

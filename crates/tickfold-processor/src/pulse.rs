@@ -1,16 +1,32 @@
 //! What a task tells of itself while it runs: to the lag, and to the watchdog.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use tickfold_core::time::Timestamp;
 use tickfold_log::Offset;
 use tokio::sync::Notify;
 
 /// Written by the task of a partition, on its way; read by whoever watches it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pulse {
     position: AtomicU64,
+    /// Milliseconds; [`UNKNOWN`] before a store was opened, and while it is empty.
+    log_time: AtomicI64,
     log_away: AtomicU64,
     claimed: Notify,
+}
+
+const UNKNOWN: i64 = i64::MIN;
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            position: AtomicU64::new(0),
+            log_time: AtomicI64::new(UNKNOWN),
+            log_away: AtomicU64::new(0),
+            claimed: Notify::new(),
+        }
+    }
 }
 
 impl Pulse {
@@ -30,6 +46,17 @@ impl Pulse {
     /// The committed position, as a commit made it.
     pub(crate) fn committed(&self, position: Offset) {
         self.position.store(position, Ordering::Relaxed);
+    }
+
+    /// The state that readers see is of this log time, if it is of any.
+    pub(crate) fn shows(&self, log_time: Option<Timestamp>) {
+        self.log_time.store(log_time.map_or(UNKNOWN, Timestamp::as_millis), Ordering::Relaxed);
+    }
+
+    /// Log time of the state that readers see.
+    pub(crate) fn log_time(&self) -> Option<Timestamp> {
+        let ms = self.log_time.load(Ordering::Relaxed);
+        (ms != UNKNOWN).then(|| Timestamp::from_millis(ms))
     }
 
     /// The log answered that it can do nothing now.

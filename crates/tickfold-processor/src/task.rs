@@ -199,6 +199,9 @@ impl<'a> Ports<'a> {
             }
             Command::WriteStore { mut store, write } => {
                 let result = write.apply(&mut *store);
+                if result.is_ok() {
+                    self.parts.pulse.shows(write.to.head.log_time);
+                }
                 if write.purpose == Purpose::Batch && result.is_ok() {
                     (self.parts.options.fail_point)(fail_point::AFTER_STORE);
                     if let Some(log_time) = write.to.head.log_time {
@@ -216,7 +219,13 @@ impl<'a> Ports<'a> {
                 }
                 Input::Checkpointed { store, result }
             }
-            Command::OpenStore => Input::StoreOpened(stores.open(id)),
+            Command::OpenStore => {
+                let opened = stores.open(id);
+                if let Ok(store) = &opened {
+                    self.parts.pulse.shows(store.store_head().head.log_time);
+                }
+                Input::StoreOpened(opened)
+            }
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(id)),
             Command::Reject(reason) => {
                 warn!(partition = id, reason = reason.as_str(), "store set aside");
@@ -292,6 +301,8 @@ impl<'a> Ports<'a> {
         let partition = self.id();
         match &result {
             Ok(()) => {
+                let before = self.parts.pulse.position();
+                metrics::records(partition, offset.saturating_sub(before));
                 self.parts.pulse.committed(offset);
                 metrics::commit("committed", took_ms);
                 counts.count();
@@ -345,6 +356,7 @@ impl<'a> Ports<'a> {
                     if !matches!(before, PartitionStatus::Live { .. }) =>
                 {
                     metrics::restore_remaining(partition, 0);
+                    metrics::live(partition, true);
                     info!(partition, position, "partition is live");
                 }
                 _ => {}
@@ -362,20 +374,25 @@ impl<'a> Ports<'a> {
 /// Outputs of a commit, to be counted once it is certain.
 struct Counts {
     by_topic: BTreeMap<String, u64>,
-    dead_letters: Vec<Bytes>,
+    /// Those that are counted also by what they say.
+    told: Vec<(Topic, Bytes)>,
 }
+
+/// The topics of which a person asks not only how many.
+const TOLD: [Topic; 3] = [Topic::Action, Topic::Alert, Topic::DeadLetter];
 
 impl Counts {
     fn of(outputs: &[Append], prefix: &str) -> Self {
-        let dead_letter = derived_topic(prefix, Topic::DeadLetter);
-        let mut counts = Self { by_topic: BTreeMap::new(), dead_letters: Vec::new() };
+        let topics = TOLD.map(|topic| (derived_topic(prefix, topic), topic));
+        let mut counts = Self { by_topic: BTreeMap::new(), told: Vec::new() };
         for output in outputs {
             match counts.by_topic.get_mut(&output.to.topic) {
                 Some(count) => *count += 1,
                 None => _ = counts.by_topic.insert(output.to.topic.clone(), 1),
             }
-            if output.to.topic == dead_letter {
-                counts.dead_letters.extend(output.value.clone());
+            let told = topics.iter().find(|(name, _)| *name == output.to.topic);
+            if let (Some((_, topic)), Some(value)) = (told, &output.value) {
+                counts.told.push((*topic, value.clone()));
             }
         }
         counts
@@ -385,10 +402,15 @@ impl Counts {
         for (topic, records) in self.by_topic {
             metrics::outputs(&topic, records);
         }
-        for value in self.dead_letters {
+        for (topic, value) in self.told {
             let record = Json::parse(&value).ok().and_then(Json::object);
-            let reason = record.and_then(|record| record.text("reason"));
-            metrics::dead_letter(reason.unwrap_or_else(|| "unknown".to_owned()));
+            let text = |name| record.as_ref().and_then(|record| record.text(name));
+            let word = |name| text(name).unwrap_or_else(|| "unknown".to_owned());
+            match topic {
+                Topic::Action => metrics::action(word("kind")),
+                Topic::Alert => metrics::alert(word("kind"), word("severity"), text("reason")),
+                _ => metrics::dead_letter(word("reason")),
+            }
         }
     }
 }

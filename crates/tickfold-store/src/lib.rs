@@ -15,6 +15,8 @@ mod digest;
 mod error;
 mod key;
 pub mod mem;
+#[cfg(feature = "rocks")]
+pub mod metrics;
 mod port;
 #[cfg(feature = "rocks")]
 pub mod rocks;

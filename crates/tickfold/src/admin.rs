@@ -1,5 +1,5 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`. Never on a listener that faces
-//! the internet.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`. Never on a listener
+//! that faces the internet.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -12,22 +12,53 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tickfold_core::FOLD_VERSION;
+use tickfold_core::time::Timestamp;
 use tickfold_ingress::{AppStatus, Apps, IngressStatus};
-use tickfold_processor::PartitionStatus;
+use tickfold_processor::{Lags, PartitionStatus};
 use tickfold_query::{Peers, QueryState, QueryStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::now;
+use crate::config::Layers;
+use crate::metrics::Observed;
+use crate::node::{Role, now};
 
 /// What the listener shows: of each part that the node has.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    pub identity: Identity,
+    pub observed: Observed,
     pub metrics: PrometheusHandle,
     pub front: Option<(Apps, IngressStatus)>,
     pub query: Option<QueryStatus>,
     pub partitions: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
+    pub lags: BTreeMap<u32, Lags>,
     pub peers: Peers,
+}
+
+/// What the process is, from its start to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    role: Role,
+    address: String,
+    started: Timestamp,
+    config_digest: String,
+    /// The settings as `tickfold config` prints them: none of them is a secret.
+    config: String,
+}
+
+impl Identity {
+    /// A process that starts now.
+    pub(crate) fn new(role: Role, address: &str, layers: &Layers) -> Self {
+        Self {
+            role,
+            address: address.to_owned(),
+            started: now(),
+            config_digest: layers.digest(),
+            config: layers.print(),
+        }
+    }
 }
 
 /// Serves until `stop`. Probes are short, so a stop waits for none of them.
@@ -41,6 +72,7 @@ pub(crate) async fn run(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/statusz", get(statusz))
+        .route("/configz", get(configz))
         .with_state(admin);
     let server = axum_server::from_tcp(listener)?.serve(router.into_make_service());
     tokio::select! {
@@ -119,12 +151,28 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render()).into_response()
+    // Gauges that are read now wait for the file system, and so must not hold up what answers webhooks.
+    let rendered = tokio::task::spawn_blocking(move || {
+        admin.observed.set();
+        admin.metrics.render()
+    });
+    match rendered.await {
+        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 #[derive(Debug, Serialize)]
 struct Status {
     version: &'static str,
+    fold_version: u32,
+    role: &'static str,
+    /// Where other nodes ask this one.
+    address: String,
+    start_time: Timestamp,
+    uptime_seconds: u64,
+    /// The same on all nodes of a system.
+    config_digest: String,
     readiness: Readiness,
     apps: Vec<AppStatus>,
     partitions: Vec<Partition>,
@@ -137,32 +185,54 @@ struct Partition {
     /// Committed position, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
-    /// Address of the other node that owns it, where one is known to.
+    /// Raw offsets not committed, where it is assigned to this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_records: Option<u64>,
+    /// How old its state is while records wait; 0 if none do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_age_seconds: Option<f64>,
+    /// Address of the node that owns it, where one is known to.
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
     detail: String,
 }
 
 async fn statusz(State(admin): State<Admin>) -> Json<Status> {
+    let Identity { role, address, started, config_digest, config: _ } = admin.identity.clone();
+    let uptime_ms = now().as_millis().saturating_sub(started.as_millis());
     let partitions = admin.partitions.iter().map(|(partition, status)| {
         let status = status.borrow();
         let position = match *status {
             PartitionStatus::Live { position } => Some(position),
             _ => None,
         };
-        let elsewhere = !admin.peers.is_here(*partition);
+        let is_here = admin.peers.is_here(*partition);
+        let owner = if is_here { Some(address.clone()) } else { admin.peers.owner(*partition) };
+        let lag = admin.lags.get(partition).and_then(|lag| *lag.borrow());
         Partition {
             partition: *partition,
             state: status.word(),
             position,
-            owner: admin.peers.owner(*partition).filter(|_| elsewhere),
+            lag_records: lag.map(|lag| lag.records),
+            state_age_seconds: lag.map(|lag| lag.age().as_secs_f64()),
+            owner,
             detail: status.to_string(),
         }
     });
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
+        fold_version: FOLD_VERSION,
+        role: role.word(),
+        address: address.clone(),
+        start_time: started,
+        uptime_seconds: u64::try_from(uptime_ms / 1_000).unwrap_or_default(),
+        config_digest,
         readiness: admin.readiness(),
         apps: admin.front.as_ref().map(|(apps, _)| apps.snapshot(now())).unwrap_or_default(),
         partitions: partitions.collect(),
     })
+}
+
+async fn configz(State(admin): State<Admin>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], admin.identity.config).into_response()
 }

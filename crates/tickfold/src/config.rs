@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
+use tickfold_core::hash::id_of;
 use toml::{Table, Value};
 
 /// The defaults, commented; printed by `tickfold config --defaults`.
@@ -272,6 +273,22 @@ impl Layers {
         text
     }
 
+    /// Names the settings that nodes of one system share: two that differ in it are configured
+    /// differently. Where a node listens and keeps its data is its own.
+    pub(crate) fn digest(&self) -> String {
+        let of_the_node =
+            ["data_dir", "http_addr", "grpc_addr", "grpc_advertised_addr", "admin_addr"];
+        let mut parts = Vec::new();
+        for key in self.keys().into_iter().filter(|key| !of_the_node.contains(&key.as_str())) {
+            let value = lookup(&self.table, &key).map(Value::to_string).unwrap_or_default();
+            parts.extend([key, value]);
+        }
+        let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+        let mut digest = id_of(&parts);
+        digest.truncate(16);
+        digest
+    }
+
     fn merge(&mut self, file: &Table, prefix: &str, origin: &str) -> Result<()> {
         for (name, value) in file {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
@@ -466,6 +483,21 @@ mod tests {
         let mut again = Layers::defaults().unwrap();
         again.file("printed", &layers.print()).unwrap();
         assert_eq!(again.table, layers.table);
+    }
+
+    #[test]
+    fn the_digest_is_of_what_nodes_share() {
+        let digest = |key: &str, value: &str| {
+            let mut layers = Layers::defaults().unwrap();
+            layers.set(key, value, "test").unwrap();
+            layers.digest()
+        };
+        let defaults = Layers::defaults().unwrap().digest();
+        assert_eq!(defaults.len(), 16);
+        assert_eq!(digest("admin_addr", "127.0.0.1:1"), defaults);
+        assert_eq!(digest("data_dir", "elsewhere"), defaults);
+        assert_ne!(digest("group", "another"), defaults);
+        assert_ne!(digest("processor.stuck_after", "61s"), defaults);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod fail_points;
 mod ingress_admin;
 mod load;
 mod log;
+mod metrics;
 mod node;
 mod options;
 mod owners;

@@ -16,9 +16,10 @@ use tickfold_core::time::Timestamp;
 use tickfold_log::{Departure, Log};
 use tracing::{error, info};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Identity};
 use crate::config::{Config, Layers};
 use crate::data_dir::DataDir;
+use crate::metrics::{self, Observed};
 use crate::raw_topic::RawTopic;
 use crate::{log, options, telemetry};
 
@@ -40,7 +41,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Ingress => "ingress",
@@ -73,7 +74,8 @@ impl Role {
 pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let config = layers.read()?;
     telemetry::init_logs(&config.telemetry)?;
-    let metrics = telemetry::init_metrics()?;
+    let rendered = telemetry::init_metrics()?;
+    metrics::started(role);
     role.check(&config)?;
     let signals = Signals::listen()?;
 
@@ -90,6 +92,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
         Some(dir) => Some(Workers::join(&config, dir, &log, &raw, &own_address).await?),
         None => None,
     };
+    let identity = Identity::new(role, &own_address, layers);
     let peers = workers::peers(&config, workers.as_ref(), &log, &raw, own_address);
     let front = match front {
         Some(front) => Some(front.open(&config, &log, &raw).await?),
@@ -99,10 +102,13 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let grpc = Grpc { config: &config, log: &log, raw: &raw, peers: &peers, stop: &stop };
     let (mut query, query_status) = grpc.serve(listeners.grpc, front.as_ref(), workers.as_ref())?;
     let admin = Admin {
-        metrics,
+        identity,
+        metrics: rendered,
+        observed: Observed::new(&config, workers.as_ref().map(Workers::rocks)),
         front: front.as_ref().map(Front::shown),
         query: query_status,
         partitions: workers.as_ref().map(Workers::statuses).unwrap_or_default(),
+        lags: workers.as_ref().map(Workers::lags).unwrap_or_default(),
         peers,
     };
     let (grpc_address, admin_address) = (listeners.grpc_address, listeners.admin.local_addr()?);

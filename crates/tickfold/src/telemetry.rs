@@ -18,6 +18,13 @@ const EVENT_AGES: [f64; 15] = [
     129_600.0, 259_200.0, 604_800.0,
 ];
 
+/// Buckets of the time from an append to the state, in seconds: milliseconds when all is well, hours
+/// after an outage.
+const STATE_AGES: [f64; 16] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0,
+    21_600.0,
+];
+
 /// Buckets of sizes, in bytes.
 const BYTES: [f64; 8] =
     [512.0, 2_048.0, 8_192.0, 32_768.0, 131_072.0, 524_288.0, 2_097_152.0, 8_388_608.0];
@@ -51,14 +58,13 @@ pub(crate) fn init_metrics() -> Result<PrometheusHandle> {
             let event_age = tickfold_ingress::metrics::EVENT_AGE_SECONDS.to_owned();
             builder.set_buckets_for_metric(Matcher::Full(event_age), &EVENT_AGES)
         })
+        .and_then(|builder| {
+            let event_age = tickfold_processor::metrics::EVENT_AGE_SECONDS.to_owned();
+            builder.set_buckets_for_metric(Matcher::Full(event_age), &STATE_AGES)
+        })
         .context("set metric buckets")?
         .install_recorder()
         .context("install metrics recorder")?;
-    tickfold_log::metrics::describe();
-    tickfold_ingress::metrics::describe();
-    tickfold_processor::metrics::describe();
-    tickfold_query::metrics::describe();
-    metrics::describe_gauge!("tickfold_build_info", "Always 1; the version is a label.");
-    metrics::gauge!("tickfold_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    crate::metrics::describe();
     Ok(handle)
 }

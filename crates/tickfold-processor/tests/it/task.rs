@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
+use tickfold_core::time::Timestamp;
 use tickfold_log::mem::CommitFault;
 use tickfold_log::{Departure, GroupSpec, Log, MemLog, Member, TopicPartition};
 use tickfold_processor::{
-    Error, Options, PartitionStatus, Processor, ensure_topics, fail_point, raw_topic,
+    Error, Lag, Options, PartitionStatus, Processor, ensure_topics, fail_point, raw_topic,
 };
 use tickfold_store::{MemStores, Stores};
 use tokio::runtime::Handle;
@@ -57,6 +58,14 @@ impl Here {
         self.status(|status| *status == PartitionStatus::Live { position: wanted }).await;
     }
 
+    /// Waits until the partition is seen to be as far behind, also while it does not get on.
+    async fn lag(&self, records: u64, shown_ms: Option<i64>) {
+        let wanted = Lag { records, shown: shown_ms.map(Timestamp::from_millis) };
+        let mut lags = self.processor.lags()[&PARTITION].clone();
+        let found = tokio::time::timeout(PATIENCE, lags.wait_for(|lag| *lag == Some(wanted))).await;
+        found.unwrap_or_else(|_| panic!("{wanted:?} in time")).unwrap();
+    }
+
     /// Stops, and compares with the golden fold.
     async fn stop(self) {
         tokio::time::timeout(PATIENCE, self.processor.stop(Departure::Restart))
@@ -91,6 +100,39 @@ async fn records_are_folded_until_an_orderly_stop_and_again_after_a_restart() {
     append_webhook(&log, &status(1, "read", 1_795_132_800));
     let here = Here::start(&log, &stores, options()).await;
     here.live_at(21).await;
+    here.stop().await;
+}
+
+#[tokio::test]
+async fn the_state_is_as_old_as_its_newest_record_while_others_wait_and_not_old_while_none_do() {
+    let (log, stores) = world();
+    let options = || Options { poll_interval_ms: 5, ..options() };
+    let here = Here::start(&log, &stores, options()).await;
+    here.live_at(0).await;
+    log.hold_commits(true);
+    append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    // Nothing was ever folded, so nothing is old.
+    here.lag(1, None).await;
+    log.hold_commits(false);
+    here.live_at(1).await;
+    here.lag(0, None).await;
+
+    log.hold_commits(true);
+    log.set_now_ms(NOON_MS + 90_000);
+    append_webhook(&log, &status(1, "delivered", 1_795_132_760));
+    append_webhook(&log, &status(1, "read", 1_795_132_770));
+    here.lag(2, Some(NOON_MS)).await;
+    log.hold_commits(false);
+    here.lag(0, None).await;
+    here.stop().await;
+
+    // One that is started anew knows from its store how old it is.
+    append_webhook(&log, &status(2, "sent", 1_795_132_800));
+    log.hold_commits(true);
+    let here = Here::start(&log, &stores, options()).await;
+    here.lag(1, Some(NOON_MS + 90_000)).await;
+    log.hold_commits(false);
+    here.lag(0, None).await;
     here.stop().await;
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use rocksdb::{
     DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    properties,
 };
 use self_cell::self_cell;
 
 use crate::Error;
 use crate::batch::Batch;
+use crate::metrics::Sizes;
 use crate::tables::{Row, Rows};
 
 /// An open database. Its directory is in use until the last `Arc` to it is dropped.
@@ -73,6 +75,18 @@ impl Database {
         let waited = closed.1.wait_timeout_while(flag, timeout, |closed| !*closed);
         let (flag, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if *flag { Ok(()) } else { weak.upgrade().map_or(Ok(()), Err) }
+    }
+
+    /// What RocksDB says of itself; 0 where it says nothing.
+    pub(super) fn sizes(&self) -> Sizes {
+        let value = |name| self.db.property_int_value(name).ok().flatten().unwrap_or_default();
+        Sizes {
+            keys: value(properties::ESTIMATE_NUM_KEYS),
+            disk_bytes: value(properties::TOTAL_SST_FILES_SIZE),
+            buffer_bytes: value(properties::SIZE_ALL_MEM_TABLES),
+            pending_bytes: value(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            stopped: value(properties::IS_WRITE_STOPPED),
+        }
     }
 
     pub(super) fn failed(&self, attempted: &str, error: rocksdb::Error) -> Error {

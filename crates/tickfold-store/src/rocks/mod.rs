@@ -25,6 +25,7 @@ use self::database::{Database, SnapshotRows};
 pub use self::options::RocksOptions;
 use self::options::Shared;
 use crate::batch::Batch;
+use crate::metrics;
 use crate::store::{Backend, Store};
 use crate::tables::{Row, Rows, RowsSnapshot};
 use crate::{Checkpoint, Error, PartitionStore, ReadView, Snapshot, StoreHead, Stores};
@@ -58,6 +59,19 @@ impl RocksStores {
         fs::create_dir_all(&data_dir)
             .map_err(|error| io_error(format!("create {}", data_dir.display()), error))?;
         Ok(Self { data_dir, shared: Shared::new(options), slots: Mutex::default() })
+    }
+
+    /// Sets the gauges of all databases that are open.
+    pub fn observe(&self) {
+        let slots: Vec<_> =
+            lock(&self.slots).iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
+        for (partition, slot) in slots {
+            // In use until the end of the turn, as by a reader.
+            if let Some(database) = lock(&slot.served).clone() {
+                metrics::sizes(partition, &database.sizes());
+            }
+        }
+        metrics::block_cache(self.shared.block_cache_usage());
     }
 
     fn slot(&self, partition: u32) -> Arc<Slot> {

@@ -61,6 +61,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn block_cache_usage(&self) -> u64 {
+        u64::try_from(self.block_cache.get_usage()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn options(&self) -> &RocksOptions {
         &self.options
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tickfold_log::{Departure, GroupSpec};
-use tickfold_processor::{PartitionStatus, Processor};
+use tickfold_processor::{Lags, PartitionStatus, Processor};
 use tickfold_query::{Peers, Role, RoleOf};
 use tickfold_store::{RocksStores, Stores};
 use tokio::runtime::Handle;
@@ -26,9 +26,11 @@ pub(super) type Statuses = BTreeMap<u32, watch::Receiver<PartitionStatus>>;
 #[derive(Debug)]
 pub(super) struct Workers {
     pub(super) stores: Arc<dyn Stores>,
+    rocks: Arc<RocksStores>,
     /// `None` once it was stopped.
     processor: Option<Processor>,
     statuses: Statuses,
+    lags: BTreeMap<u32, Lags>,
     _data_dir: DataDir,
 }
 
@@ -42,7 +44,8 @@ impl Workers {
         own_address: &str,
     ) -> Result<Self> {
         let stores = RocksStores::open(data_dir.path.join("state"), options::store_options(config));
-        let stores: Arc<dyn Stores> = Arc::new(stores.context("open state")?);
+        let rocks = Arc::new(stores.context("open state")?);
+        let stores: Arc<dyn Stores> = Arc::clone(&rocks) as Arc<dyn Stores>;
         let options = options::processor_options(config, own_address)?;
         let spec = GroupSpec {
             group: config.group.clone(),
@@ -52,12 +55,22 @@ impl Workers {
         let member = Arc::clone(log).join(spec).await.context("join the consumer group")?;
         let runtime = Handle::current();
         let processor = Processor::spawn(log, &stores, member, options, raw.partitions, &runtime)?;
-        let statuses = processor.statuses().clone();
-        Ok(Self { stores, processor: Some(processor), statuses, _data_dir: data_dir })
+        let (statuses, lags) = (processor.statuses().clone(), processor.lags().clone());
+        let processor = Some(processor);
+        Ok(Self { stores, rocks, processor, statuses, lags, _data_dir: data_dir })
     }
 
     pub(super) fn statuses(&self) -> Statuses {
         self.statuses.clone()
+    }
+
+    pub(super) fn lags(&self) -> BTreeMap<u32, Lags> {
+        self.lags.clone()
+    }
+
+    /// The stores, for what RocksDB tells of itself.
+    pub(super) fn rocks(&self) -> Arc<RocksStores> {
+        Arc::clone(&self.rocks)
     }
 
     /// How this node stands to each partition.

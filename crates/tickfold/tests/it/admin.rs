@@ -61,12 +61,25 @@ fn probes_metrics_and_status_tell_what_the_node_does() {
     let numbers: Vec<_> = partitions.iter().map(|one| one["partition"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..u64::from(PARTITIONS)).collect::<Vec<_>>());
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["fold_version"], tickfold_core::FOLD_VERSION);
+    assert_eq!((&status["role"], &status["address"]), (&"up".into(), &node.grpc.as_str().into()));
+    assert!(status["uptime_seconds"].as_u64().unwrap() < 600, "{status}");
+    assert_eq!(status["config_digest"].as_str().unwrap().len(), 16);
+    let at_rest = |partition: &Value| {
+        partition["owner"] == node.grpc.as_str()
+            && partition["lag_records"].is_u64()
+            && partition["state_age_seconds"].as_f64().is_some_and(|age| age < 30.0)
+            && partition["position"].is_u64()
+    };
+    assert!(partitions.iter().all(at_rest), "{status}");
+    let config = node.admin("/configz").text();
+    assert!(config.contains("topic_prefix = \"wa\""), "{config}");
 
     for path in ["/", "/nowhere", "/webhook/main"] {
         assert_eq!(node.admin(path).status, 404, "{path}");
     }
     // Not on the port that faces the internet.
-    for path in ["/metrics", "/statusz", "/readyz", "/livez"] {
+    for path in ["/metrics", "/statusz", "/configz", "/readyz", "/livez"] {
         assert_eq!(node.webhooks().send("GET", path, &[], b"").unwrap().status, 404, "{path}");
     }
     node.stop();
@@ -83,7 +96,8 @@ fn log_lines_and_status_hold_no_secret_and_no_body() {
     let headers = [("x-hub-signature-256", signature.as_str())];
     node.webhooks().send("POST", WEBHOOK, &headers, body.as_bytes()).unwrap();
     assert_golden(&node);
-    let told = [node.log(), node.admin("/statusz").text(), node.admin("/metrics").text()].concat();
+    let pages = ["/statusz", "/metrics", "/configz"].map(|path| node.admin(path).text());
+    let told = [node.log(), pages.concat()].concat();
     let secrets = [crate::support::SECRET, crate::support::VERIFY_TOKEN];
     for secret in secrets.into_iter().chain(["wamid.PERSONAL", crate::support::PARTY]) {
         assert!(!told.contains(secret), "{secret} is told in\n{told}");

@@ -39,6 +39,8 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_log_commits_fenced_total",
     "tickfold_log_poisoned",
     "tickfold_log_records_trimmed_total",
+    "tickfold_processor_actions_total",
+    "tickfold_processor_alerts_total",
     "tickfold_processor_checkpoints_total",
     "tickfold_processor_given_up_total",
     "tickfold_processor_lost_total",
@@ -63,6 +65,30 @@ const LAST_WORDS: &[&str] = &[
     "info",
     "ratio",
     "refusals",
+    "keys",
+    "stopped",
+];
+
+/// Labels, all of them: each has few values, and none is an identifier of anybody. A new one is a
+/// decision about how many series there are.
+const LABELS: &[&str] = &[
+    "app",
+    "before",
+    "client",
+    "code",
+    "dir",
+    "fold_version",
+    "kind",
+    "le",
+    "method",
+    "outcome",
+    "partition",
+    "reason",
+    "role",
+    "secret_id",
+    "severity",
+    "topic",
+    "version",
 ];
 
 #[test]
@@ -89,7 +115,8 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
             page.sum("tickfold_query_tail_streams") + page.sum("tickfold_ingress_inflight_bytes");
         let counted = page.sum("tickfold_processor_outputs_total") >= golden.count() as f64;
         let ticked = page.families.contains_key("tickfold_ingress_ticks_total");
-        (busy == 0.0 && counted && ticked).then_some(text)
+        let live = page.sum("tickfold_processor_live_partition") == f64::from(PARTITIONS);
+        (busy == 0.0 && counted && ticked && live).then_some(text)
     });
     let checked = promtool(&text);
     assert!(
@@ -99,6 +126,10 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
     let page = Page::parse(&text);
 
     assert_eq!(page.by("tickfold_ingress_requests_total", "outcome"), sent.outcomes);
+    assert_eq!(
+        page.by("tickfold_ingress_signed_requests_refused_total", "outcome"),
+        sent.signed_refused
+    );
     let refused = BTreeMap::from([("main".to_owned(), sent.outcomes["signature_refused"])]);
     assert_eq!(page.by("tickfold_ingress_signature_failures_total", "app"), refused);
     let accepted = sent.outcomes["accepted"];
@@ -127,7 +158,19 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
     // Measured from the start, whether or not anything was committed.
     assert_eq!(lag.keys().cloned().collect::<BTreeSet<_>>(), partitions());
     let restored = page.by("tickfold_processor_restore_remaining_records", "partition");
-    assert_eq!(restored, partitions().into_iter().map(|partition| (partition, 0.0)).collect());
+    let each = |value: f64| -> BTreeMap<_, _> {
+        partitions().into_iter().map(|partition| (partition, value)).collect()
+    };
+    assert_eq!(restored, each(0.0));
+    assert_eq!(page.by("tickfold_processor_live_partition", "partition"), each(1.0));
+    let ages = page.by("tickfold_processor_state_age_seconds", "partition");
+    assert!(ages.values().all(|age| *age < 30.0) && ages.len() == each(0.0).len(), "{ages:?}");
+    // Ticks are raw records too.
+    assert!(page.value("tickfold_processor_records_total") >= accepted);
+    assert!(page.value("tickfold_store_keys") >= 1.0);
+    let (free, size) =
+        (page.value("tickfold_disk_free_bytes"), page.value("tickfold_disk_size_bytes"));
+    assert!(0.0 < free && free < size, "{free} of {size}");
 
     let calls = page.families["tickfold_query_requests_total"].samples.iter();
     let calls = calls.filter(|sample| sample.labels["method"] == "GetMessage");
@@ -143,6 +186,8 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
     assert!(page.value("tickfold_log_sync_seconds_count") >= 1.0);
     let build = &page.families["tickfold_build_info"].samples[0];
     assert_eq!((build.labels["version"].as_str(), build.value), (env!("CARGO_PKG_VERSION"), 1.0));
+    assert_eq!(build.labels["fold_version"], tickfold_core::FOLD_VERSION.to_string());
+    assert_eq!(build.labels["role"], "up");
 
     names_and_kinds(&page);
     node.stop();
@@ -168,13 +213,19 @@ fn names_and_kinds(page: &Page) {
             "histogram" => assert!(LAST_WORDS.contains(&last), "histogram {name}"),
             kind => panic!("{name} is a {kind}"),
         }
+        for (label, value) in family.samples.iter().flat_map(|sample| &sample.labels) {
+            assert!(LABELS.contains(&label.as_str()), "{name} has the label {label}");
+            let digits = value.chars().filter(char::is_ascii_digit).count();
+            let is_id = label != "le" && (digits > 5 || value.contains("wamid"));
+            assert!(!is_id, "{name}: {label} = {value}");
+        }
     }
 }
 
-/// Names in the crates' `metrics.rs`, each with the prefix of its crate, and the one of the binary.
+/// Names in the crates' `metrics.rs`, each with the prefix of its crate.
 fn described() -> BTreeSet<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut names = BTreeSet::from(["tickfold_build_info".to_owned()]);
+    let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(crates).unwrap() {
         let path = entry.unwrap().path();
         let Ok(source) = std::fs::read_to_string(path.join("src/metrics.rs")) else { continue };
@@ -199,6 +250,8 @@ fn partitions() -> BTreeSet<String> {
 /// What was sent, by the answer it must have got.
 struct Sent {
     outcomes: BTreeMap<String, f64>,
+    /// Those answered 4xx but 401 and 403 although they had a signature.
+    signed_refused: BTreeMap<String, f64>,
     accepted_bytes: f64,
 }
 
@@ -220,7 +273,7 @@ fn traffic(node: &Node) -> Sent {
     let broken_signed = [(SIGNATURE, broken_signature.as_str())];
 
     type Request<'a> = (&'a str, u16, usize, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8]);
-    let requests: [Request<'_>; 10] = [
+    let requests: [Request<'_>; 12] = [
         ("accepted", 200, 3, "POST", WEBHOOK, &signed, body.as_bytes()),
         ("accepted", 200, 1, "POST", WEBHOOK, &broken_signed, broken),
         ("handshake", 200, 2, "GET", &known, &[], b""),
@@ -228,11 +281,14 @@ fn traffic(node: &Node) -> Sent {
         ("signature_refused", 401, 2, "POST", WEBHOOK, &[], body.as_bytes()),
         ("signature_refused", 401, 2, "POST", WEBHOOK, &forged, body.as_bytes()),
         ("not_found", 404, 5, "POST", "/webhook/other", &signed, body.as_bytes()),
+        ("not_found", 404, 3, "GET", "/admin", &[], b""),
         ("method_not_allowed", 405, 6, "PUT", WEBHOOK, &signed, body.as_bytes()),
+        ("method_not_allowed", 405, 2, "DELETE", WEBHOOK, &[], b""),
         ("encoding_refused", 415, 7, "POST", WEBHOOK, &zipped, body.as_bytes()),
         ("too_large", 413, 1, "POST", WEBHOOK, &signed, &large),
     ];
-    let mut sent = Sent { outcomes: BTreeMap::new(), accepted_bytes: 0.0 };
+    let mut sent =
+        Sent { outcomes: BTreeMap::new(), signed_refused: BTreeMap::new(), accepted_bytes: 0.0 };
     for (outcome, status, times, method, path, headers, body) in requests {
         for _ in 0..times {
             let answer = node.webhooks().send(method, path, headers, body).unwrap();
@@ -240,9 +296,14 @@ fn traffic(node: &Node) -> Sent {
             sent.accepted_bytes += if outcome == "accepted" { body.len() as f64 } else { 0.0 };
         }
         *sent.outcomes.entry(outcome.to_owned()).or_default() += times as f64;
+        if !headers.is_empty() && (404..=415).contains(&status) {
+            *sent.signed_refused.entry(outcome.to_owned()).or_default() += times as f64;
+        }
     }
     cut_off(node, &good);
-    sent.outcomes.insert("body_incomplete".to_owned(), 1.0);
+    for counts in [&mut sent.outcomes, &mut sent.signed_refused] {
+        counts.insert("body_incomplete".to_owned(), 1.0);
+    }
     sent
 }
 
