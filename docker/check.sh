@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the container files without a container engine: hadolint on the Dockerfile, the schema of compose files, promtool
-# on Prometheus' files, and what would break silently when the rest of the repository moves on: toolchain version,
-# compilers, ignored paths; commands, flags, settings and addresses by check.py.
+# on Prometheus' files and on the cases of its alerts, check_rules.py on alerts and dashboards, and what would break silently
+# when the rest of the repository moves on: toolchain version, compilers, ignored paths; commands, flags, settings and
+# addresses by check.py.
 set -euo pipefail
 
 # shellcheck source=scripts/env.sh
@@ -31,6 +32,8 @@ done < <(sed -n 's/^members = \[\(.*\)\]$/\1/p' Cargo.toml | tr ',' '\n' | tr -d
 check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml docker/compose.kafka.yaml
 [ -n "${TICKFOLD_PROMTOOL:-}" ] || fail "no promtool; scripts/setup.sh fetches it"
 "$TICKFOLD_PROMTOOL" check config docker/prometheus/prometheus.yaml
+"$TICKFOLD_PROMTOOL" test rules docker/prometheus/alerts.test.yaml
+python3 docker/check_rules.py "$TICKFOLD_PROMTOOL"
 
 # Commands, flags and settings, against the binary as it is.
 target=$(cargo metadata --offline --no-deps --format-version 1 |

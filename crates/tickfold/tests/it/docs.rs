@@ -1,5 +1,6 @@
 //! Every `tickfold` command in the documentation runs as it stands there, so that no page promises
-//! a flag that is gone; every test that a promise names exists, and every metric.
+//! a flag that is gone; every test that a promise names exists, and every metric; every alert has its
+//! section in the runbook.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -233,13 +234,20 @@ fn every_metric_of_the_documentation_exists() {
             }
         }
     }
-    let rules = root().join("docker/prometheus/alerts.yaml");
+    let mut watching = Vec::new();
+    for folder in ["docker/prometheus", "docker/grafana/dashboards"] {
+        let files = std::fs::read_dir(root().join(folder)).unwrap();
+        watching.extend(files.map(|file| file.unwrap().path()));
+    }
+    assert!(watching.len() > 6, "{watching:?}: are the alerts and dashboards still there?");
     let mut named = 0;
-    for page in pages().into_iter().chain([rules]) {
+    for page in pages().into_iter().chain(watching) {
         let text = std::fs::read_to_string(&page).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         for word in words.filter(|word| is_metric(word)) {
-            assert!(known.contains(word), "{}: there is no metric {word}", page.display());
+            let of = ["_bucket", "_sum", "_count"].iter().find_map(|part| word.strip_suffix(part));
+            let is_known = known.contains(word) || of.is_some_and(|of| known.contains(of));
+            assert!(is_known, "{}: there is no metric {word}", page.display());
             named += 1;
         }
     }
@@ -247,10 +255,37 @@ fn every_metric_of_the_documentation_exists() {
 }
 
 fn is_metric(word: &str) -> bool {
-    let crates = ["ingress", "processor", "log", "query", "store"];
+    let crates = ["ingress", "processor", "log", "query", "store", "disk", "start", "build"];
     let rest = word.strip_prefix("tickfold_");
     rest.and_then(|rest| rest.split_once('_')).is_some_and(|(part, name)| {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
         crates.contains(&part) && !name.is_empty() && name.chars().all(is_name)
     })
+}
+
+#[test]
+fn every_alert_has_a_section_in_the_runbook_that_says_all_of_it() {
+    let rules = std::fs::read_to_string(root().join("docker/prometheus/alerts.yaml")).unwrap();
+    let alerts: BTreeSet<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 20, "{alerts:?}");
+    let named: BTreeSet<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
+    let anchor = |alert: &&str| format!("docs/runbook.md#{}", alert.to_lowercase());
+    let anchors: BTreeSet<_> = alerts.iter().map(anchor).collect();
+    assert_eq!(named, anchors.iter().map(String::as_str).collect());
+
+    let runbook = std::fs::read_to_string(root().join("docs/runbook.md")).unwrap();
+    let mut sections = BTreeSet::new();
+    for section in runbook.split("\n## ").skip(1) {
+        let (title, text) = section.split_once('\n').unwrap();
+        if !title.starts_with("Tickfold") {
+            continue;
+        }
+        assert!(sections.insert(title), "{title} is there twice");
+        for part in ["**Means**", "**Look**", "**Do**", "**Over**"] {
+            assert_eq!(text.matches(part).count(), 1, "{title}: {part}");
+        }
+    }
+    assert_eq!(sections, alerts, "left: sections; right: alerts");
 }
