@@ -11,13 +11,13 @@ use tickfold_core::route::{Placement, slots};
 use crate::support::{Node, PARTITIONS, Record, assert_golden, topic};
 
 /// A sample: its name, its body, the dead letters it leaves.
-struct Sample {
-    name: String,
-    body: Vec<u8>,
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) body: Vec<u8>,
     dead: Vec<String>,
 }
 
-fn corpus() -> Vec<Sample> {
+pub(crate) fn corpus() -> Vec<Sample> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tickfold-core/testdata/corpus");
     let index = std::fs::read_to_string(dir.join("index.tsv")).unwrap();
     let sample = |line: &str| {

@@ -36,6 +36,7 @@ mod kafka_state;
 mod kafka_zombie;
 mod latency;
 mod load;
+mod logs;
 mod metrics;
 mod oracle;
 mod orders;
