@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::metrics::LABELS;
 use crate::support::{
     NUMBER, Node, PARTY, SECRET, VERIFY_TOKEN, WABA, assert_golden, clean, messages_of, run,
     status, up, with_secrets,
@@ -217,8 +218,8 @@ fn a_test_is_a_function_with_the_attribute_of_one() {
     assert_eq!(found, [true, false, true, true, false]);
 }
 
-#[test]
-fn every_metric_of_the_documentation_exists() {
+/// What stands between quotes in the sources of the crates, tests aside.
+fn literals() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     let mut folders = vec![root().join("crates")];
     while let Some(folder) = folders.pop() {
@@ -230,18 +231,29 @@ fn every_metric_of_the_documentation_exists() {
                 && path.components().any(|part| part.as_os_str() == "src")
             {
                 let text = std::fs::read_to_string(&path).unwrap();
-                known.extend(text.split('"').filter(|text| is_metric(text)).map(str::to_owned));
+                known.extend(text.split('"').map(str::to_owned));
             }
         }
     }
+    known
+}
+
+/// Alerts with their cases, and dashboards.
+fn watching() -> Vec<PathBuf> {
     let mut watching = Vec::new();
     for folder in ["docker/prometheus", "docker/grafana/dashboards"] {
         let files = std::fs::read_dir(root().join(folder)).unwrap();
         watching.extend(files.map(|file| file.unwrap().path()));
     }
     assert!(watching.len() > 6, "{watching:?}: are the alerts and dashboards still there?");
+    watching
+}
+
+#[test]
+fn every_metric_of_the_documentation_exists() {
+    let known: BTreeSet<_> = literals().into_iter().filter(|text| is_metric(text)).collect();
     let mut named = 0;
-    for page in pages().into_iter().chain(watching) {
+    for page in pages().into_iter().chain(watching()) {
         let text = std::fs::read_to_string(&page).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         for word in words.filter(|word| is_metric(word)) {
@@ -252,6 +264,51 @@ fn every_metric_of_the_documentation_exists() {
         }
     }
     assert!(named > 20, "{named} metrics: are the pages still where they were?");
+}
+
+#[test]
+fn every_label_that_alerts_and_dashboards_ask_for_exists_with_its_values() {
+    let (literals, mut asked) = (literals(), 0);
+    let files = watching().into_iter().filter(|path| !path.ends_with("alerts.test.yaml"));
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap().replace("\\\"", "\"");
+        for (label, values) in grouped(&text).chain(matched(&text)) {
+            // Two are Prometheus' own.
+            let is_known = LABELS.contains(&label) || ["instance", "job"].contains(&label);
+            assert!(is_known, "{}: there is no label {label}", path.display());
+            if ["kind", "outcome", "reason", "severity"].contains(&label) {
+                for value in values.split('|').filter(|value| !value.is_empty()) {
+                    assert!(literals.contains(value), "{}: {label} {value}", path.display());
+                }
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 100, "{asked} labels");
+}
+
+/// Labels of `by (a, b)`, without values.
+fn grouped(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lists = text.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+    lists.flat_map(|list| list.split(',')).map(|label| (label.trim(), ""))
+}
+
+/// Labels and values of `{a="x",b!~"y|z"}`.
+fn matched(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let selectors = text.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let matchers = selectors.flat_map(|selector| selector.split(','));
+    matchers.filter_map(|matcher| {
+        let (label, rest) = matcher.split_at(matcher.find(['=', '!'])?);
+        let value = rest.trim_start_matches(['=', '!', '~']);
+        Some((label, value.strip_prefix('"')?.strip_suffix('"')?))
+    })
+}
+
+#[test]
+fn labels_are_found_in_groups_and_selectors() {
+    let query = r#"sum by (le, kind) (rate(a{b="c",outcome!~"d|e"}[5m])) {{instance}}"#;
+    let found: Vec<_> = grouped(query).chain(matched(query)).collect();
+    assert_eq!(found, [("le", ""), ("kind", ""), ("b", "c"), ("outcome", "d|e")]);
 }
 
 fn is_metric(word: &str) -> bool {

@@ -71,7 +71,7 @@ const LAST_WORDS: &[&str] = &[
 
 /// Labels, all of them: each has few values, and none is an identifier of anybody. A new one is a
 /// decision about how many series there are.
-const LABELS: &[&str] = &[
+pub(crate) const LABELS: &[&str] = &[
     "app",
     "before",
     "client",
