@@ -153,7 +153,7 @@ pub(crate) struct Settings {
     /// Listener of gRPC [default: 127.0.0.1:50051].
     #[arg(long, value_name = "ADDR")]
     pub grpc_addr: Option<SocketAddr>,
-    /// Listener of /livez /readyz /metrics /statusz [default: 127.0.0.1:9464].
+    /// Listener of /livez /readyz /metrics /statusz /configz [default: 127.0.0.1:9464].
     #[arg(long, value_name = "ADDR")]
     pub admin_addr: Option<SocketAddr>,
 }
