@@ -139,9 +139,11 @@ fn about(topic: Topic) -> About {
             "status.failed.131042",
         ),
         Topic::DeadLetter => about(
-            "raw partition `-` raw offset",
+            "raw partition `-` raw offset of the webhook",
             "What could not be folded, item by item: the rest of its body was folded. It names the raw record, which \
-             is still there.",
+             is still there. A redrive folds that record once more: what it left has the same key and a \
+             `redrive_position`, and if it left nothing, one record with the reason `redriven` says so. Of one key the \
+             records with the highest `source_offset` count.",
             "bad.status_without_id",
         ),
     }

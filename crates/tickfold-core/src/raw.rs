@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub mod header {
     /// `webhook` or `control`.
     pub const KIND: &str = "wa-kind";
-    /// Of a control record: `tick`, `rules`, later also `erase`, `redrive`.
+    /// Of a control record: `tick`, `rules`, `redrive`, later also `erase`.
     pub const CONTROL: &str = "wa-control";
     /// `X-Hub-Signature-256` as received, `sha256=` and 64 lower-case hex digits.
     pub const SIGNATURE: &str = "wa-signature";
@@ -28,6 +28,12 @@ pub mod header {
     pub const ROUTE_VERSION: &str = "wa-route-version";
     /// Partition count of the raw topic that the routing function was given.
     pub const PARTITION_COUNT: &str = "wa-partition-count";
+    /// Of a redrive: partition and offset of the record that it repeats, joined by `-`. Of a
+    /// redrive of a redrive, those of the webhook that was the first.
+    pub const REDRIVE_OF: &str = "wa-redrive-of";
+    /// Of a redrive: the log's append time of the record that it repeats, RFC 3339 in UTC with
+    /// milliseconds. The times in a body are judged against it.
+    pub const REDRIVE_APPENDED: &str = "wa-redrive-appended";
 }
 
 /// Value of [`header::KIND`] for webhooks.
@@ -39,6 +45,20 @@ pub const CONTROL_TICK: &str = "tick";
 /// Value of [`header::CONTROL`] for a record whose value is a document of rules, in force from its
 /// position on.
 pub const CONTROL_RULES: &str = "rules";
+/// Value of [`header::CONTROL`] for a record that repeats a webhook of the same partition, which is
+/// folded as if it came again: body and headers are those of the webhook.
+pub const CONTROL_REDRIVE: &str = "redrive";
+
+/// Headers that a redrive has from the webhook.
+const REPEATED: [&str; 7] = [
+    header::SIGNATURE,
+    header::RECEIVED_TIME,
+    header::APP,
+    header::SECRET_ID,
+    header::REQUEST_ID,
+    header::ROUTE_VERSION,
+    header::PARTITION_COUNT,
+];
 
 /// What ingress knows of a webhook beside its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +111,40 @@ fn control_headers(control: &str, partition_count: u32) -> Vec<(&'static str, St
     ]
 }
 
+/// The headers of a redrive of a webhook that this partition holds, or of what a redrive repeated.
+/// `None` if the record carries no webhook.
+pub fn redrive_headers(
+    partition: u32,
+    record: &RawRecord<'_>,
+) -> Option<Vec<(&'static str, Vec<u8>)>> {
+    let Webhook { appended, redrive_of, .. } = record.webhook(partition)?;
+    let of = format!("{partition}-{}", redrive_of.unwrap_or(record.offset));
+    let mut headers = vec![
+        (header::KIND, KIND_CONTROL.into()),
+        (header::CONTROL, CONTROL_REDRIVE.into()),
+        (header::REDRIVE_OF, of.into_bytes()),
+        (header::REDRIVE_APPENDED, appended.to_string().into_bytes()),
+    ];
+    // As they are, whatever they are: the fold judges them as it judged those of the webhook.
+    let repeated = |name| {
+        let (_, value) = record.headers.iter().find(|(key, _)| *key == name)?;
+        Some((name, value.to_vec()))
+    };
+    headers.extend(REPEATED.into_iter().filter_map(repeated));
+    Some(headers)
+}
+
+/// A webhook as a raw record carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Webhook<'a> {
+    /// The body, exactly as Meta sent it.
+    pub body: &'a [u8],
+    /// The log's append time of the webhook: the times in the body are judged against it.
+    pub appended: Timestamp,
+    /// Of a redrive: the offset of the webhook that it repeats.
+    pub redrive_of: Option<u64>,
+}
+
 /// A raw record as the fold sees it. Borrowed: the shell owns the bytes.
 #[derive(Debug, Clone)]
 pub struct RawRecord<'a> {
@@ -104,12 +158,39 @@ pub struct RawRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-impl RawRecord<'_> {
+impl<'a> RawRecord<'a> {
+    /// The webhook that the record carries, be it as it came or repeated by a redrive. `None` for
+    /// what carries none, and for a redrive that names no earlier record of its own partition.
+    pub fn webhook(&self, partition: u32) -> Option<Webhook<'a>> {
+        let body = self.value?;
+        let (appended, redrive_of) = match self.header(header::KIND)? {
+            KIND_WEBHOOK => (self.appended, None),
+            KIND_CONTROL if self.header(header::CONTROL)? == CONTROL_REDRIVE => {
+                let of = self.header(header::REDRIVE_OF).and_then(parse_position);
+                let (_, of) = of.filter(|&(at, of)| at == partition && of < self.offset)?;
+                let appended = self.header(header::REDRIVE_APPENDED)?;
+                (Timestamp::parse_rfc3339(appended)?, Some(of))
+            }
+            _ => return None,
+        };
+        Some(Webhook { body, appended, redrive_of })
+    }
+
     /// The text of the first header of that name, if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(key, _)| *key == name)?;
         std::str::from_utf8(value).ok()
     }
+}
+
+/// Reads a position as dead letters name it: partition and offset, joined by `-`.
+pub fn parse_position(text: &str) -> Option<(u32, u64)> {
+    let (partition, offset) = text.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(partition) || !digits(offset) {
+        return None;
+    }
+    Some((partition.parse().ok()?, offset.parse().ok()?))
 }
 
 /// The partition of an account.

@@ -816,21 +816,29 @@ pub struct EventRecord {
     pub raw: String,
 }
 
-/// Something that could not be folded.
+/// Scope of a record that says that a redrive left no dead letter.
+pub const REDRIVE_SCOPE: &str = "redrive";
+/// Reason of the same.
+pub const REDRIVEN: &str = "redriven";
+
+/// Something that could not be folded; or, with the reason `redriven`, that now all of it could.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeadLetterRecord {
     /// Where it came from.
     #[serde(flatten)]
     pub source: Source,
-    /// Partition and offset of the raw record, joined by `-`.
+    /// Partition and offset of the raw record that came from Meta, joined by `-`.
     pub position: String,
+    /// Of a redrive: partition and offset of the raw record that repeated it, joined by `-`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_position: Option<String>,
     /// JSON path within the body.
     pub path: String,
     /// Which part is broken: `record`, `body`, `envelope`, `entry`, `changes`, `change`,
-    /// `statuses`, `status`, `messages`, `message`, a field name, or `output`.
+    /// `statuses`, `status`, `messages`, `message`, a field name, `output`, or `redrive`.
     pub scope: String,
-    /// What is wrong, in snake case.
+    /// What is wrong, in snake case. `redriven`: nothing any more.
     pub reason: String,
     /// Webhook field, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -452,6 +452,28 @@ proptest! {
         prop_assert!(again.is_empty(), "{:?}", again);
     }
 
+    /// A redrive is a body that comes again, at any time and of anything, redrives too: facts stay as
+    /// they are, and nothing is told but what still cannot be read.
+    #[test]
+    fn a_redrive_tells_nothing_that_was_told(
+        history in prop::collection::vec(
+            (item(), prop::option::of(any::<prop::sample::Index>())), 1..10
+        )
+    ) {
+        let (mut folded, mut plain) = (Folded::default(), Folded::default());
+        for (body, redrive) in &history {
+            folded.webhook(body);
+            plain.webhook(body);
+            if let Some(which) = redrive {
+                let of = which.index(folded.kept.len());
+                let mut outputs = folded.redrive(u64::try_from(of).unwrap());
+                outputs.retain(|output| output.topic != Topic::DeadLetter);
+                prop_assert!(outputs.is_empty(), "{:?}", outputs);
+            }
+        }
+        prop_assert_eq!(folded.facts(), plain.facts());
+    }
+
     /// What is charged in the end, and what it sums up to, is the same in every order.
     #[test]
     fn charges_and_totals_do_not_depend_on_order(

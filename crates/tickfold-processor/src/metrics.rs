@@ -19,6 +19,7 @@ const COMMIT_SECONDS: &str = "tickfold_processor_commit_seconds";
 const COMMITS_TOTAL: &str = "tickfold_processor_commits_total";
 const OUTPUTS_TOTAL: &str = "tickfold_processor_outputs_total";
 const DEAD_LETTERS_TOTAL: &str = "tickfold_processor_dead_letters_total";
+const REDRIVEN_TOTAL: &str = "tickfold_processor_redriven_total";
 const RESTORE_REMAINING_RECORDS: &str = "tickfold_processor_restore_remaining_records";
 const CHECKPOINTS_TOTAL: &str = "tickfold_processor_checkpoints_total";
 const LOST_TOTAL: &str = "tickfold_processor_lost_total";
@@ -81,6 +82,11 @@ pub fn describe() {
     describe_counter!(COMMITS_TOTAL, Unit::Count, "Commits by outcome");
     describe_counter!(OUTPUTS_TOTAL, Unit::Count, "Committed derived records by topic");
     describe_counter!(DEAD_LETTERS_TOTAL, Unit::Count, "Committed dead letters by reason");
+    describe_counter!(
+        REDRIVEN_TOTAL,
+        Unit::Count,
+        "Redrives that left no dead letter; what others left is in the dead letters"
+    );
     describe_gauge!(
         RESTORE_REMAINING_RECORDS,
         Unit::Count,
@@ -145,6 +151,10 @@ pub(crate) fn outputs(topic: &str, records: u64) {
 
 pub(crate) fn dead_letter(reason: String) {
     counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+pub(crate) fn redriven() {
+    counter!(REDRIVEN_TOTAL).increment(1);
 }
 
 pub(crate) fn checkpoint(made: bool) {

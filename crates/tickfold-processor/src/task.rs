@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tickfold_core::fold::Partition;
 use tickfold_core::json::Json;
-use tickfold_core::records::Topic;
+use tickfold_core::records::{REDRIVEN, Topic};
 use tickfold_log::{
     Append, CommitError, Committed, Error as LogError, Log, LogFuture, Member, Offset,
     OwnedPartition, TopicPartition,
@@ -409,6 +409,7 @@ impl Counts {
             match topic {
                 Topic::Action => metrics::action(word("kind")),
                 Topic::Alert => metrics::alert(word("kind"), word("severity"), text("reason")),
+                _ if text("reason").as_deref() == Some(REDRIVEN) => metrics::redriven(),
                 _ => metrics::dead_letter(word("reason")),
             }
         }

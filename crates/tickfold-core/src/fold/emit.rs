@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Output, Place};
 use crate::decode::{Site, cut};
-use crate::records::{DeadLetterRecord, SCHEMA_VERSION, Source, Topic};
+use crate::records::{DeadLetterRecord, REDRIVE_SCOPE, REDRIVEN, SCHEMA_VERSION, Source, Topic};
 use crate::route::RawText;
 use crate::time::Timestamp;
 
@@ -22,6 +22,10 @@ const SCRATCH_BYTES: usize = 1024;
 /// Collects the outputs of one record.
 pub(super) struct Emitter {
     place: Place,
+    /// Of a redrive: the offset of the webhook that it repeats.
+    redrive_of: Option<u64>,
+    /// Dead letters so far.
+    dead_letters: u64,
     /// What event ids begin with: all but the ordinal.
     event_id: String,
     /// Values of headers that all outputs of a record share.
@@ -55,10 +59,12 @@ impl Fragment {
 }
 
 impl Emitter {
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(place: Place, redrive_of: Option<u64>) -> Self {
         let Place { partition, offset, log_time, .. } = place;
         Self {
             place,
+            redrive_of,
+            dead_letters: 0,
             event_id: format!("{}-{offset}-", partition.id),
             source: format!("tickfold/raw/{}", partition.id).into(),
             time: log_time.to_string().into(),
@@ -67,7 +73,14 @@ impl Emitter {
         }
     }
 
-    pub(super) fn into_outputs(self) -> Vec<Output> {
+    /// The outputs. A redrive that left no dead letter says so: of one position the records with
+    /// the highest offset count, and without this one the old dead letters would.
+    pub(super) fn into_outputs(mut self) -> Vec<Output> {
+        if self.redrive_of.is_some() && self.dead_letters == 0 {
+            let raw = RawText::Bytes(b"");
+            let site = Site { path: "$".to_owned(), waba_id: None, field: None, raw };
+            self.dead_letter(REDRIVE_SCOPE, REDRIVEN, &site);
+        }
         self.outputs
     }
 
@@ -125,10 +138,14 @@ impl Emitter {
 
     pub(super) fn dead_letter(&mut self, scope: &str, reason: &str, site: &Site<'_>) {
         let Fragment { raw, truncated } = Fragment::of(site.raw);
-        let position = format!("{}-{}", self.place.partition.id, self.place.offset);
+        self.dead_letters += 1;
+        let own = self.place.offset;
+        let position_of = |offset: u64| format!("{}-{offset}", self.place.partition.id);
+        let position = position_of(self.redrive_of.unwrap_or(own));
         let record = DeadLetterRecord {
             source: self.source(None),
             position: position.clone(),
+            redrive_position: self.redrive_of.map(|_| position_of(own)),
             path: site.path.clone(),
             scope: scope.to_owned(),
             reason: reason.to_owned(),

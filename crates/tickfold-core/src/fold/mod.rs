@@ -107,28 +107,29 @@ pub fn fold<S: Source + ?Sized>(
 
     let received = record.header(header::RECEIVED_TIME).and_then(Timestamp::parse_rfc3339);
     let place = Place { partition, offset: record.offset, log_time, received };
+    let webhook = record.webhook(partition.id);
     let regime = overlay.regime.entry(&(), |()| below.regime())?.clone().unwrap_or_default();
     let mut run = Run {
         overlay,
         below,
         place,
-        emit: Emitter::new(place),
+        emit: Emitter::new(place, webhook.and_then(|webhook| webhook.redrive_of)),
         dirty: Dirty::default(),
         charges: Charges::default(),
         rules: regime.rules,
         deadlines_wait_until: regime.deadlines_wait_until,
     };
     run.notice_gap(before)?;
-    match (record.header(header::KIND), record.value) {
-        (Some(raw::KIND_WEBHOOK), Some(body)) if routed_as_here(partition, record) => {
-            run.webhook(body, record.appended)?;
+    match (webhook, record.header(header::KIND)) {
+        (Some(webhook), _) if routed_as_here(partition, record) => {
+            run.webhook(webhook.body, webhook.appended)?;
         }
         // Its items may be in other partitions by our rule, so none of them can be told to be ours.
-        (Some(raw::KIND_WEBHOOK), value @ Some(_)) => run.broken_record("routed_otherwise", value),
-        (Some(raw::KIND_CONTROL), value) => {
-            run.control(record.header(header::CONTROL), value)?;
+        (Some(_), _) => run.broken_record("routed_otherwise", record.value),
+        (None, Some(raw::KIND_CONTROL)) => {
+            run.control(record.header(header::CONTROL), record.value)?;
         }
-        (_, value) => run.broken_record("unknown_kind_or_no_value", value),
+        (None, _) => run.broken_record("unknown_kind_or_no_value", record.value),
     }
     run.fire_timers()?;
     run.write_charges()?;
@@ -231,6 +232,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         match control {
             Some(raw::CONTROL_TICK) => {}
             Some(raw::CONTROL_RULES) => self.apply_rules(value)?,
+            // One that is whole carries a webhook, and does not come here.
+            Some(raw::CONTROL_REDRIVE) => self.broken_record("redrive_invalid", value),
             Some(_) | None => self.broken_record("unknown_control", value),
         }
         Ok(())

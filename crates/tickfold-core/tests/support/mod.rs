@@ -25,9 +25,19 @@ pub(crate) const NOON: i64 = 1_795_132_800;
 pub(crate) struct Folded {
     pub(crate) overlay: Overlay,
     pub(crate) outputs: Vec<Output>,
+    /// The raw records so far, by offset.
+    pub(crate) kept: Vec<Kept>,
     partition: Partition,
     next: u64,
     now_ms: i64,
+}
+
+/// A raw record as it was folded.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    appended: Timestamp,
+    headers: Vec<(String, String)>,
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 impl Default for Folded {
@@ -39,7 +49,8 @@ impl Default for Folded {
 impl Folded {
     pub(crate) fn new(partition: Partition) -> Self {
         let overlay = Overlay::default();
-        Self { overlay, outputs: Vec::new(), partition, next: 0, now_ms: (NOON + 60) * 1_000 }
+        let (outputs, kept) = (Vec::new(), Vec::new());
+        Self { overlay, outputs, kept, partition, next: 0, now_ms: (NOON + 60) * 1_000 }
     }
 
     /// Lets log time pass.
@@ -65,6 +76,24 @@ impl Folded {
         self.record(&raw::tick_headers(self.partition.count), Some(b""))
     }
 
+    /// Folds a redrive of what stands at an offset.
+    pub(crate) fn redrive(&mut self, offset: u64) -> Vec<Output> {
+        let headers = self.redrive_headers(offset);
+        let value = self.kept[usize::try_from(offset).unwrap()].value.clone();
+        self.record(&headers, value.as_deref())
+    }
+
+    /// The headers of that redrive.
+    pub(crate) fn redrive_headers(&self, offset: u64) -> Vec<(&'static str, String)> {
+        let Kept { appended, headers, value } = &self.kept[usize::try_from(offset).unwrap()];
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let (headers, value) = (headers.collect(), value.as_deref());
+        let record = RawRecord { offset, appended: *appended, headers, value };
+        let text = |(name, value)| (name, String::from_utf8(value).unwrap());
+        let headers = raw::redrive_headers(self.partition.id, &record).unwrap();
+        headers.into_iter().map(text).collect()
+    }
+
     pub(crate) fn record(
         &mut self,
         headers: &[(&str, String)],
@@ -77,6 +106,11 @@ impl Folded {
             value,
         };
         self.next += 1;
+        self.kept.push(Kept {
+            appended: record.appended,
+            headers: headers.iter().map(|(name, value)| ((*name).into(), value.clone())).collect(),
+            value: value.map(<[u8]>::to_vec),
+        });
         let outputs = fold(&mut self.overlay, &Nothing, self.partition, &record).unwrap();
         for output in &outputs {
             schemas::assert_valid(output.topic, output.value.as_deref());

@@ -1,9 +1,9 @@
 //! Seeded raw records: statuses of few messages with duplicates and disorder, inbound messages,
-//! templates, account events, broken items, several accounts, ticks.
+//! templates, account events, broken items, several accounts, ticks, redrives.
 
 use bytes::Bytes;
 use tickfold_core::ids::WabaId;
-use tickfold_core::raw::{self, WebhookHeaders};
+use tickfold_core::raw::{self, RawRecord, WebhookHeaders};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Append, Header, MemLog, TopicPartition};
 use tickfold_processor::raw_topic;
@@ -75,6 +75,27 @@ pub(crate) fn append_rules(log: &MemLog, json: &str) {
     log.append_now(vec![rules]).unwrap();
 }
 
+/// Appends a redrive of some record of the partition that is looked at, of a webhook or of another
+/// redrive.
+fn append_redrive(log: &MemLog, rng: &mut Rng) {
+    let mut records = log.records(&raw_topic("wa"), PARTITION);
+    records.retain(|record| record.key.is_some());
+    if records.is_empty() {
+        return;
+    }
+    let record = records.swap_remove(rng.below(records.len() as u64) as usize);
+    let raw = RawRecord {
+        offset: record.offset,
+        appended: Timestamp::from_millis(record.timestamp_ms),
+        headers: record.headers.iter().map(|h| (&*h.name, &*h.value)).collect(),
+        value: record.value.as_deref(),
+    };
+    let headers = raw::redrive_headers(PARTITION, &raw).unwrap().into_iter();
+    let headers = headers.map(|(name, value)| (name, String::from_utf8(value).unwrap()));
+    let (key, value) = (record.key.clone(), record.value.clone().unwrap());
+    log.append_now(vec![append(PARTITION, key, value, headers.collect())]).unwrap();
+}
+
 /// What a seeded run appends, and how time passes in it.
 pub(crate) trait Traffic {
     /// Appends one more record.
@@ -115,6 +136,7 @@ impl Workload {
 impl Traffic for Workload {
     fn append_one(&mut self, log: &MemLog, rng: &mut Rng) {
         match rng.below(12) {
+            0 | 1 if rng.one_in(4) => append_redrive(log, rng),
             0 | 1 => append_tick(log),
             2 if !self.sent.is_empty() => {
                 let at = usize::try_from(rng.below(self.sent.len() as u64)).unwrap();

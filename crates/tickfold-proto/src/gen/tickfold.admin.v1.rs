@@ -518,6 +518,775 @@ pub mod admin_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A place in the raw topic.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RawPosition {
+    /// Partition, from 0.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Offset in it.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+/// Which dead letters are meant. All that is set has to hold.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterFilter {
+    /// Of these partitions. Empty: all.
+    #[prost(uint32, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<u32>,
+    /// Folded at or after this log time.
+    #[prost(message, optional, tag = "2")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of positions at or above this raw offset.
+    #[prost(uint64, tag = "3")]
+    pub from_offset: u64,
+    /// With this reason, e.g. `not_json`.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// Of this webhook field, e.g. `messages`.
+    #[prost(string, tag = "5")]
+    pub field: ::prost::alloc::string::String,
+    /// Of this account.
+    #[prost(string, tag = "6")]
+    pub waba_id: ::prost::alloc::string::String,
+}
+/// Asks for dead letters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeadLettersRequest {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    /// Also those that a later redrive took the place of.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// The oldest first, instead of the newest.
+    #[prost(bool, tag = "3")]
+    pub oldest_first: bool,
+    /// How many, at most 1,000. 0: 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// Goes on where an earlier page ended; all else as it was then.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of dead letters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeadLettersResponse {
+    /// Without their raw text.
+    #[prost(message, repeated, tag = "1")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// For the next page. Empty: there is none.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// An item of a webhook that could not be folded.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// The raw record that came from Meta.
+    #[prost(message, optional, tag = "1")]
+    pub position: ::core::option::Option<RawPosition>,
+    /// The redrive that left it. Unset: it came with the webhook itself.
+    #[prost(message, optional, tag = "2")]
+    pub redrive: ::core::option::Option<RawPosition>,
+    /// How it stands.
+    #[prost(enumeration = "DeadLetterState", tag = "3")]
+    pub state: i32,
+    /// How often its position was redriven so far.
+    #[prost(uint32, tag = "4")]
+    pub redrives: u32,
+    /// What is wrong, in snake case.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Which part is broken.
+    #[prost(string, tag = "6")]
+    pub scope: ::prost::alloc::string::String,
+    /// JSON path within the body.
+    #[prost(string, tag = "7")]
+    pub path: ::prost::alloc::string::String,
+    /// Webhook field. Empty where it is not known.
+    #[prost(string, tag = "8")]
+    pub field: ::prost::alloc::string::String,
+    /// Account. Empty where it is not known.
+    #[prost(string, tag = "9")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Log time at which it was folded.
+    #[prost(message, optional, tag = "10")]
+    pub log_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When ingress received the webhook. Unset if the record does not say.
+    #[prost(message, optional, tag = "11")]
+    pub received_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The text that stands there, if it was asked for. Personal data.
+    #[prost(string, tag = "12")]
+    pub raw: ::prost::alloc::string::String,
+    /// True if the text was cut when it was folded.
+    #[prost(bool, tag = "13")]
+    pub raw_truncated: bool,
+}
+/// Asks for one position.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDeadLetterRequest {
+    /// A raw record that has dead letters, or a redrive of one. Required.
+    #[prost(message, optional, tag = "1")]
+    pub position: ::core::option::Option<RawPosition>,
+    /// Whether raw text and body are told. Personal data.
+    #[prost(bool, tag = "2")]
+    pub raw: bool,
+}
+/// A position.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetDeadLetterResponse {
+    /// Its dead letters of the webhook and of each redrive, in this order, at most 200.
+    #[prost(message, repeated, tag = "1")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// Each redrive that was folded, the oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub redrives: ::prost::alloc::vec::Vec<Redrive>,
+    /// The raw record. Unset if it was trimmed.
+    #[prost(message, optional, tag = "3")]
+    pub webhook: ::core::option::Option<RawWebhook>,
+    /// There are more dead letters than are told.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
+}
+/// A redrive that was folded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Redrive {
+    /// Its control record.
+    #[prost(message, optional, tag = "1")]
+    pub position: ::core::option::Option<RawPosition>,
+    /// Log time at which it was folded.
+    #[prost(message, optional, tag = "2")]
+    pub log_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many dead letters it left.
+    #[prost(uint32, tag = "3")]
+    pub left: u32,
+}
+/// A raw record that is a webhook.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RawWebhook {
+    /// Its place.
+    #[prost(message, optional, tag = "1")]
+    pub position: ::core::option::Option<RawPosition>,
+    /// The log's append time.
+    #[prost(message, optional, tag = "2")]
+    pub append_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When ingress received it.
+    #[prost(message, optional, tag = "3")]
+    pub received_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// App whose path was called.
+    #[prost(string, tag = "4")]
+    pub app: ::prost::alloc::string::String,
+    /// Id of the secret that verified it.
+    #[prost(string, tag = "5")]
+    pub secret_id: ::prost::alloc::string::String,
+    /// Id of the request.
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Its signature.
+    #[prost(string, tag = "7")]
+    pub signature: ::prost::alloc::string::String,
+    /// Version of the routing function, and partition count, by which its partition was chosen.
+    #[prost(string, tag = "8")]
+    pub route_version: ::prost::alloc::string::String,
+    /// See `route_version`.
+    #[prost(string, tag = "9")]
+    pub partition_count: ::prost::alloc::string::String,
+    /// Length of the body.
+    #[prost(uint64, tag = "10")]
+    pub body_bytes: u64,
+    /// The body, if it was asked for. Personal data.
+    #[prost(bytes = "bytes", optional, tag = "11")]
+    pub body: ::core::option::Option<::prost::bytes::Bytes>,
+}
+/// Asks for redrives.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RedriveDeadLettersRequest {
+    /// Positions of raw records that have dead letters, or of redrives of them, at most 100. Positions or
+    /// a filter.
+    #[prost(message, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<RawPosition>,
+    /// Redrives what stands open and matches, the oldest first, each position once. Not redriven by it
+    /// is what failed again, unless `again` is set.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    /// How many positions of the filter, at most 100. 0: 100.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Also positions whose newest redrive left dead letters, of the filter; also those whose newest
+    /// redrive left none, of `positions`.
+    #[prost(bool, tag = "4")]
+    pub again: bool,
+    /// Ids of secrets that are gone. A webhook that names one of them, and that no secret verifies any
+    /// more, is redriven all the same: it was verified when it came, and the log kept it since.
+    #[prost(string, repeated, tag = "5")]
+    pub retired_secret_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only says what would be done.
+    #[prost(bool, tag = "6")]
+    pub validate_only: bool,
+}
+/// What came of the redrives.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RedriveDeadLettersResponse {
+    /// One for each position, in the order of the request or of log time.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<RedriveResult>,
+    /// More of the filter stands open than the limit allowed.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// What came of one position.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveResult {
+    /// The raw record that came from Meta; if refused, what was asked for.
+    #[prost(message, optional, tag = "1")]
+    pub position: ::core::option::Option<RawPosition>,
+    /// Its control record. Unset if there is none.
+    #[prost(message, optional, tag = "2")]
+    pub redrive: ::core::option::Option<RawPosition>,
+    /// What came of it.
+    #[prost(enumeration = "RedriveOutcome", tag = "3")]
+    pub outcome: i32,
+    /// How many dead letters it left.
+    #[prost(uint32, tag = "4")]
+    pub left: u32,
+    /// Why it was refused, in snake case: `no_dead_letter`, `trimmed`, `no_webhook`,
+    /// `signature_not_verified`, `redriven_already`, `not_appended`.
+    #[prost(string, tag = "5")]
+    pub refused: ::prost::alloc::string::String,
+    /// The same in a sentence.
+    #[prost(string, tag = "6")]
+    pub message: ::prost::alloc::string::String,
+}
+/// How a dead letter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeadLetterState {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// Nobody redrove it.
+    Open = 1,
+    /// It was redriven, and this is what the newest redrive left.
+    FailedAgain = 2,
+    /// A later redrive took its place, and left none.
+    Redriven = 3,
+    /// A later redrive took its place, and left some.
+    Superseded = 4,
+}
+impl DeadLetterState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DEAD_LETTER_STATE_UNSPECIFIED",
+            Self::Open => "DEAD_LETTER_STATE_OPEN",
+            Self::FailedAgain => "DEAD_LETTER_STATE_FAILED_AGAIN",
+            Self::Redriven => "DEAD_LETTER_STATE_REDRIVEN",
+            Self::Superseded => "DEAD_LETTER_STATE_SUPERSEDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DEAD_LETTER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DEAD_LETTER_STATE_OPEN" => Some(Self::Open),
+            "DEAD_LETTER_STATE_FAILED_AGAIN" => Some(Self::FailedAgain),
+            "DEAD_LETTER_STATE_REDRIVEN" => Some(Self::Redriven),
+            "DEAD_LETTER_STATE_SUPERSEDED" => Some(Self::Superseded),
+            _ => None,
+        }
+    }
+}
+/// What came of one redrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RedriveOutcome {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// With `validate_only`: it could be redriven.
+    Possible = 1,
+    /// It is in the log, and was not folded before the deadline.
+    Pending = 2,
+    /// It was folded, and nothing is left.
+    Redriven = 3,
+    /// It was folded, and some items are still broken.
+    FailedAgain = 4,
+    /// It was not redriven, for the reason beside it.
+    Refused = 5,
+}
+impl RedriveOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REDRIVE_OUTCOME_UNSPECIFIED",
+            Self::Possible => "REDRIVE_OUTCOME_POSSIBLE",
+            Self::Pending => "REDRIVE_OUTCOME_PENDING",
+            Self::Redriven => "REDRIVE_OUTCOME_REDRIVEN",
+            Self::FailedAgain => "REDRIVE_OUTCOME_FAILED_AGAIN",
+            Self::Refused => "REDRIVE_OUTCOME_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REDRIVE_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "REDRIVE_OUTCOME_POSSIBLE" => Some(Self::Possible),
+            "REDRIVE_OUTCOME_PENDING" => Some(Self::Pending),
+            "REDRIVE_OUTCOME_REDRIVEN" => Some(Self::Redriven),
+            "REDRIVE_OUTCOME_FAILED_AGAIN" => Some(Self::FailedAgain),
+            "REDRIVE_OUTCOME_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod dead_letter_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// Dead letters: what of the raw log could not be folded, and redrives, by which it is folded once
+    /// more. The same listener as AdminService, on loopback. What is listed is no personal data; `raw` and
+    /// bodies are, and are told where they are asked for.
+    ///
+    /// A position is the partition and offset of the raw record that came from Meta. It may have several
+    /// dead letters, one per item that is broken. Each redrive of it leaves those that are still broken, or
+    /// a record that says that nothing is: of one position what its newest redrive left is what counts.
+    #[derive(Debug, Clone)]
+    pub struct DeadLetterServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl DeadLetterServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> DeadLetterServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> DeadLetterServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            DeadLetterServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists dead letters, in the order of log time. By default those that stand open: of a position the
+        /// newest redrive's, and none where that left none. Reads the dead-letter topic twice from the first
+        /// record that the arguments allow, so `since` makes it fast where there are many.
+        pub async fn list_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListDeadLettersResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.DeadLetterService/ListDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.DeadLetterService", "ListDeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One position: its dead letters with all redrives, and the raw record behind them. NOT_FOUND with
+        /// reason DEAD_LETTER_NOT_FOUND if it has none.
+        pub async fn get_dead_letter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDeadLetterRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetDeadLetterResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.DeadLetterService/GetDeadLetter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.DeadLetterService", "GetDeadLetter"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Appends, for each position, a control record to its partition of the raw topic, which repeats
+        /// body and headers of the webhook; it is folded as if the webhook came again now, by the decoder of
+        /// now. What was folded then is not told again. Answers once the redrives are folded, or says which
+        /// are not at the deadline; nothing is taken back then.
+        ///
+        /// Each body is verified first, by any secret of its app that this node serves, active or not. Per
+        /// position it is told what came of it; a position that is refused does not keep the others from
+        /// being redriven. FAILED_PRECONDITION with reason NO_SECRETS from a node that takes no webhooks: it
+        /// could verify nothing. One call at a time, further ones wait.
+        pub async fn redrive_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedriveDeadLettersRequest>,
+        ) -> std::result::Result<tonic::Response<super::RedriveDeadLettersResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.DeadLetterService/RedriveDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "tickfold.admin.v1.DeadLetterService",
+                "RedriveDeadLetters",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod dead_letter_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with DeadLetterServiceServer.
+    #[async_trait]
+    pub trait DeadLetterService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists dead letters, in the order of log time. By default those that stand open: of a position the
+        /// newest redrive's, and none where that left none. Reads the dead-letter topic twice from the first
+        /// record that the arguments allow, so `since` makes it fast where there are many.
+        async fn list_dead_letters(
+            &self,
+            request: tonic::Request<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListDeadLettersResponse>, tonic::Status>;
+        /// One position: its dead letters with all redrives, and the raw record behind them. NOT_FOUND with
+        /// reason DEAD_LETTER_NOT_FOUND if it has none.
+        async fn get_dead_letter(
+            &self,
+            request: tonic::Request<super::GetDeadLetterRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetDeadLetterResponse>, tonic::Status>;
+        /// Appends, for each position, a control record to its partition of the raw topic, which repeats
+        /// body and headers of the webhook; it is folded as if the webhook came again now, by the decoder of
+        /// now. What was folded then is not told again. Answers once the redrives are folded, or says which
+        /// are not at the deadline; nothing is taken back then.
+        ///
+        /// Each body is verified first, by any secret of its app that this node serves, active or not. Per
+        /// position it is told what came of it; a position that is refused does not keep the others from
+        /// being redriven. FAILED_PRECONDITION with reason NO_SECRETS from a node that takes no webhooks: it
+        /// could verify nothing. One call at a time, further ones wait.
+        async fn redrive_dead_letters(
+            &self,
+            request: tonic::Request<super::RedriveDeadLettersRequest>,
+        ) -> std::result::Result<tonic::Response<super::RedriveDeadLettersResponse>, tonic::Status>;
+    }
+    /// Dead letters: what of the raw log could not be folded, and redrives, by which it is folded once
+    /// more. The same listener as AdminService, on loopback. What is listed is no personal data; `raw` and
+    /// bodies are, and are told where they are asked for.
+    ///
+    /// A position is the partition and offset of the raw record that came from Meta. It may have several
+    /// dead letters, one per item that is broken. Each redrive of it leaves those that are still broken, or
+    /// a record that says that nothing is: of one position what its newest redrive left is what counts.
+    #[derive(Debug)]
+    pub struct DeadLetterServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> DeadLetterServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for DeadLetterServiceServer<T>
+    where
+        T: DeadLetterService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tickfold.admin.v1.DeadLetterService/ListDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeadLettersSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<T: DeadLetterService>
+                        tonic::server::UnaryService<super::ListDeadLettersRequest>
+                        for ListDeadLettersSvc<T>
+                    {
+                        type Response = super::ListDeadLettersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::list_dead_letters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.DeadLetterService/GetDeadLetter" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDeadLetterSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<T: DeadLetterService>
+                        tonic::server::UnaryService<super::GetDeadLetterRequest>
+                        for GetDeadLetterSvc<T>
+                    {
+                        type Response = super::GetDeadLetterResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDeadLetterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::get_dead_letter(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDeadLetterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.DeadLetterService/RedriveDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedriveDeadLettersSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<T: DeadLetterService>
+                        tonic::server::UnaryService<super::RedriveDeadLettersRequest>
+                        for RedriveDeadLettersSvc<T>
+                    {
+                        type Response = super::RedriveDeadLettersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedriveDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::redrive_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedriveDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for DeadLetterServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tickfold.admin.v1.DeadLetterService";
+    impl<T> tonic::server::NamedService for DeadLetterServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Asks for a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReloadRequest {}

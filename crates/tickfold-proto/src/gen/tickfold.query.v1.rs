@@ -1408,13 +1408,13 @@ pub struct ExplainedRecord {
     /// webhook, or of a control record what it controls, e.g. tick.
     #[prost(string, tag = "2")]
     pub kind: ::prost::alloc::string::String,
-    /// Id of the request that ingress took it by. Empty for control records.
+    /// Id of the request that ingress took it by. Empty for control records that repeat no webhook.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
     /// Log time.
     #[prost(message, optional, tag = "4")]
     pub log_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When ingress received it. Unset for control records.
+    /// When ingress received it. Unset for control records that repeat no webhook.
     #[prost(message, optional, tag = "5")]
     pub received_time: ::core::option::Option<::prost_types::Timestamp>,
     /// What it did.
@@ -1442,6 +1442,9 @@ pub struct ExplainedRecord {
     /// charge, action or alert follows.
     #[prost(bool, tag = "13")]
     pub too_old: bool,
+    /// Of a redrive: the place of the webhook that it repeats.
+    #[prost(message, optional, tag = "14")]
+    pub redrive_of: ::core::option::Option<SourcePosition>,
 }
 /// An item of a webhook that names the message.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

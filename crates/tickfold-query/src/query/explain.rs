@@ -15,7 +15,7 @@ use tickfold_core::fold::{Partition, fold};
 use tickfold_core::ids::Wamid;
 use tickfold_core::mention::{Mention, Naming, Needle, mentions};
 use tickfold_core::overlay::{Head, Nothing, Overlay};
-use tickfold_core::raw::{self, RawRecord, header};
+use tickfold_core::raw::{RawRecord, header};
 use tickfold_core::state::{HistoryEntry, Message, Regime};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Log, Record, TopicPartition};
@@ -247,11 +247,11 @@ impl Part {
         let raw = raw_record(record);
         let decided = self.decisions.remove(&record.offset).unwrap_or_default();
         let history = self.history.remove(&record.offset).unwrap_or_default();
-        let kind = raw.header(header::KIND);
-        let body = record.value.as_deref().filter(|_| kind == Some(raw::KIND_WEBHOOK));
-        let body = body.filter(|body| needle.may_be_in(body));
-        let named = body
-            .map(|body| mentions(body, appended, self.partition, &message.wamid))
+        let webhook = raw.webhook(self.partition.id);
+        let redrive_of = webhook.and_then(|webhook| webhook.redrive_of);
+        let named = webhook
+            .filter(|webhook| needle.may_be_in(webhook.body))
+            .map(|webhook| mentions(webhook.body, webhook.appended, self.partition, &message.wamid))
             .unwrap_or_default();
         if named.is_empty() && decided.is_empty() && history.is_empty() {
             return Ok(None);
@@ -280,6 +280,7 @@ impl Part {
                 Some(control) => control.to_owned(),
                 None => text(header::KIND),
             },
+            redrive_of: redrive_of.map(|offset| pb::SourcePosition { partition, offset }),
             request_id: text(header::REQUEST_ID),
             log_time: Some(convert::time(self.log_time)),
             received_time: raw

@@ -15,6 +15,9 @@ use crate::cli::{Explain, Output};
 struct Record {
     source: Option<Source>,
     kind: String,
+    /// Of a redrive: the webhook that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redrive_of: Option<Source>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +135,9 @@ impl Record {
         let place = self.source.as_ref().map(Source::place).unwrap_or_default();
         let time = self.log_time.as_deref().unwrap_or("-");
         let old = if self.too_old { "  too_old" } else { "" };
-        let mut text = format!("{place}  {time}  {}  {}{old}\n", self.kind, self.outcome);
+        let of = self.redrive_of.as_ref().map(|of| format!(" of {}", of.place()));
+        let of = of.unwrap_or_default();
+        let mut text = format!("{place}  {time}  {}{of}  {}{old}\n", self.kind, self.outcome);
         let mut line = |name: &str, what: String| text.push_str(&format!("  {name:10}  {what}\n"));
         for item in &self.items {
             let of = item.participant.as_deref().map(|of| format!(" of {of}")).unwrap_or_default();
@@ -183,6 +188,7 @@ impl From<query::ExplainedRecord> for Record {
             outcome: outcome.to_ascii_lowercase(),
             source: record.source.map(show::source),
             kind: record.kind,
+            redrive_of: record.redrive_of.map(show::source),
             log_time: show::time(record.log_time),
             received_time: show::time(record.received_time),
             request_id: show::text(record.request_id),
