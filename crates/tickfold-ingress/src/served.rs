@@ -135,6 +135,19 @@ impl Apps {
         served.app.secrets.iter().find(|secret| secret.id == id).cloned()
     }
 
+    /// The id of a secret of the app that gives this signature for this body, active or not: for what
+    /// was verified once already. Not counted.
+    pub fn verifying_secret(
+        &self,
+        app: &str,
+        body: &[u8],
+        signature: &Signature,
+    ) -> Option<String> {
+        let served = self.get(app)?;
+        let mut secrets = served.app.secrets.iter();
+        secrets.find(|secret| secret.verifies(body, signature)).map(|secret| secret.id.clone())
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Served>> {
         self.0.load().iter().find(|served| served.app.name == name).map(Arc::clone)
     }

@@ -69,6 +69,10 @@ reasons! {
     PartitionNotFound = "PARTITION_NOT_FOUND", NotFound, None;
     /// The app has no secret of that id.
     SecretNotFound = "SECRET_NOT_FOUND", NotFound, None;
+    /// The position has no dead letter.
+    DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", NotFound, None;
+    /// The node takes no webhooks, so it has no secrets to verify with.
+    NoSecrets = "NO_SECRETS", FailedPrecondition, None;
     /// What a reload read cannot be served; what was served before goes on.
     ReloadRefused = "RELOAD_REFUSED", FailedPrecondition, None;
     /// The node keeps no quarantine.

@@ -98,6 +98,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Quarantine,
     },
+    /// Dead letters: what of the webhooks could not be folded. List, look, redrive.
+    ///
+    /// A position `PARTITION@OFFSET` is that of the raw record that came from Meta; it may have several
+    /// dead letters, one per broken item. A redrive lets the log repeat the webhook, so that the decoder
+    /// of now reads it; what was folded of it before is not told again.
+    Dlq {
+        #[command(subcommand)]
+        what: Dlq,
+    },
     /// The rules: what to do on error codes, deadlines and a customer's choices.
     ///
     /// They are in the log, so they hold from their position on, for every replay too. Change them
@@ -358,6 +367,100 @@ pub(crate) enum Quarantine {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Dlq {
+    /// List dead letters, the newest first: of each position what its newest redrive left.
+    ///
+    /// Without personal data. The state is open, failed_again (a redrive left it), or, with --all,
+    /// redriven and superseded (a later redrive took its place, and left none or some).
+    Ls {
+        #[command(flatten)]
+        filter: DeadLetterFilter,
+        /// Also those that a later redrive took the place of.
+        #[arg(long)]
+        all: bool,
+        /// The oldest first.
+        #[arg(long)]
+        oldest_first: bool,
+        /// Stop after so many.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Show the dead letters of a position, its redrives, and the raw record behind it.
+    ///
+    /// Exit code 3 if it has none.
+    Show {
+        /// PARTITION@OFFSET of the webhook, or of a redrive of it.
+        #[arg(value_parser = position)]
+        position: Position,
+        /// Also the broken text and the body. Personal data.
+        #[arg(long)]
+        raw: bool,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Fold webhooks that have dead letters once more, as if they came again now.
+    ///
+    /// Without --yes it only says what would be done. Each body is verified again first, by any secret
+    /// of its app that the node serves; only a node that takes webhooks has them. Exit code 0: all that
+    /// was redriven left nothing, or is not folded yet; 2: some left dead letters again; 1: some were
+    /// refused.
+    Redrive {
+        /// PARTITION@OFFSET of webhooks, at most 100.
+        #[arg(value_name = "POSITION", value_parser = position, required_unless_present = "reason", conflicts_with_all = ["since", "from_offset", "partitions", "reason", "field", "waba"])]
+        positions: Vec<Position>,
+        #[command(flatten)]
+        filter: DeadLetterFilter,
+        /// With --reason: how many positions, at most 100; the oldest first.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// With --reason: also what a redrive left. Without: also where a redrive left nothing.
+        #[arg(long)]
+        again: bool,
+        /// Trust what came with this secret, which is gone, and no other verifies; may be given several
+        /// times.
+        #[arg(long = "retired-secret", value_name = "ID")]
+        retired_secret_ids: Vec<String>,
+        /// Do it.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        client: Client,
+    },
+}
+
+/// Which dead letters; all that is given has to hold.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetterFilter {
+    /// Folded at or after this time, such as 2026-11-20T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Of raw records at or above this offset.
+    #[arg(long, value_name = "OFFSET")]
+    pub from_offset: Option<u64>,
+    /// Only these partitions; may be given several times.
+    #[arg(long = "partition", value_name = "N")]
+    pub partitions: Vec<u32>,
+    /// With this reason, such as not_json.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Of this webhook field, such as messages.
+    #[arg(long)]
+    pub field: Option<String>,
+    /// Of this account.
+    #[arg(long, value_name = "WABA_ID")]
+    pub waba: Option<String>,
+}
+
+/// A place in the raw topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position {
+    pub partition: u32,
+    pub offset: u64,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Rules {
     /// Print the rules in force: the newest that a partition has, and which partitions have it.
     Show {
@@ -512,6 +615,14 @@ pub(crate) struct Demo {
     /// How long the burst lasts, in whole seconds.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub duration: Duration,
+}
+
+/// `PARTITION@OFFSET`, or `PARTITION-OFFSET` as derived records have it.
+fn position(text: &str) -> Result<Position, String> {
+    let read = tickfold_core::raw::parse_position(&text.replacen('@', "-", 1));
+    let (partition, offset) =
+        read.ok_or_else(|| "is not PARTITION@OFFSET, such as 3@42".to_owned())?;
+    Ok(Position { partition, offset })
 }
 
 /// Up to a year, so that no sum of some leaves the clock.

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod config;
 mod data_dir;
+mod dead_letters;
 mod demo;
 mod fail_points;
 mod ingress_admin;
@@ -69,6 +70,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::List { what } => return runtime()?.block_on(client::list(what)),
         Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
         Command::Reload { client } => return runtime()?.block_on(client::reload(client)),
+        Command::Dlq { what } => return runtime()?.block_on(client::dlq(what)),
         Command::Quarantine { what } => return runtime()?.block_on(client::quarantine(what)),
         Command::Topics(command) if command.check || command.create => {
             let (config, kafka) = (command.config.clone(), command.kafka.clone());

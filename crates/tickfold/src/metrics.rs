@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::metrics::{Unit, describe_gauge, gauge};
+use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tickfold_core::FOLD_VERSION;
 use tickfold_store::RocksStores;
 
@@ -15,6 +15,7 @@ const BUILD_INFO: &str = "tickfold_build_info";
 const START_TIME: &str = "tickfold_start_time_seconds";
 const DISK_FREE: &str = "tickfold_disk_free_bytes";
 const DISK_SIZE: &str = "tickfold_disk_size_bytes";
+const REDRIVES_APPENDED: &str = "tickfold_redrives_appended_total";
 
 /// Describes the metrics of all crates to the installed recorder.
 pub(crate) fn describe() {
@@ -31,6 +32,16 @@ pub(crate) fn describe() {
         "What a process may still write to the file system of a directory, by dir: data, checkpoints."
     );
     describe_gauge!(DISK_SIZE, Unit::Bytes, "Size of that file system, by dir.");
+    describe_counter!(
+        REDRIVES_APPENDED,
+        Unit::Count,
+        "Redrives of dead letters that this node appended to raw."
+    );
+}
+
+/// A redrive was appended.
+pub(crate) fn redrive_appended() {
+    counter!(REDRIVES_APPENDED).increment(1);
 }
 
 /// Says what runs, once.

@@ -90,7 +90,7 @@ fn labels_of(texts: &[String]) -> Result<query::Labels> {
     Ok(labels)
 }
 
-fn time(text: Option<&str>) -> Result<Option<prost_types::Timestamp>> {
+pub(super) fn time(text: Option<&str>) -> Result<Option<prost_types::Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     let time = Timestamp::parse_rfc3339(text);
     let ms = time.with_context(|| format!("{text}: no time such as 2026-11-20T00:00:00Z"))?;

@@ -1,5 +1,6 @@
 //! Commands that ask a running node over gRPC.
 
+mod dlq;
 mod explain;
 mod find;
 mod ingress;
@@ -24,6 +25,7 @@ use tonic_types::StatusExt as _;
 use crate::cli::{Client, Get, Output, View};
 use show::Show;
 
+pub(crate) use dlq::dlq;
 pub(crate) use explain::explain;
 pub(crate) use find::find;
 pub(crate) use ingress::{quarantine, reload};

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tickfold_proto::admin::v1::dead_letter_service_server::DeadLetterServiceServer;
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
 use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
@@ -16,10 +17,11 @@ use super::parts::Part;
 use super::stop::StopSwitch;
 use super::workers::Workers;
 use crate::config::Config;
+use crate::dead_letters::{self, DeadLetters};
 use crate::ingress_admin::IngressAdmin;
-use crate::options;
 use crate::raw_topic::RawTopic;
 use crate::rules::RulesAdmin;
+use crate::{fail_points, options};
 
 /// What every service is made from.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +71,16 @@ impl Grpc<'_> {
             raw: self.raw.clone(),
             applying: tokio::sync::Mutex::default(),
         };
+        let dead_letters = DeadLetters::new(dead_letters::Parts {
+            log: fail_points::wrap(Arc::clone(self.log)),
+            raw: self.raw.clone(),
+            topic_prefix: self.config.topic_prefix.clone(),
+            apps: front.map(|front| front.reload().apps.clone()),
+            redriving: tokio::sync::Mutex::default(),
+        });
         let routes = Routes::new(NodeServiceServer::new(self.stop.clone()))
-            .add_service(RulesServiceServer::new(rules));
+            .add_service(RulesServiceServer::new(rules))
+            .add_service(DeadLetterServiceServer::new(dead_letters));
         let Some(front) = front else { return routes };
         let ingress = IngressAdmin { reload: front.reload(), quarantine: front.quarantine.clone() };
         routes.add_service(IngressAdminServiceServer::new(ingress))

@@ -14,6 +14,7 @@ mod answers;
 mod cli;
 mod corpus;
 mod crash;
+mod dead_letters;
 mod demo;
 mod docs;
 mod fallback_worker;

@@ -44,10 +44,12 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_processor_checkpoints_total",
     "tickfold_processor_given_up_total",
     "tickfold_processor_lost_total",
+    "tickfold_processor_redriven_total",
     "tickfold_processor_refused_partition",
     "tickfold_query_fallbacks_total",
     "tickfold_query_forwards_total",
     "tickfold_query_unreachable_total",
+    "tickfold_redrives_appended_total",
 ];
 
 /// Last words of gauges and histograms: units, things counted, and the flags that are 0 or 1. A new
