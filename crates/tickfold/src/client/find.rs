@@ -3,21 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
 use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as query;
 use tickfold_proto::query::v1::find_messages_request::What;
 
-use super::show::{self, Message};
-use crate::cli::{Find, Output, Search};
-
-/// What is found, as one JSON document.
-#[derive(Serialize)]
-struct Page {
-    messages: Vec<Message>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
-}
+use super::pages::Pages;
+use super::show;
+use crate::cli::{Find, Search};
 
 /// Prints one message per line, or all pages as one document.
 pub(crate) async fn find(what: Find) -> Result<ExitCode> {
@@ -28,46 +20,24 @@ pub(crate) async fn find(what: Find) -> Result<ExitCode> {
     let Search { from, to, limit, page_token, view, client } = search;
     let mut queries = super::queries(&client).await?;
     let (from_time, to_time) = (time(from.as_deref())?, time(to.as_deref())?);
-    let (mut found, mut token) = (Vec::new(), page_token.unwrap_or_default());
-    let mut left = limit;
-    while left > 0 {
+    let mut pages = Pages::new("messages", &client, limit, page_token.as_deref());
+    while let Some((page_size, page_token)) = pages.next() {
         let request = query::FindMessagesRequest {
             what: Some(what.clone()),
             from_time,
             to_time,
-            page_size: i32::try_from(left.min(PAGE_SIZE)).unwrap_or(i32::MAX),
-            page_token: token,
+            page_size,
+            page_token,
             view: super::view_of(view).into(),
             min_position: Vec::new(),
         };
         let reply = queries.find_messages(super::timed(&client, request)).await;
         let page = reply.map_err(|status| super::failed(&status))?.into_inner();
-        left = left.saturating_sub(u32::try_from(page.messages.len()).unwrap_or(u32::MAX));
-        for message in page.messages {
-            let message = show::message(message, None);
-            match client.output {
-                Output::Table => super::print(&message.line()),
-                Output::Jsonl => super::print(&(serde_json::to_string(&message)? + "\n")),
-                Output::Json => found.push(message),
-            }
-        }
-        token = page.next_page_token;
-        if token.is_empty() {
-            break;
-        }
+        let shown = page.messages.into_iter().map(|one| show::message(one, None));
+        pages.show(shown, |one| one.line(), page.next_page_token)?;
     }
-    let next_page_token = show::text(token);
-    if client.output == Output::Json {
-        let page = Page { messages: found, next_page_token };
-        super::print(&(serde_json::to_string_pretty(&page)? + "\n"));
-    } else if let Some(token) = next_page_token {
-        super::report(&format!("there is more: --page-token {token}"));
-    }
-    Ok(ExitCode::SUCCESS)
+    pages.end()
 }
-
-/// Messages asked for at once.
-const PAGE_SIZE: u32 = 1_000;
 
 /// Reads `name=value`, each name once.
 fn labels_of(texts: &[String]) -> Result<query::Labels> {

@@ -6,6 +6,7 @@ mod find;
 mod ingress;
 mod list;
 mod node;
+mod pages;
 mod rules;
 mod show;
 mod tail;

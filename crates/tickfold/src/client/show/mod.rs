@@ -10,7 +10,7 @@ use serde_json::Value;
 use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::query::v1 as query;
 
-pub(super) use message::{Charge, Decision, Message, Source, Transition};
+pub(super) use message::{Charge, Decision, Source, Transition};
 pub(super) use message::{charge, decision, message, source, transition};
 pub(super) use party::{conversation, user};
 pub(super) use standing::{account, number, template};
