@@ -16,7 +16,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// Lower-case hex.
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
+    text
 }
 
 /// 32 hex digits that name several parts together. Each part goes in with its length, so that no

@@ -1,7 +1,11 @@
 //! Identifiers as newtypes. All of Meta's ids are opaque strings, compared byte by byte and never
 //! normalised: a phone normaliser would mangle business-scoped user ids.
+//!
+//! They are shared and not copied: the id of a message stands in its key, its timers, its rows and
+//! its conversation's lists.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The longest id that is folded, in bytes. Ids become keys of topics and of the state store, so
 /// they need a bound; the longest real ones (group wamids) stay below 200.
@@ -11,11 +15,11 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Takes the text as it is.
-            pub fn new(text: impl Into<String>) -> Self {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
 
@@ -24,10 +28,6 @@ macro_rules! id {
                 &self.0
             }
 
-            /// Gives the text back.
-            pub fn into_string(self) -> String {
-                self.0
-            }
         }
 
         impl fmt::Display for $name {
@@ -38,7 +38,7 @@ macro_rules! id {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(text.into())
             }
         }
     };
@@ -78,7 +78,7 @@ id!(
 impl Participant {
     /// The message itself, not a participant of a group.
     pub fn whole() -> Self {
-        Self(String::new())
+        Self(Arc::from(""))
     }
 
     /// True for the message itself.

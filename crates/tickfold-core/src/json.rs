@@ -5,8 +5,8 @@
 //! numbers beyond f64, lone surrogate escapes (read lossily), duplicate keys (the last one wins,
 //! as in most parsers). Raw text is never re-serialised.
 //!
-//! The grammar is checked once, of the whole text. Below that only the ends of values are looked
-//! for: a status stands seven levels deep, and each would be parsed anew on every one of them.
+//! The grammar is checked once, of the whole text, and then noted where each object and array ends:
+//! a status stands seven levels deep, and without the notes its bytes would be read on every one.
 
 mod scan;
 
@@ -17,46 +17,64 @@ use serde::Deserialize;
 use serde::de::{self, Visitor};
 use serde_json::value::RawValue;
 
-use scan::Scan;
+use scan::{Nested, Scan};
+
+/// Text that is JSON, with notes of its nesting.
+#[derive(Debug)]
+pub struct Document<'a> {
+    text: &'a str,
+    nested: Vec<Nested>,
+}
 
 /// A JSON value that has not been looked into yet: text that was checked, from its first byte to
 /// its last.
 #[derive(Debug, Clone, Copy)]
-pub struct Json<'a>(&'a str);
+pub struct Json<'a> {
+    text: &'a str,
+    /// Of an object or array: itself and all below it.
+    nested: &'a [Nested],
+}
 
 /// Why bytes are not JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("body is not JSON: {0}")]
 pub struct NotJson(#[source] serde_json::Error);
 
-impl<'a> Json<'a> {
+impl<'a> Document<'a> {
     /// Checks the grammar of the whole text.
     pub fn parse(body: &'a [u8]) -> Result<Self, NotJson> {
         let raw: &'a RawValue = serde_json::from_slice(body).map_err(NotJson)?;
-        Ok(Self(raw.get()))
+        Ok(Self { text: raw.get(), nested: scan::nested(raw.get().as_bytes()) })
     }
 
+    /// The whole value.
+    pub fn root(&self) -> Json<'_> {
+        Json { text: self.text, nested: &self.nested }
+    }
+}
+
+impl<'a> Json<'a> {
     /// The text as it was sent, without surrounding white space.
     pub fn raw(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// The members, if this is an object.
     pub fn object(self) -> Option<Object<'a>> {
-        let mut scan = Scan::inside(self.raw(), b'{')?;
+        let mut scan = Scan::inside(self, b'{')?;
         let mut members = Vec::with_capacity(MEMBERS);
         while let Some(key) = scan.next()? {
-            members.push((string(key)?, Json(scan.member()?)));
+            members.push((string(key.text)?, scan.member()?));
         }
         Some(Object { members })
     }
 
     /// The elements, if this is an array.
     pub fn array(self) -> Option<Vec<Self>> {
-        let mut scan = Scan::inside(self.raw(), b'[')?;
+        let mut scan = Scan::inside(self, b'[')?;
         let mut elements = Vec::new();
         while let Some(element) = scan.next()? {
-            elements.push(Self(element));
+            elements.push(element);
         }
         Some(elements)
     }
@@ -224,19 +242,21 @@ mod tests {
 
     use super::*;
 
-    fn json(text: &str) -> Json<'_> {
-        Json::parse(text.as_bytes()).unwrap()
+    fn json(text: &str) -> Document<'_> {
+        Document::parse(text.as_bytes()).unwrap()
     }
 
     #[test]
     fn the_last_duplicate_key_wins() {
-        let object = json(r#"{"a":1,"\u0061":2}"#).object().unwrap();
+        let document = json(r#"{"a":1,"\u0061":2}"#);
+        let object = document.root().object().unwrap();
         assert_eq!(object.get("a").unwrap().raw(), "2");
     }
 
     #[test]
     fn null_empty_text_and_empty_array_are_absent() {
-        let object = json(r#"{"a":null,"b":"","c":[ ],"d":[0],"e":{},"f":0}"#).object().unwrap();
+        let document = json(r#"{"a":null,"b":"","c":[ ],"d":[0],"e":{},"f":0}"#);
+        let object = document.root().object().unwrap();
         let present: Vec<_> =
             "abcdef".chars().filter(|c| object.get(&c.to_string()).is_some()).collect();
         assert_eq!(present, ['d', 'e', 'f']);
@@ -244,7 +264,8 @@ mod tests {
 
     #[test]
     fn lone_surrogates_are_read_lossily_in_keys_and_values() {
-        let object = json(r#"{"k\ud83d":"a\ud83db"}"#).object().unwrap();
+        let document = json(r#"{"k\ud83d":"a\ud83db"}"#);
+        let object = document.root().object().unwrap();
         assert_eq!(object.members[0].1.text().unwrap().chars().next(), Some('a'));
         assert!(object.members[0].0.starts_with('k'));
     }
@@ -252,23 +273,23 @@ mod tests {
     #[test]
     fn deep_nesting_and_huge_numbers_are_kept_as_text() {
         let deep = format!("{{\"v\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(json(&deep).object().unwrap().get("v").unwrap().raw().len(), 200_000);
-        assert_eq!(json("[1e400]").array().unwrap()[0].raw(), "1e400");
+        assert_eq!(json(&deep).root().object().unwrap().get("v").unwrap().raw().len(), 200_000);
+        assert_eq!(json("[1e400]").root().array().unwrap()[0].raw(), "1e400");
     }
 
     #[test]
     fn ids_are_text_or_whole_numbers() {
-        assert_eq!(json("123456789012345678901").id().unwrap(), "123456789012345678901");
-        assert_eq!(json(r#""0""#).id().unwrap(), "0");
+        assert_eq!(json("123456789012345678901").root().id().unwrap(), "123456789012345678901");
+        assert_eq!(json(r#""0""#).root().id().unwrap(), "0");
         for bad in ["1.5", "-3", "1e3", "true", r#""""#, "{}", "null"] {
-            assert!(json(bad).id().is_none(), "{bad}");
+            assert!(json(bad).root().id().is_none(), "{bad}");
         }
     }
 
     #[test]
     fn rubbish_is_refused_without_panic() {
         for bad in [&b""[..], b"{", b"\xff", b"{\"a\":1}x", b"nul", b"[1,]", b"\"\\x\""] {
-            assert!(Json::parse(bad).is_err());
+            assert!(Document::parse(bad).is_err());
         }
     }
 
@@ -305,7 +326,7 @@ mod tests {
         });
         proptest!(|(value in value, pretty: bool)| {
             let text = if pretty { format!(" {value:#}\n") } else { value.to_string() };
-            prop_assert_eq!(opened(Json::parse(text.as_bytes()).unwrap()), value);
+            prop_assert_eq!(opened(json(&text).root()), value);
         });
     }
 

@@ -4,7 +4,11 @@
 //! that is still being committed. An overlay on [`Nothing`] is the golden fold.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 
 use crate::action::ActionId;
 use crate::charge::{Total, TotalKey};
@@ -130,18 +134,19 @@ pub struct Change<V> {
     pub after: Option<V>,
 }
 
-/// Entries of one kind that the overlay has read or changed. They are large, and a tree moves its
+/// Entries of one kind that the overlay has read or changed, in the order in which it met them,
+/// which is the same whatever the hasher's seed. They are large, and a table that grows moves its
 /// entries about, so they stand apart.
 #[derive(Debug, Clone)]
-pub struct Table<K, V>(BTreeMap<K, Box<Change<V>>>);
+pub struct Table<K, V>(IndexMap<K, Box<Change<V>>, RandomState>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(IndexMap::default())
     }
 }
 
-impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
+impl<K: Eq + Hash + Clone, V: Clone + PartialEq> Table<K, V> {
     /// The entry, loaded through `load` when the overlay has not met it yet.
     pub fn entry(
         &mut self,
@@ -187,7 +192,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         self.0.get(key).map(|change| &change.after)
     }
 
-    /// Entries whose value differs from what the source had, in order of key.
+    /// Entries whose value differs from what the source had, in the order in which they were met.
     pub fn changes(&self) -> impl Iterator<Item = (&K, &Change<V>)> {
         let entries = self.0.iter().map(|(key, change)| (key, &**change));
         entries.filter(|(_, change)| change.before != change.after)

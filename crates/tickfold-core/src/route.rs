@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::hash::sha256;
 use crate::ids::{ID_BYTES_MAX, WabaId};
-use crate::json::{Json, Object};
+use crate::json::{Document, Json, Object};
 use crate::raw::{partition_of, partition_of_key};
 
 /// Version of this function, kept in every raw record. A change of the rules below is a new
@@ -129,30 +129,26 @@ pub enum RawText<'a> {
     Bytes(&'a [u8]),
 }
 
-/// All slots of a body at once, for tools and tests.
-pub fn slots(body: &[u8]) -> Vec<Slot<'_>> {
+/// Path and account of all slots of a body, for tools and tests.
+pub fn slots(body: &[u8]) -> Vec<(String, Option<WabaId>)> {
     let mut slots = Vec::new();
     let _ = visit_slots(body, &mut |slot| {
-        slots.push(slot);
+        slots.push((slot.path, slot.waba_id));
         ControlFlow::Continue(())
     });
     slots
 }
 
 /// What is done with a slot; breaking ends the visit.
-type Visit<'v, 'a> = dyn FnMut(Slot<'a>) -> ControlFlow<()> + 'v;
+type Visit<'v> = dyn for<'a> FnMut(Slot<'a>) -> ControlFlow<()> + 'v;
 
 /// Visits all slots of a body in its order. Total: any bytes give slots. One at a time, since a
 /// body can have millions of them.
-pub fn visit_slots<'a>(body: &'a [u8], visit: &mut Visit<'_, 'a>) -> ControlFlow<()> {
-    let broken = |path: String, scope, reason, raw| Slot {
-        path,
-        waba_id: None,
-        content: Content::Broken { scope, reason, raw },
-    };
-    let Ok(root) = Json::parse(body) else {
+pub fn visit_slots(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
+    let Ok(document) = Document::parse(body) else {
         return visit(broken("$".to_owned(), "body", "not_json", RawText::Bytes(body)));
     };
+    let root = document.root();
     let envelope = |reason| broken("$".to_owned(), "envelope", reason, RawText::Json(root.raw()));
     let Some(object) = root.object() else { return visit(envelope("not_an_object")) };
     let product = object.text("object");
@@ -172,14 +168,22 @@ pub fn visit_slots<'a>(body: &'a [u8], visit: &mut Visit<'_, 'a>) -> ControlFlow
     ControlFlow::Continue(())
 }
 
-fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_, 'a>) -> ControlFlow<()> {
+fn broken<'a>(
+    path: String,
+    scope: &'static str,
+    reason: &'static str,
+    raw: RawText<'a>,
+) -> Slot<'a> {
+    Slot { path, waba_id: None, content: Content::Broken { scope, reason, raw } }
+}
+
+fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let entry_id = entry.get("id").and_then(Json::id).map(String::from);
     let entry_waba = entry_id.as_deref().and_then(waba_id);
     let entry_time = entry.get("time");
     let broken = |path: String, scope, reason, raw: Json<'a>| Slot {
-        path,
         waba_id: entry_waba.clone(),
-        content: Content::Broken { scope, reason, raw: RawText::Json(raw.raw()) },
+        ..broken(path, scope, reason, RawText::Json(raw.raw()))
     };
     // Webhooks with values switched off name the fields that changed and carry no data.
     if let Some(fields) = entry.get("changed_fields") {

@@ -40,7 +40,12 @@ impl Timestamp {
 
     /// The month in UTC, `2026-11`.
     pub fn month(self) -> String {
-        self.to_string().chars().take(7).collect()
+        match self.plain() {
+            Some([a, b, c, d, e, f, g, ..]) => {
+                String::from_utf8_lossy(&[a, b, c, d, e, f, g]).into_owned()
+            }
+            None => self.to_string().chars().take(7).collect(),
+        }
     }
 
     /// Reads what [`Display`](fmt::Display) writes, or any RFC 3339 time.
@@ -156,12 +161,13 @@ impl schemars::JsonSchema for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Document;
 
     const APPENDED: Timestamp = Timestamp::from_millis(1_795_132_800_000);
 
     fn event(json: &str) -> Option<i64> {
-        let json = Json::parse(json.as_bytes()).unwrap();
-        Timestamp::of_event(Some(json), APPENDED).map(Timestamp::as_millis)
+        let json = Document::parse(json.as_bytes()).unwrap();
+        Timestamp::of_event(Some(json.root()), APPENDED).map(Timestamp::as_millis)
     }
 
     #[test]

@@ -53,10 +53,10 @@ fn each_item_is_folded_in_exactly_one_partition_to_which_it_was_appended() {
         let destinations = route(&body, PARTITIONS);
         assert!(!destinations.is_empty(), "{name}");
         let placement = Placement::new(&body, PARTITIONS);
-        for slot in slots(&body) {
-            let partition = placement.partition(slot.waba_id.as_ref());
+        for (path, waba_id) in slots(&body) {
+            let partition = placement.partition(waba_id.as_ref());
             let appended = destinations.iter().filter(|d| d.partition == partition).count();
-            assert_eq!(appended, 1, "{name} {}", slot.path);
+            assert_eq!(appended, 1, "{name} {path}");
             slots_seen += 1;
         }
         // Folding in every partition gives each event once in all, wherever it was appended.

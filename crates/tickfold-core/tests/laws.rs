@@ -506,8 +506,8 @@ proptest! {
         let body = format!(r#"{{"object":"whatsapp_business_account","entry":[{}]}}"#, entries.join(",")).into_bytes();
         let destinations = tickfold_core::route(&body, partitions);
         let placement = tickfold_core::route::Placement::new(&body, partitions);
-        for slot in tickfold_core::route::slots(&body) {
-            let partition = placement.partition(slot.waba_id.as_ref());
+        for (_, waba_id) in tickfold_core::route::slots(&body) {
+            let partition = placement.partition(waba_id.as_ref());
             prop_assert_eq!(destinations.iter().filter(|d| d.partition == partition).count(), 1);
         }
         for destination in destinations {

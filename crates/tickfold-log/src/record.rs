@@ -1,6 +1,7 @@
 //! What is appended and what is read: records, their places, their headers.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -21,15 +22,15 @@ pub type Offset = u64;
 /// A partition of a topic, by the topic's full name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
-    /// Full topic name, prefix included.
-    pub topic: String,
+    /// Full topic name, prefix included. Shared, since each record on its way in has it.
+    pub topic: Arc<str>,
     /// Partition of that topic.
     pub partition: PartitionId,
 }
 
 impl TopicPartition {
     /// Names a partition.
-    pub fn new(topic: impl Into<String>, partition: PartitionId) -> Self {
+    pub fn new(topic: impl Into<Arc<str>>, partition: PartitionId) -> Self {
         Self { topic: topic.into(), partition }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tickfold_core::fold::Partition;
-use tickfold_core::json::Json;
+use tickfold_core::json::Document;
 use tickfold_core::records::{REDRIVEN, Topic};
 use tickfold_log::{
     Append, CommitError, Committed, Error as LogError, Log, LogFuture, Member, Offset,
@@ -373,7 +373,7 @@ impl<'a> Ports<'a> {
 
 /// Outputs of a commit, to be counted once it is certain.
 struct Counts {
-    by_topic: BTreeMap<String, u64>,
+    by_topic: BTreeMap<Arc<str>, u64>,
     /// Those that are counted also by what they say.
     told: Vec<(Topic, Bytes)>,
 }
@@ -390,7 +390,7 @@ impl Counts {
                 Some(count) => *count += 1,
                 None => _ = counts.by_topic.insert(output.to.topic.clone(), 1),
             }
-            let told = topics.iter().find(|(name, _)| *name == output.to.topic);
+            let told = topics.iter().find(|(name, _)| **name == *output.to.topic);
             if let (Some((_, topic)), Some(value)) = (told, &output.value) {
                 counts.told.push((*topic, value.clone()));
             }
@@ -403,7 +403,8 @@ impl Counts {
             metrics::outputs(&topic, records);
         }
         for (topic, value) in self.told {
-            let record = Json::parse(&value).ok().and_then(Json::object);
+            let document = Document::parse(&value).ok();
+            let record = document.as_ref().and_then(|document| document.root().object());
             let text = |name| record.as_ref().and_then(|record| record.text(name));
             let word = |name| text(name).unwrap_or_else(|| "unknown".to_owned());
             match topic {

@@ -1,5 +1,7 @@
 //! From an overlay to rows: what one write puts and deletes, the same for all adapters.
 
+use std::hash::Hash;
+
 use tickfold_core::ids::{PhoneNumberId, TemplateKey, WabaId, Wamid};
 use tickfold_core::overlay::{Overlay, Table};
 use tickfold_core::state::{Account, Message, Number, Template};
@@ -67,7 +69,7 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
 }
 
 /// Moves the index rows that follow from the entries of a table.
-fn index<K: Ord + Clone, V: Clone + PartialEq>(
+fn index<K: Eq + Hash + Clone, V: Clone + PartialEq>(
     batch: &mut Batch,
     table: &Table<K, V>,
     rows: impl Fn(&K, &V) -> Vec<Vec<u8>>,

@@ -4,6 +4,8 @@
 //! two stores with the same rows have the same digest however they came to them. It finds defects
 //! and damage, not forgery.
 
+use std::hash::Hash;
+
 use tickfold_core::overlay::{Change, Overlay, Table};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -72,7 +74,7 @@ struct Changes {
 impl Changes {
     fn table<K, V>(&mut self, table: &Table<K, V>, key: impl Fn(&K) -> Vec<u8>)
     where
-        K: Ord + Clone,
+        K: Eq + Hash + Clone,
         V: Clone + PartialEq + Persist,
     {
         for (id, Change { before, after }) in table.changes() {

@@ -87,7 +87,7 @@ pub struct Charge {
 }
 
 /// What charges are summed by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TotalKey {
     /// Account; empty if none is known.
     pub waba_id: WabaId,

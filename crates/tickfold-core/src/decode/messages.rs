@@ -97,7 +97,9 @@ pub(super) fn message(change: &Change<'_>, json: Json<'_>, reading: Reading<'_>)
         direction,
         origin,
         sender: group.as_ref().and_then(|_| user.party().cloned()),
-        parties: group.as_ref().map_or_else(|| user.parties(), |id| vec![PartyId::new(id)]),
+        parties: group
+            .as_ref()
+            .map_or_else(|| user.parties(), |id| vec![PartyId::from(id.as_str())]),
         group: group.is_some(),
         links,
         metadata: metadata.cloned(),

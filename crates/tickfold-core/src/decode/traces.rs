@@ -1,7 +1,7 @@
 //! `fbtrace_id`, wherever it stands in an item: what Meta's support asks for.
 
 use super::short_id;
-use crate::json::Json;
+use crate::json::{Document, Json};
 use crate::route::RawText;
 
 /// How deep it is looked for. Meta puts it into errors, three levels down.
@@ -16,7 +16,7 @@ pub(crate) fn least_trace(raw: RawText<'_>) -> Option<String> {
     if !text.contains("fbtrace_id") {
         return None;
     }
-    of(Json::parse(text.as_bytes()).ok()?).into_iter().min()
+    of(Document::parse(text.as_bytes()).ok()?.root()).into_iter().min()
 }
 
 /// The trace ids of an item, in its order. Almost no item has one, and then this is one search of

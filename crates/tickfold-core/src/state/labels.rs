@@ -4,7 +4,7 @@
 //! members, and `key=value` pairs between `;`, `,`, `&` or white space. Of either only the names
 //! below; anything else stays in the text.
 
-use crate::json::Json;
+use crate::json::Document;
 
 /// What the sender says of a message. A function of the text, never stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,7 +31,8 @@ impl Labels {
         let text = text.trim();
         let mut labels = Self::default();
         if text.starts_with('{') {
-            let object = Json::parse(text.as_bytes()).ok().and_then(Json::object);
+            let document = Document::parse(text.as_bytes()).ok();
+            let object = document.as_ref().and_then(|document| document.root().object());
             for name in LABEL_NAMES {
                 let value = object.as_ref().and_then(|object| object.get(name)?.scalar_text());
                 if let Some(value) = value {

@@ -180,12 +180,12 @@ impl Folded {
         }
     }
 
-    /// Facts of all entities, counts included, as text.
+    /// Facts of all entities, counts included, as lines in order.
     pub(crate) fn facts(&self) -> String {
         let overlay = &self.overlay;
-        let mut text = String::new();
+        let mut lines = Vec::new();
         let mut line = |key: &dyn std::fmt::Debug, facts: &dyn std::fmt::Debug| {
-            text += &format!("{key:?} {facts:?}\n");
+            lines.push(format!("{key:?} {facts:?}\n"));
         };
         for (key, change) in overlay.messages.changes() {
             line(key, &change.after.as_ref().map(|message| &message.facts));
@@ -215,7 +215,8 @@ impl Folded {
         for (key, change) in overlay.accounts.changes() {
             line(key, &change.after.as_ref().map(|account| &account.facts));
         }
-        text
+        lines.sort_unstable();
+        lines.concat()
     }
 
     /// The last row of every key of every table, as `topic key`, without where it came from.

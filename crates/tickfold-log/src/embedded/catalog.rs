@@ -81,7 +81,7 @@ impl Catalog {
     }
 
     pub(super) fn end_of(&self, partition: &TopicPartition) -> Offset {
-        let topic = self.topics.get(&partition.topic);
+        let topic = self.topics.get(&*partition.topic);
         let partition = topic.and_then(|t| t.partitions.get(partition.partition as usize));
         partition.map_or(0, |p| p.bounds.end)
     }

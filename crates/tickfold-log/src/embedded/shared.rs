@@ -164,7 +164,7 @@ impl Shared {
     ) -> Result<T, Error> {
         self.check_open()?;
         let directory = self.directory();
-        let entry = directory.get(&of.topic);
+        let entry = directory.get(&*of.topic);
         let found = entry.and_then(|e| Some((e.id, e.partitions.get(of.partition as usize)?)));
         let (id, readable) = found.ok_or_else(|| Error::UnknownPartition(of.clone()))?;
         Ok(get(id, readable))

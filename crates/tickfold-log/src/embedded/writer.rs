@@ -193,7 +193,7 @@ impl Writer {
         }
         let mut offsets = Vec::with_capacity(records.len());
         for append in records {
-            let topic = self.topics.get_mut(&append.to.topic);
+            let topic = self.topics.get_mut(&*append.to.topic);
             let place = topic.and_then(|topic| {
                 let partition = topic.partitions.get_mut(append.to.partition as usize)?;
                 Some((topic.id, partition))
@@ -252,7 +252,7 @@ impl Writer {
         before: Offset,
         building: &mut Building,
     ) -> Result<Bounds, Error> {
-        let place = self.topics.get_mut(&of.topic).and_then(|topic| {
+        let place = self.topics.get_mut(&*of.topic).and_then(|topic| {
             let partition = topic.partitions.get_mut(of.partition as usize)?;
             Some((topic.id, &mut partition.bounds))
         });
@@ -269,7 +269,7 @@ impl Writer {
     }
 
     fn topic(&self, of: &TopicPartition) -> Result<&Topic, Error> {
-        let topic = self.topics.get(&of.topic);
+        let topic = self.topics.get(&*of.topic);
         let topic = topic.filter(|topic| of.partition < topic.spec.partitions);
         topic.ok_or_else(|| Error::UnknownPartition(of.clone()))
     }

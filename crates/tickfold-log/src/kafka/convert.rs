@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use rdkafka::{
     error::KafkaError,
     message::{BorrowedMessage, Header as KafkaHeader, Headers as _, Message, OwnedHeaders},
@@ -11,9 +11,7 @@ use rdkafka::{
 };
 
 use super::options::MESSAGE_BYTES_MAX;
-use crate::{
-    Append, Error, Header, Headers, Offset, PartitionId, RECORD_BYTES_MAX, Record, record,
-};
+use crate::{Append, Error, Header, Offset, PartitionId, RECORD_BYTES_MAX, Record, record};
 
 /// Bytes the format spends at most on a record besides its parts: batch and record head, lengths.
 const RECORD_HEAD_BYTES: usize = 128;
@@ -51,24 +49,34 @@ pub(super) fn to_kafka<D: IntoOpaque>(append: &Append, opaque: D) -> BaseRecord<
 /// A record from a consumer; an error if it is none of ours.
 pub(super) fn from_kafka(message: &BorrowedMessage<'_>) -> Result<Record, &'static str> {
     let offset = u64::try_from(message.offset()).map_err(|_| "its offset is negative")?;
-    let copy = Bytes::copy_from_slice;
+    let headers = headers(message)?;
+    let (key, value) = (message.key(), message.payload());
+    // One piece of memory for all that the record holds; each part is a view of it.
+    let of_headers = headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+    let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + of_headers;
+    let mut rest = BytesMut::with_capacity(bytes);
+    let mut copy = |part: &[u8]| {
+        rest.extend_from_slice(part);
+        rest.split().freeze()
+    };
     Ok(Record {
         offset,
         timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
-        key: message.key().map(copy),
-        value: message.payload().map(copy),
-        headers: headers(message)?,
+        key: key.map(&mut copy),
+        value: value.map(&mut copy),
+        headers: headers
+            .into_iter()
+            .map(|(name, value)| Header { name: name.to_owned().into(), value: copy(value) })
+            .collect(),
     })
 }
 
-fn headers(message: &BorrowedMessage<'_>) -> Result<Headers, &'static str> {
+/// Names and values.
+fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Vec<(&'a str, &'a [u8])>, &'static str> {
     let Some(headers) = message.headers() else { return Ok(Vec::new()) };
-    let copy = |header: KafkaHeader<'_, &[u8]>| Header {
-        name: header.key.to_owned().into(),
-        value: Bytes::copy_from_slice(header.value.unwrap_or_default()),
-    };
+    let part = |header: KafkaHeader<'a, &'a [u8]>| (header.key, header.value.unwrap_or_default());
     // The binding panics on a name that is no UTF-8. We write none, but others may write here.
-    let all = catch_unwind(AssertUnwindSafe(|| headers.iter().map(copy).collect()));
+    let all = catch_unwind(AssertUnwindSafe(|| headers.iter().map(part).collect()));
     all.map_err(|_| "the name of a header is not UTF-8")
 }
 

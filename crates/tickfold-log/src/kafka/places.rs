@@ -64,7 +64,7 @@ impl Places {
     pub(super) fn find(&self, of: &TopicPartition) -> Option<Arc<Place>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let index = usize::try_from(of.partition).ok()?;
-        topics.get(&of.topic)?.get(index).cloned()
+        topics.get(&*of.topic)?.get(index).cloned()
     }
 
     /// How many partitions the topic is known to have.

@@ -330,12 +330,12 @@ impl State {
     }
 
     pub(super) fn partition(&self, of: &TopicPartition) -> Result<&Partition, Error> {
-        let partition = self.topics.get(&of.topic).and_then(|t| t.partitions.get(&of.partition));
+        let partition = self.topics.get(&*of.topic).and_then(|t| t.partitions.get(&of.partition));
         partition.ok_or_else(|| Error::UnknownPartition(of.clone()))
     }
 
     pub(super) fn partition_mut(&mut self, of: &TopicPartition) -> Option<&mut Partition> {
-        self.topics.get_mut(&of.topic)?.partitions.get_mut(&of.partition)
+        self.topics.get_mut(&*of.topic)?.partitions.get_mut(&of.partition)
     }
 }
 

@@ -225,7 +225,7 @@ fn actions(world: &World) -> Vec<Value> {
 /// Number of derived records.
 fn outputs(world: &World) -> u64 {
     let topics = world.log.topics_now().unwrap();
-    let derived = topics.iter().filter(|topic| topic.spec.name != world.raw.topic);
+    let derived = topics.iter().filter(|topic| *topic.spec.name != *world.raw.topic);
     derived.map(|topic| topic.bounds[PARTITION as usize].end).sum()
 }
 

@@ -89,7 +89,7 @@ impl Tail {
             }
         }
         let cursor = |(partition, bounds): (u32, Bounds)| Cursor {
-            from: TopicPartition::new(&request.topic, partition),
+            from: TopicPartition::new(request.topic.as_str(), partition),
             next: start(request.start.as_ref(), partition, bounds),
             stop: request.until_end.then_some(bounds.end),
         };

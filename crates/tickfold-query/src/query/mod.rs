@@ -173,7 +173,7 @@ impl Query {
             let mut bytes = 0;
             for wamid in wamids {
                 let Some(found) = joined::message(&snapshots, &wamid)? else {
-                    reply.missing.push(wamid.into_string());
+                    reply.missing.push(wamid.to_string());
                     continue;
                 };
                 let message = convert::message(&found, view);

@@ -1,6 +1,7 @@
 //! The plainest store there could be, to compare with: maps of domain values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 
 use tickfold_core::action::ActionId;
 use tickfold_core::charge::{Total, TotalKey};
@@ -37,7 +38,10 @@ pub(super) struct Model {
     transitions: Vec<Transition>,
 }
 
-fn apply<K: Ord + Clone, V: Clone + PartialEq>(map: &mut BTreeMap<K, V>, table: &Table<K, V>) {
+fn apply<K: Ord + Hash + Clone, V: Clone + PartialEq>(
+    map: &mut BTreeMap<K, V>,
+    table: &Table<K, V>,
+) {
     for (key, change) in table.changes() {
         match &change.after {
             Some(value) => map.insert(key.clone(), value.clone()),
@@ -247,12 +251,12 @@ pub(super) fn random_batch(
                 *entry = random.maybe(Random::template);
             }
             4 => {
-                let key = WabaId::new(random.wamid().into_string());
+                let key = WabaId::new(random.wamid().to_string());
                 let entry = overlay.accounts.entry(&key, |key| source.account(key)).unwrap();
                 *entry = random.maybe(Random::account);
             }
             5 => {
-                let key = PhoneNumberId::new(random.wamid().into_string());
+                let key = PhoneNumberId::new(random.wamid().to_string());
                 let entry = overlay.numbers.entry(&key, |key| source.number(key)).unwrap();
                 *entry = random.maybe(Random::number);
             }

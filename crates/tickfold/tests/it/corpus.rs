@@ -76,7 +76,7 @@ fn every_sample_is_taken_and_each_item_folded_once_where_it_was_appended() {
         let placement = Placement::new(&sample.body, PARTITIONS);
         let mut wanted: BTreeSet<u32> = slots(&sample.body)
             .iter()
-            .map(|slot| placement.partition(slot.waba_id.as_ref()))
+            .map(|(_, waba_id)| placement.partition(waba_id.as_ref()))
             .collect();
         if wanted.is_empty() {
             // A body without a single item still has its place.

@@ -49,8 +49,8 @@ impl<T: Serialize> Show for T {
 /// Names of the members in the order in which they are written.
 fn field_order(value: &impl Serialize) -> Vec<String> {
     let text = serde_json::to_string(value).unwrap_or_default();
-    let object =
-        tickfold_core::json::Json::parse(text.as_bytes()).ok().and_then(|json| json.object());
+    let document = tickfold_core::json::Document::parse(text.as_bytes()).ok();
+    let object = document.as_ref().and_then(|document| document.root().object());
     object.map(|object| object.names().map(str::to_owned).collect()).unwrap_or_default()
 }
 
