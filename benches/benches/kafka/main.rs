@@ -1,14 +1,16 @@
-//! tickfold's binary and the Kafka Streams program of `peers/kafka-streams`, one after the other on
-//! one broker, over the same raw topic, which is full before either starts.
+//! tickfold's binary and the Kafka Streams program of `peers/kafka-streams` in its two modes, one
+//! after the other on one broker, over the same raw topic, which is full before any starts.
 //!
-//! Both write their outputs exactly once; the derived topics are compared afterwards, record by
-//! record. Per program: the rate at which it catches up and the CPU time that takes, of its process
+//! All write their outputs exactly once; the derived topics are compared afterwards, record by
+//! record, and so is how much tickfold and the mode with the same state hold, row by row of each
+//! kind. Per program: the rate at which it catches up and the CPU time that takes, of its process
 //! and of the broker, between a quarter and 95 % of the topic, so that neither a start nor a warm-up
 //! counts; then, live, the time from the append of a raw record to the moment at which a
 //! read_committed reader has what follows from it.
 //!
 //! `TICKFOLD_BENCH_EVENTS` (400,000) and `TICKFOLD_BENCH_ROUNDS` (2) say how much, and
-//! `TICKFOLD_BENCH_ONLY` names one of the two. `TICKFOLD_BIN` is the binary; the jars are where
+//! `TICKFOLD_BENCH_ONLY` names the programs, by what their names begin with: `kafka-streams` both
+//! modes, `tickfold,kafka-streams-same` ours and one. `TICKFOLD_BIN` is the binary; the jars are where
 //! `make bench` puts them.
 
 #[allow(
@@ -27,6 +29,7 @@ mod outputs;
 mod programs;
 mod progress;
 mod raw;
+mod state;
 
 use std::path::Path;
 use std::time::Duration;
@@ -64,10 +67,9 @@ fn main() -> Outcome<()> {
     let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse());
     let events: usize = number("TICKFOLD_BENCH_EVENTS", 400_000)?;
     let rounds: usize = number("TICKFOLD_BENCH_ROUNDS", 2)?;
-    let only = std::env::var("TICKFOLD_BENCH_ONLY").ok();
-    let chosen = |program: &Program| only.as_deref().is_none_or(|name| name == program.name());
+    let chosen = chosen()?;
     let dir = tempfile::tempdir()?;
-    programs::check(&Program::ALL)?;
+    programs::check(&chosen)?;
     let broker = Broker::start_with(&BROKER_JVM);
     println!(
         "{events} statuses, one per body, in {PARTITIONS} partitions; {} cores with the broker on \
@@ -75,21 +77,21 @@ fn main() -> Outcome<()> {
         std::thread::available_parallelism()?
     );
     println!(
-        "{:5} {:14} {:>9} {:>14} {:>13} {:>8} {:>8}",
+        "{:5} {:18} {:>9} {:>14} {:>13} {:>8} {:>8}",
         "round", "program", "events/s", "CPU µs/event", "of the broker", "p50 ms", "p99 ms"
     );
     let mut all = Vec::new();
     for round in 0..rounds {
-        let mut programs: Vec<_> = Program::ALL.into_iter().filter(chosen).collect();
+        let mut programs = chosen.clone();
         if round % 2 == 1 {
             programs.reverse();
         }
         let mut raw = Raw::fill(&broker.plain, &format!("raw{round}"), round, events)?;
-        for program in &programs {
+        for program in programs {
             let prefix = program.prefix(&raw);
-            let measured = measure(*program, &broker, &mut raw, &prefix, dir.path())?;
+            let measured = measure(program, &broker, &mut raw, &dir.path().join(prefix))?;
             println!(
-                "{round:5} {:14} {:9.0} {:14.1} {:13.1} {:8.1} {:8.1}",
+                "{round:5} {:18} {:9.0} {:14.1} {:13.1} {:8.1} {:8.1}",
                 program.name(),
                 measured.events_per_second,
                 measured.cpu_us,
@@ -99,26 +101,48 @@ fn main() -> Outcome<()> {
             );
             all.push(measured);
         }
-        if programs.len() == Program::ALL.len() {
-            let [ours, theirs] = Program::ALL.map(|program| program.prefix(&raw));
-            outputs::compare(&broker.plain, &raw, &ours, &theirs)?;
+        compare(&chosen, &broker, &raw, dir.path())?;
+    }
+    for peer in Program::PEERS {
+        print_ratios(&all, peer);
+    }
+    Ok(())
+}
+
+/// The programs whose names begin as `TICKFOLD_BENCH_ONLY` says, else all.
+fn chosen() -> Outcome<Vec<Program>> {
+    let only = std::env::var("TICKFOLD_BENCH_ONLY").unwrap_or_default();
+    let named = |program: &Program| only.split(',').any(|name| program.name().starts_with(name));
+    let chosen: Vec<_> = Program::ALL.into_iter().filter(named).collect();
+    if chosen.is_empty() { Err(format!("no program is named {only}").into()) } else { Ok(chosen) }
+}
+
+/// What the programs of a round wrote, and what those that should hold the same hold.
+fn compare(chosen: &[Program], broker: &Broker, raw: &Raw, dir: &Path) -> Outcome<()> {
+    let brokers = &broker.plain;
+    if chosen.contains(&Program::Tickfold) {
+        for peer in Program::PEERS.into_iter().filter(|peer| chosen.contains(peer)) {
+            outputs::compare(brokers, raw, peer)?;
+        }
+        if chosen.contains(&Program::StreamsSame) {
+            let held = |program: Program| {
+                state::settled(program, brokers, raw, &dir.join(program.prefix(raw)))
+            };
+            let peer = Program::StreamsSame;
+            state::compare(&held(Program::Tickfold)?, &held(peer)?, peer)?;
         }
     }
-    print_ratios(&all);
+    for program in chosen {
+        std::fs::remove_dir_all(dir.join(program.prefix(raw)))?;
+    }
     Ok(())
 }
 
 /// Runs a program over the raw topic from its start to the end of a while of live traffic.
-fn measure(
-    program: Program,
-    broker: &Broker,
-    raw: &mut Raw,
-    prefix: &str,
-    dir: &Path,
-) -> Outcome<Measured> {
-    let state = dir.join(prefix);
-    let watch = Watch::new(&broker.plain, &program.group(prefix), raw)?;
-    let mut running = Running::start(program, &broker.plain, raw, prefix, &state)?;
+fn measure(program: Program, broker: &Broker, raw: &mut Raw, state: &Path) -> Outcome<Measured> {
+    let prefix = program.prefix(raw);
+    let watch = Watch::new(&broker.plain, &program.group(&prefix), raw)?;
+    let mut running = Running::start(program, &broker.plain, raw, &prefix, state)?;
     let of_broker = cpu::broker()?;
     let look = |running: &mut Running, share: f64| -> Outcome<(Duration, Cpu, Cpu, f64)> {
         let (at, share) = watch.until(share, || running.check())?;
@@ -128,9 +152,8 @@ fn measure(
     let end = look(&mut running, WINDOW.1)?;
     watch.until(1.0, || running.check())?;
     let folded = (end.3 - begin.3) * raw.events as f64;
-    let mut latencies = latency::live(&broker.plain, raw, prefix, LIVE_RATE, LIVE_FOR)?;
+    let mut latencies = latency::live(&broker.plain, raw, &prefix, LIVE_RATE, LIVE_FOR)?;
     running.stop()?;
-    std::fs::remove_dir_all(&state)?;
     Ok(Measured {
         program,
         events_per_second: folded / (end.0 - begin.0).as_secs_f64(),
@@ -141,11 +164,11 @@ fn measure(
     })
 }
 
-/// tickfold beside Kafka Streams: medians over the rounds, of each round the ratio.
+/// tickfold beside a peer: of each round the ratio, and the median of them.
 #[expect(clippy::print_stdout, reason = "the result of the benchmark")]
-fn print_ratios(all: &[Measured]) {
+fn print_ratios(all: &[Measured], peer: Program) {
     let [ours, theirs] =
-        Program::ALL.map(|program| all.iter().filter(move |m| m.program == program));
+        [Program::Tickfold, peer].map(|program| all.iter().filter(move |m| m.program == program));
     let pairs: Vec<_> = ours.zip(theirs).collect();
     if pairs.is_empty() {
         return;
@@ -156,8 +179,9 @@ fn print_ratios(all: &[Measured]) {
         ratios.get(ratios.len() / 2).copied().unwrap_or_default()
     };
     println!(
-        "tickfold / Kafka Streams, median of {} rounds: events/s {:.2}, CPU per event {:.2}, with the \
-         broker's {:.2}, p50 {:.2}, p99 {:.2}",
+        "tickfold / {}, median of {} rounds: events/s {:.2}, CPU per event {:.2}, with the broker's \
+         {:.2}, p50 {:.2}, p99 {:.2}",
+        peer.name(),
         pairs.len(),
         ratio(|m| m.events_per_second),
         ratio(|m| m.cpu_us),

@@ -1,4 +1,4 @@
-//! The outputs of both programs, side by side: as many records in each topic, and the same.
+//! The outputs of tickfold and a peer, side by side: as many records in each topic, and the same.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -10,6 +10,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tickfold_core::records::Topic;
 
+use crate::programs::Program;
 use crate::raw::Raw;
 use crate::{Outcome, PARTITIONS};
 
@@ -51,11 +52,12 @@ struct Content {
     sum: u64,
 }
 
-/// Prints both, and fails if they have not the same number of records in each topic.
+/// Prints both, and fails if a topic of one has other records than that of the other.
 #[expect(clippy::print_stdout, reason = "the result of the benchmark")]
-pub(crate) fn compare(brokers: &str, raw: &Raw, ours: &str, theirs: &str) -> Outcome<()> {
-    let (ours, theirs) = (contents(brokers, raw, ours)?, contents(brokers, raw, theirs)?);
-    println!("      outputs: tickfold, kafka-streams, the same");
+pub(crate) fn compare(brokers: &str, raw: &Raw, peer: Program) -> Outcome<()> {
+    let of = |program: Program| contents(brokers, raw, &program.prefix(raw));
+    let (ours, theirs) = (of(Program::Tickfold)?, of(peer)?);
+    println!("      outputs: tickfold, {}, the same", peer.name());
     for (topic, mine) in &ours {
         let other = theirs.get(topic).copied().unwrap_or_default();
         if mine.records + other.records > 0 {
@@ -67,10 +69,7 @@ pub(crate) fn compare(brokers: &str, raw: &Raw, ours: &str, theirs: &str) -> Out
             );
         }
     }
-    let counts = |of: &BTreeMap<&'static str, Content>| -> Vec<u64> {
-        of.values().map(|content| content.records).collect()
-    };
-    if counts(&ours) == counts(&theirs) { Ok(()) } else { Err("the outputs differ".into()) }
+    if ours == theirs { Ok(()) } else { Err("the outputs differ".into()) }
 }
 
 fn contents(brokers: &str, raw: &Raw, prefix: &str) -> Outcome<BTreeMap<&'static str, Content>> {

@@ -1,4 +1,4 @@
-//! The two programs: how each is started, named and stopped.
+//! The programs: how each is started, named and stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,24 +13,39 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     Tickfold,
-    KafkaStreams,
+    /// Kafka Streams, with the state that its outputs need and nothing else.
+    StreamsLean,
+    /// Kafka Streams, with all the state that tickfold keeps.
+    StreamsSame,
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 2] = [Self::Tickfold, Self::KafkaStreams];
+    pub(crate) const ALL: [Self; 3] = [Self::Tickfold, Self::StreamsLean, Self::StreamsSame];
+    /// Those that are run beside ours.
+    pub(crate) const PEERS: [Self; 2] = [Self::StreamsLean, Self::StreamsSame];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tickfold => "tickfold",
-            Self::KafkaStreams => "kafka-streams",
+            Self::StreamsLean => "kafka-streams-lean",
+            Self::StreamsSame => "kafka-streams-same",
+        }
+    }
+
+    /// What [`Self::StreamsLean`] and [`Self::StreamsSame`] are told of their state.
+    fn mode(self) -> Option<&'static str> {
+        match self {
+            Self::Tickfold => None,
+            Self::StreamsLean => Some("lean"),
+            Self::StreamsSame => Some("same"),
         }
     }
 
     /// Prefix of the derived topics. tickfold's stand beside its raw topic.
     pub(crate) fn prefix(self, raw: &Raw) -> String {
-        match self {
-            Self::Tickfold => raw.prefix.clone(),
-            Self::KafkaStreams => format!("{}-streams", raw.prefix),
+        match self.mode() {
+            None => raw.prefix.clone(),
+            Some(mode) => format!("{}-{mode}", raw.prefix),
         }
     }
 
@@ -38,7 +53,7 @@ impl Program {
     pub(crate) fn group(self, prefix: &str) -> String {
         match self {
             Self::Tickfold => format!("{prefix}.tickfold"),
-            Self::KafkaStreams => format!("{prefix}.streams"),
+            Self::StreamsLean | Self::StreamsSame => format!("{prefix}.streams"),
         }
     }
 }
@@ -48,7 +63,7 @@ pub(crate) fn check(programs: &[Program]) -> Outcome<()> {
     for program in programs {
         let needed = match program {
             Program::Tickfold => binary(),
-            Program::KafkaStreams => classes(),
+            Program::StreamsLean | Program::StreamsSame => classes(),
         };
         if !needed.exists() {
             return Err(format!("no {}: run `make bench`", needed.display()).into());
@@ -83,11 +98,11 @@ impl Running {
         state: &Path,
     ) -> Outcome<Self> {
         std::fs::create_dir_all(state)?;
-        let mut command = match program {
-            Program::Tickfold => tickfold(brokers, prefix, state),
-            Program::KafkaStreams => {
+        let mut command = match program.mode() {
+            None => tickfold(brokers, prefix, state),
+            Some(mode) => {
                 create_topics(brokers, prefix)?;
-                kafka_streams(brokers, raw, prefix, state)
+                kafka_streams(brokers, raw, prefix, state, mode)
             }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -148,17 +163,24 @@ fn settings(command: &mut Command, prefix: &str) {
     command.env("TICKFOLD_KAFKA_MIN_INSYNC_REPLICAS", "1");
 }
 
-fn kafka_streams(brokers: &str, raw: &Raw, prefix: &str, state: &Path) -> Command {
+fn kafka_streams(brokers: &str, raw: &Raw, prefix: &str, state: &Path, mode: &str) -> Command {
     let classes = classes();
     let jars = classes.with_file_name("lib");
     let mut command = Command::new("java");
     command.args(["-Xmx2g", "-XX:+UseParallelGC"]);
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
+    command.arg(format!("-Dpeer.state={mode}"));
+    command.arg(format!("-Dpeer.counts={}", counts(state).display()));
     let tuned = std::env::var("TICKFOLD_BENCH_STREAMS_JVM").unwrap_or_default();
     command.args(tuned.split_whitespace());
     command.arg("-cp").arg(format!("{}:{}/*", classes.display(), jars.display()));
     command.args(["peer.Main", brokers, &raw.topic, &format!("{prefix}.")]).arg(state);
     command
+}
+
+/// Where a Kafka Streams program writes what it held when it was stopped.
+pub(crate) fn counts(state: &Path) -> PathBuf {
+    state.join("counts")
 }
 
 fn binary() -> PathBuf {

@@ -35,6 +35,15 @@ impl Watch {
         Ok(Self { consumer: config.create()?, topic, ends, begin: Instant::now() })
     }
 
+    /// Likewise on all records that there are by now.
+    pub(crate) fn to_the_end(brokers: &str, group: &str, raw: &Raw) -> Outcome<Self> {
+        let mut watch = Self::new(brokers, group, raw)?;
+        for (partition, end) in (0_i32..).zip(&mut watch.ends) {
+            (_, *end) = watch.consumer.fetch_watermarks(&watch.topic, partition, CALL)?;
+        }
+        Ok(watch)
+    }
+
     /// Waits until that share is committed, and says when it was seen and which share it was then.
     pub(crate) fn until(
         &self,

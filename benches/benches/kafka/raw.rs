@@ -22,7 +22,7 @@ const SECRET: &[u8] = b"bench-secret";
 const ACCOUNTS: u32 = 1_000;
 const PARTIES_PER_NUMBER: u32 = 200;
 /// Events have times hours ahead of the log: none of the timers that they arm is due while it is
-/// measured, since the other program has none.
+/// measured, since the other programs tell nothing of one.
 const AHEAD_MS: i64 = 6 * HOUR_MS;
 
 /// When each record that was answered for was handed to the producer, by partition and offset.

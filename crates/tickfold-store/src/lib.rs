@@ -8,6 +8,7 @@
 //! `mem`, and `rocks` (feature `rocks`, one RocksDB per partition).
 
 mod batch;
+mod census;
 mod codec;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
@@ -26,7 +27,8 @@ mod tables;
 pub use error::Error;
 pub use mem::MemStores;
 pub use port::{
-    Checkpoint, MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores, Transition,
+    Census, Checkpoint, MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores,
+    Transition,
 };
 #[cfg(feature = "rocks")]
 pub use rocks::{RocksOptions, RocksStores};

@@ -1,5 +1,7 @@
 //! The port: what every store promises.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tickfold_core::action::ActionId;
 use tickfold_core::charge::{Total, TotalKey};
@@ -128,7 +130,15 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
 
     /// Recomputes the digest from all entries: slow, for tests and verification.
     fn recompute_digest(&self) -> Result<u128, Error>;
+
+    /// Counts all rows by what they are: slow, for tests and comparisons.
+    fn census(&self) -> Result<Census, Error>;
 }
+
+/// How many there are of each kind, of those of which there are any. A message counts under
+/// `messages`, its lines of history under `history`, the participants it was charged for under
+/// `charged`; a timer under what it does.
+pub type Census = BTreeMap<&'static str, u64>;
 
 /// Reads of one partition by others than its writer. Never sees half a batch.
 pub trait ReadView: std::fmt::Debug + Send + Sync {

@@ -17,11 +17,12 @@ use tickfold_core::state::{
 use tokio::sync::watch;
 
 use crate::batch::{self, Batch};
+use crate::census;
 use crate::codec::ChangeLog;
 use crate::digest::{self, Changed};
 use crate::key::{self, Family};
 use crate::tables::{IsNew, Rows, Tables};
-use crate::{Checkpoint, Error, PartitionStore, StoreHead, Transition};
+use crate::{Census, Checkpoint, Error, PartitionStore, StoreHead, Transition};
 
 /// What an adapter gives the writer: its latest rows, and the two ways to change or copy them.
 pub(crate) trait Backend: Rows + Send {
@@ -151,6 +152,10 @@ impl<B: Backend> PartitionStore for Store<B> {
 
     fn recompute_digest(&self) -> Result<u128, Error> {
         digest::recompute(&self.backend)
+    }
+
+    fn census(&self) -> Result<Census, Error> {
+        census::of(self.tables())
     }
 }
 

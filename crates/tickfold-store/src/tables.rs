@@ -249,7 +249,7 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
         bytes.map(|bytes| self.read(V::decode(&bytes))).transpose()
     }
 
-    fn read<T>(self, decoded: Result<T, Damage>) -> Result<T, Error> {
+    pub(crate) fn read<T>(self, decoded: Result<T, Damage>) -> Result<T, Error> {
         decoded.map_err(|Damage(reason)| self.unreadable(reason))
     }
 

@@ -17,7 +17,7 @@ use tickfold_core::state::{
 
 use super::random::Random;
 use super::rare::LABELS;
-use crate::{MessageListItem, PartitionStore, Snapshot, Transition};
+use crate::{Census, MessageListItem, PartitionStore, Snapshot, Transition};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
@@ -126,6 +126,37 @@ impl Model {
         }
         assert!(timers.iter().eq(&self.timers), "{context}: {timers:?} {:?}", self.timers);
         assert_eq!(store.store_head().digest, store.recompute_digest().unwrap(), "{context}");
+        self.check_census(&store.census().unwrap(), context);
+    }
+
+    fn check_census(&self, census: &Census, context: &str) {
+        let messages = || self.messages.values();
+        let listed = messages().filter(|message| message.facts.conversation().is_some());
+        let expected = [
+            ("messages", self.messages.len()),
+            ("history", messages().map(|message| message.history.len()).sum()),
+            ("charged", messages().map(|message| message.charged.len()).sum()),
+            ("conversations", self.conversations.len()),
+            ("templates", self.templates.len()),
+            ("accounts", self.accounts.len()),
+            ("numbers", self.numbers.len()),
+            ("users", self.users.len()),
+            ("calls", self.calls.len()),
+            ("groups", self.groups.len()),
+            ("payments", self.payments.len()),
+            ("naturals", self.naturals.len()),
+            ("regime", self.regime.len()),
+            ("decided", self.decided.len()),
+            ("totals", self.totals.len()),
+            ("lists.messages_of_conversation", listed.count()),
+        ];
+        for (kind, count) in expected {
+            let counted = census.get(kind).copied().unwrap_or(0);
+            assert_eq!(usize::try_from(counted).unwrap(), count, "{context}: {kind}");
+        }
+        let timers = census.iter().filter(|(kind, _)| kind.starts_with("timers."));
+        let timers: u64 = timers.map(|(_, count)| count).sum();
+        assert_eq!(usize::try_from(timers).unwrap(), self.timers.len(), "{context}");
     }
 
     /// Compares everything readers read.

@@ -48,6 +48,7 @@ pub fn each_entity_reads_back_as_written(disk: &dyn Disk) {
     let overlay = one_of_each(&mut Random::new(1));
     let head = write(&mut *store, 3, &overlay, &[]);
     assert_eq!(head.cursor, 3);
+    assert!(!store.census().unwrap().is_empty());
     assert_eq!(store.head().unwrap(), overlay.head.unwrap());
 
     let after = |change: &tickfold_core::overlay::Change<_>| change.after.clone();
@@ -130,6 +131,7 @@ pub fn deleted_entities_are_gone(disk: &dyn Disk) {
     let head = write(&mut *store, 1, &second, &[]);
     assert_eq!(head.digest, 0, "an empty state has the digest 0");
     assert_eq!(store.recompute_digest().unwrap(), 0);
+    assert!(store.census().unwrap().is_empty());
     assert_eq!(store.message(&"m".into()).unwrap(), None);
     assert_eq!(store.next_timer(None).unwrap(), None);
 }

@@ -15,7 +15,7 @@ record Charge(Total.Key total, String model, boolean billable, String country, l
                 time = of;
             }
         }
-        time = time == State.NO_TIME ? message.created : time;
+        time = time == State.NO_TIME ? message.journal.created : time;
         String kind = pricing.kind() != null ? pricing.kind() : pricing.model();
         boolean billable = pricing.kind() == null ? Boolean.TRUE.equals(pricing.billable()) : pricing.kind().equals("regular");
         Total.Key total = new Total.Key(message.wabaId, Times.month(time), word(pricing.category()), word(kind));

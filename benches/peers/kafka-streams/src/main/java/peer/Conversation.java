@@ -2,11 +2,18 @@ package peer;
 
 /** A number of ours and a party. */
 final class Conversation {
+    final Journal journal;
     String phoneNumberId;
     String party;
     String wabaId;
     long lastOutbound = State.NO_TIME;
     long outboundCount;
+    /** It appears with the record that is folded: not kept. */
+    boolean isNew;
+
+    Conversation(Journal journal) {
+        this.journal = journal;
+    }
 
     boolean join(String waba, long outbound) {
         boolean learned = false;
@@ -21,9 +28,10 @@ final class Conversation {
         return learned;
     }
 
-    static final class Codec implements State.Codec<Conversation> {
+    record Codec(State.Mode mode) implements State.Codec<Conversation> {
         @Override
         public void write(Conversation conversation, State.Writer to) {
+            conversation.journal.write(to, mode);
             to.text(conversation.phoneNumberId);
             to.text(conversation.party);
             to.text(conversation.wabaId);
@@ -33,7 +41,7 @@ final class Conversation {
 
         @Override
         public Conversation read(State.Reader from) {
-            Conversation conversation = new Conversation();
+            Conversation conversation = new Conversation(Journal.read(from, mode));
             conversation.phoneNumberId = from.text();
             conversation.party = from.text();
             conversation.wabaId = from.text();

@@ -5,15 +5,18 @@ import static peer.Row.name;
 import com.fasterxml.jackson.core.io.SerializedString;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.utils.Utils;
+import org.apache.kafka.streams.processor.PunctuationType;
 import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
@@ -22,7 +25,7 @@ import org.apache.kafka.streams.state.KeyValueStore;
 
 /**
  * Folds one raw record: its items of this partition in the order of the body, then the charges that changed, then the
- * table rows that changed, each key once. What is written is what tickfold writes, byte for byte.
+ * table rows that changed, each key once. What is written is what tickfold writes, byte for byte, and so in either mode.
  */
 final class Fold implements Processor<byte[], byte[], String, Output> {
     static final String MESSAGES = "messages";
@@ -31,11 +34,16 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
     static final String TOTALS = "totals";
     static final String ACCOUNTS = "accounts";
 
-    private static final long HOUR = 3_600_000;
+    private static final long MINUTE = 60_000;
+    private static final long HOUR = 60 * MINUTE;
+    private static final long DAY = 24 * HOUR;
     private static final Header VERSION = header("ce_specversion", "1.0");
     private static final Header CONTENT = header("content-type", "application/json");
 
+    private final State.Mode mode;
     private final Ids ids = new Ids();
+    /** What is kept beside entities; null if nothing is. */
+    private Kept kept;
     private ProcessorContext<String, Output> context;
     private KeyValueStore<String, Message> messages;
     private KeyValueStore<String, Conversation> conversations;
@@ -47,14 +55,16 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
     private int partition;
     private long offset;
     private long logTime;
+    private long hour;
     private String received;
+    private long receivedTime;
     private int ordinal;
     private Header source;
     private Header time;
     private final TreeMap<String, Touched> touched = new TreeMap<>();
     private final TreeMap<String, Conversation> toldConversations = new TreeMap<>();
     private final TreeMap<String, Number> toldNumbers = new TreeMap<>();
-    private final TreeSet<String> newAccounts = new TreeSet<>();
+    private final TreeMap<String, Account> metAccounts = new TreeMap<>();
 
     /** A message within a record. */
     private static final class Touched {
@@ -62,6 +72,10 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         boolean changed;
         boolean charged;
         Charge before;
+    }
+
+    Fold(State.Mode mode) {
+        this.mode = mode;
     }
 
     @Override
@@ -74,6 +88,10 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         accounts = context.getStateStore(ACCOUNTS);
         partition = context.taskId().partition();
         source = header("ce_source", "tickfold/raw/" + partition);
+        if (mode.isSame()) {
+            kept = new Kept(context);
+            context.schedule(Duration.ofSeconds(1), PunctuationType.STREAM_TIME, this::fire);
+        }
     }
 
     @Override
@@ -86,7 +104,9 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         }
         offset = context.recordMetadata().map(RecordMetadata::offset).orElseThrow();
         logTime = record.timestamp();
+        hour = Math.floorDiv(logTime, HOUR);
         received = text(headers, "wa-received-time");
+        receivedTime = mode.isSame() ? Times.parse(received) : State.NO_TIME;
         time = header("ce_time", Times.text(logTime));
         ordinal = 0;
         List<Item> items;
@@ -122,7 +142,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         Touched touched = touch(item.wamid);
         Message message = touched.message;
         boolean isNew = message == null;
-        message = isNew ? new Message(logTime) : message;
+        message = isNew ? new Message(new Journal(logTime)) : message;
         boolean newStatus = !message.has(item.status);
         List<Long> codes = new ArrayList<>(0);
         for (Failure failure : item.failures) {
@@ -134,9 +154,17 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         Charge before = Charge.of(message);
         Status from = message.shown();
         String place = place(message);
+        String number = message.phoneNumberId;
+        String party = message.party;
+        boolean wasAwaited = message.isAwaited();
+        boolean wasReadCode = message.isReadCode();
         if (message.join(item)) {
             touched.message = message;
             touched.changed = true;
+            message.journal.changed(offset, logTime);
+            if (isNew) {
+                message.listTime = item.time == State.NO_TIME ? logTime : item.time;
+            }
             int at = 0;
             if (newStatus) {
                 Long code = codes.isEmpty() ? null : codes.get(at++);
@@ -151,12 +179,27 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
             }
             follow(item, message, newStatus, codes);
             count(place, place(message), message);
+            if (kept != null) {
+                if (!wasReadCode && message.isReadCode()) {
+                    armOffer(item, message);
+                }
+                if (!wasAwaited && message.isAwaited()) {
+                    armDeadline(item.wamid, message);
+                }
+                if (isNew) {
+                    kept.arm(logTime + Kept.RETENTION, Kept.Timer.EXPIRE_MESSAGE, item.wamid);
+                }
+                if (!Objects.equals(number, message.phoneNumberId) || !Objects.equals(party, message.party)) {
+                    kept.list(false, number, party, message.listTime, item.wamid);
+                    kept.list(true, message.phoneNumberId, message.party, message.listTime, item.wamid);
+                }
+            }
         }
         if (item.status == Status.SENT && item.time != State.NO_TIME && item.metadata != null && item.party != null) {
             String key = item.phoneNumberId() + '/' + item.party;
             Conversation known = conversation(key, item.phoneNumberId(), item.party);
             if (known.join(item.wabaId, item.time)) {
-                toldConversations.put(key, known);
+                tell(key, known);
             }
         }
     }
@@ -178,15 +221,66 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         String key = item.phoneNumberId();
         Number known = toldNumbers.get(key);
         known = known == null ? numbers.get(key) : known;
-        if (known == null) {
+        boolean isNew = known == null;
+        if (isNew) {
             known = new Number();
             known.phoneNumberId = key;
+            known.journal = new Journal(logTime);
+            known.hour = hour;
         }
-        if (known.join(item.metadata, item.wabaId, item.time)) {
-            toldNumbers.put(key, known);
-            if (item.wabaId != null && accounts.get(item.wabaId) == null) {
-                newAccounts.add(item.wabaId);
+        String account = known.wabaId;
+        boolean learned = known.join(item.metadata, item.wabaId, item.time) | isNew;
+        if (!learned && (kept == null || known.hour == hour)) {
+            return;
+        }
+        if (learned) {
+            known.journal.changed(offset, logTime);
+            known.told = true;
+        }
+        toldNumbers.put(key, known);
+        if (item.wabaId != null) {
+            account(item.wabaId, known);
+        }
+        if (kept == null) {
+            return;
+        }
+        if (isNew) {
+            kept.listNumber(key);
+        }
+        if (isNew || hour - known.hour >= 7 * DAY / HOUR) {
+            kept.arm(logTime + DAY, Kept.Timer.SILENCE_DUE, key);
+        }
+        if (!Objects.equals(account, known.wabaId)) {
+            kept.listNumber(false, account, key);
+            kept.listNumber(true, known.wabaId, key);
+        }
+        known.hour = hour;
+    }
+
+    private void account(String key, Number number) {
+        Account known = metAccounts.get(key);
+        known = known == null ? accounts.get(key) : known;
+        if (known == null) {
+            known = new Account(new Journal(logTime));
+            known.journal.changed(offset, logTime);
+            known.isNew = true;
+            metAccounts.put(key, known);
+            if (kept != null) {
+                kept.listAccount(key);
+                kept.arm(logTime + 7 * DAY, Kept.Timer.ACCOUNT_DUE, key);
+                kept.arm(logTime + 30 * DAY, Kept.Timer.ACCOUNT_DUE, key);
             }
+        }
+        if (kept == null) {
+            return;
+        }
+        if (number.digits != null && !number.digits.isEmpty() && known.link(number.digits, number.phoneNumberId)) {
+            known.journal.changed(offset, logTime);
+            metAccounts.put(key, known);
+        }
+        if (known.hour != hour) {
+            known.hour = hour;
+            metAccounts.put(key, known);
         }
     }
 
@@ -199,20 +293,31 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
             Conversation left = toldConversations.containsKey(old) ? toldConversations.get(old) : conversations.get(old);
             if (left != null) {
                 left.outboundCount--;
-                toldConversations.put(old, left);
+                tell(old, left);
             }
         }
         Conversation entered = conversation(now, message.phoneNumberId, message.party);
         entered.join(message.wabaId, State.NO_TIME);
         entered.outboundCount++;
-        toldConversations.put(now, entered);
+        tell(now, entered);
+    }
+
+    /** Its row is to be written. */
+    private void tell(String key, Conversation conversation) {
+        conversation.journal.changed(offset, logTime);
+        if (kept != null && conversation.isNew) {
+            kept.arm(logTime + Kept.RETENTION, Kept.Timer.EXPIRE_CONVERSATION, key);
+        }
+        conversation.isNew = false;
+        toldConversations.put(key, conversation);
     }
 
     private Conversation conversation(String key, String phoneNumberId, String party) {
         Conversation known = toldConversations.get(key);
         known = known == null ? conversations.get(key) : known;
         if (known == null) {
-            known = new Conversation();
+            known = new Conversation(new Journal(logTime));
+            known.isNew = true;
             known.phoneNumberId = phoneNumberId;
             known.party = party;
         }
@@ -270,6 +375,65 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         }
     }
 
+    private void armOffer(Item item, Message message) {
+        long read = message.times[Status.READ.ordinal()];
+        read = read == State.NO_TIME && item.status == Status.READ ? logTime : read;
+        long due = read + MINUTE;
+        if (read != State.NO_TIME && logTime <= due + 10 * MINUTE) {
+            kept.arm(Math.max(due, logTime + 1), Kept.Timer.OFFER_RESEND, item.wamid);
+        }
+    }
+
+    /** Of login codes a delivery is expected within ten minutes, and one more for the telling. */
+    private void armDeadline(String wamid, Message message) {
+        if (!message.isLoginCode() || message.isDelivered()) {
+            return;
+        }
+        long pending = message.times[Status.PENDING.ordinal()];
+        long sent = message.times[Status.SENT.ordinal()];
+        sent = sent == State.NO_TIME || (pending != State.NO_TIME && pending < sent) ? pending : sent;
+        sent = sent == State.NO_TIME ? message.journal.created : sent;
+        long due = Math.max(sent + 11 * MINUTE, message.journal.created + MINUTE);
+        kept.arm(Math.max(due, logTime + 1), Kept.Timer.DELIVERY_DEADLINE, wamid);
+    }
+
+    /** What keeps state bounded is done. Whatever else were due would be told, which this traffic has not come to. */
+    private void fire(long now) {
+        kept.fire(now, (timer, key) -> {
+            switch (timer) {
+                case EXPIRE_MESSAGE -> {
+                    Message message = messages.get(key);
+                    if (message == null) {
+                        return;
+                    }
+                    long due = message.journal.changed + Kept.RETENTION;
+                    if (due > now) {
+                        kept.arm(due, timer, key);
+                        return;
+                    }
+                    messages.delete(key);
+                    kept.list(false, message.phoneNumberId, message.party, message.listTime, key);
+                    forward("message.state.v1", MESSAGE_STATE, key, null);
+                }
+                case EXPIRE_CONVERSATION -> {
+                    Conversation conversation = conversations.get(key);
+                    if (conversation == null) {
+                        return;
+                    }
+                    long due = conversation.journal.changed + Kept.RETENTION;
+                    if (due > now) {
+                        kept.arm(due, timer, key);
+                        return;
+                    }
+                    conversations.delete(key);
+                    forward("conversation.state.v1", CONVERSATION_STATE, key, null);
+                }
+                case FORGET_DECIDED -> kept.forget(key);
+                default -> throw new IllegalStateException(timer + " is due of " + key);
+            }
+        });
+    }
+
     private static boolean decide(Message message, int what) {
         boolean first = (message.decided & what) == 0;
         message.decided |= what;
@@ -294,7 +458,13 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         if (code != null) {
             row.number(ERROR_CODE, code);
         }
-        forward("transition.v1", TRANSITION, item.wamid, row);
+        byte[] value = row.end();
+        if (kept != null) {
+            message.history.add(new Told(item.status, from, state, newStatus && !raised, item.time, logTime, receivedTime, code,
+                    offset, ordinal));
+            kept.transition(offset, ordinal, logTime, value);
+        }
+        forward("transition.v1", TRANSITION, item.wamid, value);
     }
 
     private void action(Item item, Message message, String kind, String cause, long notBefore, long notAfter, String scope,
@@ -317,7 +487,10 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
             row.number(ERROR_CODE, code);
         }
         row.text(CALLBACK_DATA, message.callbackData).number(RULES_VERSION, 1);
-        forward("action.v1", ACTION, id, row);
+        forward("action.v1", ACTION, id, row.end());
+        if (kept != null) {
+            kept.decide(id, offset, logTime);
+        }
     }
 
     private void writeCharges() {
@@ -362,7 +535,8 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                 .text(COUNTRY, charge.country())
                 .truth(CONFLICTING, false)
                 .text(CALLBACK_DATA, message.callbackData);
-        forward("charge.v1", CHARGE, wamid, row);
+        message.charged = offset;
+        forward("charge.v1", CHARGE, wamid, row.end());
     }
 
     /** State is put into the stores once per key, when its row is written. */
@@ -384,18 +558,21 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                     .time(LAST_OUTBOUND_TIME, told.lastOutbound)
                     .number(INBOUND_COUNT, 0)
                     .number(OUTBOUND_COUNT, told.outboundCount);
-            forward("conversation.state.v1", CONVERSATION_STATE, entry.getKey(), row);
+            forward("conversation.state.v1", CONVERSATION_STATE, entry.getKey(), row.end());
         }
         toldConversations.clear();
         for (var entry : toldNumbers.entrySet()) {
             Number told = entry.getValue();
             numbers.put(entry.getKey(), told);
+            if (!told.told) {
+                continue;
+            }
             Row row = row(told.since)
                     .text(PHONE_NUMBER_ID, told.phoneNumberId)
                     .text(WABA_ID, told.wabaId)
                     .text(DISPLAY_PHONE_NUMBER, told.display)
                     .text(STATE, "active");
-            forward("number.state.v1", NUMBER_STATE, entry.getKey(), row);
+            forward("number.state.v1", NUMBER_STATE, entry.getKey(), row.end());
         }
         toldNumbers.clear();
         for (var entry : movedTotals.entrySet()) {
@@ -413,15 +590,18 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                     .text(PRICING_TYPE, key.kind())
                     .number(CHARGE_COUNT, total.charges)
                     .number(BILLABLE_COUNT, total.billable);
-            forward("account.state.v1", ACCOUNT_STATE, text, row);
+            forward("account.state.v1", ACCOUNT_STATE, text, row.end());
         }
         movedTotals.clear();
-        for (String account : newAccounts) {
-            accounts.put(account, new Account(logTime));
-            forward("account.state.v1", ACCOUNT_STATE, account,
-                    row(State.NO_TIME).text(WABA_ID, account).text(STATE, "active"));
+        for (var entry : metAccounts.entrySet()) {
+            Account met = entry.getValue();
+            accounts.put(entry.getKey(), met);
+            if (met.isNew) {
+                Row row = row(State.NO_TIME).text(WABA_ID, entry.getKey()).text(STATE, "active");
+                forward("account.state.v1", ACCOUNT_STATE, entry.getKey(), row.end());
+            }
         }
-        newAccounts.clear();
+        metAccounts.clear();
     }
 
     private void message(String wamid, Message message) {
@@ -449,7 +629,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                 row.truth(BILLABLE, pricing.billable());
             }
         }
-        forward("message.state.v1", MESSAGE_STATE, wamid, row.text(CALLBACK_DATA, message.callbackData));
+        forward("message.state.v1", MESSAGE_STATE, wamid, row.text(CALLBACK_DATA, message.callbackData).end());
     }
 
     private void deadLetter(String path, String reason, String raw) {
@@ -459,7 +639,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                 .text(PATH, path)
                 .text(REASON, reason)
                 .text(RAW, raw);
-        forward("dead-letter.v1", DEAD_LETTER, position, row);
+        forward("dead-letter.v1", DEAD_LETTER, position, row.end());
     }
 
     /** The members that every record has. */
@@ -481,11 +661,12 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         return partition + "-" + offset + "-" + ordinal;
     }
 
-    private void forward(String topic, Header type, String key, Row row) {
-        RecordHeaders headers = new RecordHeaders(
-                new Header[] {header("ce_id", eventId()), source, VERSION, time, type, CONTENT});
+    /** Null is a tombstone. */
+    private void forward(String topic, Header type, String key, byte[] value) {
+        Header[] all = {header("ce_id", eventId()), source, VERSION, time, type, CONTENT};
+        RecordHeaders headers = new RecordHeaders(value == null ? Arrays.copyOf(all, all.length - 1) : all);
         ordinal++;
-        context.forward(new Record<>(key, new Output(topic, partition, row.end()), logTime, headers));
+        context.forward(new Record<>(key, new Output(topic, partition, value), logTime, headers));
     }
 
     private static Header header(String name, String value) {

@@ -1,5 +1,6 @@
 package peer;
 
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.Properties;
@@ -20,7 +21,8 @@ import org.apache.kafka.streams.state.Stores;
 
 /**
  * Statuses of raw webhooks, folded per message and written to the derived topics, exactly once: what tickfold's
- * processor does, as a Kafka Streams program. System properties set threads, commit interval and cache.
+ * processor does, as a Kafka Streams program. System properties set how much state it keeps ({@code peer.state}, lean or
+ * same), threads, commit interval and cache; {@code peer.counts} names a file for what it held when it was stopped.
  *
  * <p>{@code java -cp … peer.Main BROKERS RAW_TOPIC PREFIX STATE_DIR}
  */
@@ -32,32 +34,43 @@ public final class Main {
             System.err.println("usage: peer.Main BROKERS RAW_TOPIC PREFIX STATE_DIR");
             System.exit(2);
         }
-        KafkaStreams streams = new KafkaStreams(topology(args[1], args[2]), config(args[0], args[2], args[3]));
+        State.Mode mode = State.Mode.valueOf(System.getProperty("peer.state", "same").toUpperCase());
+        String counts = System.getProperty("peer.counts");
+        KafkaStreams streams = new KafkaStreams(topology(mode, args[1], args[2]), config(args[0], args[2], args[3]));
         CountDownLatch ended = new CountDownLatch(1);
         streams.setUncaughtExceptionHandler(error -> {
             error.printStackTrace();
             ended.countDown();
             return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(20))));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            if (counts != null) {
+                Counts.write(streams, mode, Path.of(counts));
+            }
+            streams.close(Duration.ofSeconds(20));
+        }));
         streams.start();
         ended.await();
         System.exit(1);
     }
 
-    static Topology topology(String rawTopic, String prefix) {
+    static Topology topology(State.Mode mode, String rawTopic, String prefix) {
         StreamPartitioner<String, Output> asRaw = (topic, key, output, partitions) -> Optional.of(Set.of(output.partition()));
         ByteArrayDeserializer bytes = new ByteArrayDeserializer();
-        return new Topology()
+        Topology topology = new Topology()
                 .addSource("raw", bytes, bytes, rawTopic)
-                .addProcessor("fold", Fold::new, "raw")
-                .addStateStore(store(Fold.MESSAGES, new Message.Codec()), "fold")
-                .addStateStore(store(Fold.CONVERSATIONS, new Conversation.Codec()), "fold")
-                .addStateStore(store(Fold.NUMBERS, new Number.Codec()), "fold")
+                .addProcessor("fold", () -> new Fold(mode), "raw")
+                .addStateStore(store(Fold.MESSAGES, new Message.Codec(mode)), "fold")
+                .addStateStore(store(Fold.CONVERSATIONS, new Conversation.Codec(mode)), "fold")
+                .addStateStore(store(Fold.NUMBERS, new Number.Codec(mode)), "fold")
                 .addStateStore(store(Fold.TOTALS, new Total.Codec()), "fold")
-                .addStateStore(store(Fold.ACCOUNTS, new Account.Codec()), "fold")
+                .addStateStore(store(Fold.ACCOUNTS, new Account.Codec(mode)), "fold")
                 .addSink("derived", (key, output, context) -> prefix + output.topic(), new StringSerializer(),
                         (topic, output) -> output.value(), asRaw, "fold");
+        if (mode.isSame()) {
+            Kept.stores().forEach(store -> topology.addStateStore(store, "fold"));
+        }
+        return topology;
     }
 
     /** RocksDB with a changelog topic, as Streams has it by default; cached, so that a key written often is kept once. */

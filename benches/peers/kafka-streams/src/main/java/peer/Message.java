@@ -23,11 +23,17 @@ final class Message {
     Pricing pricing;
     /** In order of code. */
     final List<Failure> failures = new ArrayList<>(0);
-    long created;
+    final Journal journal;
     int decided;
+    /** Place in the list of its conversation: time of the first event seen. */
+    long listTime;
+    /** Each new fact once. */
+    final List<Told> history = new ArrayList<>(4);
+    /** Raw offset of the record that told its charge last. */
+    long charged = -1;
 
-    Message(long created) {
-        this.created = created;
+    Message(Journal journal) {
+        this.journal = journal;
         Arrays.fill(times, State.NO_TIME);
     }
 
@@ -117,6 +123,15 @@ final class Message {
         return pricing != null && pricing.category() != null && (has(Status.SENT) || has(Status.PENDING));
     }
 
+    /** A login code that the customer has seen. */
+    boolean isReadCode() {
+        return has(Status.READ) && isLoginCode();
+    }
+
+    boolean isLoginCode() {
+        return pricing != null && pricing.category() != null && Pricing.normal(pricing.category()).startsWith("authentication");
+    }
+
     boolean isDelivered() {
         Status shown = shown();
         return shown != null && shown.isDelivery();
@@ -130,10 +145,10 @@ final class Message {
         return latest;
     }
 
-    static final class Codec implements State.Codec<Message> {
+    record Codec(State.Mode mode) implements State.Codec<Message> {
         @Override
         public void write(Message message, State.Writer to) {
-            to.number(message.created);
+            message.journal.write(to, mode);
             to.small(message.decided);
             to.text(message.wabaId);
             to.text(message.phoneNumberId);
@@ -154,11 +169,17 @@ final class Message {
                 to.text(failure.message);
                 to.text(failure.details);
             }
+            if (mode.isSame()) {
+                to.number(message.listTime);
+                to.number(message.charged);
+                to.small(message.history.size());
+                message.history.forEach(told -> told.write(to));
+            }
         }
 
         @Override
         public Message read(State.Reader from) {
-            Message message = new Message(from.number());
+            Message message = new Message(Journal.read(from, mode));
             message.decided = from.small();
             message.wabaId = from.text();
             message.phoneNumberId = from.text();
@@ -178,6 +199,13 @@ final class Message {
                 failure.message = from.text();
                 failure.details = from.text();
                 message.failures.add(failure);
+            }
+            if (mode.isSame()) {
+                message.listTime = from.number();
+                message.charged = from.number();
+                for (int left = from.small(); left > 0; left--) {
+                    message.history.add(Told.read(from));
+                }
             }
             return message;
         }

@@ -5,12 +5,24 @@ import java.util.Arrays;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 
-/** How state is kept: fields one after the other, texts with their length, absent ones as -1. */
+/** How state is kept: fields one after the other, numbers in as few bytes as they need, texts with their length. */
 final class State {
     /** No time is known. */
     static final long NO_TIME = Long.MIN_VALUE;
 
     private State() {}
+
+    /** How much is kept. */
+    enum Mode {
+        /** What the outputs follow from, and nothing else. */
+        LEAN,
+        /** Everything that tickfold keeps of this traffic. */
+        SAME;
+
+        boolean isSame() {
+            return this == SAME;
+        }
+    }
 
     interface Codec<V> {
         void write(V value, Writer writer);
@@ -35,18 +47,18 @@ final class State {
         private byte[] buffer = new byte[384];
         private int length;
 
+        /** Any number; small ones of either sign are short. */
         void number(long number) {
-            room(8);
-            for (int shift = 56; shift >= 0; shift -= 8) {
-                buffer[length++] = (byte) (number >>> shift);
-            }
+            varint(number << 1 ^ number >> 63);
         }
 
+        /** A number from -1 on. */
         void small(int number) {
-            room(4);
-            for (int shift = 24; shift >= 0; shift -= 8) {
-                buffer[length++] = (byte) (number >>> shift);
-            }
+            varint(number + 1L);
+        }
+
+        void truth(boolean truth) {
+            small(truth ? 1 : 0);
         }
 
         void text(String text) {
@@ -65,6 +77,15 @@ final class State {
             return Arrays.copyOf(buffer, length);
         }
 
+        private void varint(long bits) {
+            room(10);
+            while ((bits & ~0x7fL) != 0) {
+                buffer[length++] = (byte) (bits | 0x80);
+                bits >>>= 7;
+            }
+            buffer[length++] = (byte) bits;
+        }
+
         private void room(int more) {
             if (length + more > buffer.length) {
                 buffer = Arrays.copyOf(buffer, Math.max(buffer.length * 2, length + more));
@@ -81,14 +102,16 @@ final class State {
         }
 
         long number() {
-            return ((long) small() << 32) | (small() & 0xffff_ffffL);
+            long bits = varint();
+            return bits >>> 1 ^ -(bits & 1);
         }
 
         int small() {
-            int number = (buffer[at] & 0xff) << 24 | (buffer[at + 1] & 0xff) << 16 | (buffer[at + 2] & 0xff) << 8
-                    | (buffer[at + 3] & 0xff);
-            at += 4;
-            return number;
+            return (int) varint() - 1;
+        }
+
+        boolean truth() {
+            return small() == 1;
         }
 
         String text() {
@@ -99,6 +122,17 @@ final class State {
             String text = new String(buffer, at, size, StandardCharsets.UTF_8);
             at += size;
             return text;
+        }
+
+        private long varint() {
+            long bits = 0;
+            for (int shift = 0; ; shift += 7) {
+                byte next = buffer[at++];
+                bits |= (next & 0x7fL) << shift;
+                if (next >= 0) {
+                    return bits;
+                }
+            }
         }
     }
 }

@@ -35,6 +35,22 @@ final class Times {
         return new String(text, StandardCharsets.ISO_8859_1);
     }
 
+    /** Of such a text; no time if it is another. */
+    static long parse(String text) {
+        try {
+            Day last = LAST.get();
+            if (last.text == null || !text.startsWith(last.text)) {
+                last = day(LocalDate.parse(text.substring(0, 10)).toEpochDay());
+            }
+            long hours = Integer.parseInt(text, 11, 13, 10);
+            long minutes = Integer.parseInt(text, 14, 16, 10);
+            long seconds = Integer.parseInt(text, 17, 19, 10);
+            return last.day * DAY + ((hours * 60 + minutes) * 60 + seconds) * 1_000 + Integer.parseInt(text, 20, 23, 10);
+        } catch (RuntimeException another) {
+            return State.NO_TIME;
+        }
+    }
+
     static String month(long ms) {
         return day(Math.floorDiv(ms, DAY)).text.substring(0, 7);
     }
