@@ -81,7 +81,7 @@ impl Default for Options {
             topic_prefix: "wa".to_owned(),
             group: "tickfold".to_owned(),
             address: Address::default(),
-            batch_records_max: 2_000,
+            batch_records_max: 5_000,
             batch_bytes_max: 8 * 1024 * 1024,
             batch_outputs_max: 20_000,
             tick_commit_interval_ms: 10_000,

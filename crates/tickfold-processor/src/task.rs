@@ -7,7 +7,7 @@
 //! A commit is begun before the driver folds on, but while it folds nobody asks how the commit
 //! fares: the log must get on with it by itself, as the port's adapters do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -373,7 +373,8 @@ impl<'a> Ports<'a> {
 
 /// Outputs of a commit, to be counted once it is certain.
 struct Counts {
-    by_topic: BTreeMap<Arc<str>, u64>,
+    /// Topics are few and shared, so that the same one is the same memory.
+    by_topic: Vec<(Arc<str>, u64)>,
     /// Those that are counted also by what they say.
     told: Vec<(Topic, Bytes)>,
 }
@@ -384,16 +385,20 @@ const TOLD: [Topic; 3] = [Topic::Action, Topic::Alert, Topic::DeadLetter];
 impl Counts {
     fn of(outputs: &[Append], prefix: &str) -> Self {
         let topics = TOLD.map(|topic| (derived_topic(prefix, topic), topic));
-        let mut counts = Self { by_topic: BTreeMap::new(), told: Vec::new() };
+        let mut counts = Self { by_topic: Vec::new(), told: Vec::new() };
         for output in outputs {
-            match counts.by_topic.get_mut(&output.to.topic) {
-                Some(count) => *count += 1,
-                None => _ = counts.by_topic.insert(output.to.topic.clone(), 1),
+            let topic = &output.to.topic;
+            match counts.by_topic.iter_mut().find(|(met, _)| Arc::ptr_eq(met, topic)) {
+                Some((_, count)) => *count += 1,
+                None => counts.by_topic.push((Arc::clone(topic), 1)),
             }
-            let told = topics.iter().find(|(name, _)| **name == *output.to.topic);
-            if let (Some((_, topic)), Some(value)) = (told, &output.value) {
-                counts.told.push((*topic, value.clone()));
-            }
+        }
+        let told = |of: &Arc<str>| topics.iter().find(|(name, _)| **name == **of);
+        let met = counts.by_topic.iter().filter_map(|(of, _)| Some((of, told(of)?.1)));
+        for (of, topic) in met {
+            let outputs = outputs.iter().filter(|output| Arc::ptr_eq(of, &output.to.topic));
+            let values = outputs.filter_map(|output| output.value.clone());
+            counts.told.extend(values.map(|value| (topic, value)));
         }
         counts
     }

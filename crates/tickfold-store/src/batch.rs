@@ -59,22 +59,29 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
     tables: Tables<'_, R>,
 ) -> Result<(Batch, ChangeLog), Error> {
     let mut batch = Batch { entries: state };
-    index(&mut batch, &overlay.messages, message_rows);
-    index(&mut batch, &overlay.templates, template_rows);
-    index(&mut batch, &overlay.accounts, account_rows);
-    index(&mut batch, &overlay.numbers, number_rows);
+    index(&mut batch, &overlay.messages, message_rows, is_listed_alike);
+    index(&mut batch, &overlay.templates, template_rows, |_, _| false);
+    index(&mut batch, &overlay.accounts, account_rows, |_, _| false);
+    index(&mut batch, &overlay.numbers, number_rows, |_, _| false);
     let changes = extend_changes(&mut batch, transitions, to.head.log_time, changes, tables)?;
     batch.put(key::HEAD.to_vec(), to.encode());
     Ok((batch, changes))
 }
 
-/// Moves the index rows that follow from the entries of a table.
+/// Moves the index rows that follow from the entries of a table, of which `alike` may say that they
+/// stay as they are.
 fn index<K: Eq + Hash + Clone, V: Clone + PartialEq>(
     batch: &mut Batch,
     table: &Table<K, V>,
     rows: impl Fn(&K, &V) -> Vec<Vec<u8>>,
+    alike: impl Fn(&V, &V) -> bool,
 ) {
     for (key, change) in table.changes() {
+        if let (Some(before), Some(after)) = (&change.before, &change.after)
+            && alike(before, after)
+        {
+            continue;
+        }
         let of = |value: &Option<V>| value.as_ref().map(|value| rows(key, value));
         let (before, after) = (of(&change.before), of(&change.after));
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
@@ -108,6 +115,16 @@ fn message_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
     }
     rows.extend(facts.traces.iter().map(|trace| key::message_of_trace(trace, wamid)));
     rows
+}
+
+/// True if two states of a message have the same index rows: most statuses move none.
+fn is_listed_alike(before: &Message, after: &Message) -> bool {
+    let (a, b) = (&before.facts, &after.facts);
+    before.list_time == after.list_time
+        && a.phone_number_id == b.phone_number_id
+        && a.parties == b.parties
+        && a.callback_data == b.callback_data
+        && a.traces == b.traces
 }
 
 fn template_rows(key: &TemplateKey, template: &Template) -> Vec<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AccountItem, Change, Details, Item, bounded, future_time, short_id, short_text};
+use super::{AccountItem, Change, Details, Item, bounded, future_time, id_text, short_text};
 use crate::json::{Json, Object};
 use crate::state::{
     AccountEventFact, AccountFacts, Capability, Country, Imposed, Line, RateEligibility,
@@ -24,8 +24,8 @@ pub(super) fn update(change: &Change<'_>, value: Json<'_>) -> Item {
     };
     let event = bounded(&event).to_ascii_uppercase();
     let inner = |object: &str, name: &str| members.object(object)?.get(name);
-    let phone_number = short_id(members.get("phone_number")).unwrap_or_default();
-    let account = short_id(inner("waba_info", "waba_id"));
+    let phone_number = id_text(members.get("phone_number")).unwrap_or_default();
+    let account = id_text(inner("waba_info", "waba_id"));
     let natural_key = {
         let subject = account.as_deref().unwrap_or(&phone_number);
         change.management_key(change.field, subject, &event, value)
@@ -33,7 +33,7 @@ pub(super) fn update(change: &Change<'_>, value: Json<'_>) -> Item {
     let mut details = details(&members, &event);
     if event.starts_with("PARTNER_CLIENT_CERTIFICATION") {
         let subject = inner("partner_client_certification_info", "client_business_id");
-        details.subject = short_id(subject);
+        details.subject = id_text(subject);
         return change.told(&event, natural_key, details);
     }
     let fact = fact(change, &members, &event);

@@ -1,7 +1,7 @@
 //! Fields that are events and nothing else: flows, payment configurations, partner solutions, Meta's
 //! own alerts, settings and business status. Each has its natural key and says what it is about.
 
-use super::{Change, Details, Item, OtherItem, OtherKey, bounded, short_id, short_text};
+use super::{Change, Details, Item, OtherItem, OtherKey, bounded, id_text, short_text};
 use crate::ids::NaturalKey;
 use crate::json::{Json, Object};
 use crate::time::Timestamp;
@@ -33,7 +33,7 @@ fn event(members: &Object<'_>) -> Option<String> {
 /// `flows`: status, error rates, latency, availability, expiry of a version.
 fn flow(change: &Change<'_>, members: &Object<'_>, value: Json<'_>) -> Option<Item> {
     let event = event(members)?;
-    let flow = short_id(members.get("flow_id"))?;
+    let flow = id_text(members.get("flow_id"))?;
     let alert_state = text(members, "alert_state").map(|word| word.to_ascii_uppercase());
     let key_word = alert_state.as_deref().map_or_else(|| event.clone(), |s| format!("{event}:{s}"));
     let key = change.management_key(change.field, &flow, &key_word, value);
@@ -69,7 +69,7 @@ fn payment_configuration(
 /// `partner_solutions`, of a portfolio and not of an account.
 fn solution(change: &Change<'_>, members: &Object<'_>, value: Json<'_>) -> Option<Item> {
     let event = event(members)?;
-    let solution = short_id(members.get("solution_id"))?;
+    let solution = id_text(members.get("solution_id"))?;
     let key = change.management_key(change.field, &solution, &event, value);
     let details = Details {
         subject: Some(solution),
@@ -85,7 +85,7 @@ fn alert(change: &Change<'_>, members: &Object<'_>, value: Json<'_>) -> Option<I
     let info = info.as_ref().unwrap_or(members);
     let kind = text(info, "alert_type")?;
     let status = text(info, "alert_status");
-    let entity = short_id(members.get("entity_id")).unwrap_or_default();
+    let entity = id_text(members.get("entity_id")).unwrap_or_default();
     let key_word = format!("{kind}:{}", status.as_deref().unwrap_or("-"));
     let key = change.management_key(change.field, &entity, &key_word, value);
     let details = Details {
@@ -102,7 +102,7 @@ fn alert(change: &Change<'_>, members: &Object<'_>, value: Json<'_>) -> Option<I
 fn settings(change: &Change<'_>, members: &Object<'_>) -> Option<Item> {
     let kind = text(members, "type")?;
     let settings = members.object(&kind);
-    let number = settings.as_ref().and_then(|of| short_id(of.get("phone_number_id")));
+    let number = settings.as_ref().and_then(|of| id_text(of.get("phone_number_id")));
     let time = Timestamp::of_event(members.get("timestamp"), change.appended);
     let key = NaturalKey::new(format!(
         "set:{}:{kind}@{}",

@@ -1,7 +1,7 @@
 //! What a message says, by its type: text, media, replies, places, orders, and what it does to
 //! another message.
 
-use super::{bounded, short_id, short_text};
+use super::{bounded, id_text, short_text};
 use crate::ids::Wamid;
 use crate::json::{Json, Object};
 use crate::state::Media;
@@ -84,7 +84,7 @@ pub(super) fn said(message: &Object<'_>) -> Said {
             "interactive" => interactive(&object, &mut said),
             "reaction" => {
                 said.text = text("emoji");
-                said.target = short_id(object.get("message_id"))
+                said.target = id_text(object.get("message_id"))
                     .map(|to| Target::Reacts { to: Wamid::new(to), emoji: text("emoji") });
             }
             "location" => {
@@ -94,13 +94,13 @@ pub(super) fn said(message: &Object<'_>) -> Said {
                 said.address = text("address");
             }
             "order" => {
-                said.catalog_id = short_id(object.get("catalog_id"));
+                said.catalog_id = id_text(object.get("catalog_id"));
                 said.text = text("text");
                 said.order = order(&object);
             }
             "context" => {
                 if let Some(product) = object.object("referred_product") {
-                    said.catalog_id = short_id(product.get("catalog_id"));
+                    said.catalog_id = id_text(product.get("catalog_id"));
                     said.product_id = product.get("product_retailer_id").and_then(short_text);
                 }
             }
@@ -113,7 +113,7 @@ pub(super) fn said(message: &Object<'_>) -> Said {
             "unsupported" => said.subtype = text("type"),
             "edit" => edit(&object, &mut said),
             "revoke" => {
-                let target = short_id(object.get("original_message_id")).map(Wamid::new);
+                let target = id_text(object.get("original_message_id")).map(Wamid::new);
                 said.target = target.map(Target::Revokes);
             }
             kind if MEDIA_KINDS.contains(&kind) => {
@@ -144,7 +144,7 @@ fn interactive(object: &Object<'_>, said: &mut Said) {
     }
     if let Some(reply) = object.object("payment_method") {
         said.payload = reply.get("payment_method").and_then(short_text);
-        said.reference_id = short_id(reply.get("reference_id"));
+        said.reference_id = id_text(reply.get("reference_id"));
     }
 }
 
@@ -186,7 +186,7 @@ fn edit(object: &Object<'_>, said: &mut Said) {
         said.media = inner_said.media;
         said.subtype = inner.text("type").map(|word| bounded(&word));
     }
-    let target = short_id(object.get("original_message_id")).map(Wamid::new);
+    let target = id_text(object.get("original_message_id")).map(Wamid::new);
     said.target = target.map(Target::Edits);
 }
 
@@ -202,7 +202,7 @@ fn said_of_edit(inner: &Object<'_>) -> Said {
 pub(super) fn media(object: &Object<'_>) -> Option<Media> {
     let text = |name: &str| object.get(name).and_then(short_text);
     Some(Media {
-        id: short_id(object.get("id"))?,
+        id: id_text(object.get("id"))?,
         mime_type: text("mime_type"),
         sha256: text("sha256"),
         filename: text("filename"),

@@ -2,7 +2,7 @@
 //! handovers, chunks of the history. Each has the natural key of its family.
 
 use super::users::seconds;
-use super::{Change, Item, Metadata, OtherItem, OtherKey, bounded, errors, key_part, short_id};
+use super::{Change, Item, Metadata, OtherItem, OtherKey, bounded, errors, id_text, key_part};
 use crate::ids::{NaturalKey, PartyId, Wamid};
 use crate::json::{Json, Object};
 use crate::time::Timestamp;
@@ -18,7 +18,7 @@ pub(super) fn user_action(
     };
     let kind = word(&members, "action_type");
     let data = members.object(&format!("{kind}_data"));
-    match data.and_then(|data| short_id(data.get("click_id"))) {
+    match data.and_then(|data| id_text(data.get("click_id"))) {
         Some(click) => {
             let key = format!("ua:{kind}:{click}");
             Item::Other(event(change, &members, metadata, kind, key))
@@ -33,7 +33,7 @@ pub(super) fn automatic(change: &Change<'_>, json: Json<'_>, metadata: Option<&M
         return Change::broken("automatic_event", "not_an_object");
     };
     let kind = word(&members, "event_name");
-    let Some(wamid) = short_id(members.get("id")) else {
+    let Some(wamid) = id_text(members.get("id")) else {
         return unkeyed(change, json, &members, metadata, &kind);
     };
     let key = format!("auto:{wamid}:{kind}");
@@ -48,7 +48,7 @@ pub(super) fn tracking(change: &Change<'_>, json: Json<'_>, metadata: Option<&Me
     };
     let kind = word(&members, "event_name");
     let data = members.object("tracking_data");
-    let Some(click) = data.and_then(|data| short_id(data.get("click_id"))) else {
+    let Some(click) = data.and_then(|data| id_text(data.get("click_id"))) else {
         return unkeyed(change, json, &members, metadata, &kind);
     };
     let time = Timestamp::of_event(members.get("timestamp"), change.appended);
@@ -67,7 +67,7 @@ pub(super) fn contact_sync(
     };
     let action = word(&members, "action");
     let contact = members.object("contact");
-    let Some(phone) = contact.and_then(|contact| short_id(contact.get("phone_number"))) else {
+    let Some(phone) = contact.and_then(|contact| id_text(contact.get("phone_number"))) else {
         return unkeyed(change, json, &members, metadata, &action);
     };
     let stamp = members.object("metadata");
@@ -90,7 +90,7 @@ pub(super) fn handover(change: &Change<'_>, value: Json<'_>) -> Item {
     let metadata = super::metadata(members.get("recipient"));
     let sender = members.object("sender");
     let user = ["phone_number", "wa_id", "user_id"].into_iter();
-    let user = user.filter_map(|name| short_id(sender.as_ref()?.get(name))).next();
+    let user = user.filter_map(|name| id_text(sender.as_ref()?.get(name))).next();
     let (Some(metadata), true) = (metadata, members.get("type").is_some()) else {
         return change.other(value);
     };
@@ -113,7 +113,7 @@ pub(super) fn handover(change: &Change<'_>, value: Json<'_>) -> Item {
 /// `metadata` of a chunk of the history.
 pub(super) fn history_chunk(chunk: Json<'_>, metadata: Option<&Metadata>) -> Item {
     let members = chunk.object();
-    let part = |name: &str| members.as_ref().and_then(|members| short_id(members.get(name)));
+    let part = |name: &str| members.as_ref().and_then(|members| id_text(members.get(name)));
     let word = |name: &str| part(name).unwrap_or_else(|| "-".to_owned());
     let (phase, order) = (word("phase"), word("chunk_order"));
     let key = format!("hist:{}:{phase}:{order}", Metadata::word(metadata));

@@ -1,7 +1,7 @@
 //! `groups[]` of the four group fields.
 
 use super::identity::{Identity, Link};
-use super::{Change, Item, Metadata, bounded, errors, key_part, short_id, short_text};
+use super::{Change, Item, Metadata, bounded, errors, id_text, key_part, short_text};
 use crate::ids::{GroupKey, NaturalKey, PartyId};
 use crate::json::{Json, Object};
 use crate::state::{GroupFacts, JoinRequest, Membership, Setting, first_code};
@@ -31,7 +31,7 @@ pub(super) fn group(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metad
     let Some(members) = json.object() else {
         return Change::broken("group", "not_an_object");
     };
-    let id = short_id(members.get("group_id"));
+    let id = id_text(members.get("group_id"));
     let kind = members.text("type").map_or_else(|| "unknown".to_owned(), |word| bounded(&word));
     let time = Timestamp::of_event(members.get("timestamp"), change.appended);
     let asking = Identity::of_contact(&members);
@@ -41,8 +41,8 @@ pub(super) fn group(change: &Change<'_>, json: Json<'_>, metadata: Option<&Metad
     let removed = of("removed_participants");
     let failed = of("failed_participants");
     let asks = asking.party().cloned();
-    let request = short_id(members.get("request_id"));
-    let join_request = short_id(members.get("join_request_id"));
+    let request = id_text(members.get("request_id"));
+    let join_request = id_text(members.get("join_request_id"));
     let subject = request.or_else(|| join_request.clone()).unwrap_or_else(|| {
         let mut named: Vec<_> =
             added.iter().chain(&removed).chain(&failed).map(PartyId::as_str).collect();
@@ -98,7 +98,7 @@ fn participants(members: &Object<'_>, name: &str, links: &mut Vec<Link>) -> Vec<
         let entry = entry.object()?;
         let identity = Identity::of_contact(&entry);
         links.extend(identity.links());
-        identity.party().cloned().or_else(|| short_id(entry.get("input")).map(PartyId::new))
+        identity.party().cloned().or_else(|| id_text(entry.get("input")).map(PartyId::new))
     };
     entries.into_iter().filter_map(party).collect()
 }

@@ -4,7 +4,8 @@ use super::content::{Said, said};
 use super::errors;
 use super::identity::{Identity, Link, became};
 use super::{
-    Change, Item, MessageSide, Metadata, Origin, bounded, calls, short_id, short_text, traces,
+    Change, Item, MessageSide, Metadata, Origin, bounded, calls, id_text, short_id, short_text,
+    traces,
 };
 use crate::ids::{PartyId, Wamid};
 use crate::json::{Json, Object};
@@ -97,13 +98,11 @@ pub(super) fn message(change: &Change<'_>, json: Json<'_>, reading: Reading<'_>)
         direction,
         origin,
         sender: group.as_ref().and_then(|_| user.party().cloned()),
-        parties: group
-            .as_ref()
-            .map_or_else(|| user.parties(), |id| vec![PartyId::from(id.as_str())]),
+        parties: group.as_ref().map_or_else(|| user.parties(), |id| vec![PartyId::from(&**id)]),
         group: group.is_some(),
         links,
         metadata: metadata.cloned(),
-        reply_to: short_id(in_context("id")),
+        reply_to: id_text(in_context("id")),
         forwarded: flag("forwarded") || flag("frequently_forwarded"),
         said: Box::new(said(body)),
         referral: referral(&members, time),

@@ -22,6 +22,7 @@ mod traces;
 mod users;
 mod values;
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 pub(crate) use self::calls::CallItem;
@@ -508,9 +509,13 @@ fn future_time(json: Json<'_>) -> Option<Timestamp> {
 }
 
 /// An id short enough to be a key.
-fn short_id(json: Option<Json<'_>>) -> Option<String> {
-    let id = json?.id()?;
-    (id.len() <= ID_BYTES_MAX).then(|| id.into_owned())
+fn short_id<'a>(json: Option<Json<'a>>) -> Option<Cow<'a, str>> {
+    json?.id().filter(|id| id.len() <= ID_BYTES_MAX)
+}
+
+/// Such an id as text of its own.
+fn id_text(json: Option<Json<'_>>) -> Option<String> {
+    short_id(json).map(Cow::into_owned)
 }
 
 fn short_text(json: Json<'_>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Statuses of `type` `payment`: an attempt to pay an order.
 
 use super::identity::{Identity, Link};
-use super::{Change, Item, Metadata, bounded, errors, key_part, short_id, short_text};
+use super::{Change, Item, Metadata, bounded, errors, id_text, key_part, short_text};
 use crate::ids::{NaturalKey, PaymentKey, Wamid};
 use crate::json::{Json, Object};
 use crate::state::{Amount, PaymentFacts, Refund};
@@ -27,7 +27,7 @@ pub(super) fn payment(
     members: &Object<'_>,
     metadata: Option<&Metadata>,
 ) -> Item {
-    let Some(wamid) = short_id(members.get("id")) else {
+    let Some(wamid) = id_text(members.get("id")) else {
         return Change::broken("status", "id_missing_or_too_long");
     };
     let Some(status) = members.text("status").filter(|word| word.len() <= 64) else {
@@ -37,7 +37,7 @@ pub(super) fn payment(
     let payment = members.object("payment");
     let payment = payment.as_ref();
     let transaction = payment.and_then(|payment| payment.object("transaction"));
-    let id = |object: Option<&Object<'_>>, name: &str| short_id(object?.get(name));
+    let id = |object: Option<&Object<'_>>, name: &str| id_text(object?.get(name));
     let key = PaymentKey {
         wamid: Wamid::new(wamid),
         reference_id: id(payment, "reference_id").unwrap_or_default(),
@@ -93,5 +93,5 @@ fn refund(change: &Change<'_>, json: Json<'_>) -> Option<(String, Refund)> {
         status: members.get("status").and_then(short_text),
         amount: amount(&members),
     };
-    Some((short_id(members.get("id"))?, refund))
+    Some((id_text(members.get("id"))?, refund))
 }

@@ -2,7 +2,7 @@
 
 use super::identity::{Identity, Link};
 use super::{
-    Change, Item, Metadata, Origin, calls, errors, payments, short_id, short_text, traces,
+    Change, Item, Metadata, Origin, calls, errors, id_text, payments, short_id, short_text, traces,
 };
 use crate::ids::{Participant, PartyId, Wamid};
 use crate::json::{Json, Object};
@@ -86,7 +86,7 @@ pub(super) fn status(
         pricing: pricing(&members, &status),
         billing: billing(&members),
         callback_data: members.get("biz_opaque_callback_data").and_then(short_text),
-        template_id: short_id(members.get("template_id")),
+        template_id: id_text(members.get("template_id")),
         traces: traces::of(json),
         status,
     })
@@ -126,7 +126,7 @@ fn billing(members: &Object<'_>) -> Option<BillingConversation> {
     let conversation = members.object("conversation")?;
     let origin = conversation.object("origin");
     Some(BillingConversation {
-        id: short_id(conversation.get("id")),
+        id: id_text(conversation.get("id")),
         origin: origin.and_then(|origin| origin.get("type").and_then(short_text)),
         expires: conversation.get("expiration_timestamp").and_then(super::future_time),
     })

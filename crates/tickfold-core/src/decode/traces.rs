@@ -1,6 +1,6 @@
 //! `fbtrace_id`, wherever it stands in an item: what Meta's support asks for.
 
-use super::short_id;
+use super::id_text;
 use crate::json::{Document, Json};
 use crate::route::RawText;
 
@@ -36,7 +36,7 @@ fn look(json: Json<'_>, depth: usize, found: &mut Vec<String>) {
             // Of duplicates the last one is what every reader of the item sees.
             let Some(member) = members.get(name) else { continue };
             match name {
-                "fbtrace_id" if found.len() < TRACES_MAX => found.extend(short_id(Some(member))),
+                "fbtrace_id" if found.len() < TRACES_MAX => found.extend(id_text(Some(member))),
                 _ => look(member, depth, found),
             }
         }

@@ -17,8 +17,8 @@ pub(super) struct Batch {
     pub(super) outputs: Vec<Output>,
     /// The next input offset.
     pub(super) next: Offset,
-    /// CRC of the last record folded.
-    pub(super) crc: u32,
+    /// CRC of the last record below it.
+    crc_below: u32,
     /// True once there is anything but the passing of time: then it is committed at once.
     pub(super) urgent: bool,
     /// True once nothing more fits: then it is committed too.
@@ -62,12 +62,12 @@ impl Limits {
 
 impl Batch {
     /// Nothing yet, after a position.
-    pub(super) fn at(next: Offset, crc: u32) -> Self {
+    pub(super) fn at(next: Offset, crc_below: u32) -> Self {
         Self {
             overlay: Overlay::default(),
             outputs: Vec::new(),
             next,
-            crc,
+            crc_below,
             urgent: false,
             full: false,
             since_ms: None,
@@ -76,6 +76,11 @@ impl Batch {
             #[cfg(feature = "planted-bugs")]
             digest: None,
         }
+    }
+
+    /// CRC of the last record folded.
+    pub(super) fn crc(&self) -> u32 {
+        self.records.last().map_or(self.crc_below, Record::crc)
     }
 
     /// Records and bytes that may still be read for it; not 0 unless it is full.
@@ -125,7 +130,6 @@ impl Batch {
             self.urgent |= !outputs.is_empty() || !is_tick(&record);
             self.outputs.extend(outputs);
             self.next = record.offset.saturating_add(1);
-            self.crc = record.crc();
             self.since_ms.get_or_insert(limits.now_ms);
             self.records.push(record);
             self.bytes = bytes;

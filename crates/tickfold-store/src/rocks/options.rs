@@ -34,6 +34,10 @@ impl Default for RocksOptions {
     }
 }
 
+/// The part of a write buffer that its bloom filter takes: ten bits for each of 250,000 rows of the
+/// default budget, and buffers are flushed long before.
+const BUFFER_BLOOM_RATIO: f64 = 0.005;
+
 /// The budgets that all partitions share.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -85,6 +89,11 @@ impl Shared {
         options.set_write_buffer_manager(&self.write_buffers);
         // One partition alone may use the whole budget, not more.
         options.set_write_buffer_size(self.options.write_buffer_bytes_total.max(1 << 20));
+        // Most keys that the fold asks for are not in the buffer, and a search through it would tell.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(BUFFER_BLOOM_RATIO);
+        // A store has one writer, so nothing needs to be inserted side by side.
+        options.set_allow_concurrent_memtable_write(false);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_max_open_files(self.options.open_files_max.into());
         options.set_max_background_jobs(self.options.background_jobs_max.max(1).into());
