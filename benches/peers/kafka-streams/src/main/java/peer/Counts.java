@@ -55,17 +55,9 @@ final class Counts {
     }
 
     private void kept() {
-        ReadOnlyKeyValueStore<byte[], byte[]> lists = store(Kept.LISTS);
-        try (KeyValueIterator<byte[], byte[]> rows = lists.all()) {
-            rows.forEachRemaining(row -> add(Kept.listOf(row.key), 1));
-        }
-        ReadOnlyKeyValueStore<byte[], byte[]> timers = store(Kept.TIMERS);
-        try (KeyValueIterator<byte[], byte[]> rows = timers.all()) {
-            rows.forEachRemaining(row -> add("timers." + Kept.Timer.of(row.key).name().toLowerCase(), 1));
-        }
-        ReadOnlyKeyValueStore<String, Decided> decided = store(Kept.DECIDED);
-        try (KeyValueIterator<String, Decided> rows = decided.all()) {
-            rows.forEachRemaining(row -> add(Kept.DECIDED, 1));
+        ReadOnlyKeyValueStore<byte[], byte[]> store = store(Kept.ROWS);
+        try (KeyValueIterator<byte[], byte[]> rows = store.all()) {
+            rows.forEachRemaining(row -> add(Kept.kindOf(row.key), 1));
         }
         var transitions = streams.store(
                 StoreQueryParameters.fromNameAndType(Kept.TRANSITIONS, QueryableStoreTypes.<byte[], byte[]>windowStore()));

@@ -3,6 +3,7 @@ package peer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
+import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.state.KeyValueIterator;
@@ -13,19 +14,20 @@ import org.apache.kafka.streams.state.WindowStore;
 
 /** What tickfold keeps beside its entities: lists of them, timers, what was decided, and transitions for watchers. */
 final class Kept {
-    /** (list, its words, falling time, falling wamid or id) → nothing. */
-    static final String LISTS = "lists";
-    /** (due, kind, key) → nothing: the timer is armed. */
-    static final String TIMERS = "timers";
-    /** Id of an action → what is remembered of it. */
-    static final String DECIDED = "decided";
+    /** Lines of lists, timers and decisions in one store: each further one has a changelog in every transaction. */
+    static final String ROWS = "rows";
     /** (raw offset, ordinal) → transition, for a day. */
     static final String TRANSITIONS = "transitions";
 
-    /** First byte of the key of a line. */
-    static final int MESSAGE_OF_CONVERSATION = 1;
-    static final int ACCOUNT_LISTED = 2;
-    static final int NUMBER_LISTED = 3;
+    /** First byte of a key: (due, kind, key) → nothing, the timer is armed. */
+    private static final int TIMER = 1;
+    /** Id of an action → what is remembered of it. */
+    private static final int DECIDED = 2;
+    /** (number, party, falling time, falling wamid) → nothing. */
+    private static final int MESSAGE_OF_CONVERSATION = 3;
+    /** (listed by, word, id) → nothing. */
+    private static final int ACCOUNT_LISTED = 4;
+    private static final int NUMBER_LISTED = 5;
 
     /** What accounts and numbers are listed by. */
     private static final int ALL = 1;
@@ -54,11 +56,11 @@ final class Kept {
 
         static Timer of(byte[] key) {
             for (Timer timer : values()) {
-                if (timer.number == key[Long.BYTES]) {
+                if (timer.number == key[1 + Long.BYTES]) {
                     return timer;
                 }
             }
-            throw new IllegalStateException("no timer has number " + key[Long.BYTES]);
+            throw new IllegalStateException("no timer has number " + key[1 + Long.BYTES]);
         }
     }
 
@@ -66,31 +68,29 @@ final class Kept {
         void fire(Timer timer, String key);
     }
 
-    private final KeyValueStore<byte[], byte[]> lists;
-    private final KeyValueStore<byte[], byte[]> timers;
-    private final KeyValueStore<String, Decided> decided;
+    private final KeyValueStore<byte[], byte[]> rows;
     private final WindowStore<byte[], byte[]> transitions;
 
     Kept(ProcessorContext<?, ?> context) {
-        lists = context.getStateStore(LISTS);
-        timers = context.getStateStore(TIMERS);
-        decided = context.getStateStore(DECIDED);
+        rows = context.getStateStore(ROWS);
         transitions = context.getStateStore(TRANSITIONS);
     }
 
     /**
-     * Lines, timers and transitions are written once each, so a cache would only copy them: without one they go to RocksDB
-     * and the changelog as they come.
+     * All of these are written once each, so a cache would only copy them: without one they go to RocksDB and the changelog
+     * as they come. {@code peer.kept.cached} tries the other way.
      */
     static List<StoreBuilder<?>> stores() {
+        Serde<byte[]> bytes = Serdes.ByteArray();
         Duration day = Duration.ofDays(1);
-        return List.of(
-                Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(LISTS), Serdes.ByteArray(), Serdes.ByteArray()),
-                Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(TIMERS), Serdes.ByteArray(), Serdes.ByteArray()),
-                Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(DECIDED), Serdes.String(),
-                        new Decided.Codec().serde()),
-                Stores.windowStoreBuilder(Stores.persistentWindowStore(TRANSITIONS, day, Duration.ofMillis(1), false),
-                        Serdes.ByteArray(), Serdes.ByteArray()));
+        List<StoreBuilder<?>> stores = List.of(
+                Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(ROWS), bytes, bytes),
+                Stores.windowStoreBuilder(Stores.persistentWindowStore(TRANSITIONS, day, Duration.ofMillis(1), false), bytes,
+                        bytes));
+        if (Boolean.getBoolean("peer.kept.cached")) {
+            stores.forEach(StoreBuilder::withCachingEnabled);
+        }
+        return stores;
     }
 
     // --- lists ------------------------------------------------------------------------------------------------------
@@ -99,55 +99,58 @@ final class Kept {
     void list(boolean belongs, String phoneNumberId, String party, long listTime, String wamid) {
         if (phoneNumberId != null && party != null) {
             Key key = new Key().kind(MESSAGE_OF_CONVERSATION).part(phoneNumberId).part(party).falling(listTime, wamid);
-            lists.put(key.bytes(), belongs ? NOTHING : null);
+            rows.put(key.bytes(), belongs ? NOTHING : null);
         }
     }
 
     /** A number belongs to an account from now on, or no longer. */
     void listNumber(boolean belongs, String account, String id) {
         if (account != null) {
-            lists.put(listed(NUMBER_LISTED, ACCOUNT, account, id), belongs ? NOTHING : null);
+            rows.put(listed(NUMBER_LISTED, ACCOUNT, account, id), belongs ? NOTHING : null);
         }
     }
 
     void listNumber(String id) {
-        lists.put(listed(NUMBER_LISTED, ALL, "", id), NOTHING);
-        lists.put(listed(NUMBER_LISTED, STATE, "active", id), NOTHING);
+        rows.put(listed(NUMBER_LISTED, ALL, "", id), NOTHING);
+        rows.put(listed(NUMBER_LISTED, STATE, "active", id), NOTHING);
     }
 
     void listAccount(String id) {
-        lists.put(listed(ACCOUNT_LISTED, ALL, "", id), NOTHING);
-        lists.put(listed(ACCOUNT_LISTED, STATE, "active", id), NOTHING);
+        rows.put(listed(ACCOUNT_LISTED, ALL, "", id), NOTHING);
+        rows.put(listed(ACCOUNT_LISTED, STATE, "active", id), NOTHING);
     }
 
     private static byte[] listed(int what, int by, String word, String id) {
         return new Key().kind(what).kind(by).part(word).last(id).bytes();
     }
 
-    /** What a line is in, from its key. */
-    static String listOf(byte[] key) {
+    /** What a row is, by the name that tickfold counts it by. */
+    static String kindOf(byte[] key) {
         return switch (key[0]) {
+            case TIMER -> "timers." + Timer.of(key).name().toLowerCase();
+            case DECIDED -> "decided";
             case MESSAGE_OF_CONVERSATION -> "lists.messages_of_conversation";
             case ACCOUNT_LISTED -> "lists.accounts";
             case NUMBER_LISTED -> "lists.numbers";
-            default -> throw new IllegalStateException("no list has number " + key[0]);
+            default -> throw new IllegalStateException("no row has number " + key[0]);
         };
     }
 
     // --- timers -----------------------------------------------------------------------------------------------------
 
     void arm(long due, Timer timer, String key) {
-        timers.put(new Key().rising(due).kind(timer.number).last(key).bytes(), NOTHING);
+        rows.put(new Key().kind(TIMER).rising(due).kind(timer.number).last(key).bytes(), NOTHING);
     }
 
     /** Fires what is due, in order. */
     void fire(long now, Fire fire) {
-        byte[] later = new Key().rising(now + 1).bytes();
-        try (KeyValueIterator<byte[], byte[]> due = timers.range(null, later)) {
+        byte[] first = new Key().kind(TIMER).bytes();
+        byte[] later = new Key().kind(TIMER).rising(now + 1).bytes();
+        try (KeyValueIterator<byte[], byte[]> due = rows.range(first, later)) {
             while (due.hasNext()) {
                 byte[] key = due.next().key;
-                timers.delete(key);
-                int begin = Long.BYTES + 1;
+                rows.delete(key);
+                int begin = 1 + Long.BYTES + 1;
                 fire.fire(Timer.of(key), new String(key, begin, key.length - begin, StandardCharsets.UTF_8));
             }
         }
@@ -156,12 +159,17 @@ final class Kept {
     // --- decisions and transitions ----------------------------------------------------------------------------------
 
     void decide(String action, long offset, long logTime) {
-        decided.put(action, new Decided(offset, logTime, false));
+        State.Writer writer = new State.Writer();
+        writer.number(offset);
+        writer.number(logTime);
+        // It was not too late for it.
+        writer.truth(false);
+        rows.put(new Key().kind(DECIDED).last(action).bytes(), writer.bytes());
         arm(logTime + RETENTION, Timer.FORGET_DECIDED, action);
     }
 
     void forget(String action) {
-        decided.delete(action);
+        rows.delete(new Key().kind(DECIDED).last(action).bytes());
     }
 
     void transition(long offset, int ordinal, long logTime, byte[] value) {
