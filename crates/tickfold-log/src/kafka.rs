@@ -9,7 +9,8 @@
 //! - **Groups** are joined by a consumer that reads nothing (`member`); the brokers check each commit
 //!   of a member against the group as it is then.
 //! - **Topics** are created with the settings these promises rest on, and refused without (`settings`,
-//!   `topics`); `survey` looks at them without a log.
+//!   `topics`); `survey` looks at them without a log, and `probe` at what holds readers up and what is
+//!   allowed.
 //!
 //! Durability is that of the cluster: a record is acknowledged once `min.insync.replicas` brokers
 //! have it, in their memory at least; replication, not a disk's sync, is what survives a crash.
@@ -36,6 +37,7 @@ mod native;
 mod options;
 mod owned;
 mod places;
+mod probe;
 mod reader;
 mod settings;
 mod survey;
@@ -70,6 +72,7 @@ use crate::{
 };
 
 pub use options::{Compression, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls};
+pub use probe::{Ends, KafkaProbe};
 pub use settings::Weight;
 pub use survey::{Found, KafkaTopics, Setting, Survey};
 

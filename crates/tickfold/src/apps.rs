@@ -51,18 +51,64 @@ struct Source {
     env: Option<String>,
 }
 
+/// Every file that a secret or token comes from, and the apps file itself.
+pub(crate) fn files(
+    apps_file: Option<&Path>,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<PathBuf>> {
+    let Some(path) = apps_file else {
+        let variables = ["TICKFOLD_APP_SECRET_FILE", "TICKFOLD_VERIFY_TOKEN_FILE"];
+        let paths = variables.into_iter().filter_map(get).filter(|path| !path.is_empty());
+        return Ok(paths.map(PathBuf::from).collect());
+    };
+    let (file, dir) = parse(path)?;
+    let named = file.app.into_iter().flat_map(|app| {
+        let tokens = app.verify_tokens.into_iter().filter_map(|source| source.file);
+        tokens.chain(app.secret.into_iter().filter_map(|secret| secret.file))
+    });
+    Ok(std::iter::once(path.to_owned()).chain(named.map(|file| dir.join(file))).collect())
+}
+
+/// The verify tokens of one app, for whoever makes the handshake. What is served only compares them.
+pub(crate) fn verify_tokens(
+    apps_file: Option<&Path>,
+    name: &str,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<String>> {
+    let Some(path) = apps_file else {
+        if name != DEFAULT_APP {
+            bail!("there is no app {name}");
+        }
+        return Ok(secrets::read("TICKFOLD_VERIFY_TOKEN", get)?.into_iter().collect());
+    };
+    let (file, dir) = parse(path)?;
+    let app = file.app.into_iter().find(|app| app.name == name);
+    let app = app.with_context(|| format!("there is no app {name}"))?;
+    app.verify_tokens.into_iter().map(|source| text(source, dir, &get)).collect()
+}
+
 /// Reads the apps: from the file if there is one, else the one app of the environment.
 pub(crate) fn read(
     apps_file: Option<&Path>,
     get: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<App>> {
     let Some(path) = apps_file else { return environment(get) };
-    let context = || format!("read apps file {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(context)?;
-    let file: AppsFile =
-        toml::from_str(&text).map_err(|error| unreadable(&error, &text)).with_context(context)?;
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let (file, dir) = parse(path)?;
+    let context = || context(path);
     file.app.into_iter().map(|entry| app(entry, dir, &get).with_context(context)).collect()
+}
+
+/// What an apps file says, and the directory that its files are relative to.
+fn parse(path: &Path) -> Result<(AppsFile, &Path)> {
+    let context = || context(path);
+    let text = std::fs::read_to_string(path).with_context(context)?;
+    let file =
+        toml::from_str(&text).map_err(|error| unreadable(&error, &text)).with_context(context)?;
+    Ok((file, path.parent().unwrap_or_else(|| Path::new("."))))
+}
+
+fn context(path: &Path) -> String {
+    format!("read apps file {}", path.display())
 }
 
 /// What is wrong with an apps file, and where. The library's own text quotes the line and often the

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::node::Role;
+
 /// Event-sourced stream processor for WhatsApp Business Platform webhooks.
 #[derive(Debug, Parser)]
 #[command(name = "tickfold", version, propagate_version = true, max_term_width = 100)]
@@ -84,6 +86,14 @@ pub(crate) enum Command {
     /// 1: nothing could be said. --create first creates those that are missing; it changes none that
     /// exists.
     Topics(Topics),
+    /// Look at what a node needs, without one: secrets, disk, memory, brokers, topics, rights, clock,
+    /// open transactions, the handshake.
+    ///
+    /// Give it the settings and the environment of the node. Each finding is ok, warn, fail or
+    /// skipped, with its fix. What can only be known by trying is tried, unless --read-only: a file in
+    /// the directories, two ticks appended to raw, a commit that is aborted. Exit code 1 if anything
+    /// fails.
+    Doctor(Box<Doctor>),
     /// Let a running node read its secrets, verify tokens and certificates again.
     ///
     /// The same as SIGHUP, but it prints what changed, and what is wrong if something is: then the
@@ -518,6 +528,33 @@ pub(crate) struct Topics {
     pub kafka: Option<String>,
     #[command(flatten)]
     pub client: Client,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// What the node is to be; looked at is what that needs.
+    #[arg(long, value_enum, default_value_t = Role::Up)]
+    pub role: Role,
+    /// Public URL of the webhook, such as https://example.com/webhook/main, for the handshake.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Certificate authorities (PEM) that may vouch for it [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Write nothing, and leave out what can only be known by writing: rights and clock.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The same as --output json.
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+    /// Give each question to others up after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub timeout: u64,
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod config;
 mod data_dir;
 mod dead_letters;
 mod demo;
+mod doctor;
 mod fail_points;
 mod ingress_admin;
 mod load;
@@ -62,6 +63,10 @@ fn run(command: Command) -> Result<ExitCode> {
             print(&layers.print());
         }
         Command::Sign { header } => print(&sign::run(header)?),
+        Command::Doctor(command) => {
+            let layers = layers(&command.settings)?;
+            return runtime()?.block_on(doctor::run(&layers, &command));
+        }
         Command::Demo(demo) => return runtime()?.block_on(demo::run(demo)),
         Command::Load(load) => return runtime()?.block_on(load::run(*load)),
         Command::Get { what } => return runtime()?.block_on(client::get(what)),

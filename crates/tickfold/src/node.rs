@@ -30,7 +30,7 @@ use stop::{Signals, StopSwitch};
 use workers::Workers;
 
 /// What a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
     /// Everything.
     Up,
@@ -49,11 +49,11 @@ impl Role {
         }
     }
 
-    fn takes_webhooks(self) -> bool {
+    pub(crate) fn takes_webhooks(self) -> bool {
         self != Self::Processor
     }
 
-    fn folds(self) -> bool {
+    pub(crate) fn folds(self) -> bool {
         self != Self::Ingress
     }
 

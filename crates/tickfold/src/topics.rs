@@ -35,13 +35,7 @@ pub(crate) async fn run(layers: &Layers, command: &Topics) -> Result<ExitCode> {
         true => cluster.create_missing(&specs).await.context("create the missing topics")?,
         false => Vec::new(),
     };
-    let surveys = cluster.look(&specs).await.context("look at the topics")?;
-    let replicas = usize::from(config.kafka.replication_factor);
-    let judge = |survey| {
-        let report = judge(survey, replicas, brokers);
-        Report { created: created.contains(&report.topic), ..report }
-    };
-    let reports: Vec<_> = surveys.into_iter().map(judge).collect();
+    let reports = reports(&config, &cluster, brokers, &specs, &created).await?;
     match command.client.output {
         Output::Table => print(&table(&reports)),
         Output::Json => print(&(serde_json::to_string_pretty(&reports)? + "\n")),
@@ -53,6 +47,32 @@ pub(crate) async fn run(layers: &Layers, command: &Topics) -> Result<ExitCode> {
     }
     let right = reports.iter().all(|report| report.verdict == Verdict::Ok);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })
+}
+
+/// The topics of a configuration as they are.
+pub(crate) async fn survey(
+    config: &Config,
+    cluster: &KafkaTopics,
+    brokers: &str,
+) -> Result<Vec<Report>> {
+    let specs = specs(config, partitions(config, cluster).await?);
+    reports(config, cluster, brokers, &specs, &[]).await
+}
+
+async fn reports(
+    config: &Config,
+    cluster: &KafkaTopics,
+    brokers: &str,
+    specs: &[TopicSpec],
+    created: &[String],
+) -> Result<Vec<Report>> {
+    let surveys = cluster.look(specs).await.context("look at the topics")?;
+    let replicas = usize::from(config.kafka.replication_factor);
+    let judge = |survey| {
+        let report = judge(survey, replicas, brokers);
+        Report { created: created.contains(&report.topic), ..report }
+    };
+    Ok(surveys.into_iter().map(judge).collect())
 }
 
 /// Partitions of the raw topic: those that it has, where the configuration does not say.
@@ -80,9 +100,9 @@ fn specs(config: &Config, partitions: u32) -> Vec<TopicSpec> {
 
 /// A topic and what is to be said of it.
 #[derive(Debug, Serialize)]
-struct Report {
-    topic: String,
-    verdict: Verdict,
+pub(crate) struct Report {
+    pub topic: String,
+    pub verdict: Verdict,
     /// Whether this command created it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     created: bool,
@@ -90,7 +110,15 @@ struct Report {
     settings: Vec<Row>,
     /// Commands, or words where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    to_do: Vec<String>,
+    pub to_do: Vec<String>,
+}
+
+impl Report {
+    /// Those that the topic has; `None` if there is no such topic.
+    pub(crate) fn partitions(&self) -> Option<u32> {
+        let row = self.settings.iter().find(|row| row.name == "partitions")?;
+        row.found.as_deref()?.parse().ok()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -113,7 +141,7 @@ enum Rule {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(crate) enum Verdict {
     /// Serves.
     Ok,
     /// Serves, although another value is advised.

@@ -9,7 +9,7 @@ mod pool;
 mod report;
 mod schedule;
 mod tally;
-mod target;
+pub(crate) mod target;
 mod verify;
 
 use std::process::ExitCode;

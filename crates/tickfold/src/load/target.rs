@@ -1,6 +1,6 @@
 //! Where webhooks go: the URL, and TLS where it is https.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -14,14 +14,14 @@ use tokio_rustls::TlsConnector;
 #[derive(Clone)]
 pub(crate) struct Target {
     /// Host for the resolver, without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// For the `host` header.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// Path and query, for the request line.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Present for https.
-    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
+    pub(crate) tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Target {
@@ -49,7 +49,8 @@ impl Target {
     }
 }
 
-fn client_config(ca: &Path) -> Result<ClientConfig> {
+/// Trusts these authorities and no others.
+pub(crate) fn client_config(ca: &Path) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let name = ca.display();
     for certificate in CertificateDer::pem_file_iter(ca).with_context(|| format!("read {name}"))? {
@@ -64,6 +65,17 @@ fn client_config(ca: &Path) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .context("set up TLS")?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The authorities that the system trusts, where distributions keep them.
+pub(crate) fn system_authorities() -> Result<PathBuf> {
+    const PLACES: [&str; 3] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/cert.pem",
+    ];
+    let found = PLACES.into_iter().map(PathBuf::from).find(|path| path.exists());
+    found.context("this system has no file of certificate authorities that is known: name one")
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod crash;
 mod dead_letters;
 mod demo;
 mod docs;
+mod doctor;
 mod fallback_worker;
 mod faults;
 mod flows;
