@@ -176,7 +176,7 @@ async fn transactions(
         .collect();
     let found = format!("open, and readers wait for it: {}", shown.join(", "));
     let raw = raw_topic(&patient.config.topic_prefix);
-    if held.iter().any(|ends| ends.of.topic == raw) {
+    if held.iter().any(|ends| *ends.of.topic == *raw) {
         let fix = "find who writes to raw besides tickfold (kafka-transactions.sh find-hanging), end \
                    the transaction (abort), and take that right away";
         return Finding::fail(NAME, found, fix);
