@@ -176,7 +176,9 @@ fn print_ratios(all: &[Measured], peer: Program) {
     let ratio = |of: fn(&Measured) -> f64| {
         let mut ratios: Vec<f64> = pairs.iter().map(|(a, b)| of(a) / of(b)).collect();
         ratios.sort_by(f64::total_cmp);
-        ratios.get(ratios.len() / 2).copied().unwrap_or_default()
+        // Of an even number the two in the middle: one of them would be the better or the worse.
+        let at = |index: usize| ratios.get(index).copied().unwrap_or_default();
+        f64::midpoint(at((ratios.len() - 1) / 2), at(ratios.len() / 2))
     };
     println!(
         "tickfold / {}, median of {} rounds: events/s {:.2}, CPU per event {:.2}, with the broker's \
