@@ -33,6 +33,7 @@ mod cursor;
 pub mod fail_point;
 mod keeper;
 mod member;
+mod members;
 mod native;
 mod options;
 mod owned;
@@ -71,6 +72,7 @@ use crate::{
     TopicInfo, TopicPartition, TopicSpec,
 };
 
+pub use members::GroupMember;
 pub use options::{Compression, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls};
 pub use probe::{Ends, KafkaProbe};
 pub use settings::Weight;

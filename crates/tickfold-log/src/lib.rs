@@ -29,8 +29,9 @@ pub use error::{CommitError, Error};
 pub use group::{Change, Departure, GroupSpec, Member};
 #[cfg(feature = "kafka")]
 pub use kafka::{
-    Compression, Ends, Found, KafkaLog, KafkaOptions, KafkaProbe, KafkaTopics, Password, Sasl,
-    SaslMechanism, Security, Setting, Survey, Tls, Weight, fail_point as kafka_fail_point,
+    Compression, Ends, Found, GroupMember, KafkaLog, KafkaOptions, KafkaProbe, KafkaTopics,
+    Password, Sasl, SaslMechanism, Security, Setting, Survey, Tls, Weight,
+    fail_point as kafka_fail_point,
 };
 pub use mem::MemLog;
 pub use port::{Bounds, Claim, Committed, Log, LogFuture, OwnedPartition, TopicInfo, TopicSpec};

@@ -41,6 +41,7 @@ mod batch;
 mod command;
 mod commit;
 mod live;
+mod look;
 mod refold;
 mod refusal;
 mod start;
@@ -58,10 +59,11 @@ use refusal::LogFailure;
 use starting::Starting;
 
 pub use command::{Command, Input, Purpose, StoreWrite};
+pub use look::{Look, Looking};
 pub use refusal::{Lost, RawDamage, Refusal};
 pub use start::{
-    Decision, Derived, Emitted, Found, LastFolded, Reason, StoreFound, Target, choose_checkpoint,
-    decide,
+    Acceptance, Decision, Derived, Emitted, Found, LastFolded, Reason, StoreFound, Target,
+    choose_checkpoint, decide,
 };
 
 use crate::bugs::planted;
@@ -78,6 +80,8 @@ pub struct Driver {
     /// `None` before it is opened and while it is away to be written.
     store: Option<Box<dyn PartitionStore>>,
     stopping: bool,
+    /// What a person decided about a refusal: then it ends with the start's commit.
+    accepted: Option<Acceptance>,
 }
 
 /// How far a driver has come.
@@ -116,7 +120,13 @@ impl Driver {
     pub fn new(options: Arc<Options>, partition: Partition) -> Self {
         let topics = DerivedTopics::new(&options.topic_prefix, partition.id);
         let (phase, store, stopping) = (Phase::New, None, false);
-        Self { options, partition, topics, phase, store, stopping }
+        Self { options, partition, topics, phase, store, stopping, accepted: None }
+    }
+
+    /// A driver that goes on as a person decided where another would be refused. It ends, with
+    /// [`Command::Stopped`], once the start's commit is done; nothing of raw is emitted by it.
+    pub fn recovering(options: Arc<Options>, partition: Partition, accepted: Acceptance) -> Self {
+        Self { accepted: Some(accepted), ..Self::new(options, partition) }
     }
 
     /// Takes what happened and says what to do, in order. `now_ms` never falls.
@@ -185,7 +195,17 @@ impl Driver {
     fn react(&mut self, input: Input, now_ms: u64) -> Next {
         // The phase is put back by whatever goes on; what does not go on ends the driver.
         match (std::mem::replace(&mut self.phase, Phase::Over), input) {
-            (Phase::New, Input::Start) => self.ask(Starting::default(), now_ms),
+            (Phase::New, Input::Start) => {
+                let accepted = self.accepted.clone();
+                self.ask(Starting { accepted, ..Starting::default() }, now_ms)
+            }
+            (
+                phase @ (Phase::New | Phase::Starting(_) | Phase::Refolding(_) | Phase::Over),
+                Input::CheckpointAsked,
+            ) => {
+                self.phase = phase;
+                Ok(Vec::new())
+            }
             (Phase::Starting(starting), input) => self.starting(starting, input, now_ms),
             (Phase::Refolding(refolding), input) => self.refolding(refolding, input, now_ms),
             (Phase::Live(live), input) => self.live(live, input, now_ms),
@@ -215,7 +235,7 @@ fn source_failed(error: &tickfold_core::overlay::SourceError) -> Command {
 }
 
 /// An error with its causes, as one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

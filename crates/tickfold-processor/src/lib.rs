@@ -5,6 +5,7 @@
 //! group assigns to this process, each on its own thread, since folding blocks. `group` passes on
 //! what the group says, `keep` is a partition between two assignments. `monitor` looks at each from
 //! outside: how far it lags, and whether it is stuck; `busy` how much of its time a partition works.
+//! `recover` starts one partition once on a person's word, where an ordinary start is refused.
 //!
 //! It leaves to others: what a record does (`tickfold-core`), what is durable (`tickfold-log`), how
 //! state is kept (`tickfold-store`).
@@ -23,6 +24,7 @@ mod options;
 mod outputs;
 mod processor;
 mod pulse;
+mod recover;
 mod status;
 mod task;
 mod tenure;
@@ -31,11 +33,12 @@ mod watchdog;
 
 #[cfg(feature = "planted-bugs")]
 pub use bugs::Bug;
-pub use checkpoint::take_checkpoint;
+pub use checkpoint::{CheckpointError, Checkpoints, take_checkpoint};
 pub use driver::Driver;
 pub use lag::{Lag, Lags};
 pub use options::{Options, Trim, fail_point};
 pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};
 pub use processor::{Error, Processor, ensure_topics};
+pub use recover::{Recovery, RecoveryError};
 pub use status::PartitionStatus;
 pub use token::{Address, AddressError, NotOurs, Token};

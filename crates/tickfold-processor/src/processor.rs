@@ -16,6 +16,7 @@ use tickfold_store::Stores;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use crate::checkpoint::{Asks, Checkpoints};
 use crate::clock::Clock;
 use crate::group::{Tenures, follow_group};
 use crate::keep::keep_partition;
@@ -39,6 +40,7 @@ pub struct Processor {
     refused: oneshot::Receiver<LogError>,
     statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
     lags: BTreeMap<u32, Lags>,
+    asks: BTreeMap<u32, Arc<Asks>>,
     stuck: watch::Sender<Stuck>,
     ends: Ends,
 }
@@ -121,6 +123,7 @@ impl Processor {
             refused,
             statuses: BTreeMap::new(),
             lags: BTreeMap::new(),
+            asks: BTreeMap::new(),
             stuck: watch::Sender::default(),
             ends: Ends::default(),
         };
@@ -133,6 +136,7 @@ impl Processor {
                 options: Arc::clone(&options),
                 partition: Partition { id, count: partitions },
                 pulse: Arc::default(),
+                asks: Arc::default(),
             };
             let (status, statuses) = watch::channel(PartitionStatus::Elsewhere);
             let (assign, assigned) = watch::channel(None);
@@ -147,6 +151,7 @@ impl Processor {
                 processor.ends.stop.clone(),
             );
             processor.beside.push(runtime.spawn(monitor));
+            processor.asks.insert(id, Arc::clone(&parts.asks));
             let (runtime, stop) = (runtime.clone(), processor.ends.stop.clone());
             let run = move || {
                 // Dropped with the thread, however it ends.
@@ -184,6 +189,11 @@ impl Processor {
     /// How far each partition is behind, as seen every second.
     pub fn lags(&self) -> &BTreeMap<u32, Lags> {
         &self.lags
+    }
+
+    /// Through which checkpoints are asked for.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.asks.clone(), self.statuses.clone())
     }
 
     /// Ends when a task panics or is stuck, or the group refuses this member; never otherwise,

@@ -22,7 +22,7 @@ use tickfold_store::Stores;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::checkpoint::take_checkpoint;
+use crate::checkpoint::{Asks, take_checkpoint};
 use crate::clock::{Clock, age_ms};
 use crate::driver::{Command, Derived, Driver, Input, Lost, Progress, Purpose, Refusal};
 use crate::metrics;
@@ -47,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) partition: Partition,
     /// What others are told of it.
     pub(crate) pulse: Arc<Pulse>,
+    /// Who waits for a checkpoint of it.
+    pub(crate) asks: Arc<Asks>,
 }
 
 /// How a partition came to its end.
@@ -68,9 +70,21 @@ pub(crate) async fn run_partition(
     status: &watch::Sender<PartitionStatus>,
     tenure: &Tenure,
 ) -> End {
+    let driver = Driver::new(Arc::clone(&parts.options), parts.partition);
+    run_driver(parts, driver, status, tenure).await
+}
+
+/// The same with a driver that is made already.
+pub(crate) async fn run_driver(
+    parts: &Parts,
+    mut driver: Driver,
+    status: &watch::Sender<PartitionStatus>,
+    tenure: &Tenure,
+) -> End {
     let ports = Ports::new(parts);
+    // Whoever waits for a checkpoint when it ends waits no longer.
+    let _asks = parts.asks.of_this_life();
     let mut lanes = Lanes::default();
-    let mut driver = Driver::new(Arc::clone(&parts.options), parts.partition);
     let mut commands = driver.step(Input::Start, ports.clock.now_ms());
     let mut told = false;
     loop {
@@ -87,6 +101,7 @@ pub(crate) async fn run_partition(
                 told = true;
                 Input::Stop
             }
+            () = parts.asks.asked() => Input::CheckpointAsked,
             input = lanes.next() => input,
         };
         commands = driver.step(input, ports.clock.now_ms());
@@ -136,7 +151,7 @@ impl Lanes<'_> {
 }
 
 /// Everything commands are executed on.
-struct Ports<'a> {
+pub(crate) struct Ports<'a> {
     parts: &'a Parts,
     raw: TopicPartition,
     derived: DerivedTopics,
@@ -144,7 +159,7 @@ struct Ports<'a> {
 }
 
 impl<'a> Ports<'a> {
-    fn new(parts: &'a Parts) -> Self {
+    pub(crate) fn new(parts: &'a Parts) -> Self {
         let Parts { options, partition, .. } = parts;
         Self {
             parts,
@@ -152,6 +167,13 @@ impl<'a> Ports<'a> {
             derived: DerivedTopics::new(&options.topic_prefix, partition.id),
             clock: Clock::start(),
         }
+    }
+
+    /// Executes one command and waits for its answer; or the end, if it is one.
+    pub(crate) async fn ask(&self, command: Command) -> Result<Input, End> {
+        let mut lanes = Lanes::default();
+        self.begin(command, &mut lanes)?;
+        Ok(lanes.next().await)
     }
 
     /// Begins a command of the log, or does one of the store.
@@ -211,7 +233,10 @@ impl<'a> Ports<'a> {
                 Input::StoreWritten { store, result }
             }
             Command::Checkpoint { mut store, kept } => {
+                // Whoever asks from here on waits for the next.
+                let waiting = self.parts.asks.take();
                 let result = take_checkpoint(&mut *store, &**stores, id, kept);
+                waiting.answer(&result);
                 metrics::checkpoint(result.is_ok());
                 match &result {
                     Ok(made) => info!(partition = id, checkpoint = made.id, "checkpoint made"),

@@ -94,6 +94,14 @@ pub(crate) enum Command {
     /// the directories, two ticks appended to raw, a commit that is aborted. Exit code 1 if anything
     /// fails.
     Doctor(Box<Doctor>),
+    /// Show what a start finds of each partition, and get on with one that is refused.
+    ///
+    /// For a node that is stopped. Without --accept-offset it only looks: exit code 0 if every
+    /// partition starts, 2 if one is refused; then it prints each way on with what it loses or repeats.
+    /// With --accept-offset and --yes the partitions that are named are started once, at the offset
+    /// that is accepted, up to the commit that ends a start: it puts a token beside the position again.
+    /// Nothing new is folded or emitted. On Kafka the group must have no members.
+    Recover(Recover),
     /// Let a running node read its secrets, verify tokens and certificates again.
     ///
     /// The same as SIGHUP, but it prints what changed, and what is wrong if something is: then the
@@ -528,6 +536,42 @@ pub(crate) struct Topics {
     pub kafka: Option<String>,
     #[command(flatten)]
     pub client: Client,
+}
+
+/// What every command has that works on the data of a stopped node.
+#[derive(Debug, Args)]
+pub(crate) struct AtRest {
+    /// Configuration file (TOML) of the node.
+    #[arg(long, value_name = "FILE", env = "TICKFOLD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Directory of log and state.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Brokers, where the log is on Kafka.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// Only these partitions; may be given several times. Needed to accept an offset.
+    #[arg(long = "partition", value_name = "N")]
+    pub partitions: Vec<u32>,
+    /// Go on from this offset: all below counts as emitted. Without OFFSET, from where the group stands.
+    #[arg(long, value_name = "OFFSET", requires = "partitions")]
+    pub accept_offset: Option<Option<u64>>,
+    /// Fold the state from what raw has, without the store and the checkpoints that are there; the store
+    /// is set aside.
+    #[arg(long, requires = "accept_offset")]
+    pub fold_anew: bool,
+    /// Do it.
+    #[arg(long, requires = "accept_offset")]
+    pub yes: bool,
+    #[command(flatten)]
+    pub at: AtRest,
 }
 
 #[derive(Debug, Args)]

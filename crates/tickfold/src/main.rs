@@ -2,6 +2,7 @@
 
 mod admin;
 mod apps;
+mod at_rest;
 mod cli;
 mod client;
 mod config;
@@ -18,6 +19,7 @@ mod node;
 mod options;
 mod owners;
 mod raw_topic;
+mod recover;
 mod reload;
 mod rules;
 mod secrets;
@@ -83,6 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return runtime()?.block_on(topics::run(&layers, &command));
         }
         Command::Topics(command) => return runtime()?.block_on(client::topics(command.client)),
+        Command::Recover(command) => return runtime()?.block_on(recover::run(&command)),
         Command::Rules { what } => return runtime()?.block_on(client::rules(what)),
     }
     Ok(ExitCode::SUCCESS)

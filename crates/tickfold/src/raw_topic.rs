@@ -76,6 +76,25 @@ impl RawTopic {
     }
 }
 
+impl RawTopic {
+    /// The raw topic that is there; creates and checks nothing.
+    pub(crate) async fn find(config: &Config, log: &dyn Log) -> Result<Self> {
+        let name = raw_topic(&config.topic_prefix);
+        let topics = patiently(async || log.topics().await).await;
+        let topics = topics.context("look for the topics")?;
+        let Some(found) = topics.iter().find(|topic| topic.spec.name == name) else {
+            bail!("there is no topic {name}: nothing was ever taken in under this prefix");
+        };
+        let committed = committed_partitions(config, log, &name).await?;
+        let partitions = match (config.partitions, committed) {
+            (0, Some(committed)) => committed,
+            (0, None) => found.spec.partitions,
+            (partitions, _) => partitions,
+        };
+        Ok(Self { name, partitions: partitions.min(found.spec.partitions) })
+    }
+}
+
 /// Asks again for a while: topics that were just made have no leader for a moment.
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let deadline = Instant::now() + PATIENCE;

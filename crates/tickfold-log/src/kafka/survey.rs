@@ -78,6 +78,14 @@ impl KafkaTopics {
         Ok(Self { options, admin, consumer: Arc::new(consumer) })
     }
 
+    pub(super) fn options(&self) -> &KafkaOptions {
+        &self.options
+    }
+
+    pub(super) fn consumer(&self) -> Arc<BaseConsumer<Quiet>> {
+        Arc::clone(&self.consumer)
+    }
+
     /// Looks at the topics, in the order of `specs`. [`Error::Unavailable`] if the cluster does not
     /// answer within [`KafkaOptions::call_timeout`], or does not let us look.
     pub async fn look(&self, specs: &[TopicSpec]) -> Result<Vec<Survey>, Error> {

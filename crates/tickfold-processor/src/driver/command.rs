@@ -4,7 +4,8 @@
 //! driver, each command is answered by the input of the same name, or of its passing:
 //! [`Command::Wait`] by [`Input::Woken`], or by [`Input::RawRead`] if the log cannot tell. Which of
 //! them may be outstanding at once is said in the driver. [`Input::Start`] comes first;
-//! [`Input::Stop`] and [`Input::TakenAway`] may come at any time.
+//! [`Input::Stop`], [`Input::TakenAway`] and
+//! [`Input::CheckpointAsked`] may come at any time.
 
 use tickfold_core::overlay::Overlay;
 use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
@@ -151,6 +152,9 @@ pub enum Input {
         /// The checkpoint. Without it the partition goes on all the same.
         result: Result<Checkpoint, StoreError>,
     },
+    /// Somebody asks for a checkpoint, to be made between two batches. Comes at any time; a driver
+    /// that is not live makes none.
+    CheckpointAsked,
     /// Something that was waited for may be there.
     Woken,
     /// The pause is over.
@@ -177,6 +181,7 @@ impl Input {
             Self::CommitDone(_) => "commit done",
             Self::StoreWritten { .. } => "store written",
             Self::Checkpointed { .. } => "checkpointed",
+            Self::CheckpointAsked => "checkpoint asked",
             Self::Woken => "woken",
             Self::Paused => "paused",
             Self::Stop => "stop",

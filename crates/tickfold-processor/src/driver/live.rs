@@ -36,6 +36,8 @@ pub(super) struct Live {
     drained: bool,
     /// When the next checkpoint is due; `None`: never.
     checkpoint_due_ms: Option<u64>,
+    /// Somebody waits for one.
+    checkpoint_asked: bool,
 }
 
 /// What the shell owes about raw.
@@ -57,6 +59,7 @@ impl Live {
             asked: Asked::Nothing,
             drained: false,
             checkpoint_due_ms: None,
+            checkpoint_asked: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Driver {
             Input::Checkpointed { store, result: _ } if self.store.is_none() => {
                 self.store = Some(store);
             }
+            Input::CheckpointAsked => live.checkpoint_asked = true,
             input @ (Input::CommitDone(_) | Input::Claimed(_) | Input::Paused) => {
                 match self.settle(&mut live, input, now_ms)? {
                     Outcome::Open(command) => commands.extend(command),
@@ -106,7 +110,7 @@ impl Driver {
             }
             input => return Err(defect(&input)),
         }
-        if !self.stopping {
+        if !self.stopping && self.accepted.is_none() {
             self.go_on(&mut live, now_ms, &mut commands)?;
         }
         self.phase = Phase::Live(live);
@@ -120,7 +124,9 @@ impl Driver {
             commands.push(in_flight.send());
         }
         live.checkpoint_due_ms = self.first_checkpoint_ms(now_ms);
-        self.go_on(&mut live, now_ms, &mut commands)?;
+        if self.accepted.is_none() {
+            self.go_on(&mut live, now_ms, &mut commands)?;
+        }
         self.phase = Phase::Live(Box::new(live));
         Ok(commands)
     }
@@ -133,6 +139,9 @@ impl Driver {
         now_ms: u64,
         commands: &mut Vec<Command>,
     ) -> Result<(), Command> {
+        if live.checkpoint_asked && live.in_flight.is_none() && commands.is_empty() {
+            commands.extend(self.checkpoint(live, now_ms));
+        }
         if self.store.is_some() && commands.is_empty() {
             if !self.is_due(live, now_ms) {
                 self.fold(live, now_ms)?;
@@ -248,6 +257,8 @@ impl Driver {
             return Err(Command::Lost(Lost::Defect("commit")));
         };
         live.committed = Some(in_flight.position);
+        // One that was accepted by a person is left to an ordinary start: it has its token now.
+        self.stopping |= self.accepted.is_some();
         let Some(write) = in_flight.write else { return Ok(None) };
         match self.store.take() {
             Some(store) => Ok(Some(Command::WriteStore { store, write })),
@@ -291,14 +302,16 @@ impl Driver {
         Some(now_ms.saturating_add(first))
     }
 
-    /// Has the store copied, if it is time.
+    /// Has the store copied, if it is time or somebody asked.
     fn checkpoint(&mut self, live: &mut Live, now_ms: u64) -> Option<Command> {
         let interval = self.options.checkpoint_interval_ms?;
-        if self.stopping || live.checkpoint_due_ms.is_none_or(|due| now_ms < due) {
+        let is_due = live.checkpoint_due_ms.is_some_and(|due| now_ms >= due);
+        if self.stopping || !(is_due || live.checkpoint_asked) {
             return None;
         }
-        live.checkpoint_due_ms = Some(now_ms.saturating_add(interval));
         let store = self.store.take()?;
+        live.checkpoint_due_ms = Some(now_ms.saturating_add(interval));
+        live.checkpoint_asked = false;
         Some(Command::Checkpoint { store, kept: self.options.checkpoints_kept })
     }
 }

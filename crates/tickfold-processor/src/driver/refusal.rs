@@ -10,8 +10,8 @@ pub enum Refusal {
     /// The group's position carries no token of ours.
     #[error(
         "offset_moved: the group stands at {offset} with metadata {metadata:?}, which tickfold did \
-         not write: another tool moved the offset; run `tickfold recover --accept-offset` to go on \
-         from there, or set the offset back"
+         not write: another tool moved the offset; set it back, or see the ways on with `tickfold \
+         recover`"
     )]
     OffsetMoved {
         /// Position found.
@@ -20,13 +20,17 @@ pub enum Refusal {
         metadata: String,
     },
     /// Raw is not the log that was folded.
-    #[error("raw_damaged: {0}; restore the raw topic, or begin a new group on the new log")]
+    #[error(
+        "raw_damaged: {0}; restore the raw topic, begin a new group on the new log, or see with \
+         `tickfold recover` what going on would lose"
+    )]
     RawDamaged(RawDamage),
     /// What would have to be folded was trimmed, and no checkpoint covers it.
     #[error(
         "raw_gap: state has to be folded up to {emitted}, raw begins at {start}, the store cannot \
          be used ({reason}) and no checkpoint stands between them; give a checkpoint of this \
-         partition back to the checkpoint directory"
+         partition back to the checkpoint directory, or see with `tickfold recover` what going on \
+         would lose"
     )]
     RawGap {
         /// First readable raw offset.
@@ -39,8 +43,8 @@ pub enum Refusal {
     /// The group's position is gone, and nothing tells how far outputs were emitted.
     #[error(
         "nothing_readable: the group has no position, the derived topics had records but none can \
-         be read, and there is no store: how far outputs were emitted is unknown; run `tickfold \
-         recover` with the offset to go on from"
+         be read, and there is no store: how far outputs were emitted is unknown; see the \
+         ways on with `tickfold recover`"
     )]
     NothingReadable,
     /// State or position belong to another fold version.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
-use tickfold_log::{Bounds, Offset};
+use tickfold_log::{Bounds, Committed, Offset};
 use tickfold_store::{Checkpoint, StoreHead};
 
 use super::refusal::{RawDamage, Refusal};
@@ -47,6 +47,26 @@ pub enum Emitted {
         /// Text found.
         metadata: String,
     },
+    /// A person says so, whatever the group has.
+    Accepted {
+        /// Position.
+        offset: Offset,
+        /// Whether the state is folded from what raw has, without store and checkpoints.
+        anew: bool,
+    },
+}
+
+/// What a person decided about a partition that was refused, for one start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The group's position that it was decided upon. Another one by then is another case.
+    pub found: Option<Committed>,
+    /// Position to go on from: everything below counts as emitted. So the store may stand up there
+    /// before it is committed; a start that ends in between leaves no more than was accepted.
+    pub offset: Offset,
+    /// Fold the state from what raw has, without the store and checkpoints that are there: where
+    /// raw is another one, or lacks its beginning, they do not belong to it or do not suffice.
+    pub anew: bool,
 }
 
 /// What the derived partitions tell of outputs emitted before.
@@ -121,6 +141,8 @@ pub enum Reason {
     BelowRaw,
     /// At E its digest is not the token's.
     DigestDiffers,
+    /// A person wants none of it.
+    Anew,
 }
 
 impl Reason {
@@ -132,6 +154,7 @@ impl Reason {
             Self::Ahead => "ahead-of-log",
             Self::BelowRaw => "below-raw",
             Self::DigestDiffers => "digest-differs",
+            Self::Anew => "folded-anew",
         }
     }
 }
@@ -163,6 +186,10 @@ pub fn decide(found: &Found) -> Decision {
     if store.cursor > emitted {
         return replace(Reason::Ahead);
     }
+    let anew = matches!(found.emitted, Emitted::Accepted { anew: true, .. });
+    if anew && store != StoreHead::EMPTY {
+        return replace(Reason::Anew);
+    }
     if store == StoreHead::EMPTY && emitted > 0 {
         // Folding from 0 would do, but a checkpoint is nearer.
         return replace(Reason::Missing);
@@ -193,7 +220,7 @@ pub(super) fn target(found: &Found, emitted: Offset) -> Target {
 fn token(emitted: &Emitted) -> Option<&Token> {
     match emitted {
         Emitted::Ours { token, .. } => Some(token),
-        Emitted::None(_) | Emitted::Foreign { .. } => None,
+        Emitted::None(_) | Emitted::Foreign { .. } | Emitted::Accepted { .. } => None,
     }
 }
 
@@ -225,9 +252,9 @@ pub(super) enum Position {
 
 pub(super) fn position(emitted: &Emitted, store: &StoreFound) -> Position {
     let derived = match emitted {
-        Emitted::Ours { offset, .. } | Emitted::Foreign { offset, .. } => {
-            return Position::At(*offset);
-        }
+        Emitted::Ours { offset, .. }
+        | Emitted::Foreign { offset, .. }
+        | Emitted::Accepted { offset, .. } => return Position::At(*offset),
         Emitted::None(derived) => derived,
     };
     let store = match store {
@@ -249,7 +276,7 @@ pub(super) fn position(emitted: &Emitted, store: &StoreFound) -> Position {
 fn foreign_owner(found: &Found) -> Option<Refusal> {
     let version = |of, found| Refusal::FoldVersion { of, found, ours: FOLD_VERSION };
     match &found.emitted {
-        Emitted::None(_) => {}
+        Emitted::None(_) | Emitted::Accepted { .. } => {}
         Emitted::Foreign { offset, metadata } => {
             let metadata = metadata.chars().take(64).collect();
             return Some(Refusal::OffsetMoved { offset: *offset, metadata });

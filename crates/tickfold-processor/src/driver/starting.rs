@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
 use tickfold_log::{Bounds, Committed, Offset, Record};
 use tickfold_store::{Checkpoint, Error as StoreError};
@@ -9,8 +10,8 @@ use tickfold_store::{Checkpoint, Error as StoreError};
 use super::command::{Command, Input};
 use super::refusal::{Lost, RawDamage, Refusal};
 use super::start::{
-    self, Decision, Derived, Emitted, Found, LastFolded, Position, Reason, StoreFound, Target,
-    choose_checkpoint, decide,
+    self, Acceptance, Decision, Derived, Emitted, Found, LastFolded, Position, Reason, StoreFound,
+    Target, choose_checkpoint, decide,
 };
 use super::{Driver, Next, Phase, defect, log_failed, store_failed};
 use crate::token::Token;
@@ -18,6 +19,8 @@ use crate::token::Token;
 /// Answers so far; `None` has not been asked, or must be asked again.
 #[derive(Debug, Default)]
 pub(super) struct Starting {
+    /// What a person decided, if this start is to go on where another would be refused.
+    pub(super) accepted: Option<Acceptance>,
     /// The answer of the claim. Nothing else is asked before it: only behind the claim is the
     /// position stable, and everything else is judged by it.
     pub(super) committed: Option<Option<Committed>>,
@@ -45,15 +48,12 @@ pub(super) struct Replacing {
 impl Starting {
     /// Everything the table needs, or the next question.
     pub(super) fn found(&self, partition: Partition) -> Result<Found, Command> {
-        let committed = self.committed.as_ref().ok_or(Command::Claim)?;
-        let store = self.store.ok_or(Command::OpenStore)?;
-        let emitted = match committed {
-            None => Emitted::None(self.derived.ok_or(Command::ReadLastOutputs)?),
-            Some(Committed { offset, metadata }) => match Token::parse(metadata) {
-                Ok(token) => Emitted::Ours { offset: *offset, token },
-                Err(_) => Emitted::Foreign { offset: *offset, metadata: metadata.clone() },
-            },
+        let store = match (&self.committed, self.store) {
+            (None, _) => return Err(Command::Claim),
+            (Some(_), None) => return Err(Command::OpenStore),
+            (Some(_), Some(store)) => store,
         };
+        let emitted = self.emitted(partition)?;
         // Read after everything that E is made of: another owner may commit meanwhile, and an E
         // that raw had not reached yet when its end was read would look like damage.
         let bounds = self.bounds.ok_or(Command::ReadBounds)?;
@@ -69,13 +69,35 @@ impl Starting {
         Ok(Found { partition, emitted, store, bounds, last_folded })
     }
 
+    /// The group's position, or what a person says in its place. What was written by another fold
+    /// or routed by another count stays refused: no acceptance makes that right.
+    fn emitted(&self, partition: Partition) -> Result<Emitted, Command> {
+        let committed = self.committed.as_ref().ok_or(Command::Claim)?;
+        let found = committed.as_ref().map(|found| (found, Token::parse(&found.metadata)));
+        let accepted = self.accepted.as_ref().map(|accepted| {
+            let Acceptance { found: _, offset, anew } = *accepted;
+            Emitted::Accepted { offset, anew }
+        });
+        Ok(match (found, accepted) {
+            (Some((found, Ok(token))), accepted) => {
+                let is_ours =
+                    token.fold_version == FOLD_VERSION && token.partition_count == partition.count;
+                let ours = Emitted::Ours { offset: found.offset, token };
+                accepted.filter(|_| is_ours).unwrap_or(ours)
+            }
+            (_, Some(accepted)) => accepted,
+            (Some((Committed { offset, metadata }, Err(_))), None) => {
+                Emitted::Foreign { offset: *offset, metadata: metadata.clone() }
+            }
+            (None, None) => Emitted::None(self.derived.ok_or(Command::ReadLastOutputs)?),
+        })
+    }
+
     /// The answer to the question for the raw record just below E.
-    pub(super) fn last_folded_read(&mut self, records: &[Record]) {
+    pub(super) fn last_folded_read(&mut self, partition: Partition, records: &[Record]) {
         let store = self.store.unwrap_or(StoreFound::Unreadable);
-        let emitted = match (&self.committed, self.derived) {
-            (Some(Some(committed)), _) => Position::At(committed.offset),
-            (_, derived) => start::position(&Emitted::None(derived.unwrap_or_default()), &store),
-        };
+        let emitted = self.emitted(partition);
+        let emitted = emitted.map_or(Position::Unknown, |found| start::position(&found, &store));
         let at = records.first().filter(|record| {
             matches!(emitted, Position::At(emitted) if record.offset.checked_add(1) == Some(emitted))
         });
@@ -93,10 +115,21 @@ impl Driver {
     /// Takes an answer, and asks on.
     pub(super) fn starting(&mut self, mut starting: Starting, input: Input, now_ms: u64) -> Next {
         match input {
-            Input::Claimed(Ok(committed)) => starting.committed = Some(committed),
+            Input::Claimed(Ok(committed)) => {
+                if let Some(accepted) = &starting.accepted
+                    && accepted.found != committed
+                {
+                    return Err(Command::Lost(Lost::NotOwner {
+                        found: committed.map(|found| found.offset),
+                        from: accepted.found.as_ref().map(|found| found.offset),
+                        to: accepted.offset,
+                    }));
+                }
+                starting.committed = Some(committed);
+            }
             Input::BoundsRead(Ok(bounds)) => starting.bounds = Some(bounds),
             Input::LastOutputsRead(Ok(derived)) => starting.derived = Some(derived),
-            Input::RawRead(Ok(records)) => starting.last_folded_read(&records),
+            Input::RawRead(Ok(records)) => starting.last_folded_read(self.partition, &records),
             Input::StoreOpened(Ok(store)) => {
                 starting.store = Some(StoreFound::Readable(store.store_head()));
                 self.store = Some(store);
@@ -128,6 +161,7 @@ impl Driver {
             | Input::CommitDone(_)
             | Input::StoreWritten { .. }
             | Input::Checkpointed { .. }
+            | Input::CheckpointAsked
             | Input::Woken
             | Input::Paused
             | Input::Stop
@@ -150,7 +184,7 @@ impl Driver {
         match decide(&found) {
             Decision::FirstStart => {
                 let target = Target { emitted: 0, digest: None, crc: 0 };
-                self.commit_start(None, target, now_ms)
+                self.commit_start(starting.committed.flatten(), target, now_ms)
             }
             Decision::Refold(target) => self.refold(starting, target, now_ms),
             Decision::Replace { reason, emitted }
@@ -180,10 +214,12 @@ impl Driver {
             return Err(Command::Lost(Lost::Defect("checkpoints listed")));
         };
         let (reason, emitted, start) = (replacing.reason, replacing.emitted, found.bounds.start);
+        let anew = starting.accepted.as_ref().is_some_and(|accepted| accepted.anew);
+        let checkpoints = if anew { Vec::new() } else { checkpoints };
         let chosen = choose_checkpoint(checkpoints, &starting.tried, found.bounds, emitted);
         match &chosen {
             Some(checkpoint) => _ = starting.tried.insert(checkpoint.id.clone()),
-            None if start > 0 => {
+            None if start > 0 && !anew => {
                 // The store stays where it is: readers may still be served from it.
                 let reason = reason.as_str();
                 return Err(Command::Refused(Refusal::RawGap { start, emitted, reason }));

@@ -15,6 +15,7 @@ mod bugs;
 mod oracle;
 mod pace;
 mod reactions;
+mod recover;
 mod rng;
 #[path = "../../../tickfold-core/tests/support/schemas.rs"]
 mod schemas;

@@ -60,7 +60,7 @@ fn refused(world: &mut World) -> Refusal {
     }
 }
 
-fn rejected(world: &World) -> Vec<String> {
+pub(crate) fn rejected(world: &World) -> Vec<String> {
     let rejected = world.processes[0].stores.rejected();
     rejected.into_iter().map(|(_, reason)| reason).collect()
 }
@@ -72,7 +72,7 @@ fn outputs(world: &World) -> usize {
 }
 
 /// Process 0 of a world takes a checkpoint of its store.
-fn checkpoint(world: &World) {
+pub(crate) fn checkpoint(world: &World) {
     world.processes[0].stores.open(PARTITION).unwrap().checkpoint().unwrap();
 }
 

@@ -380,3 +380,34 @@ fn checkpoints_are_made_after_a_store_write_and_the_oldest_go() {
     assert_eq!(cursors(stores.checkpoints(PARTITION).unwrap()), [10, 8]);
     world.equals_golden(0).unwrap();
 }
+
+#[test]
+fn a_checkpoint_that_is_asked_for_is_made_between_two_batches() {
+    let options = Options { checkpoint_interval_ms: Some(3_600_000), ..Options::default() };
+    let mut world = World::new(1, &options);
+    let checkpoints = |world: &World| {
+        let found = world.processes[0].stores.checkpoints(PARTITION).unwrap();
+        found.into_iter().map(|found| found.head.cursor).collect::<Vec<_>>()
+    };
+    // Before it is live it makes none, and goes on.
+    world.start(0);
+    world.deliver(0, Input::CheckpointAsked);
+    world.settle(0);
+    append_webhook(&world.log, &status(1, "sent", 1_795_132_700));
+    world.settle(0);
+    assert_eq!(checkpoints(&world), [0; 0]);
+    // At rest, at once.
+    world.deliver(0, Input::CheckpointAsked);
+    world.settle(0);
+    assert_eq!(checkpoints(&world), [1]);
+    // While a commit is under way, behind its store write and before the next batch.
+    append_webhook(&world.log, &status(1, "delivered", 1_795_132_701));
+    world.run_to(0, "commit");
+    world.deliver(0, Input::CheckpointAsked);
+    append_webhook(&world.log, &status(1, "read", 1_795_132_702));
+    world.settle(0);
+    assert_eq!(checkpoints(&world), [2, 1]);
+    world.equals_golden(0).unwrap();
+    // Asked once, made once.
+    assert_eq!(world.trace.iter().filter(|kind| **kind == "checkpoint").count(), 2);
+}

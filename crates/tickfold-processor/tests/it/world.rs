@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use tickfold_log::mem::MemOwned;
 use tickfold_log::{CommitError, Error as LogError, MemLog, TopicPartition};
-use tickfold_processor::driver::{Command, Derived, Driver, Input, Lost, Progress, Refusal};
+use tickfold_processor::driver::{
+    Acceptance, Command, Derived, Driver, Input, Look, Looking, Lost, Progress, Refusal,
+};
 use tickfold_processor::{
     Address, DerivedTopics, Options, raw_topic, source_offset, take_checkpoint, topic_specs,
 };
@@ -168,8 +170,17 @@ impl World {
 
     /// Starts a driver on a process.
     pub(crate) fn start(&mut self, process: usize) {
+        let driver = Driver::new(Arc::clone(&self.processes[process].options), HERE);
+        self.start_driver(process, driver);
+    }
+
+    /// Starts one that goes on as a person decided.
+    pub(crate) fn start_recovering(&mut self, process: usize, accepted: Acceptance) {
         let options = Arc::clone(&self.processes[process].options);
-        let mut driver = Driver::new(options, HERE);
+        self.start_driver(process, Driver::recovering(options, HERE, accepted));
+    }
+
+    fn start_driver(&mut self, process: usize, mut driver: Driver) {
         let commands = driver.step(Input::Start, self.now_ms).into();
         self.processes[process].running = Some(Running {
             driver,
@@ -472,6 +483,29 @@ impl World {
             return Err(format!("rows of the store of process {process} differ"));
         }
         Ok(())
+    }
+
+    /// Looks at the partition from a process.
+    pub(crate) fn look(&self, process: usize) -> Look {
+        let stores = &self.processes[process].stores;
+        let mut looking = Looking::new(HERE, self.log.committed(&self.group, &self.raw));
+        loop {
+            let question = match looking.next() {
+                Ok(look) => return look,
+                Err(question) => question,
+            };
+            let answer = match question {
+                Command::OpenStore => Input::StoreOpened(stores.open(PARTITION)),
+                Command::ReadBounds => Input::BoundsRead(self.log.bounds_now(&self.raw)),
+                Command::ReadLastOutputs => Input::LastOutputsRead(self.last_outputs()),
+                Command::ReadRaw { from, max_records, max_bytes } => {
+                    Input::RawRead(self.log.read_now(&self.raw, from, max_records, max_bytes))
+                }
+                Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(PARTITION)),
+                other => panic!("a look asks no {}", kind(&other)),
+            };
+            looking.answer(answer).unwrap();
+        }
     }
 
     fn end(&mut self, process: usize, end: End) -> Executed {

@@ -146,6 +146,24 @@ pub(crate) fn document(output: Output, shown: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// Prints a list in the form that was asked for; as a table, what `table` makes of it.
+pub(crate) fn listing<T: Serialize>(
+    output: Output,
+    all: &[T],
+    table: impl FnOnce(&[T]) -> String,
+) -> Result<()> {
+    match output {
+        Output::Table => print(&table(all)),
+        Output::Json => print(&(serde_json::to_string_pretty(all)? + "\n")),
+        Output::Jsonl => {
+            for one in all {
+                print(&(serde_json::to_string(one)? + "\n"));
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(crate) async fn queries(client: &Client) -> Result<QueryServiceClient<Channel>> {
     // Replies of the service stay below the limit that clients have by default.
     Ok(QueryServiceClient::new(connect(client).await?))
@@ -177,11 +195,11 @@ pub(crate) fn failed(status: &tonic::Status) -> anyhow::Error {
 }
 
 #[expect(clippy::print_stderr, reason = "what a command says beside its output")]
-fn report(text: &str) {
+pub(crate) fn report(text: &str) {
     eprintln!("tickfold: {text}");
 }
 
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     use std::io::Write as _;
     // A reader that has seen enough closes the pipe; that is no failure.
     if std::io::stdout().write_all(text.as_bytes()).is_err() {

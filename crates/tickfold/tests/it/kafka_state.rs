@@ -184,7 +184,7 @@ fn raw_was_replaced(run: &mut Run) {
 }
 
 /// These partitions are refused for these reasons, the others live.
-fn assert_refused(node: &Node, refused: &BTreeMap<u32, &str>) {
+pub(crate) fn assert_refused(node: &Node, refused: &BTreeMap<u32, &str>) {
     let page: Value = serde_json::from_str(&node.admin("/statusz").text()).unwrap();
     for partition in page["partitions"].as_array().unwrap() {
         let id = u32::try_from(partition["partition"].as_u64().unwrap()).unwrap();

@@ -45,6 +45,7 @@ mod orders;
 mod overload;
 mod poison;
 mod questions;
+mod recover;
 mod reload_under_load;
 mod restart;
 mod rules;
