@@ -131,7 +131,10 @@ impl Drop for OfThisLife<'_> {
 impl Waiting {
     pub(crate) fn answer(self, result: &Result<Checkpoint, Error>) {
         for answer in self.0 {
-            let made = result.as_ref().map(Clone::clone).map_err(|error| error_chain(error));
+            let made = match result {
+                Ok(made) => Ok(made.clone()),
+                Err(error) => Err(error_chain(error)),
+            };
             // Whoever asked may be gone.
             let _ = answer.send(made);
         }

@@ -73,6 +73,8 @@ reasons! {
     DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", NotFound, None;
     /// The node takes no webhooks, so it has no secrets to verify with.
     NoSecrets = "NO_SECRETS", FailedPrecondition, None;
+    /// The node has no place for checkpoints: `store.checkpoint_dir` is not set.
+    CheckpointsOff = "CHECKPOINTS_OFF", FailedPrecondition, None;
     /// What a reload read cannot be served; what was served before goes on.
     ReloadRefused = "RELOAD_REFUSED", FailedPrecondition, None;
     /// The node keeps no quarantine.

@@ -31,4 +31,7 @@ pub use port::{
     Transition,
 };
 #[cfg(feature = "rocks")]
-pub use rocks::{RocksOptions, RocksStores};
+pub use rocks::{
+    CheckpointDamage, CheckpointDir, CheckpointFound, CheckpointState, DamagedPart, RocksOptions,
+    RocksStores,
+};

@@ -94,6 +94,19 @@ pub(crate) enum Command {
     /// the directories, two ticks appended to raw, a commit that is aborted. Exit code 1 if anything
     /// fails.
     Doctor(Box<Doctor>),
+    /// Checkpoints: copies of the state, from which a start folds on. List, make, verify, restore.
+    ///
+    /// They lie in `store.checkpoint_dir`. A node makes them by itself every
+    /// `processor.checkpoint_interval`, and restores one where its state is gone.
+    Checkpoint {
+        #[command(subcommand)]
+        what: Checkpoint,
+    },
+    /// Show what of the raw log could be deleted, and what holds the rest.
+    ///
+    /// Of each partition everything below the second-newest checkpoint could go: then a state can be
+    /// folded even if the newest is damaged. Nothing is deleted.
+    Trim(Trim),
     /// Show what a start finds of each partition, and get on with one that is refused.
     ///
     /// For a node that is stopped. Without --accept-offset it only looks: exit code 0 if every
@@ -553,6 +566,63 @@ pub(crate) struct AtRest {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Checkpoint {
+    /// List them, the newest first.
+    Ls {
+        /// Only of these partitions; may be given several times.
+        #[arg(long = "partition", value_name = "N")]
+        partitions: Vec<u32>,
+        #[command(flatten)]
+        at: AtRest,
+    },
+    /// Have a running node make one of each partition that is live there.
+    Create {
+        /// Only of these partitions; may be given several times.
+        #[arg(long = "partition", value_name = "N")]
+        partitions: Vec<u32>,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Read every byte of them and compare it with the sums that were made with them.
+    ///
+    /// Needs no node and may run beside one. Exit code 0: all are whole; 2: damage was found, and is
+    /// printed by file and bytes; 1: nothing could be said.
+    Verify {
+        /// Only of these partitions; may be given several times.
+        #[arg(long = "partition", value_name = "N")]
+        partitions: Vec<u32>,
+        #[command(flatten)]
+        at: AtRest,
+    },
+    /// Make one the state of a partition, whose node is stopped. Every byte is verified first.
+    Restore {
+        /// The partition.
+        #[arg(long, value_name = "N")]
+        partition: u32,
+        /// Which one, by its cursor; without it the newest.
+        #[arg(long, value_name = "OFFSET")]
+        cursor: Option<u64>,
+        /// Set the state that is there aside, under another name.
+        #[arg(long)]
+        discard: bool,
+        #[command(flatten)]
+        at: AtRest,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trim {
+    /// Only show.
+    #[arg(long, required = true)]
+    pub plan: bool,
+    /// Records younger than this are to be kept as well, such as 720h.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub keep: Option<Duration>,
+    #[command(flatten)]
+    pub client: Client,
 }
 
 #[derive(Debug, Args)]

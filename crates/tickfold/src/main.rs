@@ -3,6 +3,7 @@
 mod admin;
 mod apps;
 mod at_rest;
+mod checkpoint;
 mod cli;
 mod client;
 mod config;
@@ -24,6 +25,7 @@ mod reload;
 mod rules;
 mod secrets;
 mod sign;
+mod state_admin;
 mod telemetry;
 mod topics;
 
@@ -85,6 +87,8 @@ fn run(command: Command) -> Result<ExitCode> {
             return runtime()?.block_on(topics::run(&layers, &command));
         }
         Command::Topics(command) => return runtime()?.block_on(client::topics(command.client)),
+        Command::Checkpoint { what } => return runtime()?.block_on(checkpoint::run(what)),
+        Command::Trim(trim) => return runtime()?.block_on(client::plan_trim(trim)),
         Command::Recover(command) => return runtime()?.block_on(recover::run(&command)),
         Command::Rules { what } => return runtime()?.block_on(client::rules(what)),
     }

@@ -2459,3 +2459,419 @@ pub mod rules_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks for checkpoints.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateCheckpointsRequest {
+    /// Of these partitions. Empty: all that are live here.
+    #[prost(uint32, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<u32>,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateCheckpointsResponse {
+    /// By partition.
+    #[prost(message, repeated, tag = "1")]
+    pub checkpoints: ::prost::alloc::vec::Vec<CreatedCheckpoint>,
+}
+/// A checkpoint, or why there is none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreatedCheckpoint {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Where it stands: the next raw offset. Absent if it was not made.
+    #[prost(uint64, optional, tag = "2")]
+    pub cursor: ::core::option::Option<u64>,
+    /// Why it was not made.
+    #[prost(string, tag = "3")]
+    pub failure: ::prost::alloc::string::String,
+}
+/// Asks what could be deleted of raw.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanTrimRequest {
+    /// Records are to be kept for so long after their append, by the partition's clock; 0 lets age hold
+    /// nothing.
+    #[prost(uint64, tag = "1")]
+    pub keep_ms: u64,
+}
+/// What could be deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanTrimResponse {
+    /// By partition.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<PartitionTrim>,
+}
+/// A partition of raw and what holds its beginning. Offsets that are not known are absent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartitionTrim {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// First offset that can be read.
+    #[prost(uint64, tag = "2")]
+    pub start: u64,
+    /// Offset after the last.
+    #[prost(uint64, tag = "3")]
+    pub end: u64,
+    /// Append time of the first record; absent if there is none.
+    #[prost(message, optional, tag = "4")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where the group stands.
+    #[prost(uint64, optional, tag = "5")]
+    pub position: ::core::option::Option<u64>,
+    /// Cursors of the checkpoints that this node can read, the newest first.
+    #[prost(uint64, repeated, tag = "6")]
+    pub checkpoints: ::prost::alloc::vec::Vec<u64>,
+    /// The first offset that is young enough to be kept; absent if age was not asked about.
+    #[prost(uint64, optional, tag = "7")]
+    pub age_limit: ::core::option::Option<u64>,
+    /// Everything below could be deleted. At or below the start: nothing.
+    #[prost(uint64, tag = "8")]
+    pub trim_to: u64,
+    /// What holds it there: `checkpoints`, `position` or `age`.
+    #[prost(string, tag = "9")]
+    pub held_by: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod state_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// The state of the partitions that a node has: checkpoints of it, and what of raw they stand in for.
+    /// The same listener as AdminService, on loopback. Each node answers for its own partitions.
+    #[derive(Debug, Clone)]
+    pub struct StateServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl StateServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> StateServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> StateServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            StateServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Has the partitions that are live here make a checkpoint, each between two of its batches. Answers
+        /// once all are durable, or failed. FAILED_PRECONDITION with reason CHECKPOINTS_OFF where no directory
+        /// for them is set.
+        pub async fn create_checkpoints(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateCheckpointsRequest>,
+        ) -> std::result::Result<tonic::Response<super::CreateCheckpointsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.StateService/CreateCheckpoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.StateService", "CreateCheckpoints"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What holds the beginning of raw, by partition: checkpoints, positions, age. Deletes nothing.
+        pub async fn plan_trim(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanTrimRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanTrimResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.StateService/PlanTrim");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.StateService", "PlanTrim"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod state_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with StateServiceServer.
+    #[async_trait]
+    pub trait StateService: std::marker::Send + std::marker::Sync + 'static {
+        /// Has the partitions that are live here make a checkpoint, each between two of its batches. Answers
+        /// once all are durable, or failed. FAILED_PRECONDITION with reason CHECKPOINTS_OFF where no directory
+        /// for them is set.
+        async fn create_checkpoints(
+            &self,
+            request: tonic::Request<super::CreateCheckpointsRequest>,
+        ) -> std::result::Result<tonic::Response<super::CreateCheckpointsResponse>, tonic::Status>;
+        /// What holds the beginning of raw, by partition: checkpoints, positions, age. Deletes nothing.
+        async fn plan_trim(
+            &self,
+            request: tonic::Request<super::PlanTrimRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanTrimResponse>, tonic::Status>;
+    }
+    /// The state of the partitions that a node has: checkpoints of it, and what of raw they stand in for.
+    /// The same listener as AdminService, on loopback. Each node answers for its own partitions.
+    #[derive(Debug)]
+    pub struct StateServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> StateServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for StateServiceServer<T>
+    where
+        T: StateService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tickfold.admin.v1.StateService/CreateCheckpoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateCheckpointsSvc<T: StateService>(pub Arc<T>);
+                    impl<T: StateService>
+                        tonic::server::UnaryService<super::CreateCheckpointsRequest>
+                        for CreateCheckpointsSvc<T>
+                    {
+                        type Response = super::CreateCheckpointsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateCheckpointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StateService>::create_checkpoints(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateCheckpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.StateService/PlanTrim" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanTrimSvc<T: StateService>(pub Arc<T>);
+                    impl<T: StateService> tonic::server::UnaryService<super::PlanTrimRequest> for PlanTrimSvc<T> {
+                        type Response = super::PlanTrimResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanTrimRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StateService>::plan_trim(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanTrimSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for StateServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tickfold.admin.v1.StateService";
+    impl<T> tonic::server::NamedService for StateServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

@@ -1188,7 +1188,7 @@ pub struct ChangeLog {
 }
 /// A checkpoint: the last file written of it, so that one without is incomplete. The file is this
 /// record, then 16 bytes XXH3-128 of it, most significant first.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Manifest {
     /// Format version of the store it is a copy of.
     #[prost(uint32, tag = "1")]
@@ -1199,6 +1199,22 @@ pub struct Manifest {
     /// Where it stands. Always there.
     #[prost(message, optional, tag = "3")]
     pub head: ::core::option::Option<Head>,
+    /// Every other file of the checkpoint, by name.
+    #[prost(message, repeated, tag = "4")]
+    pub files: ::prost::alloc::vec::Vec<ManifestFile>,
+}
+/// A file of a checkpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManifestFile {
+    /// Name in the directory of the checkpoint.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Bytes that it has.
+    #[prost(uint64, tag = "2")]
+    pub size_bytes: u64,
+    /// XXH3-64 of each piece of 64 KiB, in order; the last piece may be shorter.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub sums: ::prost::alloc::vec::Vec<u64>,
 }
 /// A status whose meaning the fold knows. The numbers say nothing of the order of states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

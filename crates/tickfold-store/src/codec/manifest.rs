@@ -12,6 +12,16 @@ use crate::StoreHead;
 pub(crate) struct Manifest {
     pub(crate) partition: u32,
     pub(crate) head: StoreHead,
+    /// Every other file, by name.
+    pub(crate) files: Vec<FileSums>,
+}
+
+/// A file of a checkpoint, and XXH3-64 of each piece of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileSums {
+    pub(crate) name: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) sums: Vec<u64>,
 }
 
 impl Manifest {
@@ -22,6 +32,7 @@ impl Manifest {
             format_version: FORMAT_VERSION,
             partition: self.partition,
             head: Some(self.head.to_record()),
+            files: self.files.iter().cloned().map(FileSums::into_record).collect(),
         }
         .encode_to_vec();
         let sum = xxh3_128(&bytes).to_be_bytes();
@@ -42,6 +53,24 @@ impl Manifest {
             return Err(Damage(format!("format version {}", manifest.format_version)));
         }
         let head = manifest.head.ok_or_else(|| Damage::missing("head"))?;
-        Ok(Self { partition: manifest.partition, head: StoreHead::from_record(head)? })
+        let files = manifest.files.into_iter().map(FileSums::from_record).collect();
+        Ok(Self { partition: manifest.partition, head: StoreHead::from_record(head)?, files })
+    }
+
+    /// Whether it is the manifest of this checkpoint.
+    pub(crate) fn is_of(&self, partition: u32, head: StoreHead) -> bool {
+        self.partition == partition && self.head == head
+    }
+}
+
+impl FileSums {
+    fn into_record(self) -> proto::ManifestFile {
+        let Self { name, size_bytes, sums } = self;
+        proto::ManifestFile { name, size_bytes, sums }
+    }
+
+    fn from_record(record: proto::ManifestFile) -> Self {
+        let proto::ManifestFile { name, size_bytes, sums } = record;
+        Self { name, size_bytes, sums }
     }
 }

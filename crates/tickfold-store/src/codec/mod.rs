@@ -25,7 +25,7 @@ mod user;
 
 pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION};
 #[cfg(feature = "rocks")]
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::{FileSums, Manifest};
 use prost::Message as _;
 use tickfold_core::state::{Journal, Status};
 use tickfold_core::time::Timestamp;

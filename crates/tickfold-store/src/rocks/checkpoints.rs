@@ -1,18 +1,26 @@
 //! Checkpoints as directories: `<checkpoint_dir>/<partition>/<cursor>/`.
 //!
 //! The manifest is written last and durably, so a directory without a readable one is a checkpoint
-//! that was never finished, and is not listed.
+//! that was never finished, and is not listed. It has sums over every other file (`sums`): a
+//! checkpoint is restored only if it is, byte for byte, what was made.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rocksdb::DB;
 
-use crate::codec::Manifest;
+use super::inspect::{CheckpointDamage, DamagedPart};
+use super::sums::{self, Differs};
+use crate::codec::{FileSums, Manifest};
 use crate::{Checkpoint, Error, StoreHead};
 
-const MANIFEST: &str = "tickfold.manifest";
+pub(super) const MANIFEST: &str = "tickfold.manifest";
+
+/// Sums of the table files of the last checkpoint. A table file is never changed, and as long as a
+/// database is open its name is given to no other, so it is read for one checkpoint only.
+pub(super) type TableSums = BTreeMap<String, FileSums>;
 
 /// Makes a checkpoint of the database, which must stand at `head` and not be written meanwhile.
 pub(super) fn create(
@@ -20,21 +28,23 @@ pub(super) fn create(
     checkpoint_dir: &Path,
     partition: u32,
     head: StoreHead,
+    tables: &mut TableSums,
 ) -> Result<Checkpoint, Error> {
     let parent = checkpoint_dir.join(partition.to_string());
     let target = parent.join(head.cursor.to_string());
     let checkpoint = Checkpoint { id: head.cursor.to_string(), head };
-    let manifest = Manifest { partition, head };
-    if read_manifest(&target).is_ok_and(|found| found == manifest) {
+    if read_manifest(&target).is_ok_and(|found| found.is_of(partition, head)) {
         return Ok(checkpoint);
     }
-    let create = || {
+    let mut create = || {
         fs::create_dir_all(&parent)?;
         // One without a manifest, or of another fold version at the same cursor: nobody can want
         // both, and the latter could not be folded on.
         remove_if_there(&target)?;
         let maker = rocksdb::checkpoint::Checkpoint::new(db).map_err(io::Error::other)?;
         maker.create_checkpoint(&target).map_err(io::Error::other)?;
+        let files = sum_up(&target, tables)?;
+        let manifest = Manifest { partition, head, files };
         let unfinished = target.join(format!("{MANIFEST}.tmp"));
         let mut file = File::create(&unfinished)?;
         file.write_all(&manifest.to_file())?;
@@ -64,7 +74,9 @@ pub(super) fn list(checkpoint_dir: &Path, partition: u32) -> Result<Vec<Checkpoi
             continue;
         };
         match read_manifest(&entry.path()) {
-            Ok(Manifest { partition: of, head }) if of == partition && head.cursor == cursor => {
+            Ok(Manifest { partition: of, head, .. })
+                if of == partition && head.cursor == cursor =>
+            {
                 found.push(Checkpoint { id: cursor.to_string(), head });
             }
             Ok(_) => tracing::warn!(partition, cursor, "checkpoint of another place ignored"),
@@ -90,9 +102,13 @@ pub(super) fn restore(
     let source = checkpoint_dir.join(partition.to_string()).join(id.to_string());
     let attempted = format!("restore {} from {}", target.display(), source.display());
     let manifest = read_manifest(&source).map_err(|error| io_error(attempted.clone(), error))?;
-    if manifest != (Manifest { partition, head: checkpoint.head }) {
+    if !manifest.is_of(partition, checkpoint.head) {
         let reason = format!("checkpoint {id} is not the one that was listed");
         return Err(Error::Unreadable { partition, reason });
+    }
+    let damage = damage(&source, &manifest).map_err(|error| io_error(attempted.clone(), error))?;
+    if let Some(damage) = damage.first() {
+        return Err(Error::Unreadable { partition, reason: format!("checkpoint {id}: {damage}") });
     }
     let copy = || {
         let mut unfinished = target.as_os_str().to_owned();
@@ -122,8 +138,8 @@ pub(super) fn remove(
 ) -> Result<(), Error> {
     let Ok(cursor) = checkpoint.id.parse::<u64>() else { return Ok(()) };
     let target = checkpoint_dir.join(partition.to_string()).join(cursor.to_string());
-    let listed = Manifest { partition, head: checkpoint.head };
-    if !read_manifest(&target).is_ok_and(|found| found == listed) {
+    let is_listed = |found: Manifest| found.is_of(partition, checkpoint.head);
+    if !read_manifest(&target).is_ok_and(is_listed) {
         return Ok(());
     }
     let remove = || {
@@ -137,15 +153,74 @@ pub(super) fn remove(
 /// Table files are never changed, so both may share them where they lie on one file system; all
 /// others are changed in place and must be copied.
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    let is_table = from.extension().is_some_and(|extension| extension == "sst");
-    if is_table && fs::hard_link(from, to).is_ok() {
+    if is_table(from) && fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
     fs::copy(from, to)?;
     File::open(to)?.sync_all()
 }
 
-fn read_manifest(checkpoint: &Path) -> io::Result<Manifest> {
+/// Sums of every file of a checkpoint that has no manifest yet.
+fn sum_up(target: &Path, tables: &mut TableSums) -> io::Result<Vec<FileSums>> {
+    let mut files = Vec::new();
+    let mut of_tables = TableSums::new();
+    for name in names(target)? {
+        let path = target.join(&name);
+        let known = match tables.remove(&name) {
+            Some(known) if fs::metadata(&path)?.len() == known.size_bytes => Some(known),
+            Some(_) | None => None,
+        };
+        let sums = known.map_or_else(|| sums::of_file(&path, &name), Ok)?;
+        if is_table(&path) {
+            of_tables.insert(name, sums.clone());
+        }
+        files.push(sums);
+    }
+    *tables = of_tables;
+    Ok(files)
+}
+
+/// What of a checkpoint is not what was made, in the order of the names of its files.
+pub(super) fn damage(checkpoint: &Path, manifest: &Manifest) -> io::Result<Vec<CheckpointDamage>> {
+    let mut damage = Vec::new();
+    for file in &manifest.files {
+        // A name is part of a path only if it is one.
+        let is_plain = Path::new(&file.name).file_name().is_some_and(|name| *name == *file.name);
+        let differs = match is_plain {
+            true => sums::compare(&checkpoint.join(&file.name), file)?,
+            false => Some(Differs::Missing),
+        };
+        let what = match differs {
+            None => continue,
+            Some(Differs::Missing) => DamagedPart::Missing,
+            Some(Differs::Size(found)) => DamagedPart::Size { found, made: file.size_bytes },
+            Some(Differs::Piece(bytes)) => DamagedPart::Bytes(bytes),
+        };
+        damage.push(CheckpointDamage { file: file.name.clone(), what });
+    }
+    for name in names(checkpoint)? {
+        if name != MANIFEST && !manifest.files.iter().any(|file| file.name == name) {
+            damage.push(CheckpointDamage { file: name, what: DamagedPart::Unknown });
+        }
+    }
+    Ok(damage)
+}
+
+/// Names of the files in a directory, sorted.
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "sst")
+}
+
+pub(super) fn read_manifest(checkpoint: &Path) -> io::Result<Manifest> {
     let bytes = fs::read(checkpoint.join(MANIFEST))?;
     Manifest::from_file(&bytes)
         .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage.0))

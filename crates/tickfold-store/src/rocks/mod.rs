@@ -7,7 +7,9 @@
 
 mod checkpoints;
 mod database;
+mod inspect;
 mod options;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +22,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::checkpoints::{io_error, sync_dir};
+use self::checkpoints::{TableSums, io_error, sync_dir};
 use self::database::{Database, SnapshotRows};
+pub use self::inspect::{
+    CheckpointDamage, CheckpointDir, CheckpointFound, CheckpointState, DamagedPart,
+};
 pub use self::options::RocksOptions;
 use self::options::Shared;
 use crate::batch::Batch;
@@ -135,6 +140,7 @@ impl Stores for RocksStores {
             database: Arc::clone(&database),
             slot: Arc::clone(&slot),
             checkpoint_dir: self.checkpoint_dir().map(Path::to_owned),
+            tables: TableSums::new(),
             partition,
         };
         let store = Store::open(partition, backend, slot.cursor.clone())?;
@@ -199,6 +205,7 @@ struct RocksBackend {
     database: Arc<Database>,
     slot: Arc<Slot>,
     checkpoint_dir: Option<PathBuf>,
+    tables: TableSums,
     partition: u32,
 }
 
@@ -221,7 +228,7 @@ impl Backend for RocksBackend {
         let Some(dir) = &self.checkpoint_dir else {
             return Err(refused("checkpoint store", self.partition, "no directory is set"));
         };
-        checkpoints::create(&self.database.db, dir, self.partition, head)
+        checkpoints::create(&self.database.db, dir, self.partition, head, &mut self.tables)
     }
 }
 

@@ -177,7 +177,9 @@ fn an_unfinished_checkpoint_is_not_listed_and_made_anew() {
     assert_eq!(stores.checkpoints(0).unwrap(), []);
     assert_eq!(store.checkpoint().unwrap(), made);
     assert_eq!(stores.checkpoints(0).unwrap(), [made]);
-    assert_eq!(fs::read(&manifest).unwrap(), good);
+    // Sums that were kept of the table files are those of the files.
+    let whole = CheckpointDir::new(dir.0.path().join("checkpoints")).verify(0, 2);
+    assert_eq!(whole.unwrap(), Some(Vec::new()));
     fs::create_dir(path.with_file_name("3")).unwrap();
     fs::create_dir(path.with_file_name("notes")).unwrap();
     assert_eq!(stores.checkpoints(0).unwrap().len(), 1);

@@ -9,6 +9,7 @@ mod node;
 mod pages;
 mod rules;
 mod show;
+mod state;
 mod tail;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ pub(crate) use ingress::{quarantine, reload};
 pub(crate) use list::list;
 pub(crate) use node::stop;
 pub(crate) use rules::rules;
+pub(crate) use state::{create_checkpoints, plan_trim};
 pub(crate) use tail::tail;
 
 /// Exit code of a lookup whose thing is not there.

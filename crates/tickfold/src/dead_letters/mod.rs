@@ -186,7 +186,7 @@ fn told((partition, offset): Position) -> pb::RawPosition {
     pb::RawPosition { partition, offset }
 }
 
-fn told_time(time_ms: i64) -> prost_types::Timestamp {
+pub(crate) fn told_time(time_ms: i64) -> prost_types::Timestamp {
     let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
     prost_types::Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
 }

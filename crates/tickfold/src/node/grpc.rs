@@ -8,6 +8,7 @@ use tickfold_proto::admin::v1::dead_letter_service_server::DeadLetterServiceServ
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
 use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
+use tickfold_proto::admin::v1::state_service_server::StateServiceServer;
 use tickfold_query::{Clock, Parts, Peers, QueryStatus, Reads};
 use tonic::service::Routes;
 
@@ -21,6 +22,7 @@ use crate::dead_letters::{self, DeadLetters};
 use crate::ingress_admin::IngressAdmin;
 use crate::raw_topic::RawTopic;
 use crate::rules::RulesAdmin;
+use crate::state_admin::StateAdmin;
 use crate::{fail_points, options};
 
 /// What every service is made from.
@@ -81,6 +83,16 @@ impl Grpc<'_> {
         let routes = Routes::new(NodeServiceServer::new(self.stop.clone()))
             .add_service(RulesServiceServer::new(rules))
             .add_service(DeadLetterServiceServer::new(dead_letters));
+        let routes = match workers {
+            None => routes,
+            Some(workers) => routes.add_service(StateServiceServer::new(StateAdmin {
+                log: Arc::clone(self.log),
+                stores: Arc::clone(&workers.stores),
+                raw: self.raw.clone(),
+                group: self.config.group.clone(),
+                checkpoints: workers.checkpoints(self.config),
+            })),
+        };
         let Some(front) = front else { return routes };
         let ingress = IngressAdmin { reload: front.reload(), quarantine: front.quarantine.clone() };
         routes.add_service(IngressAdminServiceServer::new(ingress))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tickfold_log::{Departure, GroupSpec};
-use tickfold_processor::{Lags, PartitionStatus, Processor};
+use tickfold_processor::{Checkpoints, Lags, PartitionStatus, Processor};
 use tickfold_query::{Peers, Role, RoleOf};
 use tickfold_store::{RocksStores, Stores};
 use tokio::runtime::Handle;
@@ -66,6 +66,12 @@ impl Workers {
 
     pub(super) fn lags(&self) -> BTreeMap<u32, Lags> {
         self.lags.clone()
+    }
+
+    /// Through which checkpoints are asked for; `None` where there is no place for them.
+    pub(super) fn checkpoints(&self, config: &Config) -> Option<Checkpoints> {
+        config.store.checkpoint_dir.as_ref()?;
+        self.processor.as_ref().map(Processor::checkpoints)
     }
 
     /// The stores, for what RocksDB tells of itself.

@@ -10,9 +10,18 @@ use tempfile::TempDir;
 
 use crate::metrics::LABELS;
 use crate::support::{
-    NUMBER, Node, PARTY, SECRET, VERIFY_TOKEN, WABA, assert_golden, clean, messages_of, run,
+    NUMBER, Node, PARTY, RAW, SECRET, VERIFY_TOKEN, WABA, assert_golden, clean, messages_of, run,
     status, up, with_secrets,
 };
+
+/// Commands for the data of a node that has stopped.
+const AT_REST: [&str; 5] = [
+    "tickfold recover",
+    "tickfold verify",
+    "tickfold checkpoint ls",
+    "tickfold checkpoint verify",
+    "tickfold checkpoint restore",
+];
 
 /// Commands that become a node.
 const NODES: [&str; 3] = ["tickfold up", "tickfold ingress", "tickfold processor"];
@@ -75,6 +84,7 @@ fn every_command_of_the_documentation_runs() {
     let dir = TempDir::new().unwrap();
     let mut command = up(dir.path());
     command.env("TICKFOLD_INGRESS_QUARANTINE_BYTES_MAX", "8MiB");
+    command.env("TICKFOLD_STORE_CHECKPOINT_DIR", dir.path().join("checkpoints"));
     let node = Node::spawn(dir.path(), command).unwrap_or_else(|ended| panic!("{ended:?}"));
     node.post(messages_of(WABA, &format!(r#""statuses":[{}]"#, status("wamid.DOCS", "sent", 1))));
     assert_golden(&node);
@@ -100,6 +110,8 @@ fn every_command_of_the_documentation_runs() {
                 starts(&text, &place);
             } else if text.starts_with("tickfold stop") {
                 stops(&text, &place);
+            } else if AT_REST.iter().any(|command| text.starts_with(command)) {
+                works_at_rest(&text, &place);
             } else {
                 // One that would go on for ever ends where the topic ends.
                 if text.starts_with("tickfold tail") && !text.contains("--until-end") {
@@ -144,6 +156,28 @@ fn starts(text: &str, place: &str) {
     with_secrets(&mut command);
     let node = Node::spawn(dir.path(), command);
     node.unwrap_or_else(|ended| panic!("{place}: {ended:?}")).stop();
+}
+
+/// Runs on what a node left that has stopped, with a checkpoint of each partition.
+fn works_at_rest(text: &str, place: &str) {
+    let dir = TempDir::new().unwrap();
+    let checkpoints = dir.path().join("checkpoints");
+    let mut command = up(dir.path());
+    command.env("TICKFOLD_STORE_CHECKPOINT_DIR", &checkpoints);
+    let node = Node::spawn(dir.path(), command).unwrap_or_else(|ended| panic!("{ended:?}"));
+    node.post(messages_of(WABA, &format!(r#""statuses":[{}]"#, status("wamid.DOCS", "sent", 1))));
+    assert_golden(&node);
+    let made = node.cli(&["checkpoint", "create"]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let position = node.tail(RAW).iter().filter(|r| r.partition == 3).count().to_string();
+    node.stop();
+    // The partition and its offset are an example's.
+    let text = text.replace("1042", &position);
+    let mut shell = shell(&text, dir.path());
+    shell.env("TICKFOLD_DATA_DIR", dir.path().join("data"));
+    shell.env("TICKFOLD_STORE_CHECKPOINT_DIR", &checkpoints);
+    let ended = run(shell, b"");
+    assert_eq!(ended.code, Some(0), "{place}: {ended:?}");
 }
 
 /// Stops a node of its own as documented.

@@ -11,6 +11,7 @@
 
 mod admin;
 mod answers;
+mod checkpoints;
 mod cli;
 mod corpus;
 mod crash;
