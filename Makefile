@@ -30,7 +30,7 @@ soak: soak-one soak-kills soak-faults ## the full counts of the crash, damage an
 
 .PHONY: soak-one soak-kills soak-faults
 soak-one: setup # those that need no broker
-	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --test '*' -- --skip kafka --skip late
+	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --bins --test '*' -- --skip kafka --skip late
 
 soak-kills: setup # kill -9 of processors on Kafka
 	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash

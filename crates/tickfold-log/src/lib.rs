@@ -10,6 +10,7 @@
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod digest;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
@@ -23,6 +24,7 @@ mod port;
 mod record;
 mod search;
 
+pub use digest::RecordDigest;
 #[cfg(feature = "embedded")]
 pub use embedded::{Clock, EmbeddedLog, EmbeddedOptions};
 pub use error::{CommitError, Error};

@@ -12,7 +12,7 @@ use tickfold_core::overlay::Head;
 use tickfold_core::time::Timestamp;
 
 /// The first field of every token of this format.
-const FORMAT: &str = "tf1";
+const FORMAT: &str = "tf2";
 
 /// What is committed beside a position. See the module's description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct Token {
     pub partition_count: u32,
     /// Digest of the state at the position.
     pub digest: u128,
+    /// Digest of the raw records below the position, as the log sums it, from the first one that was
+    /// folded on.
+    pub raw_digest: u128,
     /// CRC of the last raw record below the position; 0 if there is none.
     pub crc: u32,
     /// Where the owner answers queries.
@@ -48,7 +51,7 @@ pub struct NotOurs;
 
 impl Address {
     /// Bytes an address may have, so that a token stays below 300.
-    pub const BYTES_MAX: usize = 160;
+    pub const BYTES_MAX: usize = 144;
 
     /// Checks the text.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
@@ -65,12 +68,12 @@ impl Address {
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fold_version, head, partition_count, digest, crc, address } = self;
+        let Self { fold_version, head, partition_count, digest, raw_digest, crc, address } = self;
         write!(f, "{FORMAT};f={fold_version};r={};p={partition_count};l=", head.rules_version)?;
         if let Some(log_time) = head.log_time {
             write!(f, "{}", log_time.as_millis())?;
         }
-        write!(f, ";d={digest:032x};c={crc:08x};a={}", address.0)
+        write!(f, ";d={digest:032x};w={raw_digest:032x};c={crc:08x};a={}", address.0)
     }
 }
 
@@ -96,10 +99,11 @@ impl Token {
             millis => Some(Timestamp::from_millis(millis.parse().ok()?)),
         };
         let digest = u128::from_str_radix(field("d=")?, 16).ok()?;
+        let raw_digest = u128::from_str_radix(field("w=")?, 16).ok()?;
         let crc = u32::from_str_radix(field("c=")?, 16).ok()?;
         let address = Address::parse(field("a=")?).ok()?;
         let head = Head { log_time, rules_version };
-        Some(Self { fold_version, head, partition_count, digest, crc, address })
+        Some(Self { fold_version, head, partition_count, digest, raw_digest, crc, address })
     }
 }
 
@@ -116,6 +120,7 @@ mod tests {
             },
             partition_count: 8,
             digest: 0xab,
+            raw_digest: 0xcd,
             crc: 0x1f,
             address: Address::parse("http://10.0.0.1:50051").unwrap(),
         }
@@ -123,8 +128,8 @@ mod tests {
 
     #[test]
     fn the_text_is_fixed() {
-        let text = "tf1;f=1;r=7;p=8;l=1795132800123;d=000000000000000000000000000000ab;\
-                    c=0000001f;a=http://10.0.0.1:50051";
+        let text = "tf2;f=1;r=7;p=8;l=1795132800123;d=000000000000000000000000000000ab;\
+                    w=000000000000000000000000000000cd;c=0000001f;a=http://10.0.0.1:50051";
         assert_eq!(token().to_string(), text);
         assert_eq!(Token::parse(text), Ok(token()));
     }
@@ -141,6 +146,7 @@ mod tests {
                 head,
                 partition_count: u32::MAX,
                 digest: u128::MAX,
+                raw_digest: u128::MAX,
                 crc: u32::MAX,
                 address,
             };
@@ -158,9 +164,9 @@ mod tests {
         let mut foreign = vec![
             String::new(),
             "NaN".to_owned(),
-            "tf1".to_owned(),
-            "tf2;f=1".to_owned(),
-            good.replace("tf1", "tf2"),
+            "tf2".to_owned(),
+            "tf3;f=1".to_owned(),
+            good.replace("tf2", "tf1"),
             good.replace("f=1", "f=01"),
             good.replace("f=1", "f=+1"),
             good.replace("f=1", "f=-1"),
@@ -168,10 +174,12 @@ mod tests {
             good.replace("c=0000001f", "c=0000001F"),
             good.replace("c=0000001f", "c=1f"),
             good.replace(";d=", ";D="),
+            good.replace(";w=", ";d="),
+            good.replace("w=000000000000000000000000000000cd;", ""),
             format!("{good};b=1"),
             format!(" {good}"),
             format!("{good} "),
-            "tf1;f=é;r=1".to_owned(),
+            "tf2;f=é;r=1".to_owned(),
         ];
         // Every prefix that cuts into a field before the address.
         let address = good.find(";a=").unwrap();

@@ -31,6 +31,8 @@ pub struct StoreHead {
     /// Σ hash128(family, key, value) mod 2^128 over all entities, natural keys and timers. Not
     /// over indexes and the change family, which follow from them.
     pub digest: u128,
+    /// Digest of the raw records that are folded in, as the log sums it. Kept for whoever folds.
+    pub raw_digest: u128,
 }
 
 impl StoreHead {
@@ -40,6 +42,7 @@ impl StoreHead {
         fold_version: tickfold_core::FOLD_VERSION,
         head: Head { log_time: None, rules_version: tickfold_core::overlay::BUILT_IN_RULES },
         digest: 0,
+        raw_digest: 0,
     };
 }
 

@@ -125,6 +125,19 @@ fn unreadable(error: &toml::de::Error, text: &str) -> anyhow::Error {
     anyhow::anyhow!("line {}: {what}", before.matches('\n').count() + 1)
 }
 
+/// The apps as far as signatures are concerned: what verifies what was taken in needs no token.
+pub(crate) fn read_secrets(
+    apps_file: Option<&Path>,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<App>> {
+    if apps_file.is_some() {
+        return read(apps_file, get);
+    }
+    let secret = secrets::require("TICKFOLD_APP_SECRET", "the app secret of the Meta app", &get)?;
+    let secrets = vec![Secret::new(ENVIRONMENT_SECRET_ID, secret)];
+    Ok(vec![App { name: DEFAULT_APP.to_owned(), secrets, verify_tokens: Vec::new() }])
+}
+
 fn environment(get: impl Fn(&str) -> Option<String>) -> Result<Vec<App>> {
     let secret = secrets::require("TICKFOLD_APP_SECRET", "the app secret of the Meta app", &get)?;
     let what = "the verify token of the webhook's handshake";

@@ -11,6 +11,7 @@ use tickfold_store::{RocksStores, Stores};
 use tokio::time::Instant;
 
 use crate::cli::AtRest as Flags;
+use crate::client::report;
 use crate::config::{Config, Layers};
 use crate::data_dir::DataDir;
 use crate::log::kafka_options;
@@ -65,6 +66,7 @@ impl AtRest {
         let timeout = Duration::from_secs(10);
         let cluster = KafkaTopics::new(KafkaOptions { call_timeout: timeout, ..options })?;
         let (group, deadline) = (&self.config.group, Instant::now() + MEMBERS_PATIENCE);
+        let mut told = false;
         loop {
             let members = cluster.members(group).await.context("look at the group")?;
             if members.is_empty() {
@@ -76,6 +78,12 @@ impl AtRest {
                     .map(|GroupMember { id, host }| format!("{id} at {host}"))
                     .collect();
                 bail!("group {group} has members, stop them first: {}", named.join(", "));
+            }
+            if !std::mem::replace(&mut told, true) {
+                report(&format!(
+                    "waiting for {} members of group {group} to be gone",
+                    members.len()
+                ));
             }
             tokio::time::sleep(MEMBERS_PAUSE).await;
         }

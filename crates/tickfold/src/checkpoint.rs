@@ -94,6 +94,7 @@ fn verify(partitions: &[u32], at: &AtRest) -> Result<ExitCode> {
         }
         let damage = dir.verify(partition, cursor);
         let damage = damage.with_context(|| format!("verify checkpoint {partition}/{cursor}"))?;
+        let Some(damage) = damage else { continue };
         let damage: Vec<_> = damage.iter().map(ToString::to_string).collect();
         let state = if damage.is_empty() { "whole" } else { "damaged" };
         verified.push(Verified { partition, cursor, state, bytes, damage });

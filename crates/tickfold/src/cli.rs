@@ -107,6 +107,18 @@ pub(crate) enum Command {
     /// Of each partition everything below the second-newest checkpoint could go: then a state can be
     /// folded even if the newest is damaged. Nothing is deleted.
     Trim(Trim),
+    /// Verify that raw is what was taken in, and the checkpoints what was made of it.
+    ///
+    /// Of each raw record the signature, by the secret that it names (TICKFOLD_APP_SECRET or the apps
+    /// file; one that is no longer active counts for what came while it was), what ingress writes around
+    /// a body, and that the body belongs where it is. Of all records together the digest, which is
+    /// written down with each commit and each checkpoint: no record can be altered, missing or added
+    /// between two of them. Of checkpoints every byte.
+    ///
+    /// On the embedded log the node has to be stopped; on Kafka it may run. Exit code 0: all is as it was
+    /// written; 2: damage was found, and is printed by topic, partition and offset, or as a range where
+    /// only the digest shows it; 1: nothing could be said.
+    Verify(Verify),
     /// Show what a start finds of each partition, and get on with one that is refused.
     ///
     /// For a node that is stopped. Without --accept-offset it only looks: exit code 0 if every
@@ -611,6 +623,29 @@ pub(crate) enum Checkpoint {
         #[command(flatten)]
         at: AtRest,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Begin at this offset, or with what was appended from this time on, such as 2026-11-20T00:00:00Z.
+    #[arg(long, value_name = "OFFSET|TIME")]
+    pub from: Option<String>,
+    /// Stop before this offset, or before what was appended from this time on.
+    #[arg(long, value_name = "OFFSET|TIME")]
+    pub to: Option<String>,
+    /// Only these partitions, separated by commas.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub partitions: Vec<u32>,
+    /// Also fold raw once more, in a directory of its own, and compare it with the digest of each
+    /// checkpoint and of the commit; and sum the rows of each checkpoint.
+    #[arg(long)]
+    pub state: bool,
+    /// Count what came with this secret, which is gone, as unverified and not as damage; may be given
+    /// several times.
+    #[arg(long = "retired-secret", value_name = "ID")]
+    pub retired_secret_ids: Vec<String>,
+    #[command(flatten)]
+    pub at: AtRest,
 }
 
 #[derive(Debug, Args)]

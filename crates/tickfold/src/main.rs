@@ -28,6 +28,7 @@ mod sign;
 mod state_admin;
 mod telemetry;
 mod topics;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -89,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Topics(command) => return runtime()?.block_on(client::topics(command.client)),
         Command::Checkpoint { what } => return runtime()?.block_on(checkpoint::run(what)),
         Command::Trim(trim) => return runtime()?.block_on(client::plan_trim(trim)),
+        Command::Verify(command) => return runtime()?.block_on(verify::run(&command)),
         Command::Recover(command) => return runtime()?.block_on(recover::run(&command)),
         Command::Rules { what } => return runtime()?.block_on(client::rules(what)),
     }

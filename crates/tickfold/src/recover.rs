@@ -115,7 +115,7 @@ async fn looked(at: &AtRest, command: &Recover) -> Result<ExitCode> {
 /// What is accepted, if it can be at all.
 fn acceptance(look: &Look, wanted: Option<u64>, anew: bool) -> Result<Acceptance> {
     let found = look.committed.clone();
-    let offset = wanted.or(found.as_ref().map(|found| found.offset));
+    let offset = wanted.or_else(|| found.as_ref().map(|found| found.offset));
     let offset = offset.context("the group has no position: give --accept-offset an offset")?;
     let bounds = look.bounds();
     if !(bounds.start..=bounds.end).contains(&offset) {

@@ -6,7 +6,7 @@ use tickfold_core::fold::{Output, Partition};
 use tickfold_core::overlay::{Overlay, Source, SourceError};
 use tickfold_core::raw::{CONTROL_TICK, KIND_CONTROL, RawRecord, header};
 use tickfold_core::time::Timestamp;
-use tickfold_log::{Offset, Record};
+use tickfold_log::{Offset, Record, RecordDigest};
 
 use crate::options::Options;
 
@@ -19,6 +19,8 @@ pub(super) struct Batch {
     pub(super) next: Offset,
     /// CRC of the last record below it.
     crc_below: u32,
+    /// Digest of the records folded.
+    pub(super) raw: RecordDigest,
     /// True once there is anything but the passing of time: then it is committed at once.
     pub(super) urgent: bool,
     /// True once nothing more fits: then it is committed too.
@@ -68,6 +70,7 @@ impl Batch {
             outputs: Vec::new(),
             next,
             crc_below,
+            raw: RecordDigest::default(),
             urgent: false,
             full: false,
             since_ms: None,
@@ -130,6 +133,7 @@ impl Batch {
             self.urgent |= !outputs.is_empty() || !is_tick(&record);
             self.outputs.extend(outputs);
             self.next = record.offset.saturating_add(1);
+            self.raw.add(&record);
             self.since_ms.get_or_insert(limits.now_ms);
             self.records.push(record);
             self.bytes = bytes;

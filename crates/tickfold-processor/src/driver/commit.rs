@@ -1,8 +1,8 @@
 //! A commit on its way: sent, in doubt, sent again, certain.
 
 use tickfold_core::FOLD_VERSION;
-use tickfold_core::overlay::Head;
 use tickfold_log::{Append, CommitError, Committed, Offset};
+use tickfold_store::StoreHead;
 
 use super::command::{Command, Input, Purpose, StoreWrite};
 use super::live::Live;
@@ -156,13 +156,14 @@ impl Driver {
         }))
     }
 
-    /// A position with its token.
-    pub(super) fn position(&self, offset: Offset, head: Head, digest: u128, crc: u32) -> Committed {
+    /// A position with its token, of a store that stands there.
+    pub(super) fn position(&self, offset: Offset, head: &StoreHead, crc: u32) -> Committed {
         let token = Token {
             fold_version: FOLD_VERSION,
-            head,
+            head: head.head,
             partition_count: self.partition.count,
-            digest,
+            digest: head.digest,
+            raw_digest: head.raw_digest,
             crc,
             address: self.options.address.clone(),
         };

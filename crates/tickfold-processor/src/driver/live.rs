@@ -231,7 +231,7 @@ impl Driver {
             "a batch begins where the last commit ended"
         );
         let to = head_after(store, &batch).map_err(|error| store_failed(&error))?;
-        let position = self.position(to.cursor, to.head, to.digest, batch.crc());
+        let position = self.position(to.cursor, &to, batch.crc());
         let transitions = transitions(&batch.outputs);
         let outputs = batch.outputs.into_iter().filter_map(|output| self.topics.append(output));
         let outputs = outputs.collect();
@@ -321,13 +321,15 @@ pub(super) fn head_after(
     store: &dyn PartitionStore,
     batch: &Batch,
 ) -> Result<StoreHead, StoreError> {
+    let head = store.store_head();
     let digest = store.digest_after(&batch.overlay)?;
     #[cfg(feature = "planted-bugs")]
     let digest = batch.digest.unwrap_or(digest);
     Ok(StoreHead {
         cursor: batch.next,
         fold_version: FOLD_VERSION,
-        head: batch.overlay.head.unwrap_or_else(|| store.store_head().head),
+        head: batch.overlay.head.unwrap_or(head.head),
         digest,
+        raw_digest: head.raw_digest.wrapping_add(batch.raw.sum()),
     })
 }

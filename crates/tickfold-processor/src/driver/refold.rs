@@ -150,7 +150,7 @@ impl Driver {
         let Some(store) = &self.store else { return Err(Command::Lost(Lost::Defect("start"))) };
         let Target { emitted, digest: _, crc } = target;
         let head = store.store_head();
-        let position = self.position(emitted, head.head, head.digest, crc);
+        let position = self.position(emitted, &head, crc);
         let mut live = Live::at(before.clone(), emitted, crc);
         live.in_flight = Some(InFlight::new(Purpose::Start, Vec::new(), before, position, None));
         self.go_live(live, now_ms)

@@ -9,7 +9,7 @@ use tickfold_core::overlay::{Nothing, Overlay};
 use tickfold_core::raw::RawRecord;
 use tickfold_core::records::Topic;
 use tickfold_core::time::Timestamp;
-use tickfold_log::{MemLog, Record};
+use tickfold_log::{MemLog, Record, RecordDigest};
 use tickfold_processor::{derived_topic, raw_topic};
 use tickfold_store::{MemStores, StoreHead, Stores, Transition};
 
@@ -49,7 +49,7 @@ impl Golden {
         let mut overlay = Overlay::default();
         let mut by_topic: BTreeMap<Topic, Vec<Plain>> = BTreeMap::new();
         let mut transitions = Vec::new();
-        let mut cursor = 0;
+        let (mut cursor, mut raw_digest) = (0, RecordDigest::default());
         for record in log.records(&raw_topic("wa"), PARTITION) {
             let raw = RawRecord {
                 offset: record.offset,
@@ -68,6 +68,7 @@ impl Golden {
                 by_topic.entry(output.topic).or_default().push(plain_output(output));
             }
             cursor = record.offset + 1;
+            raw_digest.add(&record);
         }
         let stores = MemStores::new();
         let mut store = stores.open(PARTITION).unwrap();
@@ -76,6 +77,7 @@ impl Golden {
             fold_version: FOLD_VERSION,
             head: overlay.head.unwrap_or(StoreHead::EMPTY.head),
             digest: store.digest_after(&overlay).unwrap(),
+            raw_digest: raw_digest.sum(),
         };
         store.write(0, &overlay, &[], head).unwrap();
         Self { by_topic, dump: stores.dump(PARTITION), transitions, head }

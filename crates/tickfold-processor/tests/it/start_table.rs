@@ -156,7 +156,7 @@ fn no_e_nothing_readable_and_no_store_is_refused() {
 
 #[test]
 fn e_without_our_token_is_refused_offset_moved() {
-    for metadata in ["", "NaN", "tf2;f=1"] {
+    for metadata in ["", "NaN", "tf1;f=1"] {
         let mut world = folded();
         world.set_committed(Some((3, metadata.to_owned())));
         let moved = Refusal::OffsetMoved { offset: 3, metadata: metadata.to_owned() };

@@ -1162,6 +1162,9 @@ pub struct Head {
     /// Digest of the state: 16 bytes, most significant first.
     #[prost(bytes = "bytes", tag = "5")]
     pub digest: ::prost::bytes::Bytes,
+    /// Digest of the raw records folded: 16 bytes, most significant first.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub raw_digest: ::prost::bytes::Bytes,
 }
 /// A transition kept for watchers. Key: raw offset and ordinal.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -22,12 +22,16 @@ impl Persist for StoreHead {
             log_time_ms: to_ms(self.head.log_time),
             rules_version: self.head.rules_version,
             digest: self.digest.to_be_bytes().to_vec().into(),
+            raw_digest: self.raw_digest.to_be_bytes().to_vec().into(),
         }
     }
 
     fn from_record(record: proto::Head) -> Result<Self, Damage> {
-        let digest = <[u8; 16]>::try_from(record.digest.as_ref());
-        let digest = digest.map_err(|_| Damage("digest is not 16 bytes".to_owned()))?;
+        let digest = |bytes: &[u8]| {
+            let bytes = <[u8; 16]>::try_from(bytes);
+            let bytes = bytes.map_err(|_| Damage("digest is not 16 bytes".to_owned()))?;
+            Ok::<_, Damage>(u128::from_be_bytes(bytes))
+        };
         Ok(Self {
             cursor: record.cursor,
             fold_version: record.fold_version,
@@ -35,7 +39,8 @@ impl Persist for StoreHead {
                 log_time: from_ms(record.log_time_ms),
                 rules_version: record.rules_version,
             },
-            digest: u128::from_be_bytes(digest),
+            digest: digest(&record.digest)?,
+            raw_digest: digest(&record.raw_digest)?,
         })
     }
 }

@@ -116,6 +116,7 @@ fn heads_and_changes() {
         fold_version: u32::from(random.byte()),
         head: Head { log_time: random.maybe(Random::time), rules_version: 1 },
         digest: u128::from(random.number64()) << random.below(64),
+        raw_digest: u128::from(random.number64()) << random.below(64),
     });
     check(|random| Change {
         log_time: random.time(),

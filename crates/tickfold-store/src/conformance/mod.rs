@@ -95,6 +95,7 @@ pub fn write(
         fold_version: from.fold_version,
         head: overlay.head.unwrap_or(from.head),
         digest: store.digest_after(overlay).unwrap(),
+        raw_digest: from.raw_digest.wrapping_add(u128::MAX / 3),
     };
     store.write(from.cursor, overlay, transitions, to).unwrap();
     assert_eq!(store.store_head(), to);

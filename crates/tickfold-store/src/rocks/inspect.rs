@@ -116,24 +116,36 @@ impl CheckpointDir {
     }
 
     /// Reads every byte of a checkpoint and tells what is not as it was made; of each file the first
-    /// difference. Nothing: it is as it was made.
-    pub fn verify(&self, partition: u32, cursor: u64) -> Result<Vec<CheckpointDamage>, Error> {
+    /// difference. An empty list: it is as it was made. `None`: it is not there, or was removed
+    /// meanwhile, as nodes do with old ones.
+    pub fn verify(
+        &self,
+        partition: u32,
+        cursor: u64,
+    ) -> Result<Option<Vec<CheckpointDamage>>, Error> {
         let path = self.path.join(partition.to_string()).join(cursor.to_string());
         let failed = |source| io_error(format!("read checkpoint {}", path.display()), source);
         let of_manifest = |what: String| {
             let file = MANIFEST.to_owned();
             vec![CheckpointDamage { file, what: DamagedPart::Manifest(what) }]
         };
-        match read_manifest(&path) {
+        let damage = match read_manifest(&path) {
             Ok(manifest) if manifest.partition != partition || manifest.head.cursor != cursor => {
                 let (partition, cursor) = (manifest.partition, manifest.head.cursor);
                 Ok(of_manifest(format!("it is that of partition {partition} at {cursor}")))
             }
-            Ok(manifest) => checkpoints::damage(&path, &manifest).map_err(failed),
+            Ok(manifest) => checkpoints::damage(&path, &manifest),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Ok(of_manifest(error.to_string()))
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(error),
+        };
+        // The manifest is what is removed first.
+        let is_gone = || !path.join(MANIFEST).exists();
+        match damage {
+            Ok(damage) if damage.is_empty() || !is_gone() => Ok(Some(damage)),
+            Err(error) if !is_gone() => Err(failed(error)),
+            Ok(_) | Err(_) => Ok(None),
         }
     }
 }

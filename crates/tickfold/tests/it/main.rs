@@ -58,3 +58,4 @@ mod standing;
 mod support;
 mod support_crash;
 mod topics;
+mod verify;

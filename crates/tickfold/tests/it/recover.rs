@@ -81,7 +81,8 @@ impl Place {
         let looked = self.recover(&["-o", "jsonl"]);
         assert_eq!(looked.code, Some(code), "{looked:?}");
         let lines = looked.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
-        let by_partition = |shown: Value| (shown["partition"].as_u64().unwrap() as u32, shown);
+        let by_partition =
+            |shown: Value| (u32::try_from(shown["partition"].as_u64().unwrap()).unwrap(), shown);
         lines.map(by_partition).collect()
     }
 
