@@ -2,7 +2,8 @@
 //!
 //! protox compiles the files in this process, so neither generating nor building needs protoc. The
 //! result goes to `crates/tickfold-proto/src/gen`: one file per proto package, `mod.rs` with the
-//! tree of modules, and `descriptor.bin` for server reflection.
+//! tree of modules, `descriptor.bin` for server reflection, and `store_descriptor.bin` for the names
+//! of what is persisted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +22,9 @@ const OUT_DIR: &str = "crates/tickfold-proto/src/gen";
 
 /// Packages whose services clients may discover. Persisted records are nobody else's business.
 const REFLECTED: [&str; 2] = ["tickfold/admin/", "tickfold/query/"];
+
+/// The package of persisted records, whose descriptors name the fields in which two of them differ.
+const PERSISTED: &str = "tickfold/store";
 
 /// Generates everything in memory; the repository is only read.
 pub(crate) fn generate(root: &Path) -> anyhow::Result<Generated> {
@@ -44,6 +48,11 @@ pub(crate) fn generate(root: &Path) -> anyhow::Result<Generated> {
         Path::new(OUT_DIR).join("descriptor.bin"),
         descriptor_set(compile(&proto_dir, &reflected)?),
     );
+    let persisted: Vec<PathBuf> = find_under(&proto_dir, PERSISTED)?;
+    files.insert(
+        Path::new(OUT_DIR).join("store_descriptor.bin"),
+        bare_descriptor_set(compile(&proto_dir, &persisted)?),
+    );
     Ok(Generated { command: "cargo run -p xtask -- proto", out_dir: OUT_DIR, files })
 }
 
@@ -57,6 +66,13 @@ fn find_protos(dir: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn find_under(proto_dir: &Path, package: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    find_protos(&proto_dir.join(package), &mut found)?;
+    found.sort();
+    Ok(found)
 }
 
 fn is_reflected(proto_dir: &Path, source: &Path) -> bool {
@@ -123,6 +139,14 @@ fn descriptor_set(mut descriptors: FileDescriptorSet) -> Vec<u8> {
                 location.span = vec![0, 0, 0];
             }
         }
+    }
+    descriptors.encode_to_vec()
+}
+
+/// Encodes descriptors for their names alone.
+fn bare_descriptor_set(mut descriptors: FileDescriptorSet) -> Vec<u8> {
+    for file in &mut descriptors.file {
+        file.source_code_info = None;
     }
     descriptors.encode_to_vec()
 }

@@ -27,6 +27,6 @@ pub mod state;
 pub mod time;
 
 pub use decode::count_items;
-pub use fold::{FOLD_VERSION, Partition, fold};
+pub use fold::{FOLD_VERSION, Partition, fold, fold_muted};
 pub use overlay::{Overlay, Source};
 pub use route::route;

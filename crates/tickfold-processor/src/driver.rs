@@ -42,6 +42,7 @@ mod command;
 mod commit;
 mod live;
 mod look;
+mod muted;
 mod refold;
 mod refusal;
 mod start;
@@ -60,6 +61,7 @@ use starting::Starting;
 
 pub use command::{Command, Input, Purpose, StoreWrite};
 pub use look::{Look, Looking};
+pub use muted::{Folded, MutedError, MutedFold};
 pub use refusal::{Lost, RawDamage, Refusal};
 pub use start::{
     Acceptance, Decision, Derived, Emitted, Found, LastFolded, Reason, StoreFound, Target,

@@ -27,3 +27,6 @@ pub use generated::tickfold::*;
 /// Encoded `FileDescriptorSet` of the query and admin packages and what they import, for server
 /// reflection. The health service has its own, in tonic-health.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptor.bin");
+
+/// Encoded `FileDescriptorSet` of the persisted records, for the names of their fields.
+pub const STORE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/store_descriptor.bin");

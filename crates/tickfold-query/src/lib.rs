@@ -27,6 +27,6 @@ pub use error::Error;
 pub use health::{QueryState, QueryStatus};
 pub use options::QueryOptions;
 pub use peers::{Owners, Peers, Split, named_partitions};
-pub use query::{Role, RoleOf};
+pub use query::{History, Moment, NotThen, Role, RoleOf};
 pub use reasons::{ERROR_DOMAIN, Reason};
 pub use server::{Parts, Reads, run, validate};

@@ -81,7 +81,15 @@ reasons! {
     QuarantineOff = "QUARANTINE_OFF", FailedPrecondition, None;
     /// A partition has rules of that version or a later one.
     RulesVersionNotAbove = "RULES_VERSION_NOT_ABOVE", FailedPrecondition, None;
-    /// The raw log no longer has the record that the message began with.
+    /// There is no replay.
+    ReplayNotFound = "REPLAY_NOT_FOUND", NotFound, None;
+    /// There is a replay already, of something else.
+    ReplayExists = "REPLAY_EXISTS", FailedPrecondition, None;
+    /// The replay is running, or being compared.
+    ReplayBusy = "REPLAY_BUSY", FailedPrecondition, None;
+    /// The replay is not at its end.
+    ReplayUnfinished = "REPLAY_UNFINISHED", FailedPrecondition, None;
+    /// The raw log no longer has the record that the message, or the state of then, begins with.
     RawTrimmed = "RAW_TRIMMED", FailedPrecondition, None;
     /// Arguments are missing or malformed; the `BadRequest` names them.
     InvalidArgument = "INVALID_ARGUMENT", InvalidArgument, None;

@@ -24,7 +24,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
 use crate::call::Limits;
-use crate::query::{Partitions, Query, Raw, RoleOf};
+use crate::query::{History, Partitions, Query, Raw, RoleOf};
 use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, health, incoming};
 
 /// Time that connections on which no call is running get to close by themselves at shutdown, and
@@ -63,6 +63,8 @@ pub struct Reads {
     pub partition_count: u32,
     /// How this node stands to each partition.
     pub role: RoleOf,
+    /// Where states of then come from.
+    pub history: Arc<dyn History>,
     /// Wall clock.
     pub clock: Clock,
     /// Told what the server is doing.
@@ -161,12 +163,13 @@ impl Reads {
         [limits, streams]: [&Limits; 2],
         (reporter, stop): (HealthReporter, CancellationToken),
     ) -> (QueryServiceServer<Query>, BoxFuture<'static, ()>) {
-        let Self { stores, partition_count, role, clock, status } = self;
+        let Self { stores, partition_count, role, history, clock, status } = self;
         let views: Arc<[Arc<dyn ReadView>]> =
             (0..partition_count).map(|partition| stores.view(partition)).collect();
         let partitions = Partitions::new(Arc::clone(&views), clock, role);
-        let (limits, streams) = (limits.clone(), streams.clone());
-        let query = Query::new(partitions, peers.clone(), raw, limits, streams, options.clone());
+        let limits = [limits.clone(), streams.clone()];
+        let states = (partitions, history);
+        let query = Query::new(states, peers.clone(), raw, limits, options.clone());
         let service = QueryServiceServer::new(query)
             .max_decoding_message_size(options.decode_bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)

@@ -14,8 +14,8 @@ use tickfold_core::ids::{
 use tickfold_core::state::{ListedBy, TimerKey, TimerKind};
 use tickfold_core::time::Timestamp;
 
-use crate::MessageListItem;
 use crate::codec::Damage;
+use crate::{MessageListItem, RowKind};
 
 /// The table of families: append-only, since stores outlive the version that wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,26 @@ pub(crate) const CHANGE_LOG: [u8; 2] = [Family::Meta as u8, b'c'];
 impl Family {
     fn key(self) -> Vec<u8> {
         vec![self as u8]
+    }
+
+    /// The family of a kind of state.
+    pub(crate) fn of(kind: RowKind) -> Self {
+        match kind {
+            RowKind::Message => Self::Message,
+            RowKind::Conversation => Self::Conversation,
+            RowKind::Template => Self::Template,
+            RowKind::Account => Self::Account,
+            RowKind::Number => Self::Number,
+            RowKind::User => Self::User,
+            RowKind::Call => Self::Call,
+            RowKind::Group => Self::Group,
+            RowKind::Payment => Self::Payment,
+            RowKind::Decided => Self::Decided,
+            RowKind::ChargeTotal => Self::ChargeTotal,
+            RowKind::Natural => Self::Natural,
+            RowKind::Timer => Self::Timer,
+            RowKind::Regime => Self::Regime,
+        }
     }
 
     /// The first key of the family and the first behind it.
@@ -445,6 +465,50 @@ pub(crate) fn parse_change(bytes: &[u8]) -> Result<(u64, u32), Damage> {
         Some((u64::from_be_bytes(*offset), u32::from_be_bytes(ordinal.try_into().ok()?)))
     });
     position.ok_or_else(|| Damage("key of a change is not 13 bytes".to_owned()))
+}
+
+/// A key of state as people write it: its parts joined by `/`, without the family.
+pub(crate) fn shown(kind: RowKind, key: &[u8]) -> String {
+    let rest = match (kind, parse_timer(key)) {
+        (RowKind::Regime, _) => return "rules and deadlines".to_owned(),
+        (RowKind::Timer, Ok(TimerKey { due, .. })) => {
+            // Family, eight bytes of time, kind.
+            let rest = key.get(10..).unwrap_or_default();
+            let number = key.get(9).copied().unwrap_or_default();
+            return format!("{due}/{}/{}", timer_word(number), parts(rest));
+        }
+        _ => key.get(1..).unwrap_or_default(),
+    };
+    parts(rest)
+}
+
+fn timer_word(number: u8) -> &'static str {
+    match number {
+        1 => "expire_message",
+        2 => "expire_conversation",
+        3 => "expire_natural_key",
+        4 => "close_window",
+        5 => "end_free_entry",
+        6 => "expire_call",
+        7 => "expire_payment",
+        8 => "delivery_deadline",
+        9 => "offer_resend",
+        10 => "forget_decided",
+        11 => "template_due",
+        12 => "account_due",
+        13 => "silence_due",
+        _ => "timer",
+    }
+}
+
+fn parts(mut rest: &[u8]) -> String {
+    let mut parts = Vec::new();
+    while let Ok((part, after)) = split_escaped(rest) {
+        parts.push(String::from_utf8_lossy(&part).into_owned());
+        rest = after;
+    }
+    parts.push(String::from_utf8_lossy(rest).into_owned());
+    parts.join("/")
 }
 
 /// The least key above this one.

@@ -10,10 +10,12 @@
 mod batch;
 mod census;
 mod codec;
+mod compare;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod digest;
 mod error;
+mod fields;
 mod key;
 pub mod mem;
 #[cfg(feature = "rocks")]
@@ -24,11 +26,12 @@ pub mod rocks;
 mod store;
 mod tables;
 
+pub use compare::{Compare, Compared, Difference, Sample, compare};
 pub use error::Error;
 pub use mem::MemStores;
 pub use port::{
-    Census, Checkpoint, MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores,
-    Transition,
+    Census, Checkpoint, MessageListItem, PartitionStore, ReadView, RowKind, Snapshot, StateRow,
+    StoreHead, Stores, Transition,
 };
 #[cfg(feature = "rocks")]
 pub use rocks::{

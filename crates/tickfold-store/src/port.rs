@@ -238,9 +238,99 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
     /// Transitions at or after (offset, ordinal) in order, at most `limit`. Those of the last 24 h
     /// of log time are there, but at most the last 1,000,000; a few more may be.
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error>;
+    /// Rows of one kind of state in the order of their keys, strictly above `after` if given, at most
+    /// `limit`: all of it that the digest is taken over, for comparisons.
+    fn state_rows(
+        &self,
+        kind: RowKind,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<StateRow>, Error>;
     /// The position from which on [`Self::transitions`] has every one: a reader that would resume
     /// below it has missed some. (0, 0) while nothing was pruned.
     fn transitions_since(&self) -> Result<(u64, u32), Error>;
+}
+
+/// What rows of state are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowKind {
+    /// Messages.
+    Message,
+    /// Conversations.
+    Conversation,
+    /// Templates.
+    Template,
+    /// Accounts.
+    Account,
+    /// Numbers.
+    Number,
+    /// Users.
+    User,
+    /// Calls.
+    Call,
+    /// Groups.
+    Group,
+    /// Payments.
+    Payment,
+    /// Actions and alerts that were decided.
+    Decided,
+    /// Totals of charges.
+    ChargeTotal,
+    /// Natural keys that were seen.
+    Natural,
+    /// Timers that are armed.
+    Timer,
+    /// What the partition itself goes by: its rules among it.
+    Regime,
+}
+
+impl RowKind {
+    /// All of them, those that a person asks for first.
+    pub const ALL: [Self; 14] = [
+        Self::Message,
+        Self::Conversation,
+        Self::Template,
+        Self::Account,
+        Self::Number,
+        Self::User,
+        Self::Call,
+        Self::Group,
+        Self::Payment,
+        Self::Decided,
+        Self::ChargeTotal,
+        Self::Natural,
+        Self::Timer,
+        Self::Regime,
+    ];
+
+    /// A fixed word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Conversation => "conversation",
+            Self::Template => "template",
+            Self::Account => "account",
+            Self::Number => "number",
+            Self::User => "user",
+            Self::Call => "call",
+            Self::Group => "group",
+            Self::Payment => "payment",
+            Self::Decided => "decided",
+            Self::ChargeTotal => "charge_total",
+            Self::Natural => "natural_key",
+            Self::Timer => "timer",
+            Self::Regime => "regime",
+        }
+    }
+}
+
+/// A row of state, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateRow {
+    /// Its key, which begins with its family.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
 }
 
 /// A line of a list of messages by time: of a conversation, or of a label.

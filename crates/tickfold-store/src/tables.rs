@@ -13,7 +13,7 @@ use tickfold_core::state::{
 
 use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
 use crate::key::{self, Family};
-use crate::{Error, MessageListItem, Snapshot, StoreHead, Transition};
+use crate::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreHead, Transition};
 
 /// Key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
@@ -400,6 +400,18 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
 
     fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error> {
         self.tables().transitions(from, limit)
+    }
+
+    fn state_rows(
+        &self,
+        kind: RowKind,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<StateRow>, Error> {
+        let (first, until) = Family::of(kind).bounds();
+        let from = after.map_or_else(|| first.to_vec(), |after| key::after(after.to_vec()));
+        let rows = self.rows.scan(&from, &until, limit)?;
+        Ok(rows.into_iter().map(|(key, value)| StateRow { key, value }).collect())
     }
 
     fn transitions_since(&self) -> Result<(u64, u32), Error> {

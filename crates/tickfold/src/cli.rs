@@ -158,6 +158,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Rules,
     },
+    /// Fold history again into a shadow beside the live state, and compare the two.
+    ///
+    /// Without a further word it is `plan`, which only says what would be done. A replay is muted: it has
+    /// no outputs, so no action is asked for twice. It runs in the node, beside what the node does, and
+    /// goes on where it stopped. A record that is not selected still lets time pass. Each node replays
+    /// the partitions that it has, one replay at a time.
+    Replay(Box<Replay>),
     /// Send generated, signed webhooks at a fixed rate and judge the answers.
     ///
     /// Open loop: each webhook is sent when its time has come, whether or not earlier ones were
@@ -220,6 +227,8 @@ pub(crate) enum Get {
         #[arg(long, value_enum, default_value_t = View::History)]
         view: View,
         #[command(flatten)]
+        at: At,
+        #[command(flatten)]
         client: Client,
     },
     /// A conversation: its windows and counts, and its newest messages.
@@ -235,6 +244,8 @@ pub(crate) enum Get {
         #[arg(long, value_enum, default_value_t = View::Full)]
         view: View,
         #[command(flatten)]
+        at: At,
+        #[command(flatten)]
         client: Client,
     },
     /// A user of an account: identifiers, preferences, profile.
@@ -243,6 +254,8 @@ pub(crate) enum Get {
         waba_id: String,
         /// Any identifier of the user: phone number or business-scoped user id.
         party: String,
+        #[command(flatten)]
+        at: At,
         #[command(flatten)]
         client: Client,
     },
@@ -255,6 +268,8 @@ pub(crate) enum Get {
         /// Language, such as en_US.
         language: String,
         #[command(flatten)]
+        at: At,
+        #[command(flatten)]
         client: Client,
     },
     /// An account: state, restrictions, limits, numbers, events, totals of charges, history.
@@ -265,12 +280,16 @@ pub(crate) enum Get {
         #[arg(long, value_name = "MONTH")]
         month: Option<String>,
         #[command(flatten)]
+        at: At,
+        #[command(flatten)]
         client: Client,
     },
     /// A business phone number: state, limit, name, security, restrictions, history.
     Number {
         /// Id of the number.
         phone_number_id: String,
+        #[command(flatten)]
+        at: At,
         #[command(flatten)]
         client: Client,
     },
@@ -286,6 +305,8 @@ pub(crate) struct Explain {
     /// Stop after so many records.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    #[command(flatten)]
+    pub at: At,
     #[command(flatten)]
     pub client: Client,
 }
@@ -530,6 +551,147 @@ pub(crate) enum Rules {
         #[command(flatten)]
         client: Client,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Replay {
+    #[command(subcommand)]
+    pub what: Option<ReplayCommand>,
+    #[command(flatten)]
+    pub plan: ReplayPlan,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayPlan {
+    #[command(flatten)]
+    pub scope: ReplayScope,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// Print records, bytes and an estimate of the time, by folding a sample in memory. The default.
+    Plan(ReplayPlan),
+    /// Begin a replay, or go on with the one that there is, and follow it to its end.
+    ///
+    /// Ctrl-C stops following; the replay goes on in the node. One that stopped goes on with the same
+    /// arguments, or none. Exit code 0 at its end, 1 if it failed or was stopped.
+    Run {
+        #[command(flatten)]
+        scope: ReplayScope,
+        /// Fold so many records a second at most [default: as many as one thread can].
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
+        /// Do not follow it.
+        #[arg(long)]
+        detach: bool,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Print how far the replay is. Exit code 3 if there is none.
+    Status {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Let the replay stop; `run` goes on with it.
+    Stop {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Compare the shadow with the live state at one position, kind by kind.
+    ///
+    /// The shadow is folded on to where the live state is. A replay that ends at an offset or a time is
+    /// compared with what the log itself gives there. Of a part of the history it is not told what only
+    /// the live state has. Samples have ids, which are personal data. Exit code 0 without a difference,
+    /// 2 with one, 3 if there is no replay.
+    Diff {
+        /// Differences told per partition and kind.
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        samples: u32,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Delete the replay and its shadow.
+    Discard {
+        #[command(flatten)]
+        client: Client,
+    },
+}
+
+/// What is replayed; nothing given is everything. --from and --to are of the raw log: from there, and
+/// up to there, not where a group's offset is moved to.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayScope {
+    /// Only these partitions, such as 0,3,7.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub partitions: Vec<u32>,
+    /// Begin on nothing with this offset.
+    #[arg(long, value_name = "OFFSET", group = "from")]
+    pub from_offset: Option<u64>,
+    /// Begin on nothing with what was appended at this time, such as 2026-11-20T00:00:00Z.
+    #[arg(long, value_name = "TIME", group = "from")]
+    pub from_datetime: Option<String>,
+    /// Begin on nothing so long ago, such as 2h or PT2H.
+    #[arg(long, value_name = "DURATION", value_parser = duration, group = "from")]
+    pub by_duration: Option<Duration>,
+    /// Partitions and their offsets: PARTITION,FROM[,TO] per line, or TOPIC,PARTITION,FROM as
+    /// kafka-consumer-groups exports them.
+    #[arg(long, value_name = "FILE", group = "from", conflicts_with_all = ["to", "partitions"])]
+    pub from_file: Option<PathBuf>,
+    /// End before this offset.
+    #[arg(long, value_name = "OFFSET", group = "to")]
+    pub to_offset: Option<u64>,
+    /// End before what was appended at this time.
+    #[arg(long, value_name = "TIME", group = "to")]
+    pub to_datetime: Option<String>,
+    /// Only records that name this account; may be given several times.
+    #[arg(long = "waba", value_name = "WABA_ID")]
+    pub wabas: Vec<String>,
+    /// Only records that name this business phone number; may be given several times.
+    #[arg(long = "number", value_name = "PHONE_NUMBER_ID")]
+    pub numbers: Vec<String>,
+    /// Only records that name this message; may be given several times.
+    #[arg(long = "wamid", value_name = "WAMID")]
+    pub wamids: Vec<String>,
+    /// Fold by these rules, in JSON (.json) or TOML (.toml), instead of those in the log.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+}
+
+impl ReplayScope {
+    /// True if nothing is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { partitions, from_offset, from_datetime, by_duration, from_file, .. } = self;
+        let Self { to_offset, to_datetime, wabas, numbers, wamids, rules, .. } = self;
+        partitions.is_empty()
+            && from_offset.is_none()
+            && from_datetime.is_none()
+            && by_duration.is_none()
+            && from_file.is_none()
+            && to_offset.is_none()
+            && to_datetime.is_none()
+            && [wabas, numbers, wamids].iter().all(|ids| ids.is_empty())
+            && rules.is_none()
+    }
+}
+
+/// A moment of the log: an offset, PARTITION@OFFSET, or a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Offset(u64),
+    Position { partition: u32, offset: u64 },
+    Time(tickfold_core::time::Timestamp),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// Show the state of then: of an offset, of PARTITION@OFFSET, or of a time such as
+    /// 2026-11-20T00:00:00Z. It is folded again from the nearest checkpoint, which may take a while:
+    /// --timeout says how long, and the same command again goes on.
+    #[arg(long, value_name = "OFFSET|TIME", value_parser = moment)]
+    pub at: Option<Moment>,
 }
 
 #[derive(Debug, Args)]
@@ -809,6 +971,20 @@ fn position(text: &str) -> Result<Position, String> {
     let (partition, offset) =
         read.ok_or_else(|| "is not PARTITION@OFFSET, such as 3@42".to_owned())?;
     Ok(Position { partition, offset })
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(offset) = text.parse() {
+        return Ok(Moment::Offset(offset));
+    }
+    if let Ok(Position { partition, offset }) = position(text) {
+        return Ok(Moment::Position { partition, offset });
+    }
+    let time = tickfold_core::time::Timestamp::parse_rfc3339(text).map(Moment::Time);
+    time.ok_or_else(|| {
+        "is no offset, no PARTITION@OFFSET such as 3@42, and no time such as 2026-11-20T00:00:00Z"
+            .to_owned()
+    })
 }
 
 /// Up to a year, so that no sum of some leaves the clock.

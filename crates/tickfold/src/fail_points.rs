@@ -11,7 +11,7 @@
 //! since that moment, for tests that wait for deadlines of minutes.
 
 #[cfg(not(feature = "fail-points"))]
-pub(crate) use disarmed::{arm, arm_embedded, arm_kafka, wrap};
+pub(crate) use disarmed::{arm, arm_embedded, arm_kafka, replayed, wrap};
 
 #[cfg(not(feature = "fail-points"))]
 mod disarmed {
@@ -33,13 +33,15 @@ mod disarmed {
         Ok(())
     }
 
+    pub(crate) fn replayed() {}
+
     pub(crate) fn wrap(log: Arc<dyn Log>) -> Arc<dyn Log> {
         log
     }
 }
 
 #[cfg(feature = "fail-points")]
-pub(crate) use armed::{arm, arm_embedded, arm_kafka, wrap};
+pub(crate) use armed::{arm, arm_embedded, arm_kafka, replayed, wrap};
 
 #[cfg(feature = "fail-points")]
 mod armed {
@@ -72,7 +74,8 @@ mod armed {
             let (name, count) =
                 point.split_once(':').context("TICKFOLD_FAIL_POINT is not name:count")?;
             let known = [&tickfold_processor::fail_point::ALL[..], &kafka_fail_point::ALL[..]];
-            if name != AFTER_APPEND && !known.concat().contains(&name) {
+            let ours = [AFTER_APPEND, AFTER_REPLAY_BATCH];
+            if !ours.contains(&name) && !known.concat().contains(&name) {
                 bail!("TICKFOLD_FAIL_POINT: no such place: {name}");
             }
             let left = AtomicU64::new(count.parse().context("TICKFOLD_FAIL_POINT: count")?);
@@ -92,6 +95,13 @@ mod armed {
 
     /// The log holds the webhook; its answer is not sent.
     const AFTER_APPEND: &str = "after_append";
+
+    /// The shadow of a replay has another batch.
+    const AFTER_REPLAY_BATCH: &str = "after_replay_batch";
+
+    pub(crate) fn replayed() {
+        reached(AFTER_REPLAY_BATCH);
+    }
 
     pub(crate) fn arm_embedded(options: &mut EmbeddedOptions) -> Result<()> {
         let Ok(text) = std::env::var("TICKFOLD_LOG_CLOCK") else { return Ok(()) };

@@ -12,6 +12,7 @@ mod dead_letters;
 mod demo;
 mod doctor;
 mod fail_points;
+mod history;
 mod ingress_admin;
 mod load;
 mod log;
@@ -92,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Trim(trim) => return runtime()?.block_on(client::plan_trim(trim)),
         Command::Verify(command) => return runtime()?.block_on(verify::run(&command)),
         Command::Recover(command) => return runtime()?.block_on(recover::run(&command)),
+        Command::Replay(replay) => return runtime()?.block_on(client::replay(*replay)),
         Command::Rules { what } => return runtime()?.block_on(client::rules(what)),
     }
     Ok(ExitCode::SUCCESS)

@@ -99,6 +99,26 @@ pub fn fold<S: Source + ?Sized>(
     partition: Partition,
     record: &RawRecord<'_>,
 ) -> Result<Vec<Output>, SourceError> {
+    run(overlay, below, partition, record, false)
+}
+
+/// The same, for the state alone: no effect is made.
+pub fn fold_muted<S: Source + ?Sized>(
+    overlay: &mut Overlay,
+    below: &S,
+    partition: Partition,
+    record: &RawRecord<'_>,
+) -> Result<(), SourceError> {
+    run(overlay, below, partition, record, true).map(drop)
+}
+
+fn run<S: Source + ?Sized>(
+    overlay: &mut Overlay,
+    below: &S,
+    partition: Partition,
+    record: &RawRecord<'_>,
+    is_muted: bool,
+) -> Result<Vec<Output>, SourceError> {
     let mut head = overlay.head.map_or_else(|| below.head(), Ok)?;
     let before = head.log_time;
     let log_time = head.log_time.map_or(record.appended, |before| before.max(record.appended));
@@ -113,7 +133,7 @@ pub fn fold<S: Source + ?Sized>(
         overlay,
         below,
         place,
-        emit: Emitter::new(place, webhook.and_then(|webhook| webhook.redrive_of)),
+        emit: Emitter::new(place, webhook.and_then(|webhook| webhook.redrive_of), is_muted),
         dirty: Dirty::default(),
         charges: Charges::default(),
         rules: regime.rules,

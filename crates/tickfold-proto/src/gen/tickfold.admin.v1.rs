@@ -2046,6 +2046,996 @@ pub mod node_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// What to replay. Nothing set: everything.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayScope {
+    /// Only these partitions. Empty: all that the node has.
+    #[prost(uint32, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<u32>,
+    /// Partitions with ranges of their own, instead of the above.
+    #[prost(message, repeated, tag = "6")]
+    pub ranges: ::prost::alloc::vec::Vec<ReplayRange>,
+    /// Only records that name one of these accounts.
+    #[prost(string, repeated, tag = "7")]
+    pub waba_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only records that name one of these business phone numbers.
+    #[prost(string, repeated, tag = "8")]
+    pub phone_number_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only records that name one of these messages.
+    #[prost(string, repeated, tag = "9")]
+    pub wamids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Rules by which everything is folded, whatever the log says: JSON. Empty: those in the log.
+    #[prost(string, tag = "10")]
+    pub rules_json: ::prost::alloc::string::String,
+    /// Where to begin; at most one is set. Unset: where the log begins, or at the oldest checkpoint if
+    /// the log was trimmed.
+    #[prost(oneof = "replay_scope::From", tags = "2, 3")]
+    pub from: ::core::option::Option<replay_scope::From>,
+    /// Where to end; at most one is set. Unset: at the end of the log, and on from there for a
+    /// comparison.
+    #[prost(oneof = "replay_scope::To", tags = "4, 5")]
+    pub to: ::core::option::Option<replay_scope::To>,
+}
+/// Nested message and enum types in `ReplayScope`.
+pub mod replay_scope {
+    /// Where to begin; at most one is set. Unset: where the log begins, or at the oldest checkpoint if
+    /// the log was trimmed.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum From {
+        /// With this offset, on nothing.
+        #[prost(uint64, tag = "2")]
+        FromOffset(u64),
+        /// With the first record appended at or after this time, on nothing.
+        #[prost(message, tag = "3")]
+        FromTime(::prost_types::Timestamp),
+    }
+    /// Where to end; at most one is set. Unset: at the end of the log, and on from there for a
+    /// comparison.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum To {
+        /// Before this offset.
+        #[prost(uint64, tag = "4")]
+        ToOffset(u64),
+        /// Before the first record appended at or after this time.
+        #[prost(message, tag = "5")]
+        ToTime(::prost_types::Timestamp),
+    }
+}
+/// Where to begin and end in one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayRange {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Offset to begin with. Unset: as where no range is given.
+    #[prost(uint64, optional, tag = "2")]
+    pub from_offset: ::core::option::Option<u64>,
+    /// Offset to end before. Unset: the end of the log.
+    #[prost(uint64, optional, tag = "3")]
+    pub to_offset: ::core::option::Option<u64>,
+}
+/// Asks for a plan.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanReplayRequest {
+    /// What.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<ReplayScope>,
+}
+/// A plan.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanReplayResponse {
+    /// By rising partition.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<ReplayPlan>,
+    /// Records a second at which a sample of the log was folded just now.
+    #[prost(double, tag = "2")]
+    pub records_per_second: f64,
+    /// How long all of it takes at that rate.
+    #[prost(message, optional, tag = "3")]
+    pub estimate: ::core::option::Option<::prost_types::Duration>,
+    /// True if only a part of the history is folded, or by other rules, so that the result is not the
+    /// state of the log.
+    #[prost(bool, tag = "4")]
+    pub is_part: bool,
+}
+/// The plan of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayPlan {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Where it begins.
+    #[prost(uint64, tag = "2")]
+    pub from_offset: u64,
+    /// Where it ends, as the log is now.
+    #[prost(uint64, tag = "3")]
+    pub to_offset: u64,
+    /// True if it begins on a checkpoint, since the log was trimmed.
+    #[prost(bool, tag = "4")]
+    pub from_checkpoint: bool,
+    /// Offsets in between: as many records at most.
+    #[prost(uint64, tag = "5")]
+    pub records: u64,
+    /// Bytes of them, by the size of some that were read.
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
+}
+/// Asks for a replay.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunReplayRequest {
+    /// What. Unset: go on with the replay that there is, or begin one of everything.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<ReplayScope>,
+    /// Records folded in a second at most. 0: as fast as one thread can.
+    #[prost(uint32, tag = "2")]
+    pub records_per_second_max: u32,
+}
+/// The replay runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunReplayResponse {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// True if it goes on, false if it begins.
+    #[prost(bool, tag = "2")]
+    pub goes_on: bool,
+}
+/// Asks how far the replay is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReplayRequest {}
+/// How far a replay is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetReplayResponse {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// What it does.
+    #[prost(enumeration = "ReplayState", tag = "2")]
+    pub state: i32,
+    /// When it was begun.
+    #[prost(message, optional, tag = "3")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// By rising partition.
+    #[prost(message, repeated, tag = "4")]
+    pub partitions: ::prost::alloc::vec::Vec<ReplayProgress>,
+    /// Records a second since it was last begun or gone on with. 0: it has not read yet.
+    #[prost(double, tag = "5")]
+    pub records_per_second: f64,
+    /// How long the rest takes at that rate. Unset: not known.
+    #[prost(message, optional, tag = "6")]
+    pub remaining: ::core::option::Option<::prost_types::Duration>,
+    /// Why it failed.
+    #[prost(string, tag = "7")]
+    pub error: ::prost::alloc::string::String,
+    /// See PlanReplayResponse.
+    #[prost(bool, tag = "8")]
+    pub is_part: bool,
+    /// Records read since it was last begun or gone on with.
+    #[prost(uint64, tag = "9")]
+    pub records: u64,
+    /// Those that the selection took.
+    #[prost(uint64, tag = "10")]
+    pub selected: u64,
+}
+/// How far one partition is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayProgress {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Where it began.
+    #[prost(uint64, tag = "2")]
+    pub from_offset: u64,
+    /// The next offset to fold.
+    #[prost(uint64, tag = "3")]
+    pub position: u64,
+    /// Where it ends.
+    #[prost(uint64, tag = "4")]
+    pub to_offset: u64,
+    /// Digest of the shadow there, in lower-case hex: equal states have equal digests.
+    #[prost(string, tag = "5")]
+    pub digest: ::prost::alloc::string::String,
+}
+/// Asks a replay to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopReplayRequest {}
+/// It stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopReplayResponse {}
+/// Asks for a comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffReplayRequest {
+    /// Differences told per partition and kind, at most 1,000; all are counted. 0: 10.
+    #[prost(uint32, tag = "1")]
+    pub samples: u32,
+}
+/// A part of a comparison.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffReplayResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "diff_replay_response::Part", tags = "1, 2, 3")]
+    pub part: ::core::option::Option<diff_replay_response::Part>,
+}
+/// Nested message and enum types in `DiffReplayResponse`.
+pub mod diff_replay_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        /// What is being done.
+        #[prost(message, tag = "1")]
+        Progress(super::ReplayDiffProgress),
+        /// What was found of a kind.
+        #[prost(message, tag = "2")]
+        Difference(super::ReplayDifference),
+        /// The end. A stream without it did not compare everything.
+        #[prost(message, tag = "3")]
+        End(super::ReplayDiffEnd),
+    }
+}
+/// What is being done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayDiffProgress {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// The shadow, or what it is compared with, is folded up to this offset.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// It has to come to this one.
+    #[prost(uint64, tag = "3")]
+    pub to_offset: u64,
+}
+/// What was found of one kind in one partition.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayDifference {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Cursor at which both stand.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Kind: `message`, `conversation`, `template`, `account`, `number`, `user`, `call`, `group`,
+    /// `payment`, `decided` (actions and alerts), `charge_total`, `natural_key`, `timer` or `regime`.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// Rows that are the same.
+    #[prost(uint64, tag = "4")]
+    pub same: u64,
+    /// Rows with other values.
+    #[prost(uint64, tag = "5")]
+    pub changed: u64,
+    /// Rows that only the replay has.
+    #[prost(uint64, tag = "6")]
+    pub added: u64,
+    /// Rows that only the live state has; not told of a part of the history.
+    #[prost(uint64, tag = "7")]
+    pub gone: u64,
+    /// How often each field is among those that changed.
+    #[prost(btree_map = "string, uint64", tag = "8")]
+    pub fields: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, u64>,
+    /// The first differences.
+    #[prost(message, repeated, tag = "9")]
+    pub samples: ::prost::alloc::vec::Vec<ReplaySample>,
+}
+/// A row that differs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaySample {
+    /// Its key. Personal data.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// How.
+    #[prost(enumeration = "ReplayChange", tag = "2")]
+    pub change: i32,
+    /// Of a changed one: paths of the fields.
+    #[prost(string, repeated, tag = "3")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The end of a comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayDiffEnd {
+    /// Rows that differ.
+    #[prost(uint64, tag = "1")]
+    pub differences: u64,
+    /// Rows that are the same.
+    #[prost(uint64, tag = "2")]
+    pub same: u64,
+    /// See PlanReplayResponse.
+    #[prost(bool, tag = "3")]
+    pub is_part: bool,
+}
+/// Asks to discard the replay.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardReplayRequest {}
+/// It is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardReplayResponse {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+/// What a replay does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReplayState {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// It folds.
+    Running = 1,
+    /// It was stopped, or the node was; RunReplay goes on.
+    Stopped = 2,
+    /// It is at its end.
+    Done = 3,
+    /// It failed; RunReplay tries again.
+    Failed = 4,
+}
+impl ReplayState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPLAY_STATE_UNSPECIFIED",
+            Self::Running => "REPLAY_STATE_RUNNING",
+            Self::Stopped => "REPLAY_STATE_STOPPED",
+            Self::Done => "REPLAY_STATE_DONE",
+            Self::Failed => "REPLAY_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPLAY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPLAY_STATE_RUNNING" => Some(Self::Running),
+            "REPLAY_STATE_STOPPED" => Some(Self::Stopped),
+            "REPLAY_STATE_DONE" => Some(Self::Done),
+            "REPLAY_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// In which way a row differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReplayChange {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// Both have it, with other values.
+    Changed = 1,
+    /// Only the replay has it.
+    Added = 2,
+    /// Only the live state has it.
+    Gone = 3,
+}
+impl ReplayChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPLAY_CHANGE_UNSPECIFIED",
+            Self::Changed => "REPLAY_CHANGE_CHANGED",
+            Self::Added => "REPLAY_CHANGE_ADDED",
+            Self::Gone => "REPLAY_CHANGE_GONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPLAY_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPLAY_CHANGE_CHANGED" => Some(Self::Changed),
+            "REPLAY_CHANGE_ADDED" => Some(Self::Added),
+            "REPLAY_CHANGE_GONE" => Some(Self::Gone),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod replay_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// Replays: raw folded once more into a shadow beside the live state, and compared with it. Nothing is
+    /// told twice, since a replay has no outputs; and nothing live is touched. The same listener as
+    /// AdminService, on loopback. A node replays the partitions that it has, and has one replay at a time.
+    #[derive(Debug, Clone)]
+    pub struct ReplayServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ReplayServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ReplayServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ReplayServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ReplayServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Says what a replay would read, and for how long; changes nothing.
+        pub async fn plan_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanReplayResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.ReplayService/PlanReplay");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "PlanReplay"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins a replay, or goes on with the one that there is, and answers at once: it runs in the node.
+        /// FAILED_PRECONDITION with reason REPLAY_EXISTS if there is one of something else, REPLAY_BUSY if
+        /// it runs or is being compared.
+        pub async fn run_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::RunReplayResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.ReplayService/RunReplay");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "RunReplay"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How far the replay is. NOT_FOUND with reason REPLAY_NOT_FOUND if there is none.
+        pub async fn get_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetReplayResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.ReplayService/GetReplay");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "GetReplay"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets the replay stop after the batch that it folds. RunReplay goes on there.
+        pub async fn stop_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StopReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::StopReplayResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.ReplayService/StopReplay");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "StopReplay"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Compares the shadow with the live state, at one cursor: the shadow is folded on to it first. A
+        /// replay that ends at an offset or a time is compared with what the log itself gives there. The
+        /// stream tells what it does, one finding per partition and kind, and the end last.
+        /// FAILED_PRECONDITION with reason REPLAY_UNFINISHED before the replay is at its end.
+        pub async fn diff_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiffReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::DiffReplayResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.ReplayService/DiffReplay");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "DiffReplay"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Deletes the replay and its shadow, whether or not it is at its end; one that runs is stopped.
+        pub async fn discard_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiscardReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiscardReplayResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.ReplayService/DiscardReplay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "DiscardReplay"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod replay_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ReplayServiceServer.
+    #[async_trait]
+    pub trait ReplayService: std::marker::Send + std::marker::Sync + 'static {
+        /// Says what a replay would read, and for how long; changes nothing.
+        async fn plan_replay(
+            &self,
+            request: tonic::Request<super::PlanReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanReplayResponse>, tonic::Status>;
+        /// Begins a replay, or goes on with the one that there is, and answers at once: it runs in the node.
+        /// FAILED_PRECONDITION with reason REPLAY_EXISTS if there is one of something else, REPLAY_BUSY if
+        /// it runs or is being compared.
+        async fn run_replay(
+            &self,
+            request: tonic::Request<super::RunReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::RunReplayResponse>, tonic::Status>;
+        /// How far the replay is. NOT_FOUND with reason REPLAY_NOT_FOUND if there is none.
+        async fn get_replay(
+            &self,
+            request: tonic::Request<super::GetReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetReplayResponse>, tonic::Status>;
+        /// Lets the replay stop after the batch that it folds. RunReplay goes on there.
+        async fn stop_replay(
+            &self,
+            request: tonic::Request<super::StopReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::StopReplayResponse>, tonic::Status>;
+        /// Server streaming response type for the DiffReplay method.
+        type DiffReplayStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::DiffReplayResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Compares the shadow with the live state, at one cursor: the shadow is folded on to it first. A
+        /// replay that ends at an offset or a time is compared with what the log itself gives there. The
+        /// stream tells what it does, one finding per partition and kind, and the end last.
+        /// FAILED_PRECONDITION with reason REPLAY_UNFINISHED before the replay is at its end.
+        async fn diff_replay(
+            &self,
+            request: tonic::Request<super::DiffReplayRequest>,
+        ) -> std::result::Result<tonic::Response<Self::DiffReplayStream>, tonic::Status>;
+        /// Deletes the replay and its shadow, whether or not it is at its end; one that runs is stopped.
+        async fn discard_replay(
+            &self,
+            request: tonic::Request<super::DiscardReplayRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiscardReplayResponse>, tonic::Status>;
+    }
+    /// Replays: raw folded once more into a shadow beside the live state, and compared with it. Nothing is
+    /// told twice, since a replay has no outputs; and nothing live is touched. The same listener as
+    /// AdminService, on loopback. A node replays the partitions that it has, and has one replay at a time.
+    #[derive(Debug)]
+    pub struct ReplayServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ReplayServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ReplayServiceServer<T>
+    where
+        T: ReplayService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tickfold.admin.v1.ReplayService/PlanReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService> tonic::server::UnaryService<super::PlanReplayRequest> for PlanReplaySvc<T> {
+                        type Response = super::PlanReplayResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::plan_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/RunReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService> tonic::server::UnaryService<super::RunReplayRequest> for RunReplaySvc<T> {
+                        type Response = super::RunReplayResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RunReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::run_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/GetReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService> tonic::server::UnaryService<super::GetReplayRequest> for GetReplaySvc<T> {
+                        type Response = super::GetReplayResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::get_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/StopReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct StopReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService> tonic::server::UnaryService<super::StopReplayRequest> for StopReplaySvc<T> {
+                        type Response = super::StopReplayResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StopReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::stop_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StopReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/DiffReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService>
+                        tonic::server::ServerStreamingService<super::DiffReplayRequest>
+                        for DiffReplaySvc<T>
+                    {
+                        type Response = super::DiffReplayResponse;
+                        type ResponseStream = T::DiffReplayStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiffReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::diff_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/DiscardReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiscardReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService> tonic::server::UnaryService<super::DiscardReplayRequest>
+                        for DiscardReplaySvc<T>
+                    {
+                        type Response = super::DiscardReplayResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiscardReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::discard_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiscardReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for ReplayServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tickfold.admin.v1.ReplayService";
+    impl<T> tonic::server::NamedService for ReplayServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Asks for the rules in force.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRulesRequest {}

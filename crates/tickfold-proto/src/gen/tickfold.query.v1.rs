@@ -10,6 +10,30 @@ pub struct Position {
     #[prost(uint64, tag = "2")]
     pub offset: u64,
 }
+/// A moment of the log, to ask for the state of then.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Moment {
+    /// Exactly one is set.
+    #[prost(oneof = "moment::Moment", tags = "1, 2, 3")]
+    pub moment: ::core::option::Option<moment::Moment>,
+}
+/// Nested message and enum types in `Moment`.
+pub mod moment {
+    /// Exactly one is set.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Moment {
+        /// Everything below this raw offset. INVALID_ARGUMENT where several partitions have the thing:
+        /// then name one by `position`.
+        #[prost(uint64, tag = "1")]
+        Offset(u64),
+        /// Everything below an offset of this partition, and nothing of the others.
+        #[prost(message, tag = "2")]
+        Position(super::Position),
+        /// Everything appended up to this time.
+        #[prost(message, tag = "3")]
+        Time(::prost_types::Timestamp),
+    }
+}
 /// The place of one raw record: where a fact came from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SourcePosition {
@@ -994,6 +1018,12 @@ pub struct GetMessageRequest {
     /// DEADLINE_EXCEEDED and reason POSITION_NOT_REACHED. At most one entry per partition.
     #[prost(message, repeated, tag = "3")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Answer from the state of then: the log is folded again up to there, from the nearest checkpoint.
+    /// The partitions asked are those that know the thing now. DEADLINE_EXCEEDED with reason
+    /// DEADLINE_EXCEEDED keeps what is folded: the same call again goes on. FAILED_PRECONDITION with
+    /// reason RAW_TRIMMED where the log no longer reaches back, and no checkpoint does.
+    #[prost(message, optional, tag = "4")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// One message.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1091,6 +1121,9 @@ pub struct GetConversationRequest {
     /// How much to return of each message.
     #[prost(enumeration = "MessageView", tag = "5")]
     pub message_view: i32,
+    /// Answer from the state of then, as in GetMessageRequest.
+    #[prost(message, optional, tag = "6")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// One conversation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1124,6 +1157,9 @@ pub struct GetTemplateRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "4")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Answer from the state of then, as in GetMessageRequest.
+    #[prost(message, optional, tag = "5")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// One language of a template.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1147,6 +1183,9 @@ pub struct GetAccountRequest {
     /// Only totals of this month, e.g. 2026-11. Empty: of all.
     #[prost(string, tag = "3")]
     pub month: ::prost::alloc::string::String,
+    /// Answer from the state of then, as in GetMessageRequest.
+    #[prost(message, optional, tag = "4")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// One account.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1167,6 +1206,9 @@ pub struct GetNumberRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "2")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Answer from the state of then, as in GetMessageRequest.
+    #[prost(message, optional, tag = "3")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// One business phone number.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1298,6 +1340,9 @@ pub struct GetUserRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "3")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Answer from the state of then, as in GetMessageRequest.
+    #[prost(message, optional, tag = "4")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// One user.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1378,6 +1423,9 @@ pub struct ExplainMessageRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "4")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Answer from the state of then, as in GetMessageRequest.
+    #[prost(message, optional, tag = "5")]
+    pub at: ::core::option::Option<Moment>,
 }
 /// A record, or the end.
 #[derive(Clone, PartialEq, ::prost::Message)]

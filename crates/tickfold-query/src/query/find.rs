@@ -147,7 +147,10 @@ fn wanted(labels: &pb::Labels) -> Result<Vec<(&'static str, String)>, Failure> {
     Ok(wanted)
 }
 
-fn bound(field: &str, time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Failure> {
+pub(super) fn bound(
+    field: &str,
+    time: Option<&prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Failure> {
     let Some(time) = time else { return Ok(None) };
     let nanos = i64::from(time.nanos);
     let ms = time.seconds.checked_mul(1_000).filter(|_| (0..1_000_000_000).contains(&nanos));

@@ -19,6 +19,7 @@ mod page;
 mod partitions;
 mod spread;
 mod standing;
+mod then;
 mod users;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use tickfold_core::ids::{PartyId, WabaId, Wamid};
 use tickfold_log::Log;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::QueryService;
+use tickfold_store::Snapshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -45,6 +47,7 @@ use explain::Explanation;
 use find::Search;
 use list::{Cut, List, Messages};
 use partitions::{Asked, Snapshots};
+use then::Lookup;
 
 pub(crate) use arguments::View;
 pub(crate) use decisions::{Charged, DecidedFor};
@@ -52,6 +55,7 @@ pub(crate) use joined::{JoinedConversation, JoinedMessage};
 pub(crate) use partitions::Partitions;
 pub use partitions::{Role, RoleOf};
 pub(crate) use standing::{Halted, Story};
+pub use then::{History, Moment, NotThen};
 pub(crate) use users::JoinedUser;
 
 /// Totals of charges read of an account: so many do not fit into a reply.
@@ -61,6 +65,7 @@ const TOTALS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Query {
     partitions: Arc<Partitions>,
+    history: Arc<dyn History>,
     raw: Raw,
     peers: Peers,
     limits: Limits,
@@ -78,15 +83,14 @@ pub(crate) struct Raw {
 
 impl Query {
     pub(crate) fn new(
-        partitions: Partitions,
+        (partitions, history): (Partitions, Arc<dyn History>),
         peers: Peers,
         raw: Raw,
-        limits: Limits,
-        streams: Limits,
+        [limits, streams]: [Limits; 2],
         options: QueryOptions,
     ) -> Self {
         let (partitions, options) = (Arc::new(partitions), Arc::new(options));
-        Self { partitions, peers, raw, limits, streams, options }
+        Self { partitions, history, peers, raw, limits, streams, options }
     }
 
     /// Waits for the positions, then reads on the blocking pool.
@@ -149,7 +153,10 @@ impl Query {
     ) -> Result<pb::GetMessageResponse, Failure> {
         let wamid = Wamid::new(id("wamid", request.wamid)?);
         let view = View::of(request.view)?;
-        let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
+        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
+        let key = wamid.clone();
+        let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.message(&key)?.is_some());
+        let reply = self.look_up(call, asked, holds, move |snapshots| {
             let Some(found) = joined::message(&snapshots, &wamid)? else {
                 return Err(Failure::new(Reason::MessageNotFound, "no such message"));
             };
@@ -221,7 +228,10 @@ impl Query {
         let count = arguments::message_count(request.message_count, options)?;
         let page = page::Page::new(&key, view, "")?;
         let bytes_max = options.response_bytes_max;
-        let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
+        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
+        let held = key.clone();
+        let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.conversation(&held)?.is_some());
+        let reply = self.look_up(call, asked, holds, move |snapshots| {
             let parties = joined::parties(&snapshots, &key)?;
             let list = List::of_user(&key, &parties);
             let Some(found) = joined::conversation(&snapshots, &key, parties)? else {
@@ -248,16 +258,22 @@ impl Query {
         let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
         let party = PartyId::new(id("party", request.party)?);
         let asked = Asked::AccountOf(waba_id.clone());
-        let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            for (_, snapshot) in snapshots.each() {
-                let found = users::user(snapshot, &waba_id, &party)?;
-                if found.is_known {
-                    let user = Some(convert::user(&found));
-                    return Ok(pb::GetUserResponse { user, as_of: Some(snapshots.as_of()) });
+        let asked = Lookup::of(request.at, request.min_position, asked)?;
+        let reply = self.look_up(
+            call,
+            asked,
+            |_| Ok(true),
+            move |snapshots| {
+                for (_, snapshot) in snapshots.each() {
+                    let found = users::user(snapshot, &waba_id, &party)?;
+                    if found.is_known {
+                        let user = Some(convert::user(&found));
+                        return Ok(pb::GetUserResponse { user, as_of: Some(snapshots.as_of()) });
+                    }
                 }
-            }
-            Err(Failure::new(Reason::UserNotFound, "no such user"))
-        });
+                Err(Failure::new(Reason::UserNotFound, "no such user"))
+            },
+        );
         self.fits(reply.await?)
     }
 }
@@ -291,13 +307,15 @@ impl Query {
         let wamid = Wamid::new(id("wamid", request.wamid)?);
         let (view, limit) = (View::of(request.view)?, request.limit);
         let (log, topic) = (Arc::clone(&self.raw.log), self.raw.topic.clone());
+        let key = wamid.clone();
         let read = move |snapshots| Explanation::of(&snapshots, log, &topic, &wamid, view, limit);
         let all = self.partitions.of(&Asked::All);
         let Split { here, at, nowhere: _ } = self.peers.split(all.iter().copied());
         let only = (here.len() < all.len()).then_some(here);
         let is_part = only.is_some();
-        let (positions, asked) = (request.min_position, Asked::All);
-        let found = self.read_at(deadline, &shutdown, positions, asked, only, read).await;
+        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
+        let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.message(&key)?.is_some());
+        let found = self.look_up_at(deadline, &shutdown, asked, only, holds, read).await;
         let explanation = match found {
             // A stream is not passed on: its caller asks there.
             Err(absent) if is_part && absent.reason() == Reason::MessageNotFound => {

@@ -186,6 +186,22 @@ impl Partitions {
     }
 }
 
+impl Snapshots {
+    /// Of states that stand still, made for one question.
+    pub(super) fn of_then(
+        snapshots: Vec<(u32, Box<dyn Snapshot>)>,
+        partitions: &Partitions,
+    ) -> Self {
+        Self {
+            snapshots,
+            media_valid_ms: RefCell::default(),
+            count: partitions.count(),
+            now: partitions.clock.now(),
+            role: Some(Role::Frozen),
+        }
+    }
+}
+
 /// Waits until snapshots of the view have everything below the offset.
 async fn applied(view: &dyn ReadView, offset: u64) -> Result<(), Failure> {
     let mut cursor = view.cursor();

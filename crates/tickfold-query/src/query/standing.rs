@@ -8,6 +8,7 @@ use tickfold_store::Snapshot;
 
 use super::arguments::id;
 use super::partitions::{Asked, Snapshots};
+use super::then::Lookup;
 use super::{Query, TOTALS_MAX, arguments, joined};
 use crate::call::Call;
 use crate::convert;
@@ -87,18 +88,27 @@ impl Query {
         let template_id = TemplateId::new(id("template_id", request.template_id)?);
         let language = id("language", request.language)?;
         let asked = Asked::AccountOf(waba_id.clone());
+        let asked = Lookup::of(request.at, request.min_position, asked)?;
         let key = TemplateKey::new(waba_id, template_id, &language);
-        let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            for (partition, snapshot) in snapshots.each() {
-                let Some(found) = snapshot.template(&key)? else { continue };
-                let place = (partition, snapshot);
-                let told = Story::of(place, ActionKind::HaltTemplate, &found.told)?;
-                let log_time = snapshot.store_head().head.log_time_or_epoch();
-                let template = Some(convert::template(&key, &found, told, log_time));
-                return Ok(pb::GetTemplateResponse { template, as_of: Some(snapshots.as_of()) });
-            }
-            Err(Failure::new(Reason::TemplateNotFound, "no such template"))
-        });
+        let reply = self.look_up(
+            call,
+            asked,
+            |_| Ok(true),
+            move |snapshots| {
+                for (partition, snapshot) in snapshots.each() {
+                    let Some(found) = snapshot.template(&key)? else { continue };
+                    let place = (partition, snapshot);
+                    let told = Story::of(place, ActionKind::HaltTemplate, &found.told)?;
+                    let log_time = snapshot.store_head().head.log_time_or_epoch();
+                    let template = Some(convert::template(&key, &found, told, log_time));
+                    return Ok(pb::GetTemplateResponse {
+                        template,
+                        as_of: Some(snapshots.as_of()),
+                    });
+                }
+                Err(Failure::new(Reason::TemplateNotFound, "no such template"))
+            },
+        );
         self.fits(reply.await?)
     }
 
@@ -110,28 +120,34 @@ impl Query {
         let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
         let month = arguments::month(request.month)?;
         let asked = Asked::AccountOf(waba_id.clone());
-        let reply = self.read(call, request.min_position, asked, move |snapshots| {
-            for (partition, snapshot) in snapshots.each() {
-                let found = snapshot.account(&waba_id)?;
-                if found.is_none() && snapshot.totals_of(&waba_id, None, 1)?.is_empty() {
-                    continue;
+        let asked = Lookup::of(request.at, request.min_position, asked)?;
+        let reply = self.look_up(
+            call,
+            asked,
+            |_| Ok(true),
+            move |snapshots| {
+                for (partition, snapshot) in snapshots.each() {
+                    let found = snapshot.account(&waba_id)?;
+                    if found.is_none() && snapshot.totals_of(&waba_id, None, 1)?.is_empty() {
+                        continue;
+                    }
+                    let told = found.as_ref().map(|account| {
+                        Story::of((partition, snapshot), ActionKind::HaltAccount, &account.told)
+                    });
+                    let told = told.transpose()?.unwrap_or_default();
+                    // A reply of more would be refused anyway.
+                    let totals = snapshot.totals_of(&waba_id, month.as_deref(), TOTALS_MAX)?;
+                    let log_time = snapshot.store_head().head.log_time_or_epoch();
+                    let mut account = convert::account(&waba_id, found.as_ref(), told, log_time);
+                    // A charge that moved to another total leaves an empty one behind.
+                    let totals = totals.into_iter().filter(|(_, total)| total.charges > 0);
+                    account.totals = totals.map(convert::total).collect();
+                    let as_of = Some(snapshots.as_of());
+                    return Ok(pb::GetAccountResponse { account: Some(account), as_of });
                 }
-                let told = found.as_ref().map(|account| {
-                    Story::of((partition, snapshot), ActionKind::HaltAccount, &account.told)
-                });
-                let told = told.transpose()?.unwrap_or_default();
-                // A reply of more would be refused anyway.
-                let totals = snapshot.totals_of(&waba_id, month.as_deref(), TOTALS_MAX)?;
-                let log_time = snapshot.store_head().head.log_time_or_epoch();
-                let mut account = convert::account(&waba_id, found.as_ref(), told, log_time);
-                // A charge that moved to another total leaves an empty one behind.
-                let totals = totals.into_iter().filter(|(_, total)| total.charges > 0);
-                account.totals = totals.map(convert::total).collect();
-                let as_of = Some(snapshots.as_of());
-                return Ok(pb::GetAccountResponse { account: Some(account), as_of });
-            }
-            Err(Failure::new(Reason::AccountNotFound, "no such account"))
-        });
+                Err(Failure::new(Reason::AccountNotFound, "no such account"))
+            },
+        );
         self.fits(reply.await?)
     }
 
@@ -141,7 +157,10 @@ impl Query {
         call: Call,
     ) -> Result<pb::GetNumberResponse, Failure> {
         let key = PhoneNumberId::new(id("phone_number_id", request.phone_number_id)?);
-        let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
+        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
+        let held = key.clone();
+        let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.number(&held)?.is_some());
+        let reply = self.look_up(call, asked, holds, move |snapshots| {
             let Some((found, log_time)) = joined::number(&snapshots, &key)? else {
                 return Err(Failure::new(Reason::NumberNotFound, "no such number"));
             };

@@ -15,9 +15,10 @@ use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_query::{
-    Clock, Error, Parts, Peers, QueryOptions, QueryState, QueryStatus, Reads, Role, RoleOf, run,
+    Clock, Error, History, Moment, NotThen, Parts, Peers, QueryOptions, QueryState, QueryStatus,
+    Reads, Reason, Role, RoleOf, run,
 };
-use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores};
+use tickfold_store::{MemStores, PartitionStore, Snapshot, StoreHead, Stores};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,7 @@ impl World {
                 role: RoleOf::new(
                     |partition| if partition == 0 { Role::Owner } else { Role::Follower },
                 ),
+                history: Arc::new(NoHistory),
                 clock: Clock::new(|| Timestamp::from_millis((T0 + 100) * 1_000 + 250)),
                 status: status.clone(),
             }),
@@ -286,4 +288,20 @@ pub(crate) fn fields(status: &Status) -> Vec<String> {
 /// Seconds after [`T0`].
 pub(crate) fn after(time: Option<&prost_types::Timestamp>) -> Option<i64> {
     time.map(|time| time.seconds - T0)
+}
+
+/// No state of then: making one takes more than this crate has.
+#[derive(Debug)]
+struct NoHistory;
+
+impl History for NoHistory {
+    fn at(
+        &self,
+        partition: u32,
+        moment: Moment,
+        _: tokio::time::Instant,
+    ) -> futures_util::future::BoxFuture<'_, Result<Box<dyn Snapshot>, NotThen>> {
+        let message = format!("{partition} at {moment:?}");
+        Box::pin(async { Err(NotThen { reason: Reason::RawTrimmed, message }) })
+    }
 }

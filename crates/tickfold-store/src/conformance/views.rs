@@ -14,7 +14,9 @@ use tickfold_core::time::{DAY_MS, Timestamp};
 use super::model::{Model, random_batch};
 use super::random::Random;
 use super::{Disk, at, write};
-use crate::{MessageListItem, PartitionStore, ReadView, Snapshot, StoreHead, Stores, Transition};
+use crate::{
+    MessageListItem, PartitionStore, ReadView, RowKind, Snapshot, StoreHead, Stores, Transition,
+};
 
 fn conversation() -> ConversationKey {
     ConversationKey { phone_number_id: "n".into(), party: "p".into() }
@@ -48,6 +50,30 @@ fn page(
 
 fn names(items: &[MessageListItem]) -> Vec<&str> {
     items.iter().map(|item| item.wamid.as_str()).collect()
+}
+
+pub fn rows_of_state_are_listed_by_kind_in_order(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let entries = ["b", "a", "c"].map(|wamid| (wamid, Some(listed(1, "p"))));
+    set(&mut *store, &entries);
+    let snapshot = snapshot(&*stores);
+    let rows =
+        |after: Option<&[u8]>, limit| snapshot.state_rows(RowKind::Message, after, limit).unwrap();
+    let all = rows(None, 10);
+    assert_eq!(all.len(), 3);
+    assert!(all.is_sorted_by(|a, b| a.key < b.key));
+    assert_eq!(rows(None, 2), all[..2]);
+    assert_eq!(rows(Some(&all[1].key), 10), all[2..]);
+    assert!(rows(Some(&all[2].key), 10).is_empty());
+    // A snapshot stands still, and rows of one kind are of no other.
+    set(&mut *store, &[("d", Some(listed(1, "p")))]);
+    assert_eq!(rows(None, 10), all);
+    let now = self::snapshot(&*stores);
+    let count = |kind| now.state_rows(kind, None, 10).unwrap().len();
+    assert_eq!(count(RowKind::Message), 4);
+    let others: usize = RowKind::ALL.into_iter().map(count).sum();
+    assert_eq!(others, 4, "index rows are no state");
 }
 
 pub fn a_conversation_lists_newest_first_in_pages(disk: &dyn Disk) {

@@ -7,6 +7,7 @@ mod ingress;
 mod list;
 mod node;
 mod pages;
+mod replay;
 mod rules;
 mod show;
 mod state;
@@ -24,7 +25,7 @@ use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
 
-use crate::cli::{Client, Get, Output, View};
+use crate::cli::{At, Client, Get, Moment, Output, View};
 use show::Show;
 
 pub(crate) use dlq::dlq;
@@ -33,6 +34,7 @@ pub(crate) use find::find;
 pub(crate) use ingress::{quarantine, reload};
 pub(crate) use list::list;
 pub(crate) use node::stop;
+pub(crate) use replay::replay;
 pub(crate) use rules::rules;
 pub(crate) use state::{create_checkpoints, plan_trim};
 pub(crate) use tail::tail;
@@ -43,50 +45,72 @@ const NOT_FOUND: u8 = 3;
 /// `tickfold get`.
 pub(crate) async fn get(what: Get) -> Result<ExitCode> {
     match what {
-        Get::Message { wamid, view, client } => {
+        Get::Message { wamid, view, at, client } => {
             let (view, min_position) = (view_of(view).into(), Vec::new());
-            let request = query::GetMessageRequest { wamid, view, min_position };
+            let at = moment(at);
+            let request = query::GetMessageRequest { wamid, view, min_position, at };
             let reply = queries(&client).await?.get_message(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::message(reply.message?, reply.as_of)))
         }
-        Get::Conversation { phone_number_id, party, messages, view, client } => {
+        Get::Conversation { phone_number_id, party, messages, view, at, client } => {
             let request = query::GetConversationRequest {
                 phone_number_id,
                 party,
                 min_position: Vec::new(),
                 message_count: messages,
                 message_view: view_of(view).into(),
+                at: moment(at),
             };
             let reply = queries(&client).await?.get_conversation(timed(&client, request)).await;
             answer(&client, reply, show::conversation)
         }
-        Get::User { waba_id, party, client } => {
-            let request = query::GetUserRequest { waba_id, party, min_position: Vec::new() };
+        Get::User { waba_id, party, at, client } => {
+            let (min_position, at) = (Vec::new(), moment(at));
+            let request = query::GetUserRequest { waba_id, party, min_position, at };
             let reply = queries(&client).await?.get_user(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::user(reply.user?, reply.as_of)))
         }
-        Get::Template { waba_id, template_id, language, client } => {
+        Get::Template { waba_id, template_id, language, at, client } => {
             let request = query::GetTemplateRequest {
                 waba_id,
                 template_id,
                 language,
                 min_position: Vec::new(),
+                at: moment(at),
             };
             let reply = queries(&client).await?.get_template(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::template(reply.template?, reply.as_of)))
         }
-        Get::Account { waba_id, month, client } => {
+        Get::Account { waba_id, month, at, client } => {
             let month = month.unwrap_or_default();
-            let request = query::GetAccountRequest { waba_id, month, min_position: Vec::new() };
+            let (min_position, at) = (Vec::new(), moment(at));
+            let request = query::GetAccountRequest { waba_id, month, min_position, at };
             let reply = queries(&client).await?.get_account(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::account(reply.account?, reply.as_of)))
         }
-        Get::Number { phone_number_id, client } => {
-            let request = query::GetNumberRequest { phone_number_id, min_position: Vec::new() };
+        Get::Number { phone_number_id, at, client } => {
+            let (min_position, at) = (Vec::new(), moment(at));
+            let request = query::GetNumberRequest { phone_number_id, min_position, at };
             let reply = queries(&client).await?.get_number(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::number(reply.number?, reply.as_of)))
         }
     }
+}
+
+fn moment(At { at }: At) -> Option<query::Moment> {
+    use query::moment::Moment as Told;
+    let moment = match at? {
+        Moment::Offset(offset) => Told::Offset(offset),
+        Moment::Position { partition, offset } => {
+            Told::Position(query::Position { partition, offset })
+        }
+        Moment::Time(time) => {
+            let ms = time.as_millis();
+            let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
+            Told::Time(prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos })
+        }
+    };
+    Some(query::Moment { moment: Some(moment) })
 }
 
 fn view_of(view: View) -> query::MessageView {

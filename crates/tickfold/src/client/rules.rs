@@ -135,7 +135,7 @@ fn summary(reply: &admin::GetRulesResponse) -> String {
 }
 
 /// Reads a document in JSON, or in TOML if the name of the file ends so.
-fn read(file: &Path) -> Result<Rules> {
+pub(super) fn read(file: &Path) -> Result<Rules> {
     let name = file.display();
     let extension = file.extension().and_then(|extension| extension.to_str());
     let is_toml = match extension {

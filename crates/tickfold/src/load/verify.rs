@@ -239,7 +239,7 @@ impl Node<'_> {
             waba_id: key.waba_id.to_string(),
             template_id: key.template_id.to_string(),
             language: key.language.clone(),
-            min_position: Vec::new(),
+            ..Default::default()
         };
         let reply = self.ask(&request, |mut queries, request| async move {
             queries.get_template(request).await

@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use tickfold_proto::admin::v1::dead_letter_service_server::DeadLetterServiceServer;
 use tickfold_proto::admin::v1::ingress_admin_service_server::IngressAdminServiceServer;
 use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
+use tickfold_proto::admin::v1::replay_service_server::ReplayServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
 use tickfold_proto::admin::v1::state_service_server::StateServiceServer;
-use tickfold_query::{Clock, Parts, Peers, QueryStatus, Reads};
+use tickfold_query::{Clock, History, Parts, Peers, QueryStatus, Reads};
 use tonic::service::Routes;
 
 use super::SharedLog;
@@ -49,6 +50,7 @@ impl Grpc<'_> {
             stores: Arc::clone(&workers.stores),
             partition_count: self.raw.partitions,
             role: workers.role(),
+            history: Arc::clone(&workers.then) as Arc<dyn History>,
             clock: Clock::system(),
             status,
         });
@@ -85,13 +87,15 @@ impl Grpc<'_> {
             .add_service(DeadLetterServiceServer::new(dead_letters));
         let routes = match workers {
             None => routes,
-            Some(workers) => routes.add_service(StateServiceServer::new(StateAdmin {
-                log: Arc::clone(self.log),
-                stores: Arc::clone(&workers.stores),
-                raw: self.raw.clone(),
-                group: self.config.group.clone(),
-                checkpoints: workers.checkpoints(self.config),
-            })),
+            Some(workers) => routes
+                .add_service(ReplayServiceServer::new(workers.replays.clone()))
+                .add_service(StateServiceServer::new(StateAdmin {
+                    log: Arc::clone(self.log),
+                    stores: Arc::clone(&workers.stores),
+                    raw: self.raw.clone(),
+                    group: self.config.group.clone(),
+                    checkpoints: workers.checkpoints(self.config),
+                })),
         };
         let Some(front) = front else { return routes };
         let ingress = IngressAdmin { reload: front.reload(), quarantine: front.quarantine.clone() };

@@ -15,6 +15,9 @@ use tokio::sync::watch;
 use super::SharedLog;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::history::Ground;
+use crate::history::replay::Replays;
+use crate::history::then::Then;
 use crate::options;
 use crate::owners::owners;
 use crate::raw_topic::RawTopic;
@@ -31,6 +34,9 @@ pub(super) struct Workers {
     processor: Option<Processor>,
     statuses: Statuses,
     lags: BTreeMap<u32, Lags>,
+    /// States of then, for queries.
+    pub(super) then: Arc<Then>,
+    pub(super) replays: Replays,
     _data_dir: DataDir,
 }
 
@@ -43,7 +49,8 @@ impl Workers {
         raw: &RawTopic,
         own_address: &str,
     ) -> Result<Self> {
-        let stores = RocksStores::open(data_dir.path.join("state"), options::store_options(config));
+        let state_dir = data_dir.path.join("state");
+        let stores = RocksStores::open(&state_dir, options::store_options(config));
         let rocks = Arc::new(stores.context("open state")?);
         let stores: Arc<dyn Stores> = Arc::clone(&rocks) as Arc<dyn Stores>;
         let options = options::processor_options(config, own_address)?;
@@ -57,7 +64,11 @@ impl Workers {
         let processor = Processor::spawn(log, &stores, member, options, raw.partitions, &runtime)?;
         let (statuses, lags) = (processor.statuses().clone(), processor.lags().clone());
         let processor = Some(processor);
-        Ok(Self { stores, rocks, processor, statuses, lags, _data_dir: data_dir })
+        let ground = Ground::new(config, log, raw, &stores, state_dir);
+        let then = Arc::new(Then::new(ground.clone())?);
+        let replays = Replays::open(ground, Arc::clone(&then), statuses.clone());
+        let _data_dir = data_dir;
+        Ok(Self { stores, rocks, processor, statuses, lags, then, replays, _data_dir })
     }
 
     pub(super) fn statuses(&self) -> Statuses {
@@ -95,6 +106,7 @@ impl Workers {
 
     /// Lets it finish what is under way, and leaves the group as told.
     pub(super) async fn stop(&mut self, departure: Departure, failures: &mut Vec<anyhow::Error>) {
+        self.replays.stop().await;
         let Some(processor) = self.processor.take() else { return };
         if let Err(failure) = processor.stop(departure).await {
             failures.push(failure.into());

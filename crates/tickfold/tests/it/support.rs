@@ -633,6 +633,7 @@ impl Rpc {
             wamid: wamid.to_owned(),
             view: pb::MessageView::History.into(),
             min_position: min_position.to_vec(),
+            at: None,
         };
         match self.runtime.block_on(self.client.get_message(request)) {
             Ok(response) => Ok(Some(response.into_inner())),
@@ -672,6 +673,13 @@ impl Record {
 
     pub(crate) fn is_webhook(&self) -> bool {
         self.headers.get("wa-kind").is_some_and(|kind| kind == "webhook")
+    }
+
+    /// The same place and time, and nothing else: what a replay makes of a record that it leaves out.
+    pub(crate) fn as_tick(&self) -> Self {
+        let header = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let headers = [("wa-kind", "control"), ("wa-control", "tick")].map(header);
+        Self { headers: headers.into(), key: None, value: None, value_base64: None, ..self.clone() }
     }
 
     /// Value of a raw record.

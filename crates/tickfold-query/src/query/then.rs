@@ -1,0 +1,161 @@
+//! Lookups in the state of then: which partitions are folded again, and up to where.
+//!
+//! The fold itself is done by whoever has log, checkpoints and a disk ([`History`]); what comes back
+//! is read by the code that reads the live state.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tickfold_core::time::Timestamp;
+use tickfold_proto::query::v1 as pb;
+use tickfold_store::Snapshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Query;
+use super::find::bound;
+use super::partitions::{Asked, Snapshots};
+use crate::call::Call;
+use crate::reasons::{Failure, Reason};
+
+/// Makes states of then.
+pub trait History: std::fmt::Debug + Send + Sync {
+    /// The state of a partition at a moment, before the deadline or not at all. Dropping the future
+    /// ends the work.
+    fn at(
+        &self,
+        partition: u32,
+        moment: Moment,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Box<dyn Snapshot>, NotThen>>;
+}
+
+/// A moment of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Everything below this offset.
+    Offset(u64),
+    /// Everything appended up to this time.
+    Time(Timestamp),
+}
+
+/// Why there is no state of then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotThen {
+    /// For programs.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// What is asked, of which state.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    /// `None`: the live one.
+    then: Option<(Option<u32>, Moment)>,
+    min_position: Vec<pb::Position>,
+    asked: Asked,
+}
+
+impl Lookup {
+    pub(super) fn of(
+        at: Option<pb::Moment>,
+        min_position: Vec<pb::Position>,
+        asked: Asked,
+    ) -> Result<Self, Failure> {
+        use pb::moment::Moment as Told;
+        let then = at.map(|at| match at.moment {
+            Some(Told::Offset(offset)) => Ok((None, Moment::Offset(offset))),
+            Some(Told::Position(at)) => Ok((Some(at.partition), Moment::Offset(at.offset))),
+            Some(Told::Time(time)) => {
+                let time = bound("at.time", Some(&time))?;
+                Ok((None, Moment::Time(time.unwrap_or(Timestamp::from_millis(0)))))
+            }
+            None => Err(Failure::argument("at", "is empty")),
+        });
+        Ok(Self { then: then.transpose()?, min_position, asked })
+    }
+}
+
+impl Query {
+    /// Reads the live state, or that of then. `holds` tells of a live partition whether it knows what
+    /// is looked for.
+    pub(super) async fn look_up<R: Send + 'static>(
+        &self,
+        call: Call,
+        lookup: Lookup,
+        holds: impl Fn(&dyn Snapshot) -> Result<bool, tickfold_store::Error> + Send + 'static,
+        read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, Failure> {
+        let Call { deadline, slot, shutdown, only } = call;
+        let read = move |snapshots: Snapshots| {
+            let _slot = slot;
+            let as_of = snapshots.as_of();
+            read(snapshots).map_err(|failure| failure.reflecting(Some(as_of)))
+        };
+        self.look_up_at(deadline, &shutdown, lookup, only, holds, read).await
+    }
+
+    pub(super) async fn look_up_at<R: Send + 'static>(
+        &self,
+        deadline: Instant,
+        shutdown: &CancellationToken,
+        lookup: Lookup,
+        only: Option<BTreeSet<u32>>,
+        holds: impl Fn(&dyn Snapshot) -> Result<bool, tickfold_store::Error> + Send + 'static,
+        read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, Failure> {
+        let Lookup { then, min_position, asked } = lookup;
+        let Some((partition, moment)) = then else {
+            return self.read_at(deadline, shutdown, min_position, asked, only, read).await;
+        };
+        let mut partitions = self.partitions.of(&asked);
+        match partition {
+            Some(named) if !self.partitions.of(&Asked::All).contains(&named) => {
+                return Err(Failure::argument("at.position.partition", "is no partition"));
+            }
+            Some(named) => partitions.retain(|partition| *partition == named),
+            None => {}
+        }
+        partitions.retain(|partition| only.as_ref().is_none_or(|only| only.contains(partition)));
+        if partition.is_none() {
+            let held = move |snapshots: Snapshots| {
+                let mut held = BTreeSet::new();
+                for (partition, snapshot) in snapshots.each() {
+                    if holds(snapshot)? {
+                        held.insert(partition);
+                    }
+                }
+                Ok(held)
+            };
+            let all = (asked, Some(partitions));
+            partitions = self.read_at(deadline, shutdown, min_position, all.0, all.1, held).await?;
+        }
+        if let (None, Moment::Offset(_), true) = (partition, moment, partitions.len() > 1) {
+            let what = format!(
+                "partitions {partitions:?} have it, and an offset is one of a partition: name it by \
+                 partition and offset, or a time"
+            );
+            return Err(Failure::argument("at.offset", what));
+        }
+        let mut snapshots = Vec::new();
+        for partition in partitions {
+            let made = self.history.at(partition, moment, deadline);
+            let Some(made) = shutdown.run_until_cancelled(made).await else {
+                return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
+            };
+            let made = made.map_err(|NotThen { reason, message }| {
+                Failure::new(reason, message).with("partition", partition)
+            });
+            snapshots.push((partition, made?));
+        }
+        let partitions = Arc::clone(&self.partitions);
+        let task =
+            tokio::task::spawn_blocking(move || read(Snapshots::of_then(snapshots, &partitions)));
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a read panicked");
+            Err(Failure::new(Reason::Defect, "the read failed"))
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! History as a tool: raw folded once more, muted, beside what is live. `then` makes states of then for
+//! lookups, `replay` shadows that are compared with the live state.
+
+pub(crate) mod replay;
+pub(crate) mod then;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tickfold_core::FOLD_VERSION;
+use tickfold_core::fold::Partition;
+use tickfold_log::{Log, Offset, TopicPartition};
+use tickfold_processor::{MutedFold, Options};
+use tickfold_store::{Checkpoint, RocksOptions, Stores};
+
+use crate::config::Config;
+use crate::options;
+use crate::raw_topic::RawTopic;
+
+/// Memory of a state beside the live one: block cache, and write buffers.
+const BESIDE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Of how many parts of the disk one has to stay free.
+const FREE_SHARE_MIN: u64 = 20;
+
+/// What history is folded from, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    pub log: Arc<dyn Log>,
+    pub raw: RawTopic,
+    /// The live stores: only views and checkpoints are used.
+    pub live: Arc<dyn Stores>,
+    /// Directory of the live state, beside which everything else is put.
+    pub state_dir: PathBuf,
+    /// Of a store beside the live ones.
+    pub store_options: RocksOptions,
+    /// Bounds of a batch.
+    pub fold_options: Arc<Options>,
+}
+
+impl Ground {
+    pub(crate) fn new(
+        config: &Config,
+        log: &Arc<dyn Log>,
+        raw: &RawTopic,
+        live: &Arc<dyn Stores>,
+        state_dir: PathBuf,
+    ) -> Self {
+        let store_options = RocksOptions {
+            block_cache_bytes: BESIDE_BYTES,
+            write_buffer_bytes_total: BESIDE_BYTES,
+            ..options::store_options(config)
+        };
+        let fold_options = Options {
+            batch_records_max: config.processor.batch_records_max,
+            batch_bytes_max: config.processor.batch_bytes_max,
+            ..Options::default()
+        };
+        Self {
+            log: Arc::clone(log),
+            raw: raw.clone(),
+            live: Arc::clone(live),
+            state_dir,
+            store_options,
+            fold_options: Arc::new(fold_options),
+        }
+    }
+
+    /// The raw partition.
+    pub(crate) fn place(&self, partition: u32) -> TopicPartition {
+        TopicPartition::new(&*self.raw.name, partition)
+    }
+
+    /// The whole fold of a partition.
+    pub(crate) fn fold(&self, partition: u32) -> MutedFold {
+        let of = Partition { id: partition, count: self.raw.partitions };
+        MutedFold::new(of, Arc::clone(&self.fold_options))
+    }
+
+    /// Checkpoints that this program can fold on and the log continues, up to an offset.
+    fn checkpoints(
+        &self,
+        partition: u32,
+        start: Offset,
+        until: Offset,
+    ) -> Result<Vec<Checkpoint>, tickfold_store::Error> {
+        let mut checkpoints = self.live.checkpoints(partition)?;
+        checkpoints.retain(|Checkpoint { head, .. }| {
+            head.fold_version == FOLD_VERSION && (start..=until).contains(&head.cursor)
+        });
+        Ok(checkpoints)
+    }
+}
+
+/// Refuses to go on where the disk is nearly full: the live state lies on it too, and comes first.
+fn check_disk(dir: &std::path::Path) -> Result<()> {
+    let disk = rustix::fs::statvfs(dir).with_context(|| format!("look at {}", dir.display()))?;
+    if disk.f_bavail < disk.f_blocks / FREE_SHARE_MIN {
+        bail!(
+            "less than one part in {FREE_SHARE_MIN} of the disk of {} is free: the live state needs it",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// Deletes a directory, if it is there.
+fn remove_dir(dir: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.with_context(|| format!("remove {}", dir.display())),
+    }
+}

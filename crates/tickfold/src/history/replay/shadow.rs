@@ -1,0 +1,332 @@
+//! A replay with its shadow: a store per partition, folded by threads that take one partition after
+//! the other and give way to everything else on the machine.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tickfold_core::FOLD_VERSION;
+use tickfold_log::Offset;
+use tickfold_store::{PartitionStore, RocksStores, Stores};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::spec::{Range, Spec};
+use crate::fail_points;
+use crate::history::{Ground, check_disk, remove_dir};
+
+/// The file that says what a replay is of, within its directory.
+const FILE: &str = "replay.json";
+
+/// By how much its threads are nicer than others.
+const NICE: i32 = 10;
+
+/// A replay. See the module's description.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    pub(super) spec: Spec,
+    pub(super) stores: RocksStores,
+    dir: PathBuf,
+    ground: Ground,
+    progress: Mutex<Progress>,
+    /// Held by whoever folds the shadow on: the thread, or a comparison.
+    pub(super) work: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What a replay does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    Running,
+    Stopped,
+    Done,
+    Failed(String),
+}
+
+/// How far it is.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    pub(super) state: State,
+    /// The next offset of each partition.
+    pub(super) positions: BTreeMap<u32, Offset>,
+    /// Since it was begun or gone on with.
+    pub(super) records: u64,
+    pub(super) selected: u64,
+    pub(super) elapsed: Duration,
+    stop: CancellationToken,
+}
+
+impl Shadow {
+    /// The directory of a replay.
+    pub(super) fn dir(ground: &Ground, generation: u64) -> PathBuf {
+        ground.state_dir.join(format!("replay-{generation}"))
+    }
+
+    /// Begins one: once this returns it survives the process.
+    pub(super) fn create(ground: &Ground, spec: Spec) -> Result<Self> {
+        let dir = Self::dir(ground, spec.generation);
+        remove_dir(&dir)?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        spec.write(&dir.join(FILE))?;
+        Self::open(ground, spec, dir)
+    }
+
+    /// The replay that an earlier process left, if there is one. What a crash left of one that was being
+    /// discarded is removed.
+    pub(super) fn find(ground: &Ground) -> Result<Option<Self>> {
+        let mut found = None;
+        let listed = std::fs::read_dir(&ground.state_dir);
+        let listed = listed.with_context(|| format!("list {}", ground.state_dir.display()))?;
+        for entry in listed {
+            let path = entry.context("list the state directory")?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.strip_prefix("replay-").is_none_or(|number| number.parse::<u64>().is_err()) {
+                continue;
+            }
+            if !path.join(FILE).exists() {
+                remove_dir(&path)?;
+                continue;
+            }
+            found = Some(path);
+        }
+        let Some(dir) = found else { return Ok(None) };
+        let spec = Spec::read(&dir.join(FILE))?;
+        Self::open(ground, spec, dir).map(Some)
+    }
+
+    fn open(ground: &Ground, spec: Spec, dir: PathBuf) -> Result<Self> {
+        let stores = RocksStores::open(&dir, ground.store_options.clone());
+        let stores = stores.context("open the shadow")?;
+        let mut positions = BTreeMap::new();
+        for (&partition, range) in &spec.partitions {
+            let mut position = range.from;
+            if dir.join(partition.to_string()).exists() {
+                let store = stores.open(partition).context("open the shadow")?;
+                position = store.store_head().cursor.max(position);
+            }
+            positions.insert(partition, position);
+        }
+        let is_done = spec.partitions.iter().all(|(partition, range)| {
+            positions.get(partition).is_some_and(|position| *position >= range.to)
+                && (range.from < range.to || dir.join(partition.to_string()).exists())
+        });
+        let progress = Progress {
+            state: if is_done { State::Done } else { State::Stopped },
+            positions,
+            records: 0,
+            selected: 0,
+            elapsed: Duration::ZERO,
+            stop: CancellationToken::new(),
+        };
+        let (ground, progress) = (ground.clone(), Mutex::new(progress));
+        Ok(Self { spec, stores, dir, ground, progress, work: Arc::default() })
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        // Whole at any moment, so a panic elsewhere does not spoil it.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folds up to the end on threads of its own, which hold `work` meanwhile.
+    pub(super) fn run(self: &Arc<Self>, rate_max: u32, work: OwnedMutexGuard<()>) -> Result<()> {
+        let stop = self.begin();
+        {
+            let mut progress = self.lock();
+            progress.state = State::Running;
+            (progress.records, progress.selected) = (0, 0);
+            progress.elapsed = Duration::ZERO;
+        }
+        let (shadow, runtime) = (Arc::clone(self), Handle::current());
+        let run = move || {
+            // What the shadow holds is given up before the next one may work on it.
+            let (_work, shadow) = (work, shadow);
+            let ended = shadow.fold_all(&runtime, rate_max, &stop);
+            let generation = shadow.spec.generation;
+            let state = match ended {
+                Ok(()) if stop.is_cancelled() => State::Stopped,
+                Ok(()) => State::Done,
+                Err(failure) => {
+                    let failure = format!("{failure:#}");
+                    error!(generation, failure, "replay failed");
+                    State::Failed(failure)
+                }
+            };
+            info!(generation, ?state, "replay ended");
+            shadow.lock().state = state;
+        };
+        let thread = std::thread::Builder::new().name("replay".to_owned()).spawn(run);
+        thread.map(drop).context("start the thread of the replay")
+    }
+
+    /// What ends the work that is begun now, when the replay is stopped. For the holder of `work`.
+    pub(super) fn begin(&self) -> CancellationToken {
+        let stop = CancellationToken::new();
+        self.lock().stop = stop.clone();
+        stop
+    }
+
+    /// Lets whoever works on it end, and waits until nobody does.
+    pub(super) async fn stop(&self) {
+        self.lock().stop.cancel();
+        let _ended = self.work.lock().await;
+    }
+
+    /// Folds all partitions, some at a time. The first failure ends the others.
+    fn fold_all(&self, runtime: &Handle, rate_max: u32, stop: &CancellationToken) -> Result<()> {
+        let begun = Instant::now();
+        let left = Mutex::new(self.spec.partitions.iter());
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let ended = CancellationToken::new();
+        let work = || {
+            give_way();
+            while let Some((&partition, range)) = next()
+                && !stop.is_cancelled()
+                && !ended.is_cancelled()
+            {
+                let folded = self.fold_one(runtime, partition, range, (rate_max, begun), stop);
+                if folded.is_err() {
+                    ended.cancel();
+                    return folded;
+                }
+            }
+            Ok(())
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..threads.min(self.spec.partitions.len())).map(|_| scope.spawn(work)).collect();
+            let mut ended = Ok(());
+            // All are waited for, whichever failed.
+            for thread in threads {
+                let one = thread.join();
+                let one = one.unwrap_or_else(|_| bail!("the fold of a partition panicked"));
+                ended = ended.and(one);
+            }
+            ended
+        })
+    }
+
+    fn fold_one(
+        &self,
+        runtime: &Handle,
+        partition: u32,
+        range: &Range,
+        (rate_max, begun): (u32, Instant),
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let mut store = self.open_partition(partition, range)?;
+        let each = |records: u64, selected: u64, position: Offset| {
+            fail_points::replayed();
+            let mut progress = self.lock();
+            progress.records += records;
+            progress.selected += selected;
+            progress.elapsed = begun.elapsed();
+            progress.positions.insert(partition, position);
+            due(progress.records, rate_max).saturating_sub(progress.elapsed)
+        };
+        runtime.block_on(self.fold_partition(partition, &mut *store, range.to, stop, each))
+    }
+
+    /// The store of a partition, at the beginning of its range or further on.
+    pub(super) fn open_partition(
+        &self,
+        partition: u32,
+        range: &Range,
+    ) -> Result<Box<dyn PartitionStore>> {
+        if let Some(id) = &range.checkpoint
+            && !self.path(partition).exists()
+        {
+            let found = self.ground.live.checkpoints(partition).context("list checkpoints")?;
+            let found = found.into_iter().find(|checkpoint| checkpoint.id == *id);
+            let found = found.with_context(|| format!("checkpoint {id} is gone"))?;
+            self.stores.restore(partition, &found).context("restore the checkpoint")?;
+        }
+        let mut store = self.stores.open(partition).context("open the shadow")?;
+        let head = store.store_head();
+        if head.fold_version != FOLD_VERSION {
+            bail!(
+                "the shadow was folded by fold version {}, this program folds version {FOLD_VERSION}: \
+                 discard it and replay again",
+                head.fold_version
+            );
+        }
+        // Nothing is folded yet, and doing it twice is doing it once.
+        if head.cursor <= range.from {
+            let fold = self.spec.fold(&self.ground, partition)?;
+            fold.begin(&mut *store, range.from).context("begin the shadow")?;
+        }
+        Ok(store)
+    }
+
+    /// Folds a partition up to an offset. `each` is told of each batch, and says for how long to
+    /// pause after it.
+    pub(super) async fn fold_partition(
+        &self,
+        partition: u32,
+        store: &mut dyn PartitionStore,
+        until: Offset,
+        stop: &CancellationToken,
+        each: impl Fn(u64, u64, Offset) -> Duration,
+    ) -> Result<()> {
+        let (fold, place) =
+            (self.spec.fold(&self.ground, partition)?, self.ground.place(partition));
+        while !stop.is_cancelled() {
+            check_disk(&self.dir)?;
+            let step = fold.step(self.ground.log.as_ref(), &place, store, until).await;
+            let step = step.with_context(|| format!("fold partition {partition}"))?;
+            let Some(folded) = step else { break };
+            let pause = each(folded.records, folded.selected, store.store_head().cursor);
+            if !pause.is_zero() {
+                let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it: once the file is gone it is none any more.
+    pub(super) fn discard(self) -> Result<()> {
+        let Self { stores, dir, .. } = self;
+        drop(stores);
+        let file = dir.join(FILE);
+        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        remove_dir(&dir)
+    }
+
+    fn path(&self, partition: u32) -> PathBuf {
+        Path::join(&self.dir, partition.to_string())
+    }
+}
+
+/// Lowers the priority of this thread: a replay gets what is left over.
+fn give_way() {
+    // It goes on without, where the system does not let it.
+    let _ = rustix::process::nice(NICE);
+}
+
+/// When so many records may have been folded.
+fn due(records: u64, rate_max: u32) -> Duration {
+    if rate_max == 0 {
+        return Duration::ZERO;
+    }
+    let micros = u128::from(records) * 1_000_000 / u128::from(rate_max);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_says_when_records_are_due() {
+        assert_eq!(due(1_000_000, 0), Duration::ZERO);
+        assert_eq!(due(500, 1_000), Duration::from_millis(500));
+    }
+}
