@@ -21,8 +21,8 @@ use crate::raw_topic::RawTopic;
 /// Memory of a state beside the live one: block cache, and write buffers.
 const BESIDE_BYTES: usize = 32 * 1024 * 1024;
 
-/// Of how many parts of the disk one has to stay free.
-const FREE_SHARE_MIN: u64 = 20;
+/// What has to stay free of the disk: 1 GiB.
+const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// What history is folded from, and where.
 #[derive(Debug, Clone)]
@@ -96,11 +96,9 @@ impl Ground {
 /// Refuses to go on where the disk is nearly full: the live state lies on it too, and comes first.
 fn check_disk(dir: &std::path::Path) -> Result<()> {
     let disk = rustix::fs::statvfs(dir).with_context(|| format!("look at {}", dir.display()))?;
-    if disk.f_bavail < disk.f_blocks / FREE_SHARE_MIN {
-        bail!(
-            "less than one part in {FREE_SHARE_MIN} of the disk of {} is free: the live state needs it",
-            dir.display()
-        );
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < FREE_BYTES_MIN {
+        bail!("{free} bytes are free on the disk of {}: the live state needs them", dir.display());
     }
     Ok(())
 }
