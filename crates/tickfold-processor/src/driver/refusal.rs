@@ -50,7 +50,7 @@ pub enum Refusal {
     /// State or position belong to another fold version.
     #[error(
         "fold_version: the {of} was written by fold version {found}, this program folds version \
-         {ours}; run the program that wrote it, or replay into a shadow (`tickfold replay`)"
+         {ours}; run the program that wrote it"
     )]
     FoldVersion {
         /// `store` or `group's position`.

@@ -1,6 +1,6 @@
 //! What `docs/operations.md` has operators do on Kafka, done as it stands there: the topics are
-//! created, the access lists are set and are enough, and a position that somebody moved is found
-//! anew, with nothing lost and nothing repeated.
+//! created, the access lists are set and are enough, and a partition whose position somebody moved is
+//! recovered, with nothing lost and nothing repeated.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::docs::commands;
 use crate::kafka::broker;
 use crate::kafka::with_one_replica;
-use crate::kafka_run::{Run, command_on};
-use crate::support::{PARTITIONS, RAW, eventually, run, tickfold};
+use crate::kafka_run::{Run, command_on, role_on};
+use crate::support::{Ended, PARTITIONS, RAW, eventually, run, tickfold};
 
 const PAGE: &str = include_str!("../../../../docs/operations.md");
 
@@ -37,20 +37,28 @@ fn kafka_operations_are_as_documented() {
     assert!(life.look(&mut node));
     node.stop();
 
-    move_positions(&life);
+    let emitted = move_positions(&life);
     let node = life.node();
     let ready = node.admin("/readyz");
     assert!(ready.status == 503 && ready.text().contains("offset_moved"), "{}", ready.text());
     node.stop();
-    let lines = commands(PAGE, "kafka-consumer-groups.sh");
-    let [describe, delete] = &lines[..] else { panic!("{lines:#?}") };
-    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-    eventually("the group is empty and its position gone", || {
-        let deleted = kafkas_own_tool(&life, tool, delete).matches("Successful").count();
-        (deleted == PARTITIONS as usize).then_some(())
-    });
+    let mut lines = commands(PAGE, "tickfold");
+    lines.retain(|line| line.starts_with("tickfold recover"));
+    let [look, accept] = &lines[..] else { panic!("{lines:#?}") };
+    let looked = recover(&life, look);
+    assert_eq!(looked.code, Some(2), "{looked:?}");
+    for (partition, offset) in emitted {
+        let named = format!("--partition {partition} --accept-offset {offset}");
+        assert!(looked.stdout.contains(&named), "{named}: {looked:?}");
+        let line = accept.replace("--partition 3 --accept-offset 1042", &named);
+        let accepted = recover(&life, &line);
+        assert!(line.contains(&named) && accepted.code == Some(0), "{line}: {accepted:?}");
+    }
     // The last life looks at everything again.
     life.finish();
+    let lines = commands(PAGE, "kafka-consumer-groups.sh");
+    let [describe] = &lines[..] else { panic!("{lines:#?}") };
+    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
     let shown = kafkas_own_tool(&life, tool, describe);
     let lines = shown.lines().filter(|line| line.contains(RAW)).count();
     assert_eq!(lines, PARTITIONS as usize, "{shown}");
@@ -82,6 +90,19 @@ fn topics_are_created(life: &Run) {
     }
 }
 
+/// A line of the page, with the settings of the node.
+fn recover(life: &Run, line: &str) -> Ended {
+    let mut command = tickfold();
+    // For its environment only.
+    let like = role_on("up", life.root.path(), &life.broker.plain);
+    for (name, value) in like.get_envs() {
+        value.map(|value| command.env(name, value));
+    }
+    command.env("TICKFOLD_KAFKA_BROKERS", &life.broker.plain);
+    command.args(line.split_whitespace().skip(1)).arg("--data-dir").arg(life.data_dir());
+    run(command, b"")
+}
+
 /// A line of the page, run by the class that its script would run.
 fn kafkas_own_tool(life: &Run, class: &str, line: &str) -> String {
     let line = line.replace("127.0.0.1:9092", &life.broker.plain);
@@ -97,8 +118,8 @@ fn kafkas_own_tool(life: &Run, class: &str, line: &str) -> String {
     ended.stdout
 }
 
-/// To where they were half-way, as another tool would.
-fn move_positions(run: &Run) {
+/// To where they were half-way, as another tool would. Returns where they were.
+fn move_positions(run: &Run) -> Vec<(i32, i64)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &run.broker.plain)
         .set("group.id", "tickfold")
@@ -108,14 +129,16 @@ fn move_positions(run: &Run) {
     let mut asked = TopicPartitionList::new();
     partitions().for_each(|partition| _ = asked.add_partition(RAW, partition));
     let found = consumer.committed_offsets(asked, Duration::from_secs(10)).unwrap();
-    let mut to = TopicPartitionList::new();
+    let (mut to, mut emitted) = (TopicPartitionList::new(), Vec::new());
     for partition in partitions() {
         let Offset::Offset(offset) = found.find_partition(RAW, partition).unwrap().offset() else {
             panic!("{found:?}");
         };
         to.add_partition_offset(RAW, partition, Offset::Offset(offset / 2)).unwrap();
+        emitted.push((partition, offset));
     }
     eventually("the group is empty and its position moved", || {
         consumer.commit(&to, CommitMode::Sync).ok()
     });
+    emitted
 }
