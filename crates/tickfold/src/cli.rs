@@ -636,8 +636,8 @@ pub(crate) struct ReplayScope {
     /// Begin on nothing so long ago, such as 2h or PT2H.
     #[arg(long, value_name = "DURATION", value_parser = duration, group = "from")]
     pub by_duration: Option<Duration>,
-    /// Partitions and their offsets: PARTITION,FROM[,TO] per line, or TOPIC,PARTITION,FROM as
-    /// kafka-consumer-groups exports them.
+    /// Partitions and their offsets, one a line: PARTITION,FROM or PARTITION,FROM,TO, or
+    /// TOPIC,PARTITION,FROM as kafka-consumer-groups exports them.
     #[arg(long, value_name = "FILE", group = "from", conflicts_with_all = ["to", "partitions"])]
     pub from_file: Option<PathBuf>,
     /// End before this offset.
@@ -846,7 +846,7 @@ pub(crate) struct Doctor {
     /// What the node is to be; looked at is what that needs.
     #[arg(long, value_enum, default_value_t = Role::Up)]
     pub role: Role,
-    /// Public URL of the webhook, such as https://example.com/webhook/main, for the handshake.
+    /// Public URL of the webhook, such as `https://example.com/webhook/main`, for the handshake.
     #[arg(long)]
     pub url: Option<String>,
     /// Certificate authorities (PEM) that may vouch for it [default: those of the system].
