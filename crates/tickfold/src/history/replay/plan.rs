@@ -22,9 +22,9 @@ pub(super) async fn plan(ground: &Ground, spec: &Spec) -> Result<pb::PlanReplayR
     let (mut sampled, mut took) = (0, Duration::ZERO);
     for (&partition, range) in &spec.partitions {
         let offsets = range.to.saturating_sub(range.from);
-        // From the middle: the first records of a log are rarely like the others.
+        // From the middle: the first records of a log are rarely like the others. All, if they are few.
         let place = ground.place(partition);
-        let middle = range.from + offsets / 2;
+        let middle = range.from + offsets.saturating_sub(SAMPLE_RECORDS as u64) / 2;
         let sample = ground.log.read(&place, middle, SAMPLE_RECORDS, SAMPLE_BYTES).await;
         let mut sample = sample.map_err(|error| {
             let error = anyhow::Error::from(error);
