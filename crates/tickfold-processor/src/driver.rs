@@ -59,6 +59,7 @@ use refold::Refolding;
 use refusal::LogFailure;
 use starting::Starting;
 
+pub use batch::raw_record;
 pub use command::{Command, Input, Purpose, StoreWrite};
 pub use look::{Look, Looking};
 pub use muted::{Folded, MutedError, MutedFold};

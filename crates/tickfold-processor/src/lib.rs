@@ -35,7 +35,7 @@ mod watchdog;
 #[cfg(feature = "planted-bugs")]
 pub use bugs::Bug;
 pub use checkpoint::{CheckpointError, Checkpoints, take_checkpoint};
-pub use driver::{Driver, Folded, MutedError, MutedFold};
+pub use driver::{Driver, Folded, MutedError, MutedFold, raw_record};
 pub use lag::{Lag, Lags};
 pub use options::{Options, Trim, fail_point};
 pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};

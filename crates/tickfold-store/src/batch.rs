@@ -1,9 +1,7 @@
 //! From an overlay to rows: what one write puts and deletes, the same for all adapters.
 
-use std::hash::Hash;
-
 use tickfold_core::ids::{PhoneNumberId, TemplateKey, WabaId, Wamid};
-use tickfold_core::overlay::{Overlay, Table};
+use tickfold_core::overlay::{Change, Overlay};
 use tickfold_core::state::{Account, Message, Number, Template};
 use tickfold_core::time::{DAY_MS, Timestamp};
 
@@ -59,29 +57,23 @@ pub(crate) fn of_write<R: Rows + ?Sized>(
     tables: Tables<'_, R>,
 ) -> Result<(Batch, ChangeLog), Error> {
     let mut batch = Batch { entries: state };
-    index(&mut batch, &overlay.messages, message_rows, is_listed_alike);
-    index(&mut batch, &overlay.templates, template_rows, |_, _| false);
-    index(&mut batch, &overlay.accounts, account_rows, |_, _| false);
-    index(&mut batch, &overlay.numbers, number_rows, |_, _| false);
+    let moved = overlay.messages.changes().filter(|(_, change)| !is_listed_alike(change));
+    index(&mut batch, moved, message_rows);
+    index(&mut batch, overlay.templates.changes(), template_rows);
+    index(&mut batch, overlay.accounts.changes(), account_rows);
+    index(&mut batch, overlay.numbers.changes(), number_rows);
     let changes = extend_changes(&mut batch, transitions, to.head.log_time, changes, tables)?;
     batch.put(key::HEAD.to_vec(), to.encode());
     Ok((batch, changes))
 }
 
-/// Moves the index rows that follow from the entries of a table, of which `alike` may say that they
-/// stay as they are.
-fn index<K: Eq + Hash + Clone, V: Clone + PartialEq>(
+/// Moves the index rows that follow from changed entries of a table.
+fn index<'a, K: 'a, V: 'a>(
     batch: &mut Batch,
-    table: &Table<K, V>,
+    changes: impl Iterator<Item = (&'a K, &'a Change<V>)>,
     rows: impl Fn(&K, &V) -> Vec<Vec<u8>>,
-    alike: impl Fn(&V, &V) -> bool,
 ) {
-    for (key, change) in table.changes() {
-        if let (Some(before), Some(after)) = (&change.before, &change.after)
-            && alike(before, after)
-        {
-            continue;
-        }
+    for (key, change) in changes {
         let of = |value: &Option<V>| value.as_ref().map(|value| rows(key, value));
         let (before, after) = (of(&change.before), of(&change.after));
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
@@ -117,8 +109,9 @@ fn message_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
     rows
 }
 
-/// True if two states of a message have the same index rows: most statuses move none.
-fn is_listed_alike(before: &Message, after: &Message) -> bool {
+/// True if a message has the same index rows before and after: most statuses move none.
+fn is_listed_alike(change: &Change<Message>) -> bool {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
     let (a, b) = (&before.facts, &after.facts);
     before.list_time == after.list_time
         && a.phone_number_id == b.phone_number_id

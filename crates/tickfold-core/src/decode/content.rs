@@ -1,7 +1,7 @@
 //! What a message says, by its type: text, media, replies, places, orders, and what it does to
 //! another message.
 
-use super::{bounded, id_text, short_text};
+use super::{bounded, id_text, short_id, short_text};
 use crate::ids::Wamid;
 use crate::json::{Json, Object};
 use crate::state::Media;
@@ -84,7 +84,7 @@ pub(super) fn said(message: &Object<'_>) -> Said {
             "interactive" => interactive(&object, &mut said),
             "reaction" => {
                 said.text = text("emoji");
-                said.target = id_text(object.get("message_id"))
+                said.target = short_id(object.get("message_id"))
                     .map(|to| Target::Reacts { to: Wamid::new(to), emoji: text("emoji") });
             }
             "location" => {
@@ -113,7 +113,7 @@ pub(super) fn said(message: &Object<'_>) -> Said {
             "unsupported" => said.subtype = text("type"),
             "edit" => edit(&object, &mut said),
             "revoke" => {
-                let target = id_text(object.get("original_message_id")).map(Wamid::new);
+                let target = short_id(object.get("original_message_id")).map(Wamid::new);
                 said.target = target.map(Target::Revokes);
             }
             kind if MEDIA_KINDS.contains(&kind) => {
@@ -186,7 +186,7 @@ fn edit(object: &Object<'_>, said: &mut Said) {
         said.media = inner_said.media;
         said.subtype = inner.text("type").map(|word| bounded(&word));
     }
-    let target = id_text(object.get("original_message_id")).map(Wamid::new);
+    let target = short_id(object.get("original_message_id")).map(Wamid::new);
     said.target = target.map(Target::Edits);
 }
 

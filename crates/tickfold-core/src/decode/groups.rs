@@ -1,7 +1,7 @@
 //! `groups[]` of the four group fields.
 
 use super::identity::{Identity, Link};
-use super::{Change, Item, Metadata, bounded, errors, id_text, key_part, short_text};
+use super::{Change, Item, Metadata, bounded, errors, id_text, key_part, short_id, short_text};
 use crate::ids::{GroupKey, NaturalKey, PartyId};
 use crate::json::{Json, Object};
 use crate::state::{GroupFacts, JoinRequest, Membership, Setting, first_code};
@@ -98,7 +98,7 @@ fn participants(members: &Object<'_>, name: &str, links: &mut Vec<Link>) -> Vec<
         let entry = entry.object()?;
         let identity = Identity::of_contact(&entry);
         links.extend(identity.links());
-        identity.party().cloned().or_else(|| id_text(entry.get("input")).map(PartyId::new))
+        identity.party().cloned().or_else(|| short_id(entry.get("input")).map(PartyId::new))
     };
     entries.into_iter().filter_map(party).collect()
 }

@@ -150,7 +150,7 @@ impl Batch {
 }
 
 /// A record of the log as the fold takes it.
-pub(super) fn raw_record(record: &Record) -> RawRecord<'_> {
+pub fn raw_record(record: &Record) -> RawRecord<'_> {
     RawRecord {
         offset: record.offset,
         appended: Timestamp::from_millis(record.timestamp_ms),

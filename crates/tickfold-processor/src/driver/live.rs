@@ -219,7 +219,8 @@ impl Driver {
         let Some(store) = self.store.as_deref() else {
             return Err(Command::Lost(Lost::Defect("close")));
         };
-        let next = Batch::at(live.batch.next, live.batch.crc());
+        let crc = live.batch.crc();
+        let next = Batch::at(live.batch.next, crc);
         let batch = std::mem::replace(&mut live.batch, next);
         let before = live.committed.clone();
         let from = store.store_head().cursor;
@@ -231,7 +232,7 @@ impl Driver {
             "a batch begins where the last commit ended"
         );
         let to = head_after(store, &batch).map_err(|error| store_failed(&error))?;
-        let position = self.position(to.cursor, &to, batch.crc());
+        let position = self.position(to.cursor, &to, crc);
         let transitions = transitions(&batch.outputs);
         let outputs = batch.outputs.into_iter().filter_map(|output| self.topics.append(output));
         let outputs = outputs.collect();

@@ -15,9 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tickfold_core::raw::RawRecord;
 use tickfold_core::records::Topic;
-use tickfold_core::time::Timestamp;
 use tickfold_ingress::Apps;
 use tickfold_log::{Error, Log, Offset, Record, TopicPartition};
 use tickfold_processor::derived_topic;
@@ -159,20 +157,6 @@ impl Parts {
         }
         let message = format!("no partition {partition}: the raw topic has {partitions}");
         Err(Reason::PartitionNotFound.status(message))
-    }
-}
-
-/// A record as core reads it.
-fn raw_record(record: &Record) -> RawRecord<'_> {
-    let header = |header| {
-        let tickfold_log::Header { name, value }: &tickfold_log::Header = header;
-        (&**name, &**value)
-    };
-    RawRecord {
-        offset: record.offset,
-        appended: Timestamp::from_millis(record.timestamp_ms),
-        headers: record.headers.iter().map(header).collect(),
-        value: record.value.as_deref(),
     }
 }
 

@@ -14,6 +14,7 @@ use tickfold_core::signature::Signature;
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::Apps;
 use tickfold_log::{Append, Header, Offset, Record};
+use tickfold_processor::raw_record;
 use tickfold_proto::admin::v1 as pb;
 use tickfold_query::Reason;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use tracing::info;
 use super::letter::{Attempts, Letter};
 use super::list::{Found, Page};
 use super::show::original;
-use super::{Parts, Position, failed, header_text, raw_record, told};
+use super::{Parts, Position, failed, header_text, told};
 
 /// Positions of one call.
 const POSITIONS_MAX: usize = 100;

@@ -3,12 +3,13 @@
 use tickfold_core::raw::header;
 use tickfold_core::time::Timestamp;
 use tickfold_log::Record;
+use tickfold_processor::raw_record;
 use tickfold_proto::admin::v1 as pb;
 use tickfold_query::Reason;
 use tonic::Status;
 
 use super::letter::{Attempts, Letter};
-use super::{Parts, Position, header_text, raw_record, told, told_time};
+use super::{Parts, Position, header_text, told, told_time};
 
 /// Dead letters told of one position. With their raw text they stay a few times the body's length.
 const LETTERS_MAX: usize = 200;

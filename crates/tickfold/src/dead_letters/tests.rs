@@ -4,9 +4,10 @@ use tickfold_core::fold::Partition;
 use tickfold_core::overlay::{Nothing, Overlay};
 use tickfold_core::raw::{WebhookHeaders, tick_headers};
 use tickfold_core::signature::sign;
+use tickfold_core::time::Timestamp;
 use tickfold_ingress::{App, Secret};
 use tickfold_log::{Append, Header, MemLog};
-use tickfold_processor::topic_specs;
+use tickfold_processor::{raw_record, topic_specs};
 use tonic_types::StatusExt as _;
 
 use super::*;

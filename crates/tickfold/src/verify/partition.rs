@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use tickfold_core::raw::redrive_headers;
 use tickfold_log::{Error as LogError, Log, Offset, Record, RecordDigest, TopicPartition};
+use tickfold_processor::raw_record;
 
 use super::records::{Checks, Fault, Kind, Part};
 
@@ -171,8 +173,6 @@ impl Reading<'_> {
     /// What of a redrive is not as it is in the webhook that it repeats. One that was trimmed cannot
     /// be compared.
     async fn redrive(&self, record: &Record, of: Offset) -> Result<Option<Fault>, LogError> {
-        use tickfold_core::raw::{RawRecord, redrive_headers};
-        use tickfold_core::time::Timestamp;
         let read = match self.log.read(&self.at, of, 1, 0).await {
             // Told where it stands.
             Err(LogError::Damaged { .. }) => return Ok(None),
@@ -183,13 +183,8 @@ impl Reading<'_> {
             let why = format!("there is no record {of}, which it says it repeats");
             return Ok((!trimmed).then_some(Fault { part: Part::Header, why }));
         };
-        let raw = RawRecord {
-            offset: original.offset,
-            appended: Timestamp::from_millis(original.timestamp_ms),
-            headers: original.headers.iter().map(|h| (&*h.name, h.value.as_ref())).collect(),
-            value: original.value.as_deref(),
-        };
-        let headers = redrive_headers(self.at.partition, &raw).unwrap_or_default();
+        let headers = redrive_headers(self.at.partition, &raw_record(original));
+        let headers = headers.unwrap_or_default();
         let names = headers.iter().zip(&record.headers);
         let odd = names.into_iter().find(|((_, value), found)| found.value != *value);
         let (part, what) = match odd {

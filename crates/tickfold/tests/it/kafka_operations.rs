@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::docs::commands;
 use crate::kafka::broker;
 use crate::kafka::with_one_replica;
-use crate::kafka_run::{Run, command_on, role_on};
+use crate::kafka_run::{Run, at_rest_on, command_on};
 use crate::support::{Ended, PARTITIONS, RAW, eventually, run, tickfold};
 
 const PAGE: &str = include_str!("../../../../docs/operations.md");
@@ -92,13 +92,7 @@ fn topics_are_created(life: &Run) {
 
 /// A line of the page, with the settings of the node.
 fn recover(life: &Run, line: &str) -> Ended {
-    let mut command = tickfold();
-    // For its environment only.
-    let like = role_on("up", life.root.path(), &life.broker.plain);
-    for (name, value) in like.get_envs() {
-        value.map(|value| command.env(name, value));
-    }
-    command.env("TICKFOLD_KAFKA_BROKERS", &life.broker.plain);
+    let mut command = at_rest_on(life.root.path(), &life.broker.plain);
     command.args(line.split_whitespace().skip(1)).arg("--data-dir").arg(life.data_dir());
     run(command, b"")
 }

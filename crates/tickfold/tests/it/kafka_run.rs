@@ -196,6 +196,16 @@ pub(crate) fn role_on(role: &str, root: &Path, brokers: &str) -> Command {
     command
 }
 
+/// A command for a stopped node, with the settings that its `up` has in the environment.
+pub(crate) fn at_rest_on(root: &Path, brokers: &str) -> Command {
+    let mut command = tickfold();
+    for (name, value) in role_on("up", root, brokers).get_envs() {
+        value.map(|value| command.env(name, value));
+    }
+    command.env("TICKFOLD_KAFKA_BROKERS", brokers);
+    command
+}
+
 /// What the coordinator says of a transactional id: `DescribeTransactions`, version 0, by hand, so
 /// that what is asked is the broker and not a client of ours. Empty for an id it does not know.
 fn transaction_state(stream: &mut TcpStream, id: &str) -> String {

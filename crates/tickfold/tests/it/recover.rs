@@ -19,7 +19,7 @@ use tickfold_log::{
 };
 
 use crate::kafka::broker::Broker;
-use crate::kafka_run::{command_on, role_on};
+use crate::kafka_run::{at_rest_on, command_on};
 use crate::kafka_state::assert_refused;
 use crate::support::{
     Ended, Golden, Node, PARTITIONS, Plain, RAW, Record, assert_golden, derived, difference,
@@ -61,16 +61,7 @@ impl Place {
     fn recover_in(&self, data_dir: &std::path::Path, args: &[&str]) -> Ended {
         let mut command: Command = match &self.broker {
             None => tickfold(),
-            Some(broker) => {
-                // For its environment only.
-                let like = role_on("up", self.root.path(), &broker.plain);
-                let mut command = tickfold();
-                for (name, value) in like.get_envs() {
-                    value.map(|value| command.env(name, value));
-                }
-                command.env("TICKFOLD_KAFKA_BROKERS", &broker.plain);
-                command
-            }
+            Some(broker) => at_rest_on(self.root.path(), &broker.plain),
         };
         command.arg("recover").arg("--data-dir").arg(data_dir).args(args);
         run(command, b"")
