@@ -1,0 +1,131 @@
+//! How fast `tickfold replay run` folds history, beside how fast the same node folded the same
+//! records live, exactly once, in the same run; on the embedded log and on Kafka.
+//!
+//! The log is full before the node starts. The live rate is taken between a quarter and 95 % of it, so
+//! that neither a start nor an end counts; the replay's is the one that it tells itself, of all of it.
+//! A replay gives way to everything else, so on a machine with other work its rate says little; the
+//! CPU time of the node per record, beside it, says what either costs.
+//! Afterwards the shadow is compared with the live state: a difference fails the benchmark.
+//!
+//! `TICKFOLD_BENCH_REPLAY_EMBEDDED` (400,000) and `TICKFOLD_BENCH_REPLAY_KAFKA` (200,000) say how many
+//! webhooks, 0 leaves one out, and `TICKFOLD_BENCH_ROUNDS` (2) how often. `TICKFOLD_BIN` is the binary.
+
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "of the tests of tickfold-log, which use the rest of it and fail by panicking"
+)]
+#[path = "../../../crates/tickfold-log/tests/kafka/broker.rs"]
+mod broker;
+#[allow(dead_code, reason = "the other benchmark asks for the broker's as well")]
+#[path = "../kafka/cpu.rs"]
+mod cpu;
+mod fill;
+mod node;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use broker::Broker;
+use node::Node;
+use tickfold_benches::median;
+use tickfold_log::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const PARTITIONS: u32 = 8;
+/// The part of the log over which the live rate is taken.
+const WINDOW: (f64, f64) = (0.25, 0.95);
+const BROKER_JVM: [&str; 2] = ["-Xmx1g", "-XX:+UseParallelGC"];
+const PAUSE: Duration = Duration::from_millis(20);
+
+#[expect(clippy::print_stdout, reason = "the result of the benchmark")]
+fn main() -> Outcome<()> {
+    let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse());
+    let embedded: usize = number("TICKFOLD_BENCH_REPLAY_EMBEDDED", 400_000)?;
+    let kafka: usize = number("TICKFOLD_BENCH_REPLAY_KAFKA", 200_000)?;
+    let rounds: usize = number("TICKFOLD_BENCH_ROUNDS", 2)?;
+    println!(
+        "{:5} {:9} {:>9} {:>14} {:>14} {:>6} {:>8} {:>10}",
+        "round", "log", "records", "live, per s", "replay, per s", "ratio", "live µs", "replay µs"
+    );
+    let (mut on_embedded, mut on_kafka) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        if embedded > 0 {
+            on_embedded.push(measure_embedded(round, embedded)?);
+        }
+        if kafka > 0 {
+            on_kafka.push(measure_kafka(round, kafka)?);
+        }
+    }
+    for (log, mut ratios) in [("embedded", on_embedded), ("kafka", on_kafka)] {
+        if !ratios.is_empty() {
+            println!("replay / live exactly once, {log}: median {:.2}", median(&mut ratios));
+        }
+    }
+    Ok(())
+}
+
+fn measure_embedded(round: usize, webhooks: usize) -> Outcome<f64> {
+    let dir = tempfile::tempdir()?;
+    let log_dir = dir.path().join("data/log");
+    std::fs::create_dir_all(&log_dir)?;
+    let log = EmbeddedLog::open(&log_dir, EmbeddedOptions::default())?;
+    let records = fill::fill(log, round, webhooks)?;
+    measure("embedded", round, &Node::start(dir.path(), None)?, records)
+}
+
+fn measure_kafka(round: usize, webhooks: usize) -> Outcome<f64> {
+    let dir = tempfile::tempdir()?;
+    let broker = Broker::start_with(&BROKER_JVM);
+    let options = KafkaOptions {
+        replication_factor: 1,
+        min_insync_replicas: 1,
+        append_time_topics: vec![tickfold_processor::raw_topic(fill::PREFIX)],
+        ..KafkaOptions::new(&broker.plain)
+    };
+    let records = fill::fill(KafkaLog::connect(options)?, round, webhooks)?;
+    measure("kafka", round, &Node::start(dir.path(), Some(&broker.plain))?, records)
+}
+
+/// The ratio of the two rates.
+#[expect(clippy::print_stdout, reason = "the result of the benchmark")]
+fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
+    let until = |share: f64| -> Outcome<(Instant, f64, f64)> {
+        loop {
+            let now = node.position()? as f64 / records as f64;
+            if now >= share {
+                return Ok((Instant::now(), now, node.cpu()?));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    };
+    let (begin, end) = (until(WINDOW.0)?, until(WINDOW.1)?);
+    until(1.0)?;
+    let folded = (end.1 - begin.1) * records as f64;
+    let (live, live_us) =
+        (folded / (end.0 - begin.0).as_secs_f64(), (end.2 - begin.2) * 1e6 / folded);
+    let before = node.cpu()?;
+    let replayed = node.replay()?;
+    let replay_us = (node.cpu()? - before) * 1e6 / records as f64;
+    node.compare()?;
+    let ratio = replayed / live;
+    println!(
+        "{round:5} {log:9} {records:9} {live:14.0} {replayed:14.0} {ratio:6.2} {live_us:8.1} \
+         {replay_us:10.1}"
+    );
+    Ok(ratio)
+}
+
+/// The binary's directory, unless it is named.
+fn binary() -> std::path::PathBuf {
+    let named = std::env::var_os("TICKFOLD_BIN").map(std::path::PathBuf::from);
+    named.unwrap_or_else(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map(std::path::PathBuf::from);
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        target.unwrap_or(ours).join("release/tickfold")
+    })
+}

@@ -1,0 +1,96 @@
+//! A node and what it is asked.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cpu::{self, Cpu};
+use crate::{Outcome, PARTITIONS, binary, fill};
+
+/// A page of the node answers in that time, or it is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node that runs; it ends with this value.
+pub(crate) struct Node {
+    child: Child,
+    grpc: String,
+    admin: String,
+}
+
+impl Node {
+    /// `up` in a directory, on the embedded log or on brokers.
+    pub(crate) fn start(dir: &Path, brokers: Option<&str>) -> Outcome<Self> {
+        let mut command = Command::new(binary());
+        command.arg("up").arg("--data-dir").arg(dir.join("data"));
+        for address in ["HTTP", "GRPC", "ADMIN"] {
+            command.env(format!("TICKFOLD_{address}_ADDR"), "127.0.0.1:0");
+        }
+        command.env("TICKFOLD_APP_SECRET", "bench-secret").env("TICKFOLD_VERIFY_TOKEN", "token");
+        command.env("TICKFOLD_TELEMETRY_LOG", "warn").env("TICKFOLD_TOPIC_PREFIX", fill::PREFIX);
+        command.env("TICKFOLD_PARTITIONS", PARTITIONS.to_string());
+        if let Some(brokers) = brokers {
+            command.args(["--kafka", brokers]);
+            command.env("TICKFOLD_KAFKA_REPLICATION_FACTOR", "1");
+            command.env("TICKFOLD_KAFKA_MIN_INSYNC_REPLICAS", "1");
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        let of = |name: &str| -> Outcome<String> {
+            let (_, rest) = line.split_once(name).ok_or_else(|| format!("it said {line:?}"))?;
+            Ok(rest.split([',', '\n']).next().unwrap_or_default().to_owned())
+        };
+        Ok(Self { grpc: of("gRPC ")?, admin: of("admin http://")?, child })
+    }
+
+    /// Records folded, over all partitions.
+    pub(crate) fn position(&self) -> Outcome<u64> {
+        let mut stream = TcpStream::connect(&self.admin)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /statusz HTTP/1.0\r\nHost: {}\r\n\r\n", self.admin)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or("no page")?;
+        let page: Value = serde_json::from_str(body)?;
+        let partitions = page["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+        Ok(partitions.iter().filter_map(|of| of["position"].as_u64()).sum())
+    }
+
+    /// CPU seconds so far.
+    pub(crate) fn cpu(&self) -> Outcome<Cpu> {
+        cpu::of(self.child.id())
+    }
+
+    /// Folds everything again, and says how many records a second that took.
+    pub(crate) fn replay(&self) -> Outcome<f64> {
+        let status: Value = serde_json::from_str(&self.ask(&["run", "-o", "json"])?)?;
+        Ok(status["records_per_second"].as_f64().ok_or_else(|| status.to_string())?)
+    }
+
+    /// Fails if what was folded again differs from what is live.
+    pub(crate) fn compare(&self) -> Outcome<()> {
+        self.ask(&["diff"]).map(drop)
+    }
+
+    fn ask(&self, args: &[&str]) -> Outcome<String> {
+        let mut command = Command::new(binary());
+        let ended = command.arg("replay").args(args).args(["--grpc-addr", &self.grpc]).output()?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if ended.status.success() {
+            return Ok(text(ended.stdout));
+        }
+        let said = format!("{}{}", text(ended.stdout), text(ended.stderr));
+        Err(format!("replay {args:?}: {}: {said}", ended.status).into())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
