@@ -1,4 +1,5 @@
-//! What every call goes through: the limit on calls at once, the deadline, the count.
+//! What every call goes through: the limit on calls at once, the deadline, the count. What its caller
+//! may goes with it from here.
 //!
 //! The limit is over all connections, which tonic's own is not, and its refusal is typed. The
 //! deadline is the caller's `grpc-timeout`, cut to our maximum; we answer a little before it, since
@@ -11,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
+use crate::access::Access;
 use crate::reasons::{Failure, Reason};
 use crate::{QueryOptions, metrics};
 
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) shutdown: CancellationToken,
     /// The partitions to read, of those that it asks; `None`: all of them.
     pub(crate) only: Option<BTreeSet<u32>>,
+    /// What the caller may.
+    pub(crate) access: Access,
 }
 
 impl Call {
@@ -68,19 +71,20 @@ impl Limits {
     }
 
     /// Lets a call in, or refuses it at once when too many are running.
-    pub(crate) fn enter(&self, metadata: &MetadataMap) -> Result<Call, Failure> {
+    pub(crate) fn enter<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
+        let access = Access::of_call(request)?;
         if self.shutdown.is_cancelled() {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
         }
         let slot = Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| Failure::new(Reason::Overloaded, "too many calls are running"))?;
-        let asked = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
+        let asked = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = asked.and_then(parse_timeout).unwrap_or(self.timeout).min(self.timeout_max);
         let timeout = timeout.saturating_sub(MARGIN_MAX.min(timeout / 10));
         let deadline = Instant::now() + timeout;
         let (slot, shutdown) = (Arc::new(slot), self.shutdown.clone());
-        Ok(Call { deadline, slot, shutdown, only: None })
+        Ok(Call { deadline, slot, shutdown, only: None, access })
     }
 
     /// Runs a unary call within its limits.
@@ -94,7 +98,7 @@ impl Limits {
         F: Future<Output = Result<R, Failure>>,
     {
         let mut count = Count { method, since: Instant::now(), code: Code::Cancelled };
-        let result = match self.enter(request.metadata()) {
+        let result = match self.enter(&request) {
             Ok(call) => {
                 let deadline = call.deadline;
                 let work = work(request.into_inner(), call);
@@ -146,6 +150,19 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    fn admitted<T>(message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(Access::unchecked());
+        request
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_looked_at_is_refused() {
+        let limits = Limits::new(1, &QueryOptions::default(), CancellationToken::new());
+        let refused = limits.enter(&Request::new(())).unwrap_err();
+        assert_eq!(refused.reason(), Reason::Defect);
+    }
+
     #[test]
     fn timeouts_are_digits_and_a_unit() {
         assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
@@ -161,11 +178,11 @@ mod tests {
         let options = QueryOptions::default();
         let limits = Limits::new(1, &options, CancellationToken::new());
         let left = |timeout: Option<&str>| {
-            let mut metadata = MetadataMap::new();
+            let mut request = admitted(());
             if let Some(timeout) = timeout {
-                metadata.insert("grpc-timeout", timeout.parse().unwrap());
+                request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
             }
-            limits.enter(&metadata).unwrap().deadline - Instant::now()
+            limits.enter(&request).unwrap().deadline - Instant::now()
         };
         assert_eq!(left(None), Duration::from_millis(9_950));
         assert_eq!(left(Some("100m")), Duration::from_millis(90));
@@ -175,11 +192,11 @@ mod tests {
     #[tokio::test]
     async fn a_call_too_many_is_refused_until_a_slot_is_free() {
         let limits = Limits::new(1, &QueryOptions::default(), CancellationToken::new());
-        let first = limits.enter(&MetadataMap::new()).unwrap();
-        let refused = limits.enter(&MetadataMap::new()).unwrap_err();
+        let first = limits.enter(&admitted(())).unwrap();
+        let refused = limits.enter(&admitted(())).unwrap_err();
         assert_eq!(refused.reason(), Reason::Overloaded);
         drop(first);
-        assert!(limits.enter(&MetadataMap::new()).is_ok());
+        assert!(limits.enter(&admitted(())).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,7 +204,7 @@ mod tests {
         use tonic_types::StatusExt;
         let limits = Limits::new(1, &QueryOptions::default(), CancellationToken::new());
         let never = |(), _call| std::future::pending::<Result<(), Failure>>();
-        let status = limits.unary("Test", Request::new(()), never).await.unwrap_err();
+        let status = limits.unary("Test", admitted(()), never).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "DEADLINE_EXCEEDED");
     }

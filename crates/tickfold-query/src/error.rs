@@ -6,9 +6,20 @@ use std::net::SocketAddr;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Calls are not authenticated yet, and answers are personal data: only this machine may ask.
-    #[error("grpc address {0} is not loopback, and calls are not authenticated")]
-    NotLoopback(SocketAddr),
+    /// Answers are personal data: where callers are not authenticated, or their tokens could be read on
+    /// the way, only this machine may ask.
+    #[error(
+        "grpc address {address} is not loopback: it needs {missing}, so that only known callers are answered"
+    )]
+    NotLoopback {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What is not configured.
+        missing: &'static str,
+    },
+    /// The entries of the tokens file cannot be used.
+    #[error("tokens: {0}")]
+    Tokens(String),
     /// An option has a value that cannot work.
     #[error("query options: {0}")]
     Options(String),

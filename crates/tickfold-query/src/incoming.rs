@@ -15,7 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::access::Peer;
 
 /// Pause after a failed accept: out of file descriptors fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,11 +34,13 @@ pub(crate) fn incoming(
         let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     // Small frames must not wait for each other; without it calls are only slower.
                     let _ = stream.set_nodelay(true);
                     let cut_off = Box::pin(cut.clone().cancelled_owned());
-                    let connection = Connection { stream, cut: cut_off, _slot: slot };
+                    let local_address = stream.local_addr().ok();
+                    let peer = Peer { address: Some(address), local_address, names: [].into() };
+                    let connection = Connection { stream, peer, cut: cut_off, _slot: slot };
                     return Some((Ok(connection), (listener, slots, cut)));
                 }
                 Err(error) => {
@@ -52,6 +56,7 @@ pub(crate) fn incoming(
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: OwnedSemaphorePermit,
 }
@@ -67,10 +72,10 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 

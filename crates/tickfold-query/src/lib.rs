@@ -5,8 +5,10 @@
 //! snapshot per partition; `as_of` names it, and `min_position` waits for one. What other nodes own is
 //! asked there ([`Peers`]), so any node answers for everything. Each error carries a stable [`Reason`].
 //!
-//! There is no authentication yet, so [`run`] refuses to serve on an address that is not loopback.
+//! Every call passes one guard, which knows the caller by its token or its client certificate and says
+//! what it may ([`Access`]). Without tokens [`run`] refuses to serve on an address that is not loopback.
 
+mod access;
 mod admin;
 mod call;
 mod clock;
@@ -21,6 +23,9 @@ mod query;
 mod reasons;
 mod server;
 
+pub use access::{
+    Access, Accounts, Proof, Scope, TOKEN_PREFIX, TokenEntry, Tokens, TokensReplaced,
+};
 pub use admin::TAIL_MESSAGE_BYTES_MAX;
 pub use clock::Clock;
 pub use error::Error;
@@ -29,4 +34,4 @@ pub use options::QueryOptions;
 pub use peers::{Owners, Peers, Split, named_partitions};
 pub use query::{History, Moment, NotThen, Role, RoleOf};
 pub use reasons::{ERROR_DOMAIN, Reason};
-pub use server::{Parts, Reads, run, validate};
+pub use server::{Auth, Parts, Reads, run, validate};

@@ -7,6 +7,8 @@ use ::metrics::{
 };
 use tonic::Code;
 
+use crate::Reason;
+
 /// Calls answered, by `method` and `code`.
 pub const REQUESTS: &str = "tickfold_query_requests_total";
 /// Time of a unary call, by `method`.
@@ -17,6 +19,8 @@ pub const TAIL_STREAMS: &str = "tickfold_query_tail_streams";
 pub const FORWARDS: &str = "tickfold_query_forwards_total";
 /// Times that another node was not reached.
 pub const UNREACHABLE: &str = "tickfold_query_unreachable_total";
+/// Calls refused, and streams ended, for who the caller is, by `reason`.
+pub const REFUSALS: &str = "tickfold_query_refusals_total";
 /// Calls answered in part from a store that this node has of an earlier time.
 pub const FALLBACKS: &str = "tickfold_query_fallbacks_total";
 
@@ -44,6 +48,11 @@ pub fn describe() {
         "Times that the owner of a partition was not reached."
     );
     describe_counter!(
+        REFUSALS,
+        Unit::Count,
+        "Calls refused before a service saw them, and streams ended, for who their caller is, by reason."
+    );
+    describe_counter!(
         FALLBACKS,
         Unit::Count,
         "Calls answered in part from a store of a partition that this node does not have any more."
@@ -63,6 +72,10 @@ pub(crate) fn forward(method: &'static str, code: Code) {
 
 pub(crate) fn unreachable() {
     counter!(UNREACHABLE).increment(1);
+}
+
+pub(crate) fn refused(reason: Reason) {
+    counter!(REFUSALS, "reason" => reason.as_str()).increment(1);
 }
 
 pub(crate) fn fallback() {
@@ -86,7 +99,7 @@ impl Drop for OpenTail {
     }
 }
 
-fn code_word(code: Code) -> &'static str {
+pub(crate) fn code_word(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -24,6 +24,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 
+use crate::access::{Access, behalf};
 use crate::metrics;
 use crate::reasons::Failure;
 
@@ -191,7 +192,7 @@ impl Peers {
     /// Asks a node of these partitions, which it is told in the metadata; [`named_partitions`] reads
     /// them there. `path` is that of the method. A status with one of our reasons is the node's;
     /// any other says that it could not be reached before `deadline`, or within a share of the time
-    /// until then.
+    /// until then. The node is told what the caller may, and answers accordingly.
     pub async fn ask<Q, R>(
         &self,
         address: &str,
@@ -199,6 +200,7 @@ impl Peers {
         request: Q,
         partitions: &BTreeSet<u32>,
         deadline: Instant,
+        access: &Access,
     ) -> Result<Response<R>, Status>
     where
         Q: prost::Message + Send + Sync + 'static,
@@ -213,6 +215,7 @@ impl Peers {
         let mut request = Request::new(request);
         request.set_timeout(left);
         name_partitions(request.metadata_mut(), partitions);
+        behalf::write(request.metadata_mut(), access);
         let mut client = Grpc::new(node.channel.clone());
         let answer = async {
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;

@@ -112,6 +112,11 @@ reasons! {
     PositionNotReached = "POSITION_NOT_REACHED", DeadlineExceeded, None;
     /// The deadline, the caller's or the server's, came before the answer.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, None;
+    /// The caller named itself by nothing that is known here: there is no token or certificate, or it is
+    /// none of the tokens file, was taken back, or is over.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, None;
+    /// The caller is known and may not do this; the metadata names the scope that it lacks.
+    ScopeMissing = "SCOPE_MISSING", PermissionDenied, None;
     /// Too many calls at once.
     Overloaded = "OVERLOADED", ResourceExhausted, Some(500);
     /// The reply would exceed the size limit: ask for fewer messages or a lesser view.

@@ -22,6 +22,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
+use crate::access::{Guard, GuardLayer, Tokens};
 use crate::admin::Admin;
 use crate::call::Limits;
 use crate::query::{History, Partitions, Query, Raw, RoleOf};
@@ -32,14 +33,19 @@ use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, health, incoming};
 /// for instance, would otherwise delay every restart by the whole drain limit.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
+/// Headers of a request, in bytes.
+const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+
 /// Time that cut connections get to be dropped.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the server is made of.
 #[derive(Debug)]
 pub struct Parts {
-    /// Bound, loopback.
+    /// Bound.
     pub listener: TcpListener,
+    /// Who is let in. On an address that others reach it must not be empty.
+    pub auth: Auth,
     /// The log, for the admin service.
     pub log: Arc<dyn Log>,
     /// Prefix of our topics, e.g. `wa`.
@@ -52,6 +58,25 @@ pub struct Parts {
     pub reads: Option<Reads>,
     /// Further services of the process on the same listener. Their calls do not hold up a drain.
     pub services: Routes,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, Default)]
+pub struct Auth {
+    /// The callers that are known; `None`: nobody is authenticated, and everybody may everything.
+    pub tokens: Option<Tokens>,
+    /// Whether something before the listener ends TLS, so that tokens come to it in plain text.
+    pub behind_proxy: bool,
+}
+
+impl Auth {
+    /// What is missing for an address that other machines reach.
+    pub fn missing(&self) -> Option<&'static str> {
+        if self.tokens.is_none() {
+            return Some("auth.tokens_file");
+        }
+        None
+    }
 }
 
 /// What the query service is made of.
@@ -72,9 +97,9 @@ pub struct Reads {
 }
 
 /// Refuses what must not be served, before anything is bound or opened.
-pub fn validate(address: SocketAddr, options: &QueryOptions) -> Result<(), Error> {
-    if !address.ip().is_loopback() {
-        return Err(Error::NotLoopback(address));
+pub fn validate(address: SocketAddr, options: &QueryOptions, auth: &Auth) -> Result<(), Error> {
+    if let Some(missing) = auth.missing().filter(|_| !address.ip().is_loopback()) {
+        return Err(Error::NotLoopback { address, missing });
     }
     options.check()
 }
@@ -82,8 +107,8 @@ pub fn validate(address: SocketAddr, options: &QueryOptions) -> Result<(), Error
 /// Serves until `shutdown`, then lets calls finish within the drain limit. When it returns, no
 /// connection is open any more.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
-    let Parts { listener, log, topic_prefix, options, peers, reads, services } = parts;
-    validate(listener.local_addr().map_err(Error::Listener)?, &options)?;
+    let Parts { listener, auth, log, topic_prefix, options, peers, reads, services } = parts;
+    validate(listener.local_addr().map_err(Error::Listener)?, &options, &auth)?;
 
     // Whichever way this returns, what it started ends with it.
     let stop = shutdown.child_token();
@@ -134,6 +159,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         // Our own deadlines begin once the request is read; this one covers a body that never
         // comes. Streams are not cut by it: it ends with the response's headers.
         .timeout(options.request_timeout_max)
+        // Room for the accounts of a caller on whose behalf a node asks.
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .layer(GuardLayer(Guard { tokens: auth.tokens, clock: Clock::system() }))
         .add_routes(routes);
     let connections = incoming::incoming(listener, options.connections_max, cut.clone());
     let stopping = stop.clone();
@@ -227,11 +255,11 @@ mod tests {
     fn only_loopback_is_served() {
         let options = QueryOptions::default();
         for address in ["127.0.0.1:50051", "127.9.9.9:1", "[::1]:50051"] {
-            validate(address.parse().unwrap(), &options).unwrap();
+            validate(address.parse().unwrap(), &options, &Auth::default()).unwrap();
         }
         for address in ["0.0.0.0:50051", "192.168.0.1:50051", "[::]:50051", "[2001:db8::1]:1"] {
-            let refused = validate(address.parse().unwrap(), &options);
-            assert!(matches!(refused, Err(Error::NotLoopback(_))), "{address}");
+            let refused = validate(address.parse().unwrap(), &options, &Auth::default());
+            assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{address}");
         }
     }
 }

@@ -197,7 +197,8 @@ fn bind(name: &str, address: SocketAddr) -> Result<TcpListener> {
 /// Those that are not authenticated are for this machine only.
 fn check_addresses(config: &Config) -> Result<()> {
     let query = options::query_options(config);
-    tickfold_query::validate(config.grpc_addr, &query).context("check query options")?;
+    tickfold_query::validate(config.grpc_addr, &query, &tickfold_query::Auth::default())
+        .context("check query options")?;
     let admin_addr = config.admin_addr;
     if !admin_addr.ip().is_loopback() {
         bail!("admin_addr = {admin_addr} is not a loopback address: anyone could read it");

@@ -14,7 +14,7 @@ use tickfold_core::rules::Rules;
 use tickfold_log::{Append, Header, Log, TopicPartition};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::rules_service_server::{RulesService, SERVICE_NAME};
-use tickfold_query::{Peers, Reason, Split, named_partitions};
+use tickfold_query::{Access, Peers, Reason, Split, named_partitions};
 use tickfold_store::Stores;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -63,13 +63,14 @@ impl RulesService for RulesAdmin {
         &self,
         request: Request<pb::GetRulesRequest>,
     ) -> Result<Response<pb::GetRulesResponse>, Status> {
+        let access = Access::of(&request)?;
         let active = match named_partitions(request.metadata()) {
             // Another node asks, and asks the others itself.
             Some(mut named) => {
                 named.retain(|partition| self.peers.is_here(*partition));
                 self.here(named).await?
             }
-            None => self.everywhere().await?,
+            None => self.everywhere(&access).await?,
         };
         let mut documents = BTreeMap::new();
         let mut partitions = Vec::new();
@@ -93,12 +94,13 @@ impl RulesService for RulesAdmin {
         &self,
         request: Request<pb::ApplyRulesRequest>,
     ) -> Result<Response<pb::ApplyRulesResponse>, Status> {
+        let access = Access::of(&request)?;
         let json = request.into_inner().json;
         let rules = Rules::parse(json.as_bytes())
             .map_err(|invalid| Reason::InvalidArgument.status(format!("rules: {invalid}")))?;
         let _applying = self.applying.lock().await;
         let (mut appended, mut current) = (Vec::new(), Vec::new());
-        for (partition, active) in self.everywhere().await? {
+        for (partition, active) in self.everywhere(&access).await? {
             let (new, old) = (rules.version(), active.version());
             match active {
                 Active::Rules(active) if *active == rules => current.push(partition),
@@ -132,12 +134,12 @@ impl RulesService for RulesAdmin {
 
 impl RulesAdmin {
     /// What is known of all partitions.
-    async fn everywhere(&self) -> Result<BTreeMap<u32, Active>, Status> {
+    async fn everywhere(&self, access: &Access) -> Result<BTreeMap<u32, Active>, Status> {
         let Split { here, at, nowhere } = self.peers.split(0..self.raw.partitions);
         let mut active = self.here(here).await?;
         let mut left = nowhere;
         for (address, partitions) in at {
-            let known = self.ask(&address, &partitions).await.unwrap_or_default();
+            let known = self.ask(&address, &partitions, access).await.unwrap_or_default();
             left.extend(partitions.into_iter().filter(|partition| !known.contains_key(partition)));
             active.extend(known);
         }
@@ -162,10 +164,11 @@ impl RulesAdmin {
         &self,
         address: &str,
         partitions: &BTreeSet<u32>,
+        access: &Access,
     ) -> Option<BTreeMap<u32, Active>> {
         let (path, request) = (format!("/{SERVICE_NAME}/GetRules"), pb::GetRulesRequest {});
         let deadline = Instant::now() + ASK_TIMEOUT;
-        let answered = self.peers.ask(address, path, request, partitions, deadline).await;
+        let answered = self.peers.ask(address, path, request, partitions, deadline, access).await;
         let pb::GetRulesResponse { partitions, documents } = answered.ok()?.into_inner();
         let mut rules = BTreeMap::new();
         for document in documents {

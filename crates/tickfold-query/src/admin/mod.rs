@@ -42,7 +42,7 @@ impl Admin {
     }
 
     async fn open_tail(&self, request: Request<pb::TailRequest>) -> Result<Tail, Failure> {
-        let call = self.tails.enter(request.metadata())?;
+        let call = self.tails.enter(&request)?;
         Tail::open(Arc::clone(&self.log), request.into_inner(), call).await
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn message(message: &JoinedMessage, view: View) -> pb::Message {
     }
     if view == View::History {
         told.history =
-            message.history.iter().map(|(from, entry)| transition(*from, entry)).collect();
+            message.history.iter().map(|(from, entry)| transition(*from, entry, view)).collect();
     }
     told
 }
@@ -275,7 +275,7 @@ fn pricing(pricing: &Pricing) -> pb::Pricing {
 }
 
 /// A line of a history.
-pub(crate) fn transition(partition: u32, entry: &HistoryEntry) -> pb::Transition {
+pub(crate) fn transition(partition: u32, entry: &HistoryEntry, view: View) -> pb::Transition {
     pb::Transition {
         from: state(entry.from.as_ref()).into(),
         from_text: entry.from.as_ref().map(|from| from.as_str().to_owned()).unwrap_or_default(),
@@ -287,7 +287,7 @@ pub(crate) fn transition(partition: u32, entry: &HistoryEntry) -> pb::Transition
         event_time: maybe(entry.event_time),
         log_time: Some(time(entry.log_time)),
         received_time: maybe(entry.received_time),
-        participant: entry.participant.to_string(),
+        participant: personal(entry.participant.as_str(), view),
         error_code: entry.error_code,
         source: Some(pb::SourcePosition { partition, offset: entry.offset }),
         ordinal: entry.ordinal,

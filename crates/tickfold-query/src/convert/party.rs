@@ -7,10 +7,12 @@ use tickfold_proto::query::v1 as pb;
 use super::{maybe, text, word};
 use crate::query::{JoinedConversation, JoinedUser};
 
-/// A conversation, its windows judged at the log time that it was found at.
-pub(crate) fn conversation(joined: &JoinedConversation) -> pb::Conversation {
+/// A conversation, its windows judged at the log time that it was found at. Without personal data it
+/// names no identifier but the one that was asked by, and not where the user came from.
+pub(crate) fn conversation(joined: &JoinedConversation, personal: bool) -> pb::Conversation {
     let JoinedConversation { asked, parties, conversation, log_time } = joined;
     let facts = &conversation.facts;
+    let parties = parties.iter().filter(|party| personal || **party == asked.party);
     pb::Conversation {
         phone_number_id: asked.phone_number_id.to_string(),
         party: asked.party.to_string(),
@@ -23,11 +25,11 @@ pub(crate) fn conversation(joined: &JoinedConversation) -> pb::Conversation {
         inbound_count: conversation.inbound_count,
         outbound_count: conversation.outbound_count,
         revision: conversation.journal.revision,
-        parties: parties.iter().map(ToString::to_string).collect(),
+        parties: parties.map(ToString::to_string).collect(),
         free_entry_state: window(facts.free_entry_expires, facts.free_entry(*log_time)).into(),
         free_entry_expire_time: maybe(facts.free_entry_expires),
         contacted: facts.contacted,
-        referral: facts.referral.as_ref().map(referral),
+        referral: facts.referral.as_ref().filter(|_| personal).map(referral),
         call_permission: facts.call_permission.as_ref().map(|word| permission(word, *log_time)),
     }
 }

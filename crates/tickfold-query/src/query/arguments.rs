@@ -6,6 +6,7 @@ use tickfold_core::ids::{ConversationKey, ID_BYTES_MAX, PartyId, PhoneNumberId, 
 use tickfold_proto::query::v1::MessageView;
 
 use crate::QueryOptions;
+use crate::access::{Access, Scope};
 use crate::reasons::Failure;
 
 /// How much of a message is told.
@@ -27,6 +28,14 @@ impl View {
             Ok(MessageView::Full) => Ok(Self::Full),
             Ok(MessageView::History) => Ok(Self::History),
             Err(_) => Err(Failure::argument("view", format!("{view} is not a view"))),
+        }
+    }
+
+    /// Refuses a caller who may not see as much.
+    pub(super) fn check(self, access: &Access) -> Result<(), Failure> {
+        match self {
+            Self::Basic => Ok(()),
+            Self::Full | Self::History => access.check(Scope::PersonalData),
         }
     }
 }

@@ -292,7 +292,7 @@ impl Part {
             learned: learned.into_iter().map(|fact| fact.told(view)).collect(),
             transitions: history
                 .iter()
-                .map(|entry| convert::transition(partition, entry))
+                .map(|entry| convert::transition(partition, entry, view))
                 .collect(),
             charges: charged
                 .iter()

@@ -33,6 +33,9 @@ pub(super) trait Spread: prost::Message + Clone + Send + Sync + 'static {
         Asked::All
     }
 
+    /// How much it asks to be told of persons: BASIC where the reply has nothing of any.
+    fn view(&self) -> Result<View, Failure>;
+
     /// The positions that it waits for.
     fn min_position(&mut self) -> &mut Vec<pb::Position>;
 
@@ -55,9 +58,13 @@ pub(super) trait Spread: prost::Message + Clone + Send + Sync + 'static {
 
 /// A request for one thing, of which two replies become one by `$join`.
 macro_rules! one_thing {
-    ($request:ident, $reply:ident, $thing:ident, $join:expr $(, $waba_id:ident)?) => {
+    ($request:ident, $reply:ident, $thing:ident, $view:expr, $join:expr $(, $waba_id:ident)?) => {
         impl Spread for pb::$request {
             type Reply = pb::$reply;
+
+            fn view(&self) -> Result<View, Failure> {
+                $view(self)
+            }
 
             $(fn asked(&self) -> Asked {
                 Asked::AccountOf(WabaId::new(self.$waba_id.clone()))
@@ -79,15 +86,40 @@ macro_rules! one_thing {
     };
 }
 
-one_thing!(GetMessageRequest, GetMessageResponse, message, messages);
-one_thing!(GetNumberRequest, GetNumberResponse, number, numbers);
+one_thing!(
+    GetMessageRequest,
+    GetMessageResponse,
+    message,
+    |asked: &Self| View::of(asked.view),
+    messages
+);
+one_thing!(GetNumberRequest, GetNumberResponse, number, |_| Ok(View::Basic), numbers);
 // These are asked of one partition.
-one_thing!(GetTemplateRequest, GetTemplateResponse, template, |first, _| first, waba_id);
-one_thing!(GetAccountRequest, GetAccountResponse, account, |first, _| first, waba_id);
-one_thing!(GetUserRequest, GetUserResponse, user, |first, _| first, waba_id);
+one_thing!(
+    GetTemplateRequest,
+    GetTemplateResponse,
+    template,
+    |_| Ok(View::Basic),
+    |first, _| first,
+    waba_id
+);
+one_thing!(
+    GetAccountRequest,
+    GetAccountResponse,
+    account,
+    |_| Ok(View::Basic),
+    |first, _| first,
+    waba_id
+);
+// All that a user is, is personal.
+one_thing!(GetUserRequest, GetUserResponse, user, |_| Ok(View::Full), |first, _| first, waba_id);
 
 impl Spread for pb::LookupMessagesRequest {
     type Reply = pb::LookupMessagesResponse;
+
+    fn view(&self) -> Result<View, Failure> {
+        View::of(self.view)
+    }
 
     fn min_position(&mut self) -> &mut Vec<pb::Position> {
         &mut self.min_position
@@ -123,6 +155,10 @@ impl Spread for pb::LookupMessagesRequest {
 impl Spread for pb::ListMessagesRequest {
     type Reply = pb::ListMessagesResponse;
 
+    fn view(&self) -> Result<View, Failure> {
+        View::of(self.view)
+    }
+
     fn min_position(&mut self) -> &mut Vec<pb::Position> {
         &mut self.min_position
     }
@@ -157,6 +193,10 @@ impl Spread for pb::ListMessagesRequest {
 impl Spread for pb::FindMessagesRequest {
     type Reply = pb::FindMessagesResponse;
 
+    fn view(&self) -> Result<View, Failure> {
+        View::of(self.view)
+    }
+
     fn min_position(&mut self) -> &mut Vec<pb::Position> {
         &mut self.min_position
     }
@@ -190,6 +230,10 @@ impl Spread for pb::FindMessagesRequest {
 
 impl Spread for pb::GetConversationRequest {
     type Reply = pb::GetConversationResponse;
+
+    fn view(&self) -> Result<View, Failure> {
+        View::of(self.message_view)
+    }
 
     fn min_position(&mut self) -> &mut Vec<pb::Position> {
         &mut self.min_position

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 use tickfold_proto::query::v1 as pb;
 
-use super::arguments;
+use super::arguments::{self, View};
 use super::list::REPLY_EXTRA_BYTES;
 use super::listing::{Listed, Listing, Size};
 use super::merge::{Spread, numbers};
@@ -19,6 +19,10 @@ macro_rules! a_list {
     ($request:ident, $reply:ident, $entries:ident, $listing:path, $parts:expr, $join:expr) => {
         impl Spread for pb::$request {
             type Reply = pb::$reply;
+
+            fn view(&self) -> Result<View, Failure> {
+                Ok(View::Basic)
+            }
 
             /// What is malformed is said by whoever reads the list.
             fn asked(&self) -> Asked {

@@ -22,7 +22,6 @@ mod standing;
 mod then;
 mod users;
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -33,10 +32,9 @@ use tickfold_log::Log;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::QueryService;
 use tickfold_store::Snapshot;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::access::Scope;
 use crate::call::{Call, Limits};
 use crate::convert;
 use crate::peers::{Peers, Split};
@@ -101,35 +99,30 @@ impl Query {
         asked: Asked,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let Call { deadline, slot, shutdown, only } = call;
-        let read = move |snapshots: Snapshots| {
-            // The read goes on when the caller hangs up, and so does its slot.
-            let _slot = slot;
+        let read = |snapshots: Snapshots| {
             let as_of = snapshots.as_of();
             // That something is not there is an answer too.
             read(snapshots).map_err(|failure| failure.reflecting(Some(as_of)))
         };
-        self.read_at(deadline, &shutdown, min_position, asked, only, read).await
+        self.read_at(&call, min_position, asked, read).await
     }
 
     async fn read_at<R: Send + 'static>(
         &self,
-        deadline: Instant,
-        shutdown: &CancellationToken,
+        call: &Call,
         min_position: Vec<pb::Position>,
         asked: Asked,
-        only: Option<BTreeSet<u32>>,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
         let wanted = self.partitions.wanted(&min_position)?;
-        let reached = self.partitions.reached(&wanted, deadline);
-        let Some(reached) = shutdown.run_until_cancelled(reached).await else {
+        let reached = self.partitions.reached(&wanted, call.deadline);
+        let Some(reached) = call.shutdown.run_until_cancelled(reached).await else {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
         };
         reached?;
-        let partitions = Arc::clone(&self.partitions);
-        let task =
-            tokio::task::spawn_blocking(move || read(partitions.snapshots(&asked, only.as_ref())?));
+        let (partitions, call) = (Arc::clone(&self.partitions), call.clone());
+        // The read goes on when the caller hangs up, and so does its slot, which is in the call.
+        let task = tokio::task::spawn_blocking(move || read(partitions.snapshots(&asked, &call)?));
         task.await.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a read panicked");
             Err(Failure::new(Reason::Defect, "the read failed"))
@@ -224,6 +217,7 @@ impl Query {
     ) -> Result<pb::GetConversationResponse, Failure> {
         let key = conversation_key(request.phone_number_id, request.party)?;
         let view = View::of(request.message_view)?;
+        let personal = call.access.has(Scope::PersonalData);
         let options = &self.options;
         let count = arguments::message_count(request.message_count, options)?;
         let page = page::Page::new(&key, view, "")?;
@@ -237,7 +231,7 @@ impl Query {
             let Some(found) = joined::conversation(&snapshots, &key, parties)? else {
                 return Err(Failure::new(Reason::ConversationNotFound, "no such conversation"));
             };
-            let conversation = Some(convert::conversation(&found));
+            let conversation = Some(convert::conversation(&found, personal));
             let mut reply = pb::GetConversationResponse { conversation, ..Default::default() };
             if count > 0 {
                 let cut = Cut { page: &page, from: None, view, size: count, bytes_max };
@@ -302,20 +296,21 @@ impl Query {
         request: Request<pb::ExplainMessageRequest>,
     ) -> Result<impl Stream<Item = Result<pb::ExplainMessageResponse, Status>> + use<>, Failure>
     {
-        let Call { deadline, slot, shutdown, only: _ } = self.streams.enter(request.metadata())?;
+        let call = self.streams.enter(&request)?;
         let request = request.into_inner();
         let wamid = Wamid::new(id("wamid", request.wamid)?);
         let (view, limit) = (View::of(request.view)?, request.limit);
+        view.check(&call.access)?;
         let (log, topic) = (Arc::clone(&self.raw.log), self.raw.topic.clone());
         let key = wamid.clone();
         let read = move |snapshots| Explanation::of(&snapshots, log, &topic, &wamid, view, limit);
         let all = self.partitions.of(&Asked::All);
         let Split { here, at, nowhere: _ } = self.peers.split(all.iter().copied());
-        let only = (here.len() < all.len()).then_some(here);
-        let is_part = only.is_some();
+        let is_part = here.len() < all.len();
+        let part = if is_part { call.part(&here) } else { call.clone() };
         let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
         let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.message(&key)?.is_some());
-        let found = self.look_up_at(deadline, &shutdown, asked, only, holds, read).await;
+        let found = self.look_up_at(&part, asked, holds, read).await;
         let explanation = match found {
             // A stream is not passed on: its caller asks there.
             Err(absent) if is_part && absent.reason() == Reason::MessageNotFound => {
@@ -327,6 +322,7 @@ impl Query {
             found => found?,
         };
         explanation.check_raw().await?;
+        let Call { deadline, shutdown, slot, .. } = call;
         Ok(explanation.stream(deadline, shutdown, slot))
     }
 }

@@ -13,6 +13,8 @@ use tickfold_proto::query::v1 as pb;
 use tickfold_store::{ReadView, Snapshot};
 use tokio::time::Instant;
 
+use crate::access::Scoped;
+use crate::call::Call;
 use crate::reasons::{Failure, Reason};
 use crate::{Clock, convert};
 
@@ -159,14 +161,10 @@ impl Partitions {
         })
     }
 
-    /// Takes the snapshots, of `only` some partitions if so told. All must be open: an answer from
-    /// some would pass for the answer.
-    pub(super) fn snapshots(
-        &self,
-        asked: &Asked,
-        only: Option<&BTreeSet<u32>>,
-    ) -> Result<Snapshots, Failure> {
-        let mut range = self.of(asked);
+    /// Takes the snapshots for a call, as its caller sees them. All must be open: an answer from some
+    /// would pass for the answer.
+    pub(super) fn snapshots(&self, asked: &Asked, call: &Call) -> Result<Snapshots, Failure> {
+        let (mut range, only) = (self.of(asked), call.only.as_ref());
         range.retain(|partition| only.is_none_or(|only| only.contains(partition)));
         let mut snapshots = Vec::new();
         for (partition, view) in
@@ -177,7 +175,7 @@ impl Partitions {
                 let failure = Failure::new(Reason::StoreNotOpen, what);
                 return Err(failure.with("partition", partition));
             };
-            snapshots.push((partition, snapshot));
+            snapshots.push((partition, Scoped::new(snapshot, &call.access)));
         }
         let role = range.into_iter().map(|partition| (self.role.0)(partition)).max();
         let media_valid_ms = RefCell::default();
@@ -191,9 +189,11 @@ impl Snapshots {
     pub(super) fn of_then(
         snapshots: Vec<(u32, Box<dyn Snapshot>)>,
         partitions: &Partitions,
+        call: &Call,
     ) -> Self {
+        let scoped = |(partition, all)| (partition, Scoped::new(all, &call.access));
         Self {
-            snapshots,
+            snapshots: snapshots.into_iter().map(scoped).collect(),
             media_valid_ms: RefCell::default(),
             count: partitions.count(),
             now: partitions.clock.now(),

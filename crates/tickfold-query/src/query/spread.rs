@@ -54,7 +54,8 @@ impl Query {
             here.retain(|partition| self.peers.is_here(*partition));
             let here = self.partitions.open(&here);
             let (here, local) = (&here, &local);
-            let answer = |request, call: Call| async move {
+            let answer = |request: Q, call: Call| async move {
+                request.view()?.check(&call.access)?;
                 if here.is_empty() {
                     let what = "this node has none of the partitions";
                     return Err(Failure::new(Reason::PartitionElsewhere, what));
@@ -71,7 +72,12 @@ impl Query {
         }
         let all = self.partitions.of(&Asked::All);
         if all.iter().all(|partition| self.peers.is_here(*partition)) {
-            return self.limits.unary(method, request, local).await;
+            let local = &local;
+            let answer = |request: Q, call: Call| async move {
+                request.view()?.check(&call.access)?;
+                local(request, call).await
+            };
+            return self.limits.unary(method, request, answer).await;
         }
         let spread = |request, call| self.spread(method, request, call, &local);
         self.limits.unary(method, request, spread).await
@@ -88,6 +94,7 @@ impl Query {
         Q: Spread,
         F: Future<Output = Result<Q::Reply, Failure>>,
     {
+        request.view()?.check(&call.access)?;
         let wanted = self.partitions.wanted(request.min_position())?;
         let mut left = self.partitions.of(&request.asked());
         left.extend(wanted.keys());
@@ -152,7 +159,7 @@ impl Query {
         call: &Call,
     ) -> Option<(BTreeSet<u32>, Result<Q::Reply, Failure>)> {
         let path = format!("/{SERVICE_NAME}/{method}");
-        let answered = self.peers.ask(address, path, part, partitions, call.deadline);
+        let answered = self.peers.ask(address, path, part, partitions, call.deadline, &call.access);
         let answered = call.shutdown.run_until_cancelled(answered).await?;
         let (metadata, reply) = match answered {
             Ok(response) => {
@@ -161,6 +168,13 @@ impl Query {
             }
             Err(status) => (status.metadata().clone(), Err(Failure::of_peer(&status)?)),
         };
+        if let Err(refused) = &reply
+            && matches!(refused.reason(), Reason::Unauthenticated | Reason::ScopeMissing)
+        {
+            // What the caller may was asked here already: it is this node that it does not believe.
+            tracing::warn!(address, reason = refused.reason().as_str(), "a node refuses this one");
+            return None;
+        }
         let outcome = reply.as_ref().map_or_else(|failure| failure.reason().code(), |_| Code::Ok);
         metrics::forward(method, outcome);
         if outcome == Code::Unavailable {

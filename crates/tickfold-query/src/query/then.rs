@@ -11,7 +11,6 @@ use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as pb;
 use tickfold_store::Snapshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::Query;
 use super::find::bound;
@@ -88,27 +87,23 @@ impl Query {
         holds: impl Fn(&dyn Snapshot) -> Result<bool, tickfold_store::Error> + Send + 'static,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let Call { deadline, slot, shutdown, only } = call;
-        let read = move |snapshots: Snapshots| {
-            let _slot = slot;
+        let read = |snapshots: Snapshots| {
             let as_of = snapshots.as_of();
             read(snapshots).map_err(|failure| failure.reflecting(Some(as_of)))
         };
-        self.look_up_at(deadline, &shutdown, lookup, only, holds, read).await
+        self.look_up_at(&call, lookup, holds, read).await
     }
 
     pub(super) async fn look_up_at<R: Send + 'static>(
         &self,
-        deadline: Instant,
-        shutdown: &CancellationToken,
+        call: &Call,
         lookup: Lookup,
-        only: Option<BTreeSet<u32>>,
         holds: impl Fn(&dyn Snapshot) -> Result<bool, tickfold_store::Error> + Send + 'static,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
         let Lookup { then, min_position, asked } = lookup;
         let Some((partition, moment)) = then else {
-            return self.read_at(deadline, shutdown, min_position, asked, only, read).await;
+            return self.read_at(call, min_position, asked, read).await;
         };
         let mut partitions = self.partitions.of(&asked);
         match partition {
@@ -118,7 +113,8 @@ impl Query {
             Some(named) => partitions.retain(|partition| *partition == named),
             None => {}
         }
-        partitions.retain(|partition| only.as_ref().is_none_or(|only| only.contains(partition)));
+        let only = call.only.as_ref();
+        partitions.retain(|partition| only.is_none_or(|only| only.contains(partition)));
         if partition.is_none() {
             let held = move |snapshots: Snapshots| {
                 let mut held = BTreeSet::new();
@@ -129,8 +125,8 @@ impl Query {
                 }
                 Ok(held)
             };
-            let all = (asked, Some(partitions));
-            partitions = self.read_at(deadline, shutdown, min_position, all.0, all.1, held).await?;
+            let part = call.part(&partitions);
+            partitions = self.read_at(&part, min_position, asked, held).await?;
         }
         if let (None, Moment::Offset(_), true) = (partition, moment, partitions.len() > 1) {
             let what = format!(
@@ -141,8 +137,8 @@ impl Query {
         }
         let mut snapshots = Vec::new();
         for partition in partitions {
-            let made = self.history.at(partition, moment, deadline);
-            let Some(made) = shutdown.run_until_cancelled(made).await else {
+            let made = self.history.at(partition, moment, call.deadline);
+            let Some(made) = call.shutdown.run_until_cancelled(made).await else {
                 return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
             };
             let made = made.map_err(|NotThen { reason, message }| {
@@ -150,9 +146,10 @@ impl Query {
             });
             snapshots.push((partition, made?));
         }
-        let partitions = Arc::clone(&self.partitions);
-        let task =
-            tokio::task::spawn_blocking(move || read(Snapshots::of_then(snapshots, &partitions)));
+        let (partitions, call) = (Arc::clone(&self.partitions), call.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            read(Snapshots::of_then(snapshots, &partitions, &call))
+        });
         task.await.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a read panicked");
             Err(Failure::new(Reason::Defect, "the read failed"))

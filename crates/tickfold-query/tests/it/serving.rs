@@ -123,9 +123,10 @@ async fn a_client_without_calls_that_ignores_the_goodbye_is_cut_long_before_the_
 #[tokio::test]
 async fn an_address_that_others_reach_is_refused() {
     use std::sync::Arc;
-    use tickfold_query::{Parts, Peers, run};
+    use tickfold_query::{Auth, Parts, Peers, run};
     let parts = Parts {
         listener: tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap(),
+        auth: Auth::default(),
         log: Arc::new(tickfold_log::MemLog::default()),
         topic_prefix: "wa".into(),
         options: QueryOptions::default(),
@@ -134,5 +135,5 @@ async fn an_address_that_others_reach_is_refused() {
         services: tonic::service::Routes::default(),
     };
     let refused = run(parts, tokio_util::sync::CancellationToken::new()).await;
-    assert!(matches!(refused, Err(Error::NotLoopback(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{refused:?}");
 }

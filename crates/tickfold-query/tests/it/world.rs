@@ -15,8 +15,8 @@ use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_query::{
-    Clock, Error, History, Moment, NotThen, Parts, Peers, QueryOptions, QueryState, QueryStatus,
-    Reads, Reason, Role, RoleOf, run,
+    Auth, Clock, Error, History, Moment, NotThen, Parts, Peers, QueryOptions, QueryState,
+    QueryStatus, Reads, Reason, Role, RoleOf, run,
 };
 use tickfold_store::{MemStores, PartitionStore, Snapshot, StoreHead, Stores};
 use tokio::net::TcpListener;
@@ -63,6 +63,7 @@ impl World {
         let shutdown = CancellationToken::new();
         let parts = Parts {
             listener,
+            auth: Auth::default(),
             log: Arc::new(log.clone()),
             topic_prefix: "wa".to_owned(),
             options,

@@ -21,7 +21,7 @@ use tickfold_log::{Error, Log, Offset, Record, TopicPartition};
 use tickfold_processor::derived_topic;
 use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::dead_letter_service_server::DeadLetterService;
-use tickfold_query::Reason;
+use tickfold_query::{Access, Reason, Scope};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
@@ -70,7 +70,11 @@ impl DeadLetterService for DeadLetters {
         &self,
         request: Request<pb::GetDeadLetterRequest>,
     ) -> Result<Response<pb::GetDeadLetterResponse>, Status> {
+        let access = Access::of(&request)?;
         let pb::GetDeadLetterRequest { position, raw } = request.into_inner();
+        if raw {
+            access.require(Scope::PersonalData)?;
+        }
         let position = position.ok_or_else(|| {
             Reason::InvalidArgument.status("position: is required: partition and offset")
         })?;

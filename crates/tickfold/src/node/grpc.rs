@@ -10,7 +10,7 @@ use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
 use tickfold_proto::admin::v1::replay_service_server::ReplayServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
 use tickfold_proto::admin::v1::state_service_server::StateServiceServer;
-use tickfold_query::{Clock, History, Parts, Peers, QueryStatus, Reads};
+use tickfold_query::{Auth, Clock, History, Parts, Peers, QueryStatus, Reads};
 use tonic::service::Routes;
 
 use super::SharedLog;
@@ -56,6 +56,7 @@ impl Grpc<'_> {
         });
         let parts = Parts {
             listener: tokio::net::TcpListener::from_std(listener).context("listen for gRPC")?,
+            auth: Auth::default(),
             log: Arc::clone(self.log),
             topic_prefix: self.config.topic_prefix.clone(),
             options: options::query_options(self.config),
