@@ -326,6 +326,21 @@ async fn a_full_queue_refuses_appends_but_not_commits() {
 }
 
 #[tokio::test]
+async fn commits_take_no_room_from_appends() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, EmbeddedOptions { queue_bytes_max: 4_096, ..small() }).await;
+    let mut owned = log.claim("g", &at(0)).await.unwrap().partition;
+    let commit = owned.commit(vec![value(1, "x".repeat(1 << 20))], position(1));
+    let appends = (0..2).map(|n| log.append(vec![value(0, n.to_string())]));
+    // Pushed while the commit holds its room, as nothing is awaited between.
+    let (commit, appends) = tokio::join!(commit, join_all(appends));
+    commit.unwrap();
+    for append in appends {
+        append.expect("a commit is no append");
+    }
+}
+
+#[tokio::test]
 async fn append_times_never_fall_within_a_partition() {
     let dir = TempDir::new().unwrap();
     let now = Arc::new(AtomicI64::new(1_000));

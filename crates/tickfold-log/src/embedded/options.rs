@@ -13,10 +13,11 @@ use rocksdb::{
 /// Options of [`EmbeddedLog`](super::EmbeddedLog).
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// Bytes of records that may wait for the writer or be on their way to the disk; beyond it
-    /// appends are refused as `Unavailable`. Default 64 MiB.
+    /// Bytes of appended records that may wait for the writer or be on their way to the disk; beyond
+    /// it appends are refused as `Unavailable`. Commits are not counted: each owner has one at most.
+    /// Default 64 MiB.
     pub queue_bytes_max: usize,
-    /// Requests that may wait likewise. Default 65,536.
+    /// Appends that may wait likewise. Default 65,536.
     pub queue_requests_max: usize,
     /// Bytes of records written and synced as one group; more waiting requests make the next
     /// group. Default 16 MiB.

@@ -1,8 +1,10 @@
 //! The bounded queue between callers and the writer thread.
 //!
-//! Appends are refused when it is full, which slows the world outside down. Commits, claims, trims
-//! and the creation of topics are always admitted: they are bounded by the number of owners, each
-//! of which has at most one under way, and refusing them would punish the side that drains the log.
+//! Appends are refused when it is full of appends, which slows the world outside down. Commits,
+//! claims, trims and the creation of topics are always admitted: they are bounded by the number of
+//! owners, each of which has at most one under way, and refusing them would punish the side that drains
+//! the log. They take no room from appends: owners that catch up commit as much as they can, and
+//! webhooks would be turned away for as long.
 
 use std::{
     collections::VecDeque,
@@ -49,11 +51,36 @@ pub(super) enum Next {
     Closed,
 }
 
-/// Room of the queue held by requests.
+/// What requests hold of the queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Held {
+    /// All of them.
     pub(super) bytes: usize,
-    requests: usize,
+    /// The appends, whose room is limited.
+    append_bytes: usize,
+    appends: usize,
+}
+
+impl Held {
+    fn by(request: &Request) -> Self {
+        let bytes = request.bytes();
+        match request {
+            Request::Append { .. } => Self { bytes, append_bytes: bytes, appends: 1 },
+            _ => Self { bytes, ..Self::default() },
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.append_bytes = self.append_bytes.saturating_add(other.append_bytes);
+        self.appends = self.appends.saturating_add(other.appends);
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.append_bytes = self.append_bytes.saturating_sub(other.append_bytes);
+        self.appends = self.appends.saturating_sub(other.appends);
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +93,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: VecDeque<(Request, usize)>,
+    waiting: VecDeque<(Request, Held)>,
     held: Held,
     closed: bool,
 }
@@ -84,21 +111,19 @@ impl Queue {
     }
 
     pub(super) fn push(&self, request: Request) -> Result<(), Refused> {
-        let bytes = request.bytes();
+        let wanted = Held::by(&request);
         let mut inner = self.inner();
         if inner.closed {
             return Err(Refused::Closed);
         }
-        let bounded = matches!(request, Request::Append { .. });
-        let over = inner.held.bytes.saturating_add(bytes) > self.bytes_max
-            || inner.held.requests >= self.requests_max;
+        let over = inner.held.append_bytes.saturating_add(wanted.append_bytes) > self.bytes_max
+            || inner.held.appends >= self.requests_max;
         // A single append larger than the whole queue is still taken by an empty one.
-        if bounded && over && inner.held.requests > 0 {
+        if wanted.appends > 0 && over && inner.held.appends > 0 {
             return Err(Refused::Full);
         }
-        inner.held.bytes = inner.held.bytes.saturating_add(bytes);
-        inner.held.requests += 1;
-        inner.waiting.push_back((request, bytes));
+        inner.held.add(wanted);
+        inner.waiting.push_back((request, wanted));
         drop(inner);
         self.filled.notify_one();
         Ok(())
@@ -124,11 +149,10 @@ impl Queue {
         }
         let mut group = Vec::new();
         let mut held = Held::default();
-        while let Some((request, bytes)) = inner.waiting.pop_front() {
-            held.bytes = held.bytes.saturating_add(bytes);
-            held.requests += 1;
+        while let Some((request, of)) = inner.waiting.pop_front() {
+            held.add(of);
             group.push(request);
-            let next = inner.waiting.front().map_or(0, |(_, bytes)| *bytes);
+            let next = inner.waiting.front().map_or(0, |(_, of)| of.bytes);
             if held.bytes.saturating_add(next) > bytes_max {
                 break;
             }
@@ -139,8 +163,7 @@ impl Queue {
     /// Gives back the room of answered requests; returns the bytes still held.
     pub(super) fn release(&self, held: Held) -> usize {
         let mut inner = self.inner();
-        inner.held.bytes = inner.held.bytes.saturating_sub(held.bytes);
-        inner.held.requests = inner.held.requests.saturating_sub(held.requests);
+        inner.held.subtract(held);
         inner.held.bytes
     }
 
