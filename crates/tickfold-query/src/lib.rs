@@ -3,7 +3,8 @@
 //! The binary binds a listener, puts it with its stores and its log into [`Parts`] and awaits
 //! [`run`]. Everything here is a read: no call changes state or log. A reply comes from one
 //! snapshot per partition; `as_of` names it, and `min_position` waits for one. What other nodes own is
-//! asked there ([`Peers`]), so any node answers for everything. Each error carries a stable [`Reason`].
+//! asked there ([`Peers`]), so any node answers for everything. What changes is told by watches, from the
+//! derived topics. Each error carries a stable [`Reason`].
 //!
 //! Every call passes one guard, which knows the caller by its token or its client certificate and says
 //! what it may ([`Access`]). Without tokens [`run`] refuses to serve on an address that is not loopback.
@@ -22,6 +23,7 @@ mod peers;
 mod query;
 mod reasons;
 mod server;
+mod watch;
 
 pub use access::{
     Access, Accounts, Proof, Scope, TOKEN_PREFIX, TokenEntry, Tokens, TokensReplaced,

@@ -15,6 +15,16 @@ pub const REQUESTS: &str = "tickfold_query_requests_total";
 pub const REQUEST_SECONDS: &str = "tickfold_query_request_seconds";
 /// Tail streams open.
 pub const TAIL_STREAMS: &str = "tickfold_query_tail_streams";
+/// Watches open, by `method`.
+pub const WATCHES: &str = "tickfold_query_watches";
+/// Responses of watches but marks, by `method`.
+pub const WATCH_ITEMS: &str = "tickfold_query_watch_items_total";
+/// Time from an append to the record in a watch.
+pub const WATCH_DELAY_SECONDS: &str = "tickfold_query_watch_delay_seconds";
+/// Changes that watches of states did not tell by themselves.
+pub const WATCH_CONFLATED: &str = "tickfold_query_watch_conflated_total";
+/// Reads of the log by watches that are behind.
+pub const WATCH_LOG_READS: &str = "tickfold_query_watch_log_reads_total";
 /// Calls that other nodes answered for this one, by `method` and `code`.
 pub const FORWARDS: &str = "tickfold_query_forwards_total";
 /// Times that another node was not reached.
@@ -37,6 +47,27 @@ pub fn describe() {
         "Time from the decoded request to the reply, waiting for min_position included, by method."
     );
     describe_gauge!(TAIL_STREAMS, Unit::Count, "Tail streams open.");
+    describe_gauge!(WATCHES, Unit::Count, "Watches open, by method.");
+    describe_counter!(
+        WATCH_ITEMS,
+        Unit::Count,
+        "States and records that watches told, by method. Marks are not counted."
+    );
+    describe_histogram!(
+        WATCH_DELAY_SECONDS,
+        Unit::Seconds,
+        "Time from the append of a webhook to its transition, action or alert in a watch. Of one that comes from far it is how far that is."
+    );
+    describe_counter!(
+        WATCH_CONFLATED,
+        Unit::Count,
+        "Changes that a watch of states did not tell by themselves, since a newer one was there when it could."
+    );
+    describe_counter!(
+        WATCH_LOG_READS,
+        Unit::Count,
+        "Reads of the log by watches that are behind what is kept in memory."
+    );
     describe_counter!(
         FORWARDS,
         Unit::Count,
@@ -97,6 +128,39 @@ impl Drop for OpenTail {
     fn drop(&mut self) {
         gauge!(TAIL_STREAMS).decrement(1.0);
     }
+}
+
+/// Counts a watch as open until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenWatch(&'static str);
+
+impl OpenWatch {
+    pub(crate) fn new(method: &'static str) -> Self {
+        gauge!(WATCHES, "method" => method).increment(1.0);
+        Self(method)
+    }
+}
+
+impl Drop for OpenWatch {
+    fn drop(&mut self) {
+        gauge!(WATCHES, "method" => self.0).decrement(1.0);
+    }
+}
+
+pub(crate) fn watch_item(method: &'static str, delay_ms: Option<i64>) {
+    counter!(WATCH_ITEMS, "method" => method).increment(1);
+    if let Some(delay_ms) = delay_ms {
+        let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
+        histogram!(WATCH_DELAY_SECONDS).record(delay.as_secs_f64());
+    }
+}
+
+pub(crate) fn watch_conflated(changes: u64) {
+    counter!(WATCH_CONFLATED).increment(changes);
+}
+
+pub(crate) fn watch_log_read() {
+    counter!(WATCH_LOG_READS).increment(1);
 }
 
 pub(crate) fn code_word(code: Code) -> &'static str {

@@ -33,9 +33,17 @@ pub struct QueryOptions {
     /// Tail and ExplainMessage streams open at once over all connections, in number; further ones
     /// fail with `OVERLOADED`. Default: 64.
     pub tail_streams_max: usize,
+    /// Watches open at once over all connections, in number; further ones fail with `OVERLOADED`.
+    /// Default: 16,384.
+    pub watch_streams_max: usize,
+    /// Time without a response after which a watch gets a bookmark. Default: 30 s.
+    pub watch_bookmark_interval: Duration,
+    /// Age at which a watch is asked to come again, so that load balancers spread it anew; it ends up
+    /// to a tenth earlier. Default: 30 min.
+    pub watch_age_max: Duration,
     /// Deadline of a call that brings none. Default: 10 s.
     pub request_timeout: Duration,
-    /// Longest deadline a call gets, whatever it asks for; Tail has none. Default: 60 s.
+    /// Longest deadline a call gets, whatever it asks for; Tail and watches have none. Default: 60 s.
     pub request_timeout_max: Duration,
     /// Time that calls under way get to finish at shutdown; then connections are cut. Default:
     /// 10 s.
@@ -60,6 +68,9 @@ impl Default for QueryOptions {
             concurrent_streams_max: 128,
             concurrent_requests_max: 256,
             tail_streams_max: 64,
+            watch_streams_max: 16_384,
+            watch_bookmark_interval: Duration::from_secs(30),
+            watch_age_max: Duration::from_secs(30 * 60),
             request_timeout: Duration::from_secs(10),
             request_timeout_max: Duration::from_secs(60),
             drain_limit: Duration::from_secs(10),
@@ -77,6 +88,8 @@ impl QueryOptions {
             ("keepalive_interval", self.keepalive_interval),
             ("keepalive_timeout", self.keepalive_timeout),
             ("connection_age_max", self.connection_age_max),
+            ("watch_bookmark_interval", self.watch_bookmark_interval),
+            ("watch_age_max", self.watch_age_max),
             ("request_timeout", self.request_timeout),
             ("request_timeout_max", self.request_timeout_max),
         ];
@@ -91,6 +104,7 @@ impl QueryOptions {
             ("concurrent_streams_max", self.concurrent_streams_max as usize),
             ("concurrent_requests_max", self.concurrent_requests_max),
             ("tail_streams_max", self.tail_streams_max),
+            ("watch_streams_max", self.watch_streams_max),
             ("lookup_max", self.lookup_max),
             ("page_size_max", self.page_size_max),
             ("page_size_default", self.page_size_default),

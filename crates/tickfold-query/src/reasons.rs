@@ -97,6 +97,14 @@ reasons! {
     PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, None;
     /// The page token belongs to a request with other arguments.
     PageTokenMismatch = "PAGE_TOKEN_MISMATCH", InvalidArgument, None;
+    /// The resume token is damaged, or of a version or log that this server does not know.
+    ResumeTokenInvalid = "RESUME_TOKEN_INVALID", InvalidArgument, None;
+    /// The resume token belongs to a watch with other arguments.
+    ResumeTokenMismatch = "RESUME_TOKEN_MISMATCH", InvalidArgument, None;
+    /// The log no longer has what a watch was not told: begin without a token.
+    ResumeTokenExpired = "RESUME_TOKEN_EXPIRED", OutOfRange, None;
+    /// The stream is as old as streams get; another one goes on by its token.
+    StreamAgeReached = "STREAM_AGE_REACHED", Unavailable, Some(100);
     /// A partition's store is not open yet: the process starts or restores.
     StoreNotOpen = "STORE_NOT_OPEN", Unavailable, Some(1_000);
     /// What is asked for is, if anywhere, in a partition that nobody can be asked of now: its owner
@@ -178,6 +186,10 @@ impl Failure {
     #[must_use]
     pub(crate) fn reflecting(self, as_of: Option<pb::AsOf>) -> Self {
         Self { as_of: as_of.map(Box::new), ..self }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(crate) fn reason(&self) -> Reason {

@@ -14,6 +14,7 @@ use tickfold_core::records::RAW_TOPIC;
 use tickfold_log::Log;
 use tickfold_proto::admin::v1::admin_service_server::AdminServiceServer;
 use tickfold_proto::query::v1::query_service_server::QueryServiceServer;
+use tickfold_proto::query::v1::watch_service_server::WatchServiceServer;
 use tickfold_store::{ReadView, Stores};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use crate::access::{Guard, GuardLayer, Tokens};
 use crate::admin::Admin;
 use crate::call::Limits;
 use crate::query::{History, Partitions, Query, Raw, RoleOf};
+use crate::watch::{Hub, Watches};
 use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, health, incoming};
 
 /// Time that connections on which no call is running get to close by themselves at shutdown, and
@@ -118,21 +120,33 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
 
     let limits = Limits::new(options.concurrent_requests_max, &options, stop.clone());
     let tails = Limits::new(options.tail_streams_max, &options, stop.clone());
+    let watches = Limits::new(options.watch_streams_max, &options, stop.clone());
     let raw = Raw { log: Arc::clone(&log), topic: format!("{topic_prefix}.{RAW_TOPIC}") };
-    let admin = Admin::new(log, topic_prefix, limits.clone(), tails.clone());
+    let admin = Admin::new(Arc::clone(&log), topic_prefix.clone(), limits.clone(), tails.clone());
     let reporter = HealthReporter::new();
     health::not_yet(&reporter).await;
-    let (services, report) = match reads {
+    let (services, background) = match reads {
         Some(reads) => {
+            let (feeds, hub) = Hub::new(&log, &topic_prefix, reads.partition_count);
+            let (partition_count, clock) = (reads.partition_count, reads.clock.clone());
             let health = (reporter.clone(), stop.clone());
             let (query, report) = reads.serve(&peers, raw, &options, [&limits, &tails], health);
-            (services.add_service(query), report)
+            let settings = (options.clone(), clock);
+            let watch =
+                Watches::new(Arc::clone(&query), feeds, watches.clone(), settings, partition_count);
+            let services = services
+                .add_service(query_service(query, &options))
+                .add_service(WatchServiceServer::new(watch));
+            let followed = stop.clone();
+            let hub = async move { followed.run_until_cancelled(hub.run()).await };
+            (services, futures_util::future::join(report, hub).map(drop).boxed())
         }
         None => (services, health::report_admin(reporter.clone(), stop.clone()).boxed()),
     };
     let idle = async move {
         limits.idle().await;
         tails.idle().await;
+        watches.idle().await;
     };
     let health_service =
         tonic_health::server::HealthService::from_health_reporter(reporter.clone());
@@ -175,7 +189,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
             stop.cancel();
             served
         },
-        report,
+        background,
         stop.run_until_cancelled(peers.keep_up()),
     );
     served
@@ -190,7 +204,7 @@ impl Reads {
         options: &QueryOptions,
         [limits, streams]: [&Limits; 2],
         (reporter, stop): (HealthReporter, CancellationToken),
-    ) -> (QueryServiceServer<Query>, BoxFuture<'static, ()>) {
+    ) -> (Arc<Query>, BoxFuture<'static, ()>) {
         let Self { stores, partition_count, role, history, clock, status } = self;
         let views: Arc<[Arc<dyn ReadView>]> =
             (0..partition_count).map(|partition| stores.view(partition)).collect();
@@ -198,13 +212,16 @@ impl Reads {
         let limits = [limits.clone(), streams.clone()];
         let states = (partitions, history);
         let query = Query::new(states, peers.clone(), raw, limits, options.clone());
-        let service = QueryServiceServer::new(query)
-            .max_decoding_message_size(options.decode_bytes_max)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .send_compressed(CompressionEncoding::Gzip);
         let report = health::report(views, peers.clone(), status, reporter, stop);
-        (service, report.boxed())
+        (Arc::new(query), report.boxed())
     }
+}
+
+fn query_service(query: Arc<Query>, options: &QueryOptions) -> QueryServiceServer<Query> {
+    QueryServiceServer::from_arc(query)
+        .max_decoding_message_size(options.decode_bytes_max)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
 }
 
 /// Drives the server; from shutdown on with a limit.

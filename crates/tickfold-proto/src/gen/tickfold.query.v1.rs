@@ -2967,3 +2967,1282 @@ pub mod query_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks for messages and their changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchMessagesRequest {
+    /// 1 to 1,000 wamids; a repeated one counts once.
+    #[prost(string, repeated, tag = "1")]
+    pub wamids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How much to return of each.
+    #[prost(enumeration = "MessageView", tag = "2")]
+    pub view: i32,
+    /// `resume_token` of the last response that was taken in. Empty: begin with the states of now.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+}
+/// A message as it is now, or a mark.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchMessagesResponse {
+    /// Changes of this message since its response before that had no response of their own.
+    #[prost(uint64, tag = "4")]
+    pub skipped_revisions: u64,
+    /// By which the watch goes on behind this response. Opaque; it holds no personal data.
+    #[prost(string, tag = "5")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_messages_response::Item", tags = "1, 2, 3")]
+    pub item: ::core::option::Option<watch_messages_response::Item>,
+}
+/// Nested message and enum types in `WatchMessagesResponse`.
+pub mod watch_messages_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// The message.
+        #[prost(message, tag = "1")]
+        Message(super::Message),
+        /// The wamid of a message that is not known, or not any more.
+        #[prost(string, tag = "2")]
+        Missing(::prost::alloc::string::String),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "3")]
+        Mark(i32),
+    }
+}
+/// Asks for a conversation and its changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchConversationRequest {
+    /// Business phone number id. Required.
+    #[prost(string, tag = "1")]
+    pub phone_number_id: ::prost::alloc::string::String,
+    /// The user's id as Meta writes it, any that it has. Required.
+    #[prost(string, tag = "2")]
+    pub party: ::prost::alloc::string::String,
+    /// As in WatchMessagesRequest.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+}
+/// The conversation as it is now, or a mark.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchConversationResponse {
+    /// As in WatchMessagesResponse.
+    #[prost(uint64, tag = "4")]
+    pub skipped_revisions: u64,
+    /// As in WatchMessagesResponse.
+    #[prost(string, tag = "5")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_conversation_response::Item", tags = "1, 2, 3")]
+    pub item: ::core::option::Option<watch_conversation_response::Item>,
+}
+/// Nested message and enum types in `WatchConversationResponse`.
+pub mod watch_conversation_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Item {
+        /// The conversation.
+        #[prost(message, tag = "1")]
+        Conversation(super::Conversation),
+        /// True: there is no such conversation, or not any more.
+        #[prost(bool, tag = "2")]
+        Missing(bool),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "3")]
+        Mark(i32),
+    }
+}
+/// Asks for a number and its changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchNumberRequest {
+    /// The business phone number id. Required.
+    #[prost(string, tag = "1")]
+    pub phone_number_id: ::prost::alloc::string::String,
+    /// As in WatchMessagesRequest.
+    #[prost(string, tag = "2")]
+    pub resume_token: ::prost::alloc::string::String,
+}
+/// The number as it is now, or a mark.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchNumberResponse {
+    /// As in WatchMessagesResponse.
+    #[prost(uint64, tag = "4")]
+    pub skipped_revisions: u64,
+    /// As in WatchMessagesResponse.
+    #[prost(string, tag = "5")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_number_response::Item", tags = "1, 2, 3")]
+    pub item: ::core::option::Option<watch_number_response::Item>,
+}
+/// Nested message and enum types in `WatchNumberResponse`.
+pub mod watch_number_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// The number.
+        #[prost(message, tag = "1")]
+        Number(super::Number),
+        /// True: no webhook has named it.
+        #[prost(bool, tag = "2")]
+        Missing(bool),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "3")]
+        Mark(i32),
+    }
+}
+/// Asks for an account and its changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAccountRequest {
+    /// The account. Required.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// As in WatchMessagesRequest.
+    #[prost(string, tag = "2")]
+    pub resume_token: ::prost::alloc::string::String,
+}
+/// The account as it is now, or a mark.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchAccountResponse {
+    /// As in WatchMessagesResponse.
+    #[prost(uint64, tag = "4")]
+    pub skipped_revisions: u64,
+    /// As in WatchMessagesResponse.
+    #[prost(string, tag = "5")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_account_response::Item", tags = "1, 2, 3")]
+    pub item: ::core::option::Option<watch_account_response::Item>,
+}
+/// Nested message and enum types in `WatchAccountResponse`.
+pub mod watch_account_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// The account.
+        #[prost(message, tag = "1")]
+        Account(super::Account),
+        /// True: no event has named it, and nothing was charged to it.
+        #[prost(bool, tag = "2")]
+        Missing(bool),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "3")]
+        Mark(i32),
+    }
+}
+/// Asks for the transitions of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchTransitionsRequest {
+    /// The account. Empty: of all, also what belongs to none.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// How much to return of each: FULL and HISTORY are the same here.
+    #[prost(enumeration = "MessageView", tag = "2")]
+    pub view: i32,
+    /// `resume_token` of the last response that was taken in. Empty: begin with what comes next, or as
+    /// `from_beginning` says.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Without a token: begin with the oldest record that the topic has.
+    #[prost(bool, tag = "4")]
+    pub from_beginning: bool,
+}
+/// A transition, or a mark.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchTransitionsResponse {
+    /// As in WatchMessagesResponse.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_transitions_response::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<watch_transitions_response::Item>,
+}
+/// Nested message and enum types in `WatchTransitionsResponse`.
+pub mod watch_transitions_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Item {
+        /// The transition.
+        #[prost(message, tag = "1")]
+        Transition(super::TransitionRecord),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "2")]
+        Mark(i32),
+    }
+}
+/// Asks for the actions of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchActionsRequest {
+    /// The account. Empty: of all, also what belongs to none.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// How much to return of each, as in WatchTransitionsRequest.
+    #[prost(enumeration = "MessageView", tag = "2")]
+    pub view: i32,
+    /// As in WatchTransitionsRequest.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// As in WatchTransitionsRequest.
+    #[prost(bool, tag = "4")]
+    pub from_beginning: bool,
+}
+/// An action, or a mark.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchActionsResponse {
+    /// As in WatchMessagesResponse.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_actions_response::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<watch_actions_response::Item>,
+}
+/// Nested message and enum types in `WatchActionsResponse`.
+pub mod watch_actions_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Item {
+        /// The action.
+        #[prost(message, tag = "1")]
+        Action(super::ActionRecord),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "2")]
+        Mark(i32),
+    }
+}
+/// Asks for the alerts of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAlertsRequest {
+    /// The account. Empty: of all, also what belongs to none.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// How much to return of each, as in WatchTransitionsRequest.
+    #[prost(enumeration = "MessageView", tag = "2")]
+    pub view: i32,
+    /// As in WatchTransitionsRequest.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// As in WatchTransitionsRequest.
+    #[prost(bool, tag = "4")]
+    pub from_beginning: bool,
+}
+/// An alert, or a mark.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAlertsResponse {
+    /// As in WatchMessagesResponse.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_alerts_response::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<watch_alerts_response::Item>,
+}
+/// Nested message and enum types in `WatchAlertsResponse`.
+pub mod watch_alerts_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Item {
+        /// The alert.
+        #[prost(message, tag = "1")]
+        Alert(super::AlertRecord),
+        /// How far the stream is.
+        #[prost(enumeration = "super::WatchMark", tag = "2")]
+        Mark(i32),
+    }
+}
+/// Where a record of a derived topic came from, and when.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordOrigin {
+    /// Names the record for ever: raw partition, raw offset and ordinal, joined by `-`.
+    #[prost(string, tag = "1")]
+    pub event_id: ::prost::alloc::string::String,
+    /// The raw record that it was derived from.
+    #[prost(message, optional, tag = "2")]
+    pub source: ::core::option::Option<SourcePosition>,
+    /// When it happened: Meta's time, or log time if Meta gave none that makes sense.
+    #[prost(message, optional, tag = "3")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// True if `event_time` is log time.
+    #[prost(bool, tag = "4")]
+    pub event_time_estimated: bool,
+    /// When ingress received the webhook. Unset if the raw record does not say.
+    #[prost(message, optional, tag = "5")]
+    pub received_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Log time: when the raw log appended the record.
+    #[prost(message, optional, tag = "6")]
+    pub log_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A record of the transition topic: one new fact of one entity.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransitionRecord {
+    /// Where it came from, and when.
+    #[prost(message, optional, tag = "1")]
+    pub origin: ::core::option::Option<RecordOrigin>,
+    /// message, conversation, template, account, number, user, group, call or payment.
+    #[prost(string, tag = "2")]
+    pub entity: ::prost::alloc::string::String,
+    /// Key of the entity, as in its table. Where it names a person besides the wamid, in views FULL and
+    /// HISTORY only.
+    #[prost(string, tag = "3")]
+    pub key: ::prost::alloc::string::String,
+    /// Account. Empty if unknown.
+    #[prost(string, tag = "4")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Our number's id. Empty if unknown.
+    #[prost(string, tag = "5")]
+    pub phone_number_id: ::prost::alloc::string::String,
+    /// Message id. Empty if it is about no message.
+    #[prost(string, tag = "6")]
+    pub wamid: ::prost::alloc::string::String,
+    /// Participant of a group message. Views FULL and HISTORY only.
+    #[prost(string, tag = "7")]
+    pub participant: ::prost::alloc::string::String,
+    /// State shown before the fact. Empty on the first.
+    #[prost(string, tag = "8")]
+    pub from: ::prost::alloc::string::String,
+    /// The fact, in Meta's word.
+    #[prost(string, tag = "9")]
+    pub to: ::prost::alloc::string::String,
+    /// State shown after the fact; not `to` when the fact came late.
+    #[prost(string, tag = "10")]
+    pub state: ::prost::alloc::string::String,
+    /// True if the fact came too late to raise the shown state.
+    #[prost(bool, tag = "11")]
+    pub late: bool,
+    /// Error code, where the fact is a failure. Unset otherwise.
+    #[prost(int64, optional, tag = "12")]
+    pub error_code: ::core::option::Option<i64>,
+    /// Reason given by Meta. Empty if absent.
+    #[prost(string, tag = "13")]
+    pub reason: ::prost::alloc::string::String,
+    /// The other side, where the entity is not a message. Views FULL and HISTORY only.
+    #[prost(string, tag = "14")]
+    pub party: ::prost::alloc::string::String,
+    /// standby or history: it did not come as a live event of ours. Empty otherwise.
+    #[prost(string, tag = "15")]
+    pub via: ::prost::alloc::string::String,
+    /// The message that edited, revoked or reacted to this one. Views FULL and HISTORY only.
+    #[prost(string, tag = "16")]
+    pub cause_wamid: ::prost::alloc::string::String,
+}
+/// What an action or alert is about, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordSubject {
+    /// Account. Empty if unknown, as all of these are.
+    #[prost(string, tag = "1")]
+    pub waba_id: ::prost::alloc::string::String,
+    /// Our number's id.
+    #[prost(string, tag = "2")]
+    pub phone_number_id: ::prost::alloc::string::String,
+    /// Message id.
+    #[prost(string, tag = "3")]
+    pub wamid: ::prost::alloc::string::String,
+    /// Participant of a group message. Views FULL and HISTORY only.
+    #[prost(string, tag = "4")]
+    pub participant: ::prost::alloc::string::String,
+    /// The other side. Views FULL and HISTORY only.
+    #[prost(string, tag = "5")]
+    pub party: ::prost::alloc::string::String,
+    /// Template: its id or its name, whichever is known.
+    #[prost(string, tag = "6")]
+    pub template: ::prost::alloc::string::String,
+    /// Error code. Unset if it is about none.
+    #[prost(int64, optional, tag = "7")]
+    pub error_code: ::core::option::Option<i64>,
+    /// `biz_opaque_callback_data`. Views FULL and HISTORY only.
+    #[prost(string, tag = "8")]
+    pub callback_data: ::prost::alloc::string::String,
+    /// Name of the template.
+    #[prost(string, tag = "9")]
+    pub template_name: ::prost::alloc::string::String,
+    /// Language of the template, with `_`.
+    #[prost(string, tag = "10")]
+    pub template_language: ::prost::alloc::string::String,
+    /// Our number as Meta displays it, or its digits, where that is how it was named.
+    #[prost(string, tag = "11")]
+    pub display_phone_number: ::prost::alloc::string::String,
+    /// Version of the rules that asked for it.
+    #[prost(uint32, tag = "12")]
+    pub rules_version: u32,
+}
+/// A record of the action topic: something to be done, once. Who carries it out keeps the ids that it
+/// has done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActionRecord {
+    /// Where it came from, and when.
+    #[prost(message, optional, tag = "1")]
+    pub origin: ::core::option::Option<RecordOrigin>,
+    /// Names it for ever: what is done, to what, and why.
+    #[prost(string, tag = "2")]
+    pub action_id: ::prost::alloc::string::String,
+    /// As in the action topic, e.g. sms_fallback or halt_template.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// To what. Views FULL and HISTORY only.
+    #[prost(string, tag = "4")]
+    pub subject: ::prost::alloc::string::String,
+    /// Why, as a natural key. Views FULL and HISTORY only.
+    #[prost(string, tag = "5")]
+    pub cause: ::prost::alloc::string::String,
+    /// Not to be done before. Unset if at once.
+    #[prost(message, optional, tag = "6")]
+    pub not_before: ::core::option::Option<::prost_types::Timestamp>,
+    /// Not to be done after. Unset if it holds until somebody lifts it.
+    #[prost(message, optional, tag = "7")]
+    pub not_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// What a back-off is about. Empty otherwise.
+    #[prost(string, tag = "8")]
+    pub scope: ::prost::alloc::string::String,
+    /// Pricing category that is suppressed. Empty otherwise.
+    #[prost(string, tag = "9")]
+    pub category: ::prost::alloc::string::String,
+    /// Queue that a conversation goes to. Empty otherwise.
+    #[prost(string, tag = "10")]
+    pub queue: ::prost::alloc::string::String,
+    /// Which attempt this is, from 1. Unset if only the sender can know.
+    #[prost(uint32, optional, tag = "11")]
+    pub attempt: ::core::option::Option<u32>,
+    /// How many attempts there may be in all. Unset if that is not limited.
+    #[prost(uint32, optional, tag = "12")]
+    pub attempts_max: ::core::option::Option<u32>,
+    /// Id of the action that this one takes back. Empty if it takes back none.
+    #[prost(string, tag = "13")]
+    pub supersedes: ::prost::alloc::string::String,
+    /// What it is about.
+    #[prost(message, optional, tag = "14")]
+    pub about: ::core::option::Option<RecordSubject>,
+}
+/// A record of the alert topic: something a person should look at, told once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertRecord {
+    /// Where it came from, and when.
+    #[prost(message, optional, tag = "1")]
+    pub origin: ::core::option::Option<RecordOrigin>,
+    /// Names it for ever.
+    #[prost(string, tag = "2")]
+    pub alert_id: ::prost::alloc::string::String,
+    /// As in the alert topic, e.g. error_code or template_status.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// info, warning or critical.
+    #[prost(string, tag = "4")]
+    pub severity: ::prost::alloc::string::String,
+    /// What to do next, in a sentence for people.
+    #[prost(string, tag = "5")]
+    pub next_step: ::prost::alloc::string::String,
+    /// What it is about. Views FULL and HISTORY only.
+    #[prost(string, tag = "6")]
+    pub subject: ::prost::alloc::string::String,
+    /// Why, as a natural key. Views FULL and HISTORY only.
+    #[prost(string, tag = "7")]
+    pub cause: ::prost::alloc::string::String,
+    /// Meta's word or ours for what happened. Empty if absent.
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+    /// Id of the action that is too late. Empty otherwise.
+    #[prost(string, tag = "9")]
+    pub action_id: ::prost::alloc::string::String,
+    /// What it is about.
+    #[prost(message, optional, tag = "10")]
+    pub about: ::core::option::Option<RecordSubject>,
+}
+/// A response that tells only how far the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WatchMark {
+    /// Never sent by a server of this version.
+    Unspecified = 0,
+    /// Everything that was there when the stream was opened has been told. Comes once.
+    CaughtUp = 1,
+    /// Nothing new. Comes while nothing else does, and as the last response before an error.
+    Bookmark = 2,
+}
+impl WatchMark {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WATCH_MARK_UNSPECIFIED",
+            Self::CaughtUp => "WATCH_MARK_CAUGHT_UP",
+            Self::Bookmark => "WATCH_MARK_BOOKMARK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WATCH_MARK_UNSPECIFIED" => Some(Self::Unspecified),
+            "WATCH_MARK_CAUGHT_UP" => Some(Self::CaughtUp),
+            "WATCH_MARK_BOOKMARK" => Some(Self::Bookmark),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod watch_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// Streams of what changes, from the state or place that the caller has to whatever comes.
+    ///
+    /// Rules that hold for every call:
+    /// - Any node serves any watch, whoever owns the partitions.
+    /// - Every response carries a `resume_token`: whoever has taken in the response goes on behind it by
+    ///   the same call with the token, on any node, also after a restart or a change of owner. A token
+    ///   belongs to the arguments that it came with; others are refused with INVALID_ARGUMENT and reason
+    ///   RESUME_TOKEN_MISMATCH.
+    /// - A stream begins with what the caller does not have yet, then comes the mark CAUGHT_UP, then what
+    ///   changes. While nothing changes the mark BOOKMARK comes every half a minute, with a newer token.
+    /// - WatchMessages, WatchConversation, WatchNumber and WatchAccount tell states: each response has the
+    ///   newest one, and changes in between are counted in `skipped_revisions`. What is shown never falls
+    ///   back to something older, over resumes neither. A state that the caller has may be told again.
+    /// - WatchTransitions, WatchActions and WatchAlerts tell each record of the topic once, in the order of
+    ///   the topic within an account. One who reads slowly falls behind in the log, and loses nothing until
+    ///   the log is trimmed above him: OUT_OF_RANGE with reason RESUME_TOKEN_EXPIRED.
+    /// - A stream ends with an error, never by itself: UNAVAILABLE with a RetryInfo when the server stops
+    ///   (SHUTTING_DOWN), or when the stream is so old that it should be opened anew, perhaps on another
+    ///   node (STREAM_AGE_REACHED); the last response before it is a mark. A deadline is the caller's own
+    ///   affair: set none, or a long one.
+    #[derive(Debug, Clone)]
+    pub struct WatchServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl WatchServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> WatchServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> WatchServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            WatchServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Watches up to 1,000 messages by their wamids. One that is not known yet is told as `missing` and
+        /// watched all the same: whoever sends a message can watch it before the first webhook.
+        pub async fn watch_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchMessagesResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.WatchService/WatchMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchMessages"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Watches one conversation, as GetConversation tells it.
+        pub async fn watch_conversation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchConversationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchConversationResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.WatchService/WatchConversation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchConversation"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Watches a business phone number, as GetNumber tells it.
+        pub async fn watch_number(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchNumberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchNumberResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.query.v1.WatchService/WatchNumber");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchNumber"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Watches an account, as GetAccount tells it, with its totals of charges.
+        pub async fn watch_account(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchAccountRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchAccountResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.WatchService/WatchAccount",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchAccount"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Tells every transition of an account: each new fact of its messages, conversations, templates,
+        /// numbers and so on.
+        pub async fn watch_transitions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchTransitionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchTransitionsResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.WatchService/WatchTransitions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchTransitions"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Tells every action of an account: what is to be done, each once.
+        pub async fn watch_actions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchActionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchActionsResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.query.v1.WatchService/WatchActions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchActions"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Tells every alert of an account: what a person should look at.
+        pub async fn watch_alerts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchAlertsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchAlertsResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.query.v1.WatchService/WatchAlerts");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchAlerts"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod watch_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with WatchServiceServer.
+    #[async_trait]
+    pub trait WatchService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the WatchMessages method.
+        type WatchMessagesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchMessagesResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Watches up to 1,000 messages by their wamids. One that is not known yet is told as `missing` and
+        /// watched all the same: whoever sends a message can watch it before the first webhook.
+        async fn watch_messages(
+            &self,
+            request: tonic::Request<super::WatchMessagesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchMessagesStream>, tonic::Status>;
+        /// Server streaming response type for the WatchConversation method.
+        type WatchConversationStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchConversationResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Watches one conversation, as GetConversation tells it.
+        async fn watch_conversation(
+            &self,
+            request: tonic::Request<super::WatchConversationRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchConversationStream>, tonic::Status>;
+        /// Server streaming response type for the WatchNumber method.
+        type WatchNumberStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchNumberResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Watches a business phone number, as GetNumber tells it.
+        async fn watch_number(
+            &self,
+            request: tonic::Request<super::WatchNumberRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchNumberStream>, tonic::Status>;
+        /// Server streaming response type for the WatchAccount method.
+        type WatchAccountStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchAccountResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Watches an account, as GetAccount tells it, with its totals of charges.
+        async fn watch_account(
+            &self,
+            request: tonic::Request<super::WatchAccountRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchAccountStream>, tonic::Status>;
+        /// Server streaming response type for the WatchTransitions method.
+        type WatchTransitionsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchTransitionsResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Tells every transition of an account: each new fact of its messages, conversations, templates,
+        /// numbers and so on.
+        async fn watch_transitions(
+            &self,
+            request: tonic::Request<super::WatchTransitionsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchTransitionsStream>, tonic::Status>;
+        /// Server streaming response type for the WatchActions method.
+        type WatchActionsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchActionsResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Tells every action of an account: what is to be done, each once.
+        async fn watch_actions(
+            &self,
+            request: tonic::Request<super::WatchActionsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchActionsStream>, tonic::Status>;
+        /// Server streaming response type for the WatchAlerts method.
+        type WatchAlertsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchAlertsResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Tells every alert of an account: what a person should look at.
+        async fn watch_alerts(
+            &self,
+            request: tonic::Request<super::WatchAlertsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchAlertsStream>, tonic::Status>;
+    }
+    /// Streams of what changes, from the state or place that the caller has to whatever comes.
+    ///
+    /// Rules that hold for every call:
+    /// - Any node serves any watch, whoever owns the partitions.
+    /// - Every response carries a `resume_token`: whoever has taken in the response goes on behind it by
+    ///   the same call with the token, on any node, also after a restart or a change of owner. A token
+    ///   belongs to the arguments that it came with; others are refused with INVALID_ARGUMENT and reason
+    ///   RESUME_TOKEN_MISMATCH.
+    /// - A stream begins with what the caller does not have yet, then comes the mark CAUGHT_UP, then what
+    ///   changes. While nothing changes the mark BOOKMARK comes every half a minute, with a newer token.
+    /// - WatchMessages, WatchConversation, WatchNumber and WatchAccount tell states: each response has the
+    ///   newest one, and changes in between are counted in `skipped_revisions`. What is shown never falls
+    ///   back to something older, over resumes neither. A state that the caller has may be told again.
+    /// - WatchTransitions, WatchActions and WatchAlerts tell each record of the topic once, in the order of
+    ///   the topic within an account. One who reads slowly falls behind in the log, and loses nothing until
+    ///   the log is trimmed above him: OUT_OF_RANGE with reason RESUME_TOKEN_EXPIRED.
+    /// - A stream ends with an error, never by itself: UNAVAILABLE with a RetryInfo when the server stops
+    ///   (SHUTTING_DOWN), or when the stream is so old that it should be opened anew, perhaps on another
+    ///   node (STREAM_AGE_REACHED); the last response before it is a mark. A deadline is the caller's own
+    ///   affair: set none, or a long one.
+    #[derive(Debug)]
+    pub struct WatchServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> WatchServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for WatchServiceServer<T>
+    where
+        T: WatchService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tickfold.query.v1.WatchService/WatchMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchMessagesSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchMessagesRequest>
+                        for WatchMessagesSvc<T>
+                    {
+                        type Response = super::WatchMessagesResponse;
+                        type ResponseStream = T::WatchMessagesStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_messages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.WatchService/WatchConversation" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchConversationSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchConversationRequest>
+                        for WatchConversationSvc<T>
+                    {
+                        type Response = super::WatchConversationResponse;
+                        type ResponseStream = T::WatchConversationStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchConversationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_conversation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchConversationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.WatchService/WatchNumber" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchNumberSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchNumberRequest>
+                        for WatchNumberSvc<T>
+                    {
+                        type Response = super::WatchNumberResponse;
+                        type ResponseStream = T::WatchNumberStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchNumberRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_number(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchNumberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.WatchService/WatchAccount" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchAccountSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchAccountRequest>
+                        for WatchAccountSvc<T>
+                    {
+                        type Response = super::WatchAccountResponse;
+                        type ResponseStream = T::WatchAccountStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchAccountRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_account(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchAccountSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.WatchService/WatchTransitions" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchTransitionsSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchTransitionsRequest>
+                        for WatchTransitionsSvc<T>
+                    {
+                        type Response = super::WatchTransitionsResponse;
+                        type ResponseStream = T::WatchTransitionsStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchTransitionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_transitions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchTransitionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.WatchService/WatchActions" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchActionsSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchActionsRequest>
+                        for WatchActionsSvc<T>
+                    {
+                        type Response = super::WatchActionsResponse;
+                        type ResponseStream = T::WatchActionsStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchActionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_actions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchActionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.query.v1.WatchService/WatchAlerts" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchAlertsSvc<T: WatchService>(pub Arc<T>);
+                    impl<T: WatchService>
+                        tonic::server::ServerStreamingService<super::WatchAlertsRequest>
+                        for WatchAlertsSvc<T>
+                    {
+                        type Response = super::WatchAlertsResponse;
+                        type ResponseStream = T::WatchAlertsStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchAlertsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_alerts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchAlertsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for WatchServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tickfold.query.v1.WatchService";
+    impl<T> tonic::server::NamedService for WatchServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

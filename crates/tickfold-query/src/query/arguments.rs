@@ -21,8 +21,22 @@ pub(crate) enum View {
 }
 
 impl View {
+    /// The view as requests have it.
+    pub(crate) fn to_proto(self) -> MessageView {
+        match self {
+            Self::Basic => MessageView::Basic,
+            Self::Full => MessageView::Full,
+            Self::History => MessageView::History,
+        }
+    }
+
+    /// Its word, for what is bound to it.
+    pub(crate) fn word(self) -> &'static str {
+        self.to_proto().as_str_name()
+    }
+
     /// A view of a newer API is refused: answering with less would look like absence.
-    pub(super) fn of(view: i32) -> Result<Self, Failure> {
+    pub(crate) fn of(view: i32) -> Result<Self, Failure> {
         match MessageView::try_from(view) {
             Ok(MessageView::Unspecified | MessageView::Basic) => Ok(Self::Basic),
             Ok(MessageView::Full) => Ok(Self::Full),
@@ -32,7 +46,7 @@ impl View {
     }
 
     /// Refuses a caller who may not see as much.
-    pub(super) fn check(self, access: &Access) -> Result<(), Failure> {
+    pub(crate) fn check(self, access: &Access) -> Result<(), Failure> {
         match self {
             Self::Basic => Ok(()),
             Self::Full | Self::History => access.check(Scope::PersonalData),
@@ -40,8 +54,13 @@ impl View {
     }
 }
 
+/// An id that may be left out: it is empty then.
+pub(crate) fn optional_id(field: &str, text: String) -> Result<String, Failure> {
+    if text.is_empty() { Ok(text) } else { id(field, text) }
+}
+
 /// An id: required, and no longer than any id that is folded.
-pub(super) fn id(field: &str, text: String) -> Result<String, Failure> {
+pub(crate) fn id(field: &str, text: String) -> Result<String, Failure> {
     if text.is_empty() {
         return Err(Failure::argument(field, "is required"));
     }
@@ -51,7 +70,7 @@ pub(super) fn id(field: &str, text: String) -> Result<String, Failure> {
     Ok(text)
 }
 
-pub(super) fn conversation_key(number: String, party: String) -> Result<ConversationKey, Failure> {
+pub(crate) fn conversation_key(number: String, party: String) -> Result<ConversationKey, Failure> {
     Ok(ConversationKey {
         phone_number_id: PhoneNumberId::new(id("phone_number_id", number)?),
         party: PartyId::new(id("party", party)?),
@@ -59,7 +78,7 @@ pub(super) fn conversation_key(number: String, party: String) -> Result<Conversa
 }
 
 /// Wamids in the order of the request, each once.
-pub(super) fn wamids(texts: Vec<String>, max: usize) -> Result<Vec<Wamid>, Failure> {
+pub(crate) fn wamids(texts: Vec<String>, max: usize) -> Result<Vec<Wamid>, Failure> {
     if texts.is_empty() || texts.len() > max {
         let found = texts.len();
         return Err(Failure::argument("wamids", format!("has {found} entries, not 1 to {max}")));

@@ -5,7 +5,7 @@
 //! Reads run on the blocking pool: a store may wait for the disk, and the runtime must not.
 //! Explaining a message also reads the raw log, as a stream.
 
-mod arguments;
+pub(crate) mod arguments;
 mod decisions;
 mod explain;
 mod find;

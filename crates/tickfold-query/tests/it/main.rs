@@ -18,4 +18,5 @@ mod serving;
 mod standing;
 mod told;
 mod users;
+mod watch;
 mod world;

@@ -9,11 +9,13 @@ use std::time::Duration;
 use tickfold_core::fold::Partition;
 use tickfold_core::ids::WabaId;
 use tickfold_core::raw::{self, RawRecord, WebhookHeaders, partition_of};
+use tickfold_core::records::Topic;
 use tickfold_core::time::Timestamp;
 use tickfold_core::{Overlay, fold, route};
 use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
+use tickfold_proto::query::v1::watch_service_client::WatchServiceClient;
 use tickfold_query::{
     Auth, Clock, Error, History, Moment, NotThen, Parts, Peers, QueryOptions, QueryState,
     QueryStatus, Reads, Reason, Role, RoleOf, run,
@@ -113,6 +115,26 @@ impl World {
         self.log.append(std::mem::take(&mut writers.folded)).await.unwrap();
     }
 
+    /// Creates the derived topics.
+    pub(crate) async fn topics(&self) {
+        let spec = |topic: Topic| TopicSpec {
+            name: format!("wa.{}", topic.name()),
+            partitions: P,
+            compacted: topic.is_table(),
+        };
+        self.log.ensure_topics(&Topic::ALL.map(spec)).await.unwrap();
+    }
+
+    /// Puts what the fold told into the derived topics.
+    pub(crate) async fn publish(&self, writers: &mut Writers) {
+        self.topics().await;
+        self.log.append(std::mem::take(&mut writers.derived)).await.unwrap();
+    }
+
+    pub(crate) fn watch(&self) -> WatchServiceClient<Channel> {
+        WatchServiceClient::new(self.channel.clone())
+    }
+
     pub(crate) fn query(&self) -> QueryServiceClient<Channel> {
         QueryServiceClient::new(self.channel.clone())
     }
@@ -127,19 +149,25 @@ pub(crate) struct Writers {
     stores: BTreeMap<u32, Box<dyn PartitionStore>>,
     /// What was folded and is not in the log.
     folded: Vec<Append>,
+    /// What the fold told and is not in the log.
+    derived: Vec<Append>,
     pub(crate) now_ms: i64,
 }
 
 impl Writers {
     pub(crate) fn open(stores: &MemStores) -> Self {
         let stores = (0..P).map(|partition| (partition, stores.open(partition).unwrap())).collect();
-        Self { stores, folded: Vec::new(), now_ms: (T0 + 60) * 1_000 }
+        Self::of(stores)
+    }
+
+    fn of(stores: BTreeMap<u32, Box<dyn PartitionStore>>) -> Self {
+        Self { stores, folded: Vec::new(), derived: Vec::new(), now_ms: (T0 + 60) * 1_000 }
     }
 
     /// The writer of one partition alone.
     pub(crate) fn open_only(stores: &MemStores, partition: u32) -> Self {
         let stores = BTreeMap::from([(partition, stores.open(partition).unwrap())]);
-        Self { stores, folded: Vec::new(), now_ms: (T0 + 60) * 1_000 }
+        Self::of(stores)
     }
 
     /// Routes and folds a webhook, and returns the partitions and offsets it went to.
@@ -186,7 +214,21 @@ impl Writers {
             value: Some(value),
         };
         let mut overlay = Overlay::default();
-        fold(&mut overlay, &**store, Partition { id: partition, count: P }, &record).unwrap();
+        let told =
+            fold(&mut overlay, &**store, Partition { id: partition, count: P }, &record).unwrap();
+        self.derived.extend(told.into_iter().map(|output| {
+            Append {
+                to: TopicPartition::new(format!("wa.{}", output.topic.name()), partition),
+                key: Some(output.key.into()),
+                value: output.value,
+                headers: output
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| Header { name: name.into(), value })
+                    .collect(),
+                timestamp_ms: Some(output.timestamp.as_millis()),
+            }
+        }));
         let to = StoreHead {
             cursor: head.cursor + 1,
             head: overlay.head.unwrap(),
