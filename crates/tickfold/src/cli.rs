@@ -74,6 +74,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: List,
     },
+    /// Watch something change: states as they are and become, or records as they come.
+    ///
+    /// A state is printed when it changes, the newest one each time; transitions, actions and alerts are
+    /// printed each, in the order of their account. A node that goes away is waited for, and the
+    /// watch goes on where it was. With --resume-token-file it also goes on after it was killed itself;
+    /// its last line may come twice then. JSON lines are {message|conversation|number|account|
+    /// transition|action|alert|missing|mark, skipped_revisions, resume_token}.
+    Watch {
+        #[command(subcommand)]
+        what: Watch,
+    },
     /// Print records of a topic.
     ///
     /// JSON lines are {partition, offset, timestamp, key, headers, value}; `value` is the JSON of
@@ -868,6 +879,95 @@ pub(crate) struct Doctor {
     pub settings: Settings,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Watch {
+    /// Up to 1,000 messages.
+    Message {
+        /// Message ids.
+        #[arg(required = true, value_name = "WAMID")]
+        wamids: Vec<String>,
+        /// How much to show.
+        #[arg(long, value_enum, default_value_t = View::Basic)]
+        view: View,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// A conversation.
+    Conversation {
+        /// Business phone number id.
+        phone_number_id: String,
+        /// The user's id, any that it has.
+        party: String,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// A business phone number.
+    Number {
+        /// Business phone number id.
+        phone_number_id: String,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// An account, with its totals of charges.
+    Account {
+        /// WABA id.
+        waba_id: String,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// Every new fact of an account or of all.
+    Transitions(Records),
+    /// Everything that is to be done, each once.
+    Actions(Records),
+    /// Everything that a person should look at.
+    Alerts(Records),
+}
+
+impl Watch {
+    pub(crate) fn following(&self) -> &Following {
+        match self {
+            Self::Message { following, .. }
+            | Self::Conversation { following, .. }
+            | Self::Number { following, .. }
+            | Self::Account { following, .. } => following,
+            Self::Transitions(records) | Self::Actions(records) | Self::Alerts(records) => {
+                &records.following
+            }
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Records {
+    /// Only those of this account.
+    #[arg(long, value_name = "WABA_ID")]
+    pub waba: Option<String>,
+    /// How much to show; full and history are the same.
+    #[arg(long, value_enum, default_value_t = View::Basic)]
+    pub view: View,
+    /// Begin with the oldest record that there is, unless the file of the token has a place.
+    #[arg(long)]
+    pub from_beginning: bool,
+    #[command(flatten)]
+    pub following: Following,
+}
+
+/// What every watch has.
+#[derive(Debug, Args)]
+pub(crate) struct Following {
+    /// Keep the place in this file, and begin where it says.
+    #[arg(long, value_name = "FILE")]
+    pub resume_token_file: Option<PathBuf>,
+    /// Stop after so many states or records.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Stop once everything was told that was there at the beginning.
+    #[arg(long)]
+    pub until_caught_up: bool,
+    #[command(flatten)]
+    pub client: Client,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Tail {
     /// Full topic name, such as wa.transition.v1.
@@ -1010,7 +1110,7 @@ pub(crate) struct Client {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
-    /// Give up after so many seconds; `tail` only applies it to connecting, `load` to each question
+    /// Give up after so many seconds; `tail` and `watch` only apply it to connecting, `load` to each question
     /// of --verify.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub timeout: u64,

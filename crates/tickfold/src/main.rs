@@ -79,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Explain(explain) => return runtime()?.block_on(client::explain(explain)),
         Command::Find { what } => return runtime()?.block_on(client::find(what)),
         Command::List { what } => return runtime()?.block_on(client::list(what)),
+        Command::Watch { what } => return runtime()?.block_on(client::watch(what)),
         Command::Tail(tail) => return runtime()?.block_on(client::tail(tail)),
         Command::Reload { client } => return runtime()?.block_on(client::reload(client)),
         Command::Dlq { what } => return runtime()?.block_on(client::dlq(what)),

@@ -317,7 +317,7 @@ pub struct Transition {
     /// When ingress received the webhook. Unset if the raw record does not say.
     #[prost(message, optional, tag = "10")]
     pub received_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The participant of a group. Empty for a message to one party.
+    /// The participant of a group. Empty for a message to one party, and in view BASIC.
     #[prost(string, tag = "11")]
     pub participant: ::prost::alloc::string::String,
     /// Code of the error reported with it. Unset if there was none.
@@ -522,7 +522,8 @@ pub struct Conversation {
     #[prost(uint64, tag = "11")]
     pub revision: u64,
     /// Every identifier of the party whose messages are told here, sorted: the one asked for and those
-    /// that Meta linked to it. Counts and times are of all of them.
+    /// that Meta linked to it. Counts and times are of all of them. A caller without the scope `pii.read`
+    /// is told the one that it asked for.
     #[prost(string, repeated, tag = "12")]
     pub parties: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Whether the free entry point is open, in which everything is free, judged as `window_state` is.
@@ -535,7 +536,8 @@ pub struct Conversation {
     /// True if the user ever wrote or called, at whatever time.
     #[prost(bool, tag = "15")]
     pub contacted: bool,
-    /// The advert or post the user came from last. Unset if none is known.
+    /// The advert or post the user came from last. Unset if none is known, and for a caller without the
+    /// scope `pii.read`.
     #[prost(message, optional, tag = "16")]
     pub referral: ::core::option::Option<Referral>,
     /// The user's latest word on being called. Unset if there was none.
@@ -1873,6 +1875,9 @@ pub mod query_service_client {
     /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
     ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed
     ///   argument INVALID_ARGUMENT with a BadRequest, a partition that is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
+    /// - Where callers are authenticated, each has scopes and accounts. What belongs to an account that is
+    ///   not the caller's is not there for it: NOT_FOUND, missing, or left out of lists. Views FULL and
+    ///   HISTORY and GetUser need the scope `pii.read`, all else the scope `query`.
     /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
     ///   Deadlines above the server's maximum are cut to it.
     /// - A reply stays below the 4 MiB that clients accept by default: pages end early, other replies
@@ -2336,6 +2341,9 @@ pub mod query_service_server {
     /// - Errors carry a `google.rpc.ErrorInfo` with a stable reason and the domain `tickfold`. An unknown
     ///   entity is NOT_FOUND, with an encoded `AsOf` in the metadata `tickfold-as-of-bin`, a malformed
     ///   argument INVALID_ARGUMENT with a BadRequest, a partition that is not ready UNAVAILABLE with a RetryInfo, too many calls at once RESOURCE_EXHAUSTED with one.
+    /// - Where callers are authenticated, each has scopes and accounts. What belongs to an account that is
+    ///   not the caller's is not there for it: NOT_FOUND, missing, or left out of lists. Views FULL and
+    ///   HISTORY and GetUser need the scope `pii.read`, all else the scope `query`.
     /// - A call is answered a little before its deadline, so that the reason still reaches the caller.
     ///   Deadlines above the server's maximum are cut to it.
     /// - A reply stays below the 4 MiB that clients accept by default: pages end early, other replies
@@ -3607,7 +3615,8 @@ pub mod watch_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.WatchService", "WatchMessages"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Watches one conversation, as GetConversation tells it.
+        /// Watches one conversation, as GetConversation tells it. Without the scope `pii.read` only changes
+        /// that come under the identifier asked for are told at once; those under others with the next one.
         pub async fn watch_conversation(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchConversationRequest>,
@@ -3757,7 +3766,8 @@ pub mod watch_service_server {
                 Item = std::result::Result<super::WatchConversationResponse, tonic::Status>,
             > + std::marker::Send
             + 'static;
-        /// Watches one conversation, as GetConversation tells it.
+        /// Watches one conversation, as GetConversation tells it. Without the scope `pii.read` only changes
+        /// that come under the identifier asked for are told at once; those under others with the next one.
         async fn watch_conversation(
             &self,
             request: tonic::Request<super::WatchConversationRequest>,

@@ -134,13 +134,9 @@ impl Watches {
         R: Send + 'static,
     {
         let opened = async {
-            let call = self.limits.enter(request.metadata())?;
-            let mut caller = MetadataMap::new();
-            if let Some(shown) = request.metadata().get("authorization") {
-                caller.insert("authorization", shown.clone());
-            }
-            let opening =
-                tokio::time::timeout_at(call.deadline, open(request.into_inner(), caller));
+            let call = self.limits.enter(&request)?;
+            let open = open(request.into_inner(), call.access.clone());
+            let opening = tokio::time::timeout_at(call.deadline, open);
             let late =
                 || Failure::new(Reason::LogUnavailable, "the topic could not be read in time");
             let watch = match call.shutdown.run_until_cancelled(opening).await {
@@ -436,7 +432,8 @@ impl WatchService for Watches {
         let view = View::of(request.get_ref().view)?;
         let open = |q: pb::WatchTransitionsRequest, access: Access| {
             let what = ("WatchTransitions", q.waba_id, view);
-            self.records(Topic::Transition, what, (q.resume_token, q.from_beginning), access).boxed()
+            self.records(Topic::Transition, what, (q.resume_token, q.from_beginning), access)
+                .boxed()
         };
         let tell = move |told: Told<Arc<Item>>, resume_token| {
             let item = match told {

@@ -12,6 +12,7 @@ mod rules;
 mod show;
 mod state;
 mod tail;
+mod watch;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,6 +39,10 @@ pub(crate) use replay::replay;
 pub(crate) use rules::rules;
 pub(crate) use state::{create_checkpoints, plan_trim};
 pub(crate) use tail::tail;
+pub(crate) use watch::watch;
+
+/// Silence on a connection with a call under way after which the node is asked whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Exit code of a lookup whose thing is not there.
 const NOT_FOUND: u8 = 3;
@@ -199,7 +204,10 @@ pub(crate) async fn connect(client: &Client) -> Result<Channel> {
     let address = client.grpc_addr;
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).context("make the node's address")?;
-    let endpoint = endpoint.connect_timeout(Duration::from_secs(client.timeout));
+    let endpoint = endpoint
+        .connect_timeout(Duration::from_secs(client.timeout))
+        // A stream on which nothing comes would not notice that its node is gone.
+        .http2_keep_alive_interval(KEEPALIVE);
     let Ok(channel) = endpoint.connect().await else {
         bail!("no node answers on {address}: is `tickfold up` or a role of it running there?");
     };

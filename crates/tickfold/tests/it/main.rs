@@ -62,3 +62,6 @@ mod support;
 mod support_crash;
 mod topics;
 mod verify;
+mod watch;
+mod watch_kafka;
+mod watch_support;

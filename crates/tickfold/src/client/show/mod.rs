@@ -2,6 +2,7 @@
 
 mod message;
 mod party;
+mod record;
 mod standing;
 
 use prost_types::Timestamp;
@@ -13,6 +14,7 @@ use tickfold_proto::query::v1 as query;
 pub(super) use message::{Charge, Decision, Source, Transition};
 pub(super) use message::{charge, decision, message, source, transition};
 pub(super) use party::{conversation, user};
+pub(super) use record::{ActionRecord, AlertRecord, TransitionRecord};
 pub(super) use standing::{account, number, template};
 
 /// Something with a table of its own.
