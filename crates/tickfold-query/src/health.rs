@@ -1,7 +1,7 @@
 //! Whether queries can be answered: told to gRPC clients by the health service, and to the admin
 //! listener by [`QueryStatus`].
 //!
-//! The query service, and the server as a whole (the empty name), serve once every partition has an
+//! The query and the watch service, and the server as a whole (the empty name), serve once every partition has an
 //! open store here or an owner elsewhere that was reached. Without a query service there is nothing
 //! to wait for. The admin service needs only the log and serves from the start.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tickfold_proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN;
 use tickfold_proto::query::v1::query_service_server::SERVICE_NAME as QUERY;
+use tickfold_proto::query::v1::watch_service_server::SERVICE_NAME as WATCH;
 use tickfold_store::ReadView;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -86,12 +87,12 @@ pub(crate) async fn report(
         }
     };
     if shutdown.run_until_cancelled(opened).await.is_some() {
-        set(&reporter, &["", QUERY], ServingStatus::Serving).await;
+        set(&reporter, &["", QUERY, WATCH], ServingStatus::Serving).await;
         status.set(QueryState::Serving);
         tracing::info!(partitions = views.len(), "queries are served");
         shutdown.cancelled().await;
     }
-    set(&reporter, &["", QUERY, ADMIN], ServingStatus::NotServing).await;
+    set(&reporter, &["", QUERY, WATCH, ADMIN], ServingStatus::NotServing).await;
     status.set(QueryState::Stopped);
 }
 
@@ -104,7 +105,7 @@ pub(crate) async fn report_admin(reporter: HealthReporter, shutdown: Cancellatio
 
 /// What clients see before [`report`] has looked at anything.
 pub(crate) async fn not_yet(reporter: &HealthReporter) {
-    set(reporter, &["", QUERY], ServingStatus::NotServing).await;
+    set(reporter, &["", QUERY, WATCH], ServingStatus::NotServing).await;
     set(reporter, &[ADMIN], ServingStatus::Serving).await;
 }
 

@@ -244,3 +244,82 @@ fn expired(partition: u32, offset: u64, start: u64) -> Failure {
 fn find(bytes: &[u8], text: &[u8]) -> bool {
     text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tickfold_core::records::Topic;
+    use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::hub::Hub;
+    use super::*;
+    use crate::access::Scope;
+
+    const TOPIC: &str = "wa.transition.v1";
+
+    fn record(event_id: &str, waba_id: &str) -> Append {
+        let value = format!(r#"{{"event_id":"{event_id}","waba_id":"{waba_id}","to":"sent"}}"#);
+        Append {
+            to: TopicPartition::new(TOPIC, 0),
+            key: Some("k".into()),
+            value: Some(value.into()),
+            headers: vec![Header { name: "ce_id".into(), value: event_id.to_owned().into() }],
+            timestamp_ms: Some(1),
+        }
+    }
+
+    fn access(accounts: Accounts) -> Access {
+        let scopes = BTreeSet::from([Scope::Query]);
+        Access::new("test".to_owned(), scopes, accounts, CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn a_caller_is_told_of_its_own_accounts_alone_live_and_from_the_log() {
+        let log = MemLog::new(0);
+        let spec = TopicSpec { name: TOPIC.to_owned(), partitions: 1, compacted: false };
+        log.ensure_topics(&[spec]).await.unwrap();
+        let all = [("0-0-0", "5"), ("0-1-0", "6"), ("0-2-0", ""), ("0-3-0", "5")];
+        let append = || log.append(all.map(|(event_id, waba_id)| record(event_id, waba_id)).into());
+        append().await.unwrap();
+        let shared: Arc<dyn Log> = Arc::new(log.clone());
+        let (feeds, hub) = Hub::new(&shared, "wa", 1);
+        let running = tokio::spawn(hub.run());
+        let feed = feeds.of(Topic::Transition).unwrap();
+        let (log_reads, mut opened) = (Arc::new(Semaphore::new(1)), Vec::new());
+        let own = || Accounts::Only(BTreeSet::from([WabaId::from("5")]));
+        for (waba_id, accounts) in
+            [("", own()), ("5", own()), ("6", own()), ("", Accounts::All), ("6", Accounts::All)]
+        {
+            let asked = Asked {
+                waba_id: waba_id.to_owned(),
+                token: String::new(),
+                from_beginning: true,
+                bound: Bound::to(&["test"], 1),
+                partition_count: 1,
+                access: access(accounts),
+            };
+            opened.push(Records::open(feed, asked, &log_reads).await.unwrap());
+        }
+        // The first half comes from the log, the second as it is appended.
+        append().await.unwrap();
+        let mut told = Vec::new();
+        for mut watch in opened {
+            let mut ids = String::new();
+            let until_idle = async {
+                loop {
+                    match watch.next().await.unwrap() {
+                        Next::Item(item) => ids.push_str(item.waba_id()),
+                        Next::CaughtUp => ids.push('|'),
+                    }
+                }
+            };
+            let idle = tokio::time::timeout(Duration::from_millis(300), until_idle).await;
+            assert!(idle.is_err());
+            told.push(ids);
+        }
+        assert_eq!(told, ["55|55", "55|55", "|", "565|565", "6|6"]);
+        running.abort();
+    }
+}
