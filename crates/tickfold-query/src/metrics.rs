@@ -16,7 +16,7 @@ pub const REQUEST_SECONDS: &str = "tickfold_query_request_seconds";
 /// Tail streams open.
 pub const TAIL_STREAMS: &str = "tickfold_query_tail_streams";
 /// Watches open, by `method`.
-pub const WATCHES: &str = "tickfold_query_watches";
+pub const WATCHES: &str = "tickfold_query_watch_streams";
 /// Responses of watches but marks, by `method`.
 pub const WATCH_ITEMS: &str = "tickfold_query_watch_items_total";
 /// Time from an append to the record in a watch.

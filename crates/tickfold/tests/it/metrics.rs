@@ -19,8 +19,8 @@ use crate::support::{
 
 const SIGNATURE: &str = "x-hub-signature-256";
 
-/// Described, but first seen after a fault, a refusal or an act of an operator, which this test does
-/// not cause.
+/// Described, but first seen after a fault, a refusal, a watch or an act of an operator, which this test
+/// does not cause.
 const AFTER_FAULTS: &[&str] = &[
     "tickfold_ingress_accept_failures_total",
     "tickfold_ingress_append_entries_abandoned_total",
@@ -49,6 +49,11 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_query_fallbacks_total",
     "tickfold_query_forwards_total",
     "tickfold_query_unreachable_total",
+    "tickfold_query_watch_conflated_total",
+    "tickfold_query_watch_delay_seconds",
+    "tickfold_query_watch_items_total",
+    "tickfold_query_watch_log_reads_total",
+    "tickfold_query_watch_streams",
     "tickfold_redrives_appended_total",
 ];
 
