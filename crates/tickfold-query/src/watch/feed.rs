@@ -205,15 +205,11 @@ impl Feed {
 
     /// Records that came to a partition, and the next offset behind them.
     pub(super) fn came(&self, partition: u32, records: &[Record], next: Offset) {
-        let is_table = self.topic.is_table();
         let mut inner = self.inner();
         let mut woken = false;
         for record in records {
-            if is_table {
-                inner.note(self.topic, partition, record);
-            } else {
-                woken |= inner.keep(partition, record);
-            }
+            inner.note(self.topic, partition, record);
+            woken |= inner.keep(partition, record);
         }
         let Some(lane) = inner.lanes.get_mut(partition as usize) else { return };
         lane.next = next;
@@ -269,7 +265,7 @@ impl Feed {
 }
 
 impl Inner {
-    /// Tells those who watch what a row is about.
+    /// Tells those who watch what a record is about.
     fn note(&mut self, topic: Topic, partition: u32, record: &Record) {
         if self.named.is_empty() {
             return;

@@ -320,7 +320,9 @@ impl WatchService for Watches {
                 parts.extend(wamids.iter().map(|wamid| wamid.as_str()));
                 let place = (self.bound(&parts), request.resume_token);
                 let subject = Subject::Messages { wamids, view };
-                self.states(subject, &[Topic::MessageState], place, access).await
+                // What is decided for a message is told with it, and may come without a row.
+                let topics = [Topic::MessageState, Topic::Action, Topic::Alert];
+                self.states(subject, &topics, place, access).await
             }
             .boxed()
         };

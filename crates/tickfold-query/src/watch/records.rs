@@ -195,8 +195,9 @@ pub(super) fn revision(record: &Record) -> Option<u64> {
     event_id.split('-').nth(1)?.parse().ok()
 }
 
-/// Of a row, what those who wait for a change of its thing have named: the wamid, the identifier of a
-/// user, the number, the account, or of a conversation its key.
+/// What those who wait for a change of a thing have named: the wamid, the identifier of a user, the
+/// number, the account, or of a conversation its key. An action or alert changes the message that
+/// it is about, whatever the time at which it was decided.
 pub(super) fn subject(topic: Topic, record: &Record) -> Option<Cow<'_, str>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -218,7 +219,7 @@ pub(super) fn subject(topic: Topic, record: &Record) -> Option<Cow<'_, str>> {
     }
     let row: Row<'_> = serde_json::from_slice(value).ok()?;
     match topic {
-        Topic::MessageState => Some(row.wamid),
+        Topic::MessageState | Topic::Action | Topic::Alert => Some(row.wamid),
         Topic::UserState => Some(row.party),
         Topic::NumberState => Some(row.phone_number_id),
         Topic::AccountState => Some(row.waba_id),
@@ -227,8 +228,6 @@ pub(super) fn subject(topic: Topic, record: &Record) -> Option<Cow<'_, str>> {
         | Topic::Transition
         | Topic::Event
         | Topic::Charge
-        | Topic::Action
-        | Topic::Alert
         | Topic::DeadLetter => None,
     }
 }

@@ -64,9 +64,9 @@ pub(super) struct States {
     last: HashMap<Arc<str>, Last>,
     told: Vec<Told>,
     /// What `told` is moved to once `ready` is empty.
-    told_then: Vec<(u32, u64)>,
+    told_then: Vec<(u32, Standing)>,
     /// Where the topics were when the watch began, by partition.
-    began: Vec<Option<u64>>,
+    began: Vec<Standing>,
     is_resumed: bool,
     ready: VecDeque<(Found, u64)>,
     /// Noted and being looked up.
@@ -75,6 +75,16 @@ pub(super) struct States {
     held: BTreeMap<u32, Instant>,
     chunk: usize,
     has_caught_up: bool,
+}
+
+/// How far the topics of a partition are: the raw offsets that their last records came from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    rows: u64,
+    /// The least of the other topics.
+    others: u64,
+    /// The greatest of all; `None` if nothing ever came.
+    newest: Option<u64>,
 }
 
 /// What was told of a thing.
@@ -95,11 +105,12 @@ impl States {
         let resumed: Option<Vec<Told>> = bound.place(token)?;
         let mailbox = Arc::<Mailbox>::default();
         let names = subject.names();
-        if let Some(seat) = seats.first_mut() {
+        // Of messages every topic names the wamid; of a conversation the other one names users.
+        let own = if matches!(subject, Subject::Messages { .. }) { seats.len() } else { 1 };
+        for seat in seats.iter_mut().take(own) {
             seat.watch_names(&names, &mailbox);
         }
-        let revisions = |partition| revision(&seats, partition);
-        let began = (0..partition_count).map(revisions).collect();
+        let began = (0..partition_count).map(|partition| Standing::of(&seats, partition)).collect();
         let is_resumed = resumed.is_some();
         let nothing = || vec![Told::default(); partition_count as usize];
         Ok(Self {
@@ -159,17 +170,21 @@ impl States {
         let waba_id = WabaId::from(message.waba_id.as_str());
         let partition = partition_of(&waba_id, partition_count);
         let told = self.told.get(partition as usize).copied().unwrap_or_default();
-        message.waba_id.is_empty() || message.revision >= told.below
+        let decided = message.actions.iter().chain(&message.alerts);
+        let decided = decided.filter_map(|decision| decision.source).map(|source| source.offset);
+        message.waba_id.is_empty()
+            || message.revision >= told.below
+            || decided.max() >= Some(told.decided_below)
     }
 
     /// All states were looked up. The topic may be ahead of the store that was asked: then they are
     /// looked up once more, when it has what was in the topic.
     fn begin_to_follow(&mut self) {
         for (partition, began) in (0..).zip(std::mem::take(&mut self.began)) {
-            let Some(revision) = began else { continue };
+            let Some(revision) = began.newest else { continue };
             let told = self.told.get(partition as usize).copied().unwrap_or_default();
             if told.position > revision {
-                self.told_then.push((partition, revision));
+                self.told_then.push((partition, began));
                 continue;
             }
             for name in self.last.keys() {
@@ -187,7 +202,7 @@ impl States {
         let told = self.told.get(partition as usize).map_or(0, |told| told.position);
         let offset = noted.unwrap_or_default().max(told);
         // Whatever was noted below this is in the mailbox, or among these.
-        let revision = revision(&self.seats, partition);
+        let standing = Standing::of(&self.seats, partition);
         let wanted = vec![pb::Position { partition, offset }];
         let read = self.lookup.read(&self.subject, &names, wanted).await;
         let Some((_, notes)) = self.noted.take() else { return Ok(()) };
@@ -228,10 +243,8 @@ impl States {
             metrics::watch_conflated(skipped);
             self.ready.push_back((found, skipped));
         }
-        if let Some(revision) = revision
-            && self.mailbox.is_empty_of(partition)
-        {
-            self.told_then.push((partition, revision));
+        if self.mailbox.is_empty_of(partition) {
+            self.told_then.push((partition, standing));
         }
         Ok(())
     }
@@ -286,9 +299,10 @@ impl States {
     }
 
     fn settle(&mut self) {
-        for (partition, below) in self.told_then.drain(..) {
+        for (partition, standing) in self.told_then.drain(..) {
             if let Some(told) = self.told.get_mut(partition as usize) {
-                told.below = told.below.max(below);
+                told.below = told.below.max(standing.rows);
+                told.decided_below = told.decided_below.max(standing.others);
             }
         }
     }
@@ -318,11 +332,16 @@ fn conversation_row(key: &ConversationKey, party: &str) -> Arc<str> {
     format!("{}/{party}", key.phone_number_id.as_str()).into()
 }
 
-/// The raw offset up to which everything was noted: the least of the topics.
-fn revision(seats: &[Seat], partition: u32) -> Option<u64> {
-    let first = seats.first()?.feed.standing(partition).1?;
-    let others = seats.iter().skip(1).filter_map(|seat| seat.feed.standing(partition).1);
-    Some(others.fold(first, u64::min))
+impl Standing {
+    /// What every record below has come from was noted.
+    fn of(seats: &[Seat], partition: u32) -> Self {
+        let mut revisions = seats.iter().map(|seat| seat.feed.standing(partition).1);
+        let rows = revisions.next().flatten();
+        let others: Vec<_> = revisions.collect();
+        let newest = others.iter().copied().chain([rows]).max().flatten();
+        let others = others.into_iter().map(Option::unwrap_or_default).min().unwrap_or_default();
+        Self { rows: rows.unwrap_or_default(), others, newest }
+    }
 }
 
 impl Watch for States {
@@ -374,13 +393,11 @@ impl Watch for States {
         let is_idle = self.has_caught_up && self.ready.is_empty() && self.noted.is_none();
         if is_idle {
             let partitions = 0..u32::try_from(self.told.len()).unwrap_or(u32::MAX);
-            let revisions: Vec<_> =
-                partitions.map(|partition| (partition, revision(&self.seats, partition))).collect();
+            let standing = |partition| (partition, Standing::of(&self.seats, partition));
+            let standings: Vec<_> = partitions.map(standing).collect();
             // Asked after: what is noted below them is in the mailbox, which is empty.
             if self.mailbox.is_empty() {
-                let below =
-                    |(partition, revision): (u32, Option<u64>)| Some((partition, revision?));
-                self.told_then.extend(revisions.into_iter().filter_map(below));
+                self.told_then.extend(standings);
                 self.settle();
             }
         }

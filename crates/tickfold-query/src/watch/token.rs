@@ -35,8 +35,10 @@ pub(super) type Offsets = BTreeMap<u32, u64>;
 /// How far states of a partition were told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Told {
-    /// Changes by raw records below this one were told.
+    /// What raw records below this one changed was told.
     pub(super) below: u64,
+    /// What was decided by raw records below this one was told.
+    pub(super) decided_below: u64,
     /// The raw position of the newest state that was told: no later one may be older.
     pub(super) position: u64,
 }
@@ -79,6 +81,7 @@ impl Place for Vec<Told> {
     fn write(&self, bytes: &mut Vec<u8>) {
         for told in self {
             write_varint(bytes, told.below);
+            write_varint(bytes, told.decided_below);
             write_varint(bytes, told.position);
         }
     }
@@ -86,7 +89,8 @@ impl Place for Vec<Told> {
     fn read(mut varints: Varints<'_>, partition_count: u32) -> Option<Self> {
         let mut all = Self::new();
         while !varints.is_empty() {
-            all.push(Told { below: varints.next()?, position: varints.next()? });
+            let (below, decided_below) = (varints.next()?, varints.next()?);
+            all.push(Told { below, decided_below, position: varints.next()? });
         }
         (all.len() == partition_count as usize).then_some(all)
     }
@@ -202,7 +206,8 @@ mod tests {
             let token = bound.token(&offsets);
             assert_eq!(bound.place(&token).unwrap(), Some(offsets));
         }
-        let told: Vec<_> = (0..8).map(|n| Told { below: n << 40, position: n }).collect();
+        let told = |n| Told { below: n << 40, decided_below: n << 9, position: n };
+        let told: Vec<_> = (0..8).map(told).collect();
         assert_eq!(bound.place(&bound.token(&told)).unwrap(), Some(told));
         // Tokens live as long as clients keep them: the layout is fixed.
         let token = bound.token(&Offsets::from([(3, 300)]));

@@ -154,6 +154,37 @@ async fn a_state_is_told_only_once_the_store_has_what_the_topic_says() {
 }
 
 #[tokio::test]
+async fn what_is_decided_as_time_passes_is_told_with_the_message() {
+    let (world, mut writers) = world().await;
+    let there = waba(1);
+    let login = crate::world::price("authentication", "regular");
+    writers.post(&status(&there, "a", "sent", 50, &login));
+    writers.post(&status(&there, "b", "sent", 50, ""));
+    world.publish(&mut writers).await;
+    let watch = messages(&["a", "b"], "");
+    let mut stream = world.watch().watch_messages(watch).await.unwrap().into_inner();
+    assert_eq!(texts(&mut stream, 2).await, ["a=sent+0", "b=sent+0"]);
+    let token = next(&mut stream).await.unwrap().resume_token;
+    // Ticks as ingress appends them, until long after any deadline of a login code.
+    for _ in 0..400 {
+        writers.now_ms += 5_000;
+        writers.tick(1);
+    }
+    world.publish(&mut writers).await;
+    let kinds = |response: pb::WatchMessagesResponse| {
+        use pb::watch_messages_response::Item;
+        let Some(Item::Message(message)) = response.item else { panic!("{response:?}") };
+        assert_eq!(message.wamid, "a");
+        message.actions.into_iter().map(|action| action.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(next(&mut stream).await.unwrap()), ["sms_fallback"]);
+    drop(stream);
+    let watch = messages(&["a", "b"], &token);
+    let mut stream = world.watch().watch_messages(watch).await.unwrap().into_inner();
+    assert_eq!(kinds(next(&mut stream).await.unwrap()), ["sms_fallback"]);
+}
+
+#[tokio::test]
 async fn conversations_numbers_and_accounts_are_watched() {
     let (world, mut writers) = world().await;
     let here = waba(0);
