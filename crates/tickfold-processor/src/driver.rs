@@ -25,7 +25,8 @@
 //! one of each lane, and takes their answers in any order:
 //!
 //! - *batch*: `Commit`, and after it `Pause` if it was aborted or `Claim` if it is in doubt, until
-//!   it is certain; then `WriteStore`; after that, now and then, `Checkpoint`;
+//!   it is certain; then `WriteStore`; after that, now and then, `Checkpoint`, or `StandStill` and what
+//!   follows from it;
 //! - *raw*: `ReadRaw` or `Wait`; neither while what is folded on top is full.
 //!
 //! What is read while the store is away waits for its return. A step that sends a commit folds
@@ -47,6 +48,7 @@ mod refold;
 mod refusal;
 mod start;
 mod starting;
+mod swap;
 
 use std::sync::Arc;
 
@@ -149,7 +151,9 @@ impl Driver {
         let next = match next {
             // What the log has committed goes to the store before leaving; nothing else is begun.
             Ok(commands) if self.stopping => {
-                let is_write = |command: &Command| matches!(command, Command::WriteStore { .. });
+                let is_write = |command: &Command| {
+                    matches!(command, Command::WriteStore { .. } | Command::Succeed)
+                };
                 let write: Vec<_> = commands.into_iter().filter(is_write).collect();
                 let must_finish = !write.is_empty() || self.must_finish();
                 if must_finish { Ok(write) } else { Err(Command::Stopped) }
@@ -204,7 +208,7 @@ impl Driver {
             }
             (
                 phase @ (Phase::New | Phase::Starting(_) | Phase::Refolding(_) | Phase::Over),
-                Input::CheckpointAsked,
+                Input::CheckpointAsked | Input::SwapAsked,
             ) => {
                 self.phase = phase;
                 Ok(Vec::new())

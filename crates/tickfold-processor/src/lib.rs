@@ -5,6 +5,7 @@
 //! group assigns to this process, each on its own thread, since folding blocks. `group` passes on
 //! what the group says, `keep` is a partition between two assignments. `monitor` looks at each from
 //! outside: how far it lags, and whether it is stuck; `busy` how much of its time a partition works.
+//! `swap` has one stand still, to take another store in the place of its own.
 //! `recover` starts one partition once on a person's word, where an ordinary start is refused.
 //!
 //! It leaves to others: what a record does (`tickfold-core`), what is durable (`tickfold-log`), how
@@ -27,6 +28,7 @@ mod pulse;
 mod recover;
 mod selection;
 mod status;
+mod swap;
 mod task;
 mod tenure;
 mod token;
@@ -43,4 +45,5 @@ pub use processor::{Error, Processor, ensure_topics};
 pub use recover::{Recovery, RecoveryError};
 pub use selection::Selection;
 pub use status::PartitionStatus;
+pub use swap::{Standing, SwapError, Swaps, Takeover};
 pub use token::{Address, AddressError, NotOurs, Token};

@@ -92,6 +92,8 @@ pub(crate) async fn watch_partition(
         lag.send_replace(Some(seen));
         let end = bounds.map(|bounds| bounds.end);
         let times_log_away = parts.pulse.times_log_away();
+        // What it is in hand for takes as long as there are rows.
+        let is_over = is_over || parts.pulse.stands_still();
         let seen = Seen { position, end, restore_remaining, times_log_away, is_over };
         if let Some(stuck_ms) = dog.see(&seen, clock.now_ms()) {
             error!(partition, position, end, stuck_ms, "partition is stuck");

@@ -70,8 +70,16 @@ pub mod fail_point {
     pub const AFTER_COMMIT_BEFORE_STORE: &str = "after_commit_before_store";
     /// Log and store have the batch.
     pub const AFTER_STORE: &str = "after_store";
+    /// A partition that stands still is given another store; its commit has not left the process.
+    pub const BEFORE_SWAP: &str = "before_swap";
+    /// The log names the other store; the disk does not.
+    pub const AFTER_SWAP_COMMIT: &str = "after_swap_commit";
+    /// Log and disk name the other store, which is open.
+    pub const AFTER_SWAP: &str = "after_swap";
 
-    /// All of them.
+    /// Those of a swap.
+    pub const SWAP: [&str; 3] = [BEFORE_SWAP, AFTER_SWAP_COMMIT, AFTER_SWAP];
+    /// Those of a batch.
     pub const ALL: [&str; 3] = [BEFORE_COMMIT, AFTER_COMMIT_BEFORE_STORE, AFTER_STORE];
 }
 

@@ -25,6 +25,7 @@ use crate::monitor::{Stuck, watch_partition};
 use crate::options::Options;
 use crate::outputs::topic_specs;
 use crate::status::PartitionStatus;
+use crate::swap::{SwapAsks, Swaps};
 use crate::task::Parts;
 use crate::tenure::Ends;
 
@@ -41,6 +42,7 @@ pub struct Processor {
     statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
     lags: BTreeMap<u32, Lags>,
     asks: BTreeMap<u32, Arc<Asks>>,
+    swaps: BTreeMap<u32, Arc<SwapAsks>>,
     stuck: watch::Sender<Stuck>,
     ends: Ends,
 }
@@ -124,6 +126,7 @@ impl Processor {
             statuses: BTreeMap::new(),
             lags: BTreeMap::new(),
             asks: BTreeMap::new(),
+            swaps: BTreeMap::new(),
             stuck: watch::Sender::default(),
             ends: Ends::default(),
         };
@@ -137,6 +140,7 @@ impl Processor {
                 partition: Partition { id, count: partitions },
                 pulse: Arc::default(),
                 asks: Arc::default(),
+                swaps: Arc::default(),
             };
             let (status, statuses) = watch::channel(PartitionStatus::Elsewhere);
             let (assign, assigned) = watch::channel(None);
@@ -152,6 +156,7 @@ impl Processor {
             );
             processor.beside.push(runtime.spawn(monitor));
             processor.asks.insert(id, Arc::clone(&parts.asks));
+            processor.swaps.insert(id, Arc::clone(&parts.swaps));
             let (runtime, stop) = (runtime.clone(), processor.ends.stop.clone());
             let run = move || {
                 // Dropped with the thread, however it ends.
@@ -194,6 +199,11 @@ impl Processor {
     /// Through which checkpoints are asked for.
     pub fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(self.asks.clone(), self.statuses.clone())
+    }
+
+    /// Through which partitions are given other stores.
+    pub fn swaps(&self) -> Swaps {
+        Swaps::new(self.swaps.clone(), self.statuses.clone())
     }
 
     /// Ends when a task panics or is stuck, or the group refuses this member; never otherwise,

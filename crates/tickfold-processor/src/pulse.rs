@@ -1,6 +1,6 @@
 //! What a task tells of itself while it runs: to the lag, and to the watchdog.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tickfold_core::time::Timestamp;
 use tickfold_log::Offset;
@@ -13,6 +13,7 @@ pub(crate) struct Pulse {
     /// Milliseconds; [`UNKNOWN`] before a store was opened, and while it is empty.
     log_time: AtomicI64,
     log_away: AtomicU64,
+    stands_still: AtomicBool,
     claimed: Notify,
 }
 
@@ -24,6 +25,7 @@ impl Default for Pulse {
             position: AtomicU64::new(0),
             log_time: AtomicI64::new(UNKNOWN),
             log_away: AtomicU64::new(0),
+            stands_still: AtomicBool::new(false),
             claimed: Notify::new(),
         }
     }
@@ -62,6 +64,16 @@ impl Pulse {
     /// The log answered that it can do nothing now.
     pub(crate) fn log_away(&self) {
         self.log_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It stands still since somebody has it in hand, or no longer.
+    pub(crate) fn stand_still(&self, stands: bool) {
+        self.stands_still.store(stands, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has it in hand.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.stands_still.load(Ordering::Relaxed)
     }
 
     /// The committed position as far as known; 0 before the first claim.

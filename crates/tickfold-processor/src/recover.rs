@@ -133,7 +133,8 @@ impl Recovery {
         let outsider = Outsider { log: Arc::clone(&log), group: options.group.clone(), topic };
         let (stores, member) = (Arc::clone(&self.stores), Arc::new(outsider));
         let (pulse, asks) = (Arc::<Pulse>::default(), Arc::<Asks>::default());
-        Parts { log, member, stores, options, partition, pulse, asks }
+        let swaps = Arc::default();
+        Parts { log, member, stores, options, partition, pulse, asks, swaps }
     }
 }
 

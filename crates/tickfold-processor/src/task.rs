@@ -30,6 +30,7 @@ use crate::options::{Options, fail_point};
 use crate::outputs::{DerivedTopics, derived_topic, raw_topic, source_offset};
 use crate::pulse::Pulse;
 use crate::status::PartitionStatus;
+use crate::swap::SwapAsks;
 use crate::tenure::Tenure;
 
 /// What a partition runs on.
@@ -49,6 +50,8 @@ pub(crate) struct Parts {
     pub(crate) pulse: Arc<Pulse>,
     /// Who waits for a checkpoint of it.
     pub(crate) asks: Arc<Asks>,
+    /// Who wants to give it another store.
+    pub(crate) swaps: Arc<SwapAsks>,
 }
 
 /// How a partition came to its end.
@@ -82,8 +85,8 @@ pub(crate) async fn run_driver(
     tenure: &Tenure,
 ) -> End {
     let ports = Ports::new(parts);
-    // Whoever waits for a checkpoint when it ends waits no longer.
-    let _asks = parts.asks.of_this_life();
+    // Whoever waits for a checkpoint when it ends waits no longer, nor who has it in hand.
+    let _asks = (parts.asks.of_this_life(), parts.swaps.of_this_life());
     let mut lanes = Lanes::default();
     let mut commands = driver.step(Input::Start, ports.clock.now_ms());
     let mut told = false;
@@ -102,6 +105,7 @@ pub(crate) async fn run_driver(
                 Input::Stop
             }
             () = parts.asks.asked() => Input::CheckpointAsked,
+            () = parts.swaps.asked() => Input::SwapAsked,
             input = lanes.next() => input,
         };
         commands = driver.step(input, ports.clock.now_ms());
@@ -199,6 +203,15 @@ impl<'a> Ports<'a> {
                 }));
                 return Ok(());
             }
+            Command::StandStill(head) => {
+                let owned = lanes.owned.take();
+                lanes.commit = Some(Box::pin(async move {
+                    self.parts.pulse.stand_still(true);
+                    let _goes_on = GoesOn(&self.parts.pulse);
+                    (owned, Input::Released(self.parts.swaps.stand(head).await))
+                }));
+                return Ok(());
+            }
             Command::ReadBounds => {
                 let bounds = self.parts.log.bounds(&self.raw);
                 lanes.raw = Some(Box::pin(async { Input::BoundsRead(self.heard(bounds.await)) }));
@@ -250,6 +263,16 @@ impl<'a> Ports<'a> {
                     self.parts.pulse.shows(store.store_head().head.log_time);
                 }
                 Input::StoreOpened(opened)
+            }
+            Command::LookForNext => Input::NextFound(stores.next_generation(id)),
+            Command::Succeed => {
+                info!(partition = id, "the next generation of the store takes over");
+                let opened = stores.succeed(id).and_then(|()| stores.open(id));
+                if opened.is_ok() {
+                    (self.parts.options.fail_point)(fail_point::AFTER_SWAP);
+                }
+                self.parts.swaps.done(&opened);
+                Input::Succeeded(opened)
             }
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(id)),
             Command::Reject(reason) => {
@@ -314,13 +337,17 @@ impl<'a> Ports<'a> {
         };
         let counts = Counts::of(&outputs, &self.parts.options.topic_prefix);
         let hook = self.parts.options.fail_point;
-        if purpose == Purpose::Batch {
-            hook(fail_point::BEFORE_COMMIT);
+        match purpose {
+            Purpose::Batch => hook(fail_point::BEFORE_COMMIT),
+            Purpose::Swap => hook(fail_point::BEFORE_SWAP),
+            Purpose::Start => {}
         }
         let (begun_ms, records, offset) = (self.clock.now_ms(), outputs.len(), position.offset);
         let result = owned.commit(outputs, position).await;
-        if purpose == Purpose::Batch && result.is_ok() {
-            hook(fail_point::AFTER_COMMIT_BEFORE_STORE);
+        match purpose {
+            Purpose::Batch if result.is_ok() => hook(fail_point::AFTER_COMMIT_BEFORE_STORE),
+            Purpose::Swap if result.is_ok() => hook(fail_point::AFTER_SWAP_COMMIT),
+            Purpose::Batch | Purpose::Swap | Purpose::Start => {}
         }
         let took_ms = self.clock.now_ms().saturating_sub(begun_ms);
         let partition = self.id();
@@ -393,6 +420,15 @@ impl<'a> Ports<'a> {
 
     fn id(&self) -> u32 {
         self.parts.partition.id
+    }
+}
+
+/// Says that a partition no longer stands still, also where what it waited in is dropped.
+struct GoesOn<'a>(&'a Pulse);
+
+impl Drop for GoesOn<'_> {
+    fn drop(&mut self) {
+        self.0.stand_still(false);
     }
 }
 

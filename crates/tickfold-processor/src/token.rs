@@ -14,6 +14,9 @@ use tickfold_core::time::Timestamp;
 /// The first field of every token of this format.
 const FORMAT: &str = "tf2";
 
+/// The first field of the token of a swap, which has one field more.
+const FORMAT_OF_SWAP: &str = "tf3";
+
 /// What is committed beside a position. See the module's description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -30,6 +33,9 @@ pub struct Token {
     pub raw_digest: u128,
     /// CRC of the last raw record below the position; 0 if there is none.
     pub crc: u32,
+    /// Of the commit by which another store took the place of the owner's: which of its swaps it was, as
+    /// far as a byte tells them apart.
+    pub swap: Option<u8>,
     /// Where the owner answers queries.
     pub address: Address,
 }
@@ -68,12 +74,18 @@ impl Address {
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fold_version, head, partition_count, digest, raw_digest, crc, address } = self;
-        write!(f, "{FORMAT};f={fold_version};r={};p={partition_count};l=", head.rules_version)?;
+        let Self { fold_version, head, partition_count, digest, raw_digest, crc, swap, address } =
+            self;
+        let format = if swap.is_some() { FORMAT_OF_SWAP } else { FORMAT };
+        write!(f, "{format};f={fold_version};r={};p={partition_count};l=", head.rules_version)?;
         if let Some(log_time) = head.log_time {
             write!(f, "{}", log_time.as_millis())?;
         }
-        write!(f, ";d={digest:032x};w={raw_digest:032x};c={crc:08x};a={}", address.0)
+        write!(f, ";d={digest:032x};w={raw_digest:032x};c={crc:08x}")?;
+        if let Some(swap) = swap {
+            write!(f, ";s={swap}")?;
+        }
+        write!(f, ";a={}", address.0)
     }
 }
 
@@ -87,9 +99,11 @@ impl Token {
 
     fn parse_fields(text: &str) -> Option<Self> {
         let mut fields = text.split(';');
-        if fields.next() != Some(FORMAT) {
-            return None;
-        }
+        let is_swap = match fields.next() {
+            Some(FORMAT) => false,
+            Some(FORMAT_OF_SWAP) => true,
+            Some(_) | None => return None,
+        };
         let mut field = |name: &str| fields.next().and_then(|field| field.strip_prefix(name));
         let fold_version = field("f=")?.parse().ok()?;
         let rules_version = field("r=")?.parse().ok()?;
@@ -101,9 +115,10 @@ impl Token {
         let digest = u128::from_str_radix(field("d=")?, 16).ok()?;
         let raw_digest = u128::from_str_radix(field("w=")?, 16).ok()?;
         let crc = u32::from_str_radix(field("c=")?, 16).ok()?;
+        let swap = if is_swap { Some(field("s=")?.parse().ok()?) } else { None };
         let address = Address::parse(field("a=")?).ok()?;
         let head = Head { log_time, rules_version };
-        Some(Self { fold_version, head, partition_count, digest, raw_digest, crc, address })
+        Some(Self { fold_version, head, partition_count, digest, raw_digest, crc, swap, address })
     }
 }
 
@@ -122,6 +137,7 @@ mod tests {
             digest: 0xab,
             raw_digest: 0xcd,
             crc: 0x1f,
+            swap: None,
             address: Address::parse("http://10.0.0.1:50051").unwrap(),
         }
     }
@@ -132,6 +148,10 @@ mod tests {
                     w=000000000000000000000000000000cd;c=0000001f;a=http://10.0.0.1:50051";
         assert_eq!(token().to_string(), text);
         assert_eq!(Token::parse(text), Ok(token()));
+        let swap = Token { swap: Some(4), ..token() };
+        let text = text.replace("tf2", "tf3").replace(";a=", ";s=4;a=");
+        assert_eq!(swap.to_string(), text);
+        assert_eq!(Token::parse(&text), Ok(swap));
     }
 
     #[test]
@@ -148,6 +168,7 @@ mod tests {
                 digest: u128::MAX,
                 raw_digest: u128::MAX,
                 crc: u32::MAX,
+                swap: Some(u8::MAX),
                 address,
             };
             let text = wide.to_string();
@@ -167,6 +188,9 @@ mod tests {
             "tf2".to_owned(),
             "tf3;f=1".to_owned(),
             good.replace("tf2", "tf1"),
+            good.replace("tf2", "tf3"),
+            good.replace(";a=", ";s=1;a="),
+            good.replace("tf2", "tf3").replace(";a=", ";s=256;a="),
             good.replace("f=1", "f=01"),
             good.replace("f=1", "f=+1"),
             good.replace("f=1", "f=-1"),

@@ -19,7 +19,7 @@ pub(crate) struct Seen {
     pub(crate) restore_remaining: Option<u64>,
     /// How often the log said that it can do nothing now.
     pub(crate) times_log_away: u64,
-    /// It is refused or stopped: nobody works on it.
+    /// It is refused or stopped, or stands still for somebody: it is not to work.
     pub(crate) is_over: bool,
 }
 

@@ -89,6 +89,12 @@ reasons! {
     ReplayBusy = "REPLAY_BUSY", FailedPrecondition, None;
     /// The replay is not at its end.
     ReplayUnfinished = "REPLAY_UNFINISHED", FailedPrecondition, None;
+    /// The replay is one of a part, or by other rules, or ends somewhere: it is not the state of the log.
+    ReplayIsPart = "REPLAY_IS_PART", FailedPrecondition, None;
+    /// The other state cannot take the place of the live one.
+    SwapRefused = "SWAP_REFUSED", FailedPrecondition, None;
+    /// The partition stopped while it was swapped: its next start has the one state or the other.
+    SwapInterrupted = "SWAP_INTERRUPTED", FailedPrecondition, None;
     /// The raw log no longer has the record that the message, or the state of then, begins with.
     RawTrimmed = "RAW_TRIMMED", FailedPrecondition, None;
     /// Arguments are missing or malformed; the `BadRequest` names them.

@@ -6,6 +6,7 @@ use tickfold_core::state::{Account, Message, Number, Template};
 use tickfold_core::time::{DAY_MS, Timestamp};
 
 use crate::codec::{self, ChangeLog, FORMAT_VERSION, Persist as _};
+use crate::key::Family;
 use crate::tables::{Rows, Tables};
 use crate::{Error, MessageListItem, StoreHead, Transition, key};
 
@@ -16,6 +17,8 @@ const CHANGES_KEPT_ROWS: u64 = 1_000_000;
 /// Transitions pruned with one batch beyond those it adds twice over, so that pruning catches up
 /// with any load and yet no batch stalls on a day's worth.
 const PRUNED_ROWS: usize = 1_000;
+/// Transitions taken over from another store, or deleted for that, at a time.
+pub(crate) const INHERITED_ROWS: usize = 10_000;
 /// Transitions read at a time while pruning.
 const SCAN_ROWS: usize = 64;
 
@@ -135,6 +138,37 @@ fn number_rows(key: &PhoneNumberId, number: &Number) -> Vec<Vec<u8>> {
     listed.map(|(by, word)| key::number_listed(by, word, key)).collect()
 }
 
+/// Deletes transitions from this key on, some at a time, and says where to go on; `None` once none is
+/// left.
+pub(crate) fn without_changes<R: Rows + ?Sized>(
+    tables: Tables<'_, R>,
+    from: &[u8],
+) -> Result<Option<(Batch, Vec<u8>)>, Error> {
+    let (_, until) = Family::Change.bounds();
+    let rows = tables.rows.scan(from, &until, INHERITED_ROWS)?;
+    let Some((last, _)) = rows.last() else { return Ok(None) };
+    let next = key::after(last.clone());
+    let mut batch = Batch::default();
+    rows.into_iter().for_each(|(key, _)| batch.delete(key));
+    Ok(Some((batch, next)))
+}
+
+/// Keeps transitions of another store, and what is kept then.
+pub(crate) fn of_changes(transitions: &[Transition], changes: ChangeLog) -> Batch {
+    let mut batch = Batch::default();
+    keep(&mut batch, transitions);
+    batch.put(key::CHANGE_LOG.to_vec(), changes.encode());
+    batch
+}
+
+fn keep(batch: &mut Batch, transitions: &[Transition]) {
+    for transition in transitions {
+        let change =
+            codec::Change { log_time: transition.log_time, value: transition.value.clone() };
+        batch.put(key::change((transition.offset, transition.ordinal)), change.encode());
+    }
+}
+
 /// Adds transitions and deletes from the front those that are too old or too many.
 fn extend_changes<R: Rows + ?Sized>(
     batch: &mut Batch,
@@ -145,11 +179,7 @@ fn extend_changes<R: Rows + ?Sized>(
 ) -> Result<ChangeLog, Error> {
     let added = u64::try_from(transitions.len()).unwrap_or(u64::MAX);
     let mut kept = ChangeLog { rows: changes.rows.saturating_add(added), ..changes };
-    for transition in transitions {
-        let change =
-            codec::Change { log_time: transition.log_time, value: transition.value.clone() };
-        batch.put(key::change((transition.offset, transition.ordinal)), change.encode());
-    }
+    keep(batch, transitions);
     let prunable = PRUNED_ROWS.saturating_add(transitions.len().saturating_mul(2));
     let mut pruned = 0_usize;
     'prune: while pruned < prunable {

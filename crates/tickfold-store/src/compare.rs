@@ -169,7 +169,7 @@ fn is_difference<'a>(
 }
 
 /// The rows of one state, as far as they are read.
-struct Side<'a> {
+pub(crate) struct Side<'a> {
     snapshot: &'a dyn Snapshot,
     kind: RowKind,
     rows: std::vec::IntoIter<StateRow>,
@@ -178,7 +178,7 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(snapshot: &'a dyn Snapshot, kind: RowKind) -> Self {
+    pub(crate) fn new(snapshot: &'a dyn Snapshot, kind: RowKind) -> Self {
         Self { snapshot, kind, rows: Vec::new().into_iter(), last: None, ended: false }
     }
 
@@ -187,7 +187,7 @@ impl<'a> Side<'a> {
         !self.ended && self.rows.as_slice().is_empty()
     }
 
-    fn peek(&mut self) -> Result<Option<&StateRow>, Error> {
+    pub(crate) fn peek(&mut self) -> Result<Option<&StateRow>, Error> {
         if self.is_spent() {
             let rows = self.snapshot.state_rows(self.kind, self.last.as_deref(), SCAN_ROWS)?;
             self.ended = rows.is_empty();
@@ -197,7 +197,7 @@ impl<'a> Side<'a> {
         Ok(self.rows.as_slice().first())
     }
 
-    fn next(&mut self) -> Option<StateRow> {
+    pub(crate) fn next(&mut self) -> Option<StateRow> {
         self.rows.next()
     }
 }

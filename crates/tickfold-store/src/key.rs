@@ -430,6 +430,17 @@ pub(crate) fn number_listed(by: ListedBy, word: &str, key: &PhoneNumberId) -> Ve
     bytes
 }
 
+/// The message of a key, given without its family.
+pub(crate) fn parse_message(rest: &[u8]) -> Result<Wamid, Damage> {
+    Ok(Wamid::new(text(rest)?))
+}
+
+/// Likewise the user.
+pub(crate) fn parse_user(rest: &[u8]) -> Result<UserKey, Damage> {
+    let (waba_id, party) = split_escaped(rest)?;
+    Ok(UserKey { waba_id: WabaId::new(text(&waba_id)?), party: PartyId::new(text(party)?) })
+}
+
 /// The template of a line, given without the prefix of its list.
 pub(crate) fn parse_template(rest: &[u8]) -> Result<TemplateKey, Damage> {
     let (waba_id, rest) = split_escaped(rest)?;
@@ -543,7 +554,7 @@ fn push_conversation(bytes: &mut Vec<u8>, key: &ConversationKey) {
     bytes.extend_from_slice(key.party.as_str().as_bytes());
 }
 
-fn parse_conversation(bytes: &[u8]) -> Result<ConversationKey, Damage> {
+pub(crate) fn parse_conversation(bytes: &[u8]) -> Result<ConversationKey, Damage> {
     let (phone_number_id, party) = split_escaped(bytes)?;
     Ok(ConversationKey {
         phone_number_id: PhoneNumberId::new(text(&phone_number_id)?),

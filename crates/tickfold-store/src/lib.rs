@@ -13,6 +13,7 @@ mod codec;
 mod compare;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+mod differing;
 mod digest;
 mod error;
 mod fields;
@@ -27,14 +28,15 @@ mod store;
 mod tables;
 
 pub use compare::{Compare, Compared, Difference, Sample, compare};
+pub use differing::differing;
 pub use error::Error;
 pub use mem::MemStores;
 pub use port::{
-    Census, Checkpoint, MessageListItem, PartitionStore, ReadView, RowKind, Snapshot, StateRow,
+    Census, Checkpoint, MessageListItem, NextStore, PartitionStore, ReadView, RowKind, Snapshot, StateRow,
     StoreHead, Stores, Transition,
 };
 #[cfg(feature = "rocks")]
 pub use rocks::{
     CheckpointDamage, CheckpointDir, CheckpointFound, CheckpointState, DamagedPart, RocksOptions,
-    RocksStores,
+    RocksStores, StoreGenerations,
 };

@@ -46,6 +46,15 @@ impl StoreHead {
     };
 }
 
+/// A store that was prepared to take the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextStore {
+    /// How often one was prepared in the partition, with this one.
+    pub turn: u64,
+    /// Where it stands.
+    pub head: StoreHead,
+}
+
 /// A checkpoint: a copy of a partition's store outside its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -93,6 +102,20 @@ pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
     /// `reject` it first, else [`Error::Io`].
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error>;
 
+    /// The store that was prepared to take the place of the one that [`Self::open`] gives, if there is
+    /// one.
+    fn next_generation(&self, _partition: u32) -> Option<NextStore> {
+        None
+    }
+
+    /// Makes it the store of the partition, to be opened then; the one that was is kept. The
+    /// partition's [`PartitionStore`] must have been dropped; views show the old store until the next
+    /// `open`. [`Error::Io`] if none was prepared.
+    fn succeed(&self, partition: u32) -> Result<(), Error> {
+        let attempted = format!("open the next store of partition {partition}");
+        Err(Error::Io { attempted, source: "there is none".into() })
+    }
+
     /// The read view of a partition. It may be taken before the store is open and follows it from
     /// then on; after the writer is dropped it keeps serving what is there, and follows the next
     /// writer.
@@ -130,6 +153,9 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
     /// Makes a checkpoint of the latest batch and returns it once it is complete and durable. One
     /// that is there already is returned as it is.
     fn checkpoint(&mut self) -> Result<Checkpoint, Error>;
+
+    /// Keeps the transitions that another state of the partition keeps, instead of its own.
+    fn inherit(&mut self, of: &dyn Snapshot) -> Result<(), Error>;
 
     /// Recomputes the digest from all entries: slow, for tests and verification.
     fn recompute_digest(&self) -> Result<u128, Error>;

@@ -22,7 +22,7 @@ use crate::codec::ChangeLog;
 use crate::digest::{self, Changed};
 use crate::key::{self, Family};
 use crate::tables::{IsNew, Rows, Tables};
-use crate::{Census, Checkpoint, Error, PartitionStore, StoreHead, Transition};
+use crate::{Census, Checkpoint, Error, PartitionStore, Snapshot, StoreHead, Transition};
 
 /// What an adapter gives the writer: its latest rows, and the two ways to change or copy them.
 pub(crate) trait Backend: Rows + Send {
@@ -148,6 +148,33 @@ impl<B: Backend> PartitionStore for Store<B> {
     fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
         self.check()?;
         self.backend.checkpoint(self.head)
+    }
+
+    fn inherit(&mut self, of: &dyn Snapshot) -> Result<(), Error> {
+        self.check()?;
+        let mut inherit = || {
+            let mut own = key::change((0, 0));
+            while let Some((batch, next)) = batch::without_changes(self.tables(), &own)? {
+                self.backend.apply(batch)?;
+                own = next;
+            }
+            let mut changes = ChangeLog { rows: 0, since: of.transitions_since()? };
+            let mut from = changes.since;
+            loop {
+                let transitions = of.transitions(from, batch::INHERITED_ROWS)?;
+                let Some(last) = transitions.last() else { break };
+                from = (last.offset, last.ordinal.saturating_add(1));
+                let rows = u64::try_from(transitions.len()).unwrap_or(u64::MAX);
+                changes.rows = changes.rows.saturating_add(rows);
+                self.backend.apply(batch::of_changes(&transitions, changes))?;
+            }
+            self.backend.apply(batch::of_changes(&[], changes))?;
+            Ok(changes)
+        };
+        let inherited = inherit();
+        self.poisoned = inherited.is_err();
+        self.changes = inherited?;
+        Ok(())
     }
 
     fn recompute_digest(&self) -> Result<u128, Error> {

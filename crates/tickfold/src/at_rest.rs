@@ -100,7 +100,7 @@ pub(crate) async fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
 }
 
 /// The state in the data directory.
-pub(crate) fn stores(config: &Config) -> Result<Arc<dyn Stores>> {
+pub(crate) fn stores(config: &Config) -> Result<Arc<RocksStores>> {
     let stores = RocksStores::open(config.data_dir.join("state"), options::store_options(config));
     Ok(Arc::new(stores.context("open state")?))
 }

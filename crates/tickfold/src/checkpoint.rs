@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tickfold_core::time::Timestamp;
-use tickfold_store::{CheckpointDir, CheckpointFound, CheckpointState};
+use tickfold_store::{CheckpointDir, CheckpointFound, CheckpointState, Stores as _};
 
 use crate::at_rest::{layers, stores, take};
 use crate::cli::{AtRest, Checkpoint};
@@ -131,7 +131,7 @@ fn restore(partition: u32, cursor: Option<u64>, discard: bool, at: &AtRest) -> R
     let Some(chosen) = chosen else {
         bail!("partition {partition} has no such checkpoint: see `tickfold checkpoint ls`");
     };
-    let there = config.data_dir.join("state").join(partition.to_string());
+    let there = stores.path(partition);
     let is_there = there.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     if is_there && !discard {
         bail!("there is state in {}: --discard sets it aside", there.display());

@@ -169,7 +169,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Rules,
     },
-    /// Fold history again into a shadow beside the live state, and compare the two.
+    /// Fold history again into a shadow beside the live state, compare the two, and swap them.
     ///
     /// Without a further word it is `plan`, which only says what would be done. A replay is muted: it has
     /// no outputs, so no action is asked for twice. It runs in the node, beside what the node does, and
@@ -601,7 +601,7 @@ pub(crate) enum ReplayCommand {
         #[command(flatten)]
         client: Client,
     },
-    /// Print how far the replay is. Exit code 3 if there is none.
+    /// Print how far the replay is, and which states there are. Exit code 3 if there is nothing to tell.
     Status {
         #[command(flatten)]
         client: Client,
@@ -624,7 +624,25 @@ pub(crate) enum ReplayCommand {
         #[command(flatten)]
         client: Client,
     },
-    /// Delete the replay and its shadow.
+    /// Make the shadow the live state, and keep the state that was.
+    ///
+    /// Only a replay of everything, by the rules in the log, without an end. One partition after the
+    /// other stands still between two commits; queries are answered. Table rows that differ are published,
+    /// and nothing else: no action twice. What ended half-way left each partition in the one state or the
+    /// other, and the same command goes on. Exit code 3 if there is no replay.
+    Swap {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Make the state live again that the last swap has kept, and keep the one that was live.
+    ///
+    /// It is folded on to where the live state is, and swapped in just the same way. Exit code 3 if none is
+    /// kept.
+    Rollback {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Delete the replay and its shadow; where there is none, the state that a swap has kept.
     Discard {
         #[command(flatten)]
         client: Client,

@@ -11,7 +11,7 @@
 //! since that moment, for tests that wait for deadlines of minutes.
 
 #[cfg(not(feature = "fail-points"))]
-pub(crate) use disarmed::{arm, arm_embedded, arm_kafka, replayed, wrap};
+pub(crate) use disarmed::{arm, arm_embedded, arm_kafka, prepared, replayed, wrap};
 
 #[cfg(not(feature = "fail-points"))]
 mod disarmed {
@@ -33,6 +33,8 @@ mod disarmed {
         Ok(())
     }
 
+    pub(crate) fn prepared() {}
+
     pub(crate) fn replayed() {}
 
     pub(crate) fn wrap(log: Arc<dyn Log>) -> Arc<dyn Log> {
@@ -41,7 +43,7 @@ mod disarmed {
 }
 
 #[cfg(feature = "fail-points")]
-pub(crate) use armed::{arm, arm_embedded, arm_kafka, replayed, wrap};
+pub(crate) use armed::{arm, arm_embedded, arm_kafka, prepared, replayed, wrap};
 
 #[cfg(feature = "fail-points")]
 mod armed {
@@ -73,8 +75,12 @@ mod armed {
         if let Ok(point) = std::env::var("TICKFOLD_FAIL_POINT") {
             let (name, count) =
                 point.split_once(':').context("TICKFOLD_FAIL_POINT is not name:count")?;
-            let known = [&tickfold_processor::fail_point::ALL[..], &kafka_fail_point::ALL[..]];
-            let ours = [AFTER_APPEND, AFTER_REPLAY_BATCH];
+            let known = [
+                &tickfold_processor::fail_point::ALL[..],
+                &tickfold_processor::fail_point::SWAP[..],
+                &kafka_fail_point::ALL[..],
+            ];
+            let ours = [AFTER_APPEND, AFTER_REPLAY_BATCH, AFTER_PREPARE];
             if !ours.contains(&name) && !known.concat().contains(&name) {
                 bail!("TICKFOLD_FAIL_POINT: no such place: {name}");
             }
@@ -101,6 +107,13 @@ mod armed {
 
     pub(crate) fn replayed() {
         reached(AFTER_REPLAY_BATCH);
+    }
+
+    /// The disk has another store prepared; the partition that stands still does not know it yet.
+    const AFTER_PREPARE: &str = "after_prepare";
+
+    pub(crate) fn prepared() {
+        reached(AFTER_PREPARE);
     }
 
     pub(crate) fn arm_embedded(options: &mut EmbeddedOptions) -> Result<()> {

@@ -79,6 +79,11 @@ impl Emitter {
         }
     }
 
+    /// The same, whose first output has this ordinal.
+    pub(super) fn from_ordinal(self, ordinal: usize) -> Self {
+        Self { count: ordinal, ..self }
+    }
+
     /// The outputs. A redrive that left no dead letter says so: of one position the records with
     /// the highest offset count, and without this one the old dead letters would.
     pub(super) fn into_outputs(mut self) -> Vec<Output> {

@@ -14,6 +14,7 @@ mod messages;
 mod others;
 mod outbound;
 mod reactions;
+mod republish;
 mod rows;
 mod standing_rows;
 mod statuses;
@@ -42,6 +43,7 @@ use crate::state::Journal;
 use crate::time::Timestamp;
 
 pub use charges::charge_of_message;
+pub use republish::{AsOf, differing_rows};
 
 use charges::Charges;
 use emit::{Emitter, Fragment};
@@ -186,7 +188,7 @@ struct Run<'a, S: ?Sized> {
 }
 
 /// Entities whose table rows are to be written at the end of the record, in order.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Dirty {
     messages: BTreeSet<(Wamid, Participant)>,
     conversations: BTreeSet<ConversationKey>,

@@ -200,7 +200,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
 
 impl UserFacts {
     /// The rows that these facts are about.
-    fn parts(&self) -> Vec<UserPart> {
+    pub(super) fn parts(&self) -> Vec<UserPart> {
         let profile = self.profile.iter().map(|_| UserPart::Profile);
         let preferences = self.preferences.keys().cloned().map(UserPart::Preference);
         profile

@@ -81,6 +81,13 @@ impl Batch {
         }
     }
 
+    /// Nothing again, with its records back at the front of the queue: what it was folded on is no
+    /// longer what is below.
+    pub(super) fn unfold(self, below: Offset, queue: &mut VecDeque<Record>) -> Self {
+        self.records.into_iter().rev().for_each(|record| queue.push_front(record));
+        Self::at(below, self.crc_below)
+    }
+
     /// CRC of the last record folded.
     pub(super) fn crc(&self) -> u32 {
         self.records.last().map_or(self.crc_below, Record::crc)

@@ -5,14 +5,15 @@
 //! [`Command::Wait`] by [`Input::Woken`], or by [`Input::RawRead`] if the log cannot tell. Which of
 //! them may be outstanding at once is said in the driver. [`Input::Start`] comes first;
 //! [`Input::Stop`], [`Input::TakenAway`] and
-//! [`Input::CheckpointAsked`] may come at any time.
+//! [`Input::CheckpointAsked`] and [`Input::SwapAsked`] may come at any time.
 
 use tickfold_core::overlay::Overlay;
 use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
-use tickfold_store::{Checkpoint, Error as StoreError, PartitionStore, StoreHead, Transition};
+use tickfold_store::{Checkpoint, Error as StoreError, NextStore, PartitionStore, StoreHead, Transition};
 
 use super::refusal::{Lost, Refusal};
 use super::start::{Derived, Reason};
+use crate::swap::Takeover;
 
 /// To do, in order.
 #[derive(Debug)]
@@ -40,6 +41,15 @@ pub enum Command {
     Reject(Reason),
     /// Make the checkpoint the store.
     Restore(Checkpoint),
+    /// Look whether another store was prepared to take the place of the one that there is. Answered by
+    /// [`Input::NextFound`].
+    LookForNext,
+    /// Make that one the store of the partition, and open it. The driver does not have the other.
+    /// Answered by [`Input::Succeeded`].
+    Succeed,
+    /// Give whoever asked the partition in hand, with where its store stands. Answered by
+    /// [`Input::Released`].
+    StandStill(StoreHead),
     /// Commit through the claim. To be on its way before the driver's next step, since that may
     /// fold for long.
     Commit {
@@ -91,6 +101,8 @@ pub enum Purpose {
     Start,
     /// New records.
     Batch,
+    /// Another store in the place of the one that was.
+    Swap,
 }
 
 /// A batch for the store, as [`PartitionStore::write`] takes it.
@@ -155,6 +167,15 @@ pub enum Input {
     /// Somebody asks for a checkpoint, to be made between two batches. Comes at any time; a driver
     /// that is not live makes none.
     CheckpointAsked,
+    /// The store that was prepared to take the place of the one that there is.
+    NextFound(Option<NextStore>),
+    /// It is the store.
+    Succeeded(Result<Box<dyn PartitionStore>, StoreError>),
+    /// Somebody wants to have the partition in hand. Comes at any time; a driver that is not live
+    /// gives itself to nobody.
+    SwapAsked,
+    /// It is let go, with a store to take or without.
+    Released(Option<Box<Takeover>>),
     /// Something that was waited for may be there.
     Woken,
     /// The pause is over.
@@ -182,6 +203,10 @@ impl Input {
             Self::StoreWritten { .. } => "store written",
             Self::Checkpointed { .. } => "checkpointed",
             Self::CheckpointAsked => "checkpoint asked",
+            Self::NextFound(_) => "next generation found",
+            Self::Succeeded(_) => "succeeded",
+            Self::SwapAsked => "swap asked",
+            Self::Released(_) => "released",
             Self::Woken => "woken",
             Self::Paused => "paused",
             Self::Stop => "stop",

@@ -158,15 +158,20 @@ impl Driver {
 
     /// A position with its token, of a store that stands there.
     pub(super) fn position(&self, offset: Offset, head: &StoreHead, crc: u32) -> Committed {
-        let token = Token {
+        Committed { offset, metadata: self.token(head, crc).to_string() }
+    }
+
+    /// The token of a store.
+    pub(super) fn token(&self, head: &StoreHead, crc: u32) -> Token {
+        Token {
             fold_version: FOLD_VERSION,
             head: head.head,
             partition_count: self.partition.count,
             digest: head.digest,
             raw_digest: head.raw_digest,
             crc,
+            swap: None,
             address: self.options.address.clone(),
-        };
-        Committed { offset, metadata: token.to_string() }
+        }
     }
 }

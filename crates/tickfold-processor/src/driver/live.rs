@@ -8,14 +8,15 @@
 use std::collections::VecDeque;
 
 use tickfold_core::FOLD_VERSION;
-use tickfold_core::overlay::Layered;
-use tickfold_log::{Committed, Record};
+use tickfold_core::overlay::{Layered, Overlay};
+use tickfold_log::{Committed, Offset, Record, RecordDigest};
 use tickfold_store::{Error as StoreError, PartitionStore, StoreHead};
 
 use super::batch::{Batch, Limits};
 use super::command::{Command, Input, Purpose, StoreWrite};
 use super::commit::{InFlight, Outcome};
 use super::refusal::Lost;
+use super::swap::Swap;
 use super::{Driver, Next, Phase, Progress, defect, log_failed, source_failed, store_failed};
 use crate::bugs::planted;
 use crate::outputs::transitions;
@@ -30,14 +31,18 @@ pub(super) struct Live {
     /// What is being folded on top of it.
     pub(super) batch: Batch,
     /// Read and not yet folded.
-    queue: VecDeque<Record>,
+    pub(super) queue: VecDeque<Record>,
     asked: Asked,
     /// True if raw had nothing more when it was last read.
     drained: bool,
     /// When the next checkpoint is due; `None`: never.
     checkpoint_due_ms: Option<u64>,
     /// Somebody waits for one.
-    checkpoint_asked: bool,
+    pub(super) checkpoint_asked: bool,
+    /// Somebody wants to have the partition in hand.
+    pub(super) swap_asked: bool,
+    /// Whether somebody has.
+    pub(super) swap: Swap,
 }
 
 /// What the shell owes about raw.
@@ -60,6 +65,8 @@ impl Live {
             drained: false,
             checkpoint_due_ms: None,
             checkpoint_asked: false,
+            swap_asked: false,
+            swap: Swap::None,
         }
     }
 
@@ -102,6 +109,13 @@ impl Driver {
                 self.store = Some(store);
             }
             Input::CheckpointAsked => live.checkpoint_asked = true,
+            Input::SwapAsked => live.swap_asked = true,
+            Input::Released(takeover) if live.swap == Swap::Standing => {
+                commands.extend(self.released(&mut live, takeover)?);
+            }
+            Input::Succeeded(opened) if self.store.is_none() => {
+                self.succeeded(&mut live, opened)?;
+            }
             input @ (Input::CommitDone(_) | Input::Claimed(_) | Input::Paused) => {
                 match self.settle(&mut live, input, now_ms)? {
                     Outcome::Open(command) => commands.extend(command),
@@ -141,6 +155,12 @@ impl Driver {
     ) -> Result<(), Command> {
         if live.checkpoint_asked && live.in_flight.is_none() && commands.is_empty() {
             commands.extend(self.checkpoint(live, now_ms));
+        }
+        if live.swap_asked && live.in_flight.is_none() && commands.is_empty() {
+            commands.extend(self.stand_still(live));
+        }
+        if live.swap != Swap::None {
+            return Ok(());
         }
         if self.store.is_some() && commands.is_empty() {
             if !self.is_due(live, now_ms) {
@@ -231,7 +251,7 @@ impl Driver {
                 || Some(from) == before.as_ref().map(|before| before.offset),
             "a batch begins where the last commit ended"
         );
-        let to = head_after(store, &batch).map_err(|error| store_failed(&error))?;
+        let to = head_after_batch(store, &batch).map_err(|error| store_failed(&error))?;
         let position = self.position(to.cursor, &to, crc);
         let transitions = transitions(&batch.outputs);
         let outputs = batch.outputs.into_iter().filter_map(|output| self.topics.append(output));
@@ -260,6 +280,11 @@ impl Driver {
         live.committed = Some(in_flight.position);
         // One that was accepted by a person is left to an ordinary start: it has its token now.
         self.stopping |= self.accepted.is_some();
+        if in_flight.purpose == Purpose::Swap {
+            // Readers go on with what it served.
+            self.store = None;
+            return Ok(Some(Command::Succeed));
+        }
         let Some(write) = in_flight.write else { return Ok(None) };
         match self.store.take() {
             Some(store) => Ok(Some(Command::WriteStore { store, write })),
@@ -318,19 +343,29 @@ impl Driver {
 }
 
 /// The head of the store once the batch is in it.
-pub(super) fn head_after(
+pub(super) fn head_after_batch(
     store: &dyn PartitionStore,
     batch: &Batch,
 ) -> Result<StoreHead, StoreError> {
-    let head = store.store_head();
-    let digest = store.digest_after(&batch.overlay)?;
+    let head = head_after(store, &batch.overlay, batch.next, &batch.raw)?;
     #[cfg(feature = "planted-bugs")]
-    let digest = batch.digest.unwrap_or(digest);
+    let head = StoreHead { digest: batch.digest.unwrap_or(head.digest), ..head };
+    Ok(head)
+}
+
+/// The head of the store once these records, which end below `next`, are folded in.
+pub(super) fn head_after(
+    store: &dyn PartitionStore,
+    overlay: &Overlay,
+    next: Offset,
+    raw: &RecordDigest,
+) -> Result<StoreHead, StoreError> {
+    let head = store.store_head();
     Ok(StoreHead {
-        cursor: batch.next,
+        cursor: next,
         fold_version: FOLD_VERSION,
-        head: batch.overlay.head.unwrap_or(head.head),
-        digest,
-        raw_digest: head.raw_digest.wrapping_add(batch.raw.sum()),
+        head: overlay.head.unwrap_or(head.head),
+        digest: store.digest_after(overlay)?,
+        raw_digest: head.raw_digest.wrapping_add(raw.sum()),
     })
 }

@@ -2,7 +2,7 @@
 //! then, and for whoever wants to see that state follows from raw.
 //!
 //! It is the fold of a restart, without the group and without making outputs only to drop them: the
-//! same digest and cursor. What a selection leaves out is folded as a tick, so that time passes as it
+//! same digests and cursor. What a selection leaves out is folded as a tick, so that time passes as it
 //! did.
 
 use std::sync::Arc;
@@ -12,10 +12,13 @@ use tickfold_core::overlay::{Overlay, SourceError};
 use tickfold_core::raw::{CONTROL_RULES, header, tick_headers};
 use tickfold_core::rules::Rules;
 use tickfold_core::state::Regime;
-use tickfold_log::{Error as LogError, Header, Log, Offset, Record, TopicPartition};
+use tickfold_log::{
+    Error as LogError, Header, Log, Offset, Record, RecordDigest, TopicPartition,
+};
 use tickfold_store::{Error as StoreError, PartitionStore, StoreHead};
 
 use super::batch::raw_record;
+use super::live::head_after;
 use crate::options::Options;
 use crate::selection::Selection;
 
@@ -154,7 +157,9 @@ impl MutedFold {
             let from = store.store_head().cursor;
             let mut overlay = Overlay::default();
             let mut next = from;
+            let mut raw = RecordDigest::default();
             while let Some((record, behind)) = rest.split_first() {
+                raw.add(record);
                 fold_muted(&mut overlay, &*store, self.partition, &raw_record(record))
                     .map_err(MutedError::Source)?;
                 (next, rest) = (record.offset.saturating_add(1), behind);
@@ -166,10 +171,7 @@ impl MutedFold {
             if rest.is_empty() && reached {
                 next = until;
             }
-            let before = store.store_head();
-            let digest = store.digest_after(&overlay).map_err(MutedError::Store)?;
-            let head = overlay.head.unwrap_or(before.head);
-            let to = StoreHead { cursor: next, head, digest, ..before };
+            let to = head_after(&*store, &overlay, next, &raw).map_err(MutedError::Store)?;
             store.write(from, &overlay, &[], to).map_err(MutedError::Store)?;
             if rest.is_empty() {
                 return Ok(folded);

@@ -9,7 +9,7 @@ use tickfold_store::StoreHead;
 use super::batch::{Batch, Limits};
 use super::command::{Command, Input, Purpose, StoreWrite};
 use super::commit::InFlight;
-use super::live::{Live, head_after};
+use super::live::{Live, head_after_batch};
 use super::refusal::{Lost, RawDamage, Refusal};
 use super::start::{Reason, Target};
 use super::starting::Starting;
@@ -113,7 +113,7 @@ impl Driver {
             batch.next = emitted;
             queue.clear();
         }
-        let to = head_after(&*store, &batch).map_err(|error| store_failed(&error))?;
+        let to = head_after_batch(&*store, &batch).map_err(|error| store_failed(&error))?;
         if let Some(token) = expected
             && to.cursor == emitted
             && to.digest != token

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
 use tickfold_log::{Bounds, Committed, Offset, Record};
-use tickfold_store::{Checkpoint, Error as StoreError};
+use tickfold_store::{Checkpoint, Error as StoreError, NextStore};
 
 use super::command::{Command, Input};
 use super::refusal::{Lost, RawDamage, Refusal};
@@ -13,6 +13,7 @@ use super::start::{
     self, Acceptance, Decision, Derived, Emitted, Found, LastFolded, Position, Reason, StoreFound,
     Target, choose_checkpoint, decide,
 };
+use super::swap::swap_of;
 use super::{Driver, Next, Phase, defect, log_failed, store_failed};
 use crate::token::Token;
 
@@ -28,6 +29,8 @@ pub(super) struct Starting {
     pub(super) bounds: Option<Bounds>,
     pub(super) derived: Option<Derived>,
     pub(super) last_folded: Option<LastFolded>,
+    /// What was prepared to take the place of the store, where the last commit was a swap.
+    pub(super) next: Option<Option<NextStore>>,
     /// The replacement under way.
     pub(super) replacing: Option<Replacing>,
     /// Checkpoints that were restored before and did not do.
@@ -50,6 +53,9 @@ impl Starting {
     pub(super) fn found(&self, partition: Partition) -> Result<Found, Command> {
         let store = match (&self.committed, self.store) {
             (None, _) => return Err(Command::Claim),
+            (Some(_), None) if self.next.is_none() && self.swap().is_some() => {
+                return Err(Command::LookForNext);
+            }
             (Some(_), None) => return Err(Command::OpenStore),
             (Some(_), Some(store)) => store,
         };
@@ -109,6 +115,21 @@ impl Starting {
         self.replacing = Some(Replacing { reason, emitted, checkpoint: None });
         Command::ListCheckpoints
     }
+
+    /// Which swap the last commit was, if it was one.
+    fn swap(&self) -> Option<(Offset, Token)> {
+        let committed = self.committed.as_ref()?.as_ref()?;
+        let token = Token::parse(&committed.metadata).ok()?;
+        token.swap.is_some().then_some((committed.offset, token))
+    }
+
+    /// Whether that swap was to make this the store: then its process ended before it had done so.
+    fn takes_over(&self, next: &NextStore) -> bool {
+        self.swap().is_some_and(|(offset, token)| {
+            token.swap == Some(swap_of(next.turn))
+                && (offset, token.digest) == (next.head.cursor, next.head.digest)
+        })
+    }
 }
 
 impl Driver {
@@ -137,6 +158,20 @@ impl Driver {
             Input::StoreOpened(Err(StoreError::Unreadable { .. })) => {
                 starting.store = Some(StoreFound::Unreadable);
             }
+            Input::NextFound(next) => {
+                starting.next = Some(next);
+                if next.is_some_and(|next| starting.takes_over(&next)) {
+                    self.phase = Phase::Starting(starting);
+                    return Ok(vec![Command::Succeed]);
+                }
+            }
+            Input::Succeeded(Ok(store)) => {
+                starting.store = Some(StoreFound::Readable(store.store_head()));
+                self.store = Some(store);
+            }
+            Input::Succeeded(Err(StoreError::Unreadable { .. })) => {
+                starting.store = Some(StoreFound::Unreadable);
+            }
             Input::CheckpointsListed(Ok(checkpoints)) => {
                 return self.replace(starting, checkpoints, now_ms);
             }
@@ -156,12 +191,15 @@ impl Driver {
             Input::StoreOpened(Err(error))
             | Input::CheckpointsListed(Err(error))
             | Input::Rejected(Err(error))
+            | Input::Succeeded(Err(error))
             | Input::Restored(Err(error)) => return Err(store_failed(&error)),
             input @ (Input::Start
             | Input::CommitDone(_)
             | Input::StoreWritten { .. }
             | Input::Checkpointed { .. }
             | Input::CheckpointAsked
+            | Input::SwapAsked
+            | Input::Released(_)
             | Input::Woken
             | Input::Paused
             | Input::Stop

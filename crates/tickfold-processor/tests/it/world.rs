@@ -120,6 +120,9 @@ pub(crate) fn kind(command: &Command) -> &'static str {
         Command::ReadBounds => "read_bounds",
         Command::ReadLastOutputs => "read_last_outputs",
         Command::ReadRaw { .. } => "read_raw",
+        Command::LookForNext => "look_for_next",
+        Command::Succeed => "succeed",
+        Command::StandStill(_) => "stand_still",
         Command::ListCheckpoints => "list_checkpoints",
         Command::Reject(_) => "reject",
         Command::Restore(_) => "restore",
@@ -279,6 +282,12 @@ impl World {
             Command::ReadRaw { from, max_records, max_bytes } => {
                 Input::RawRead(self.log.read_now(&self.raw, from, max_records, max_bytes))
             }
+            Command::LookForNext => Input::NextFound(stores.next_generation(PARTITION)),
+            Command::Succeed => {
+                let opened = stores.succeed(PARTITION).and_then(|()| stores.open(PARTITION));
+                Input::Succeeded(opened)
+            }
+            Command::StandStill(_) => Input::Released(None),
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(PARTITION)),
             Command::Reject(reason) => Input::Rejected(stores.reject(PARTITION, reason.as_str())),
             Command::Restore(checkpoint) => Input::Restored(stores.restore(PARTITION, &checkpoint)),
@@ -495,6 +504,7 @@ impl World {
                 Err(question) => question,
             };
             let answer = match question {
+                Command::LookForNext => Input::NextFound(stores.next_generation(PARTITION)),
                 Command::OpenStore => Input::StoreOpened(stores.open(PARTITION)),
                 Command::ReadBounds => Input::BoundsRead(self.log.bounds_now(&self.raw)),
                 Command::ReadLastOutputs => Input::LastOutputsRead(self.last_outputs()),

@@ -2216,6 +2216,23 @@ pub struct GetReplayResponse {
     /// Those that the selection took.
     #[prost(uint64, tag = "10")]
     pub selected: u64,
+    /// Which states there are of the partitions that the node has, by rising partition, where there was
+    /// ever a swap.
+    #[prost(message, repeated, tag = "11")]
+    pub generations: ::prost::alloc::vec::Vec<ReplayGenerations>,
+}
+/// Which states there are of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayGenerations {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Number of the live one: 0, or that of the replay that made it.
+    #[prost(uint64, tag = "2")]
+    pub live: u64,
+    /// Number of the one that is kept to go back to.
+    #[prost(uint64, optional, tag = "3")]
+    pub kept: ::core::option::Option<u64>,
 }
 /// How far one partition is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2343,15 +2360,60 @@ pub struct ReplayDiffEnd {
     #[prost(bool, tag = "3")]
     pub is_part: bool,
 }
+/// Asks to make the shadow the live state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SwapReplayRequest {}
+/// A partition that was swapped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SwapReplayResponse {
+    /// What was done.
+    #[prost(message, optional, tag = "1")]
+    pub swapped: ::core::option::Option<ReplaySwapped>,
+}
+/// Asks to go back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackReplayRequest {}
+/// A partition that went back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackReplayResponse {
+    /// What was done.
+    #[prost(message, optional, tag = "1")]
+    pub swapped: ::core::option::Option<ReplaySwapped>,
+}
+/// What was done with a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaySwapped {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Position at which one state took the place of the other.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Number of the state that is live now.
+    #[prost(uint64, tag = "3")]
+    pub live: u64,
+    /// Number of the one that was, and is kept.
+    #[prost(uint64, tag = "4")]
+    pub kept: u64,
+    /// Table rows published: those that differed.
+    #[prost(uint64, tag = "5")]
+    pub rows: u64,
+    /// How long the partition folded nothing. Queries were answered meanwhile.
+    #[prost(message, optional, tag = "6")]
+    pub stood_still: ::core::option::Option<::prost_types::Duration>,
+}
 /// Asks to discard the replay.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardReplayRequest {}
 /// It is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardReplayResponse {
-    /// Its number.
+    /// Its number; 0 if there was none.
     #[prost(uint64, tag = "1")]
     pub generation: u64,
+    /// Partitions whose kept states are gone: where there was no replay.
+    #[prost(uint32, repeated, tag = "2")]
+    pub kept_partitions: ::prost::alloc::vec::Vec<u32>,
 }
 /// What a replay does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2367,6 +2429,8 @@ pub enum ReplayState {
     Done = 3,
     /// It failed; RunReplay tries again.
     Failed = 4,
+    /// There is none; a swap has kept the state that was live before.
+    Swapped = 5,
 }
 impl ReplayState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2380,6 +2444,7 @@ impl ReplayState {
             Self::Stopped => "REPLAY_STATE_STOPPED",
             Self::Done => "REPLAY_STATE_DONE",
             Self::Failed => "REPLAY_STATE_FAILED",
+            Self::Swapped => "REPLAY_STATE_SWAPPED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2390,6 +2455,7 @@ impl ReplayState {
             "REPLAY_STATE_STOPPED" => Some(Self::Stopped),
             "REPLAY_STATE_DONE" => Some(Self::Done),
             "REPLAY_STATE_FAILED" => Some(Self::Failed),
+            "REPLAY_STATE_SWAPPED" => Some(Self::Swapped),
             _ => None,
         }
     }
@@ -2443,7 +2509,7 @@ pub mod replay_service_client {
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
     /// Replays: raw folded once more into a shadow beside the live state, and compared with it. Nothing is
-    /// told twice, since a replay has no outputs; and nothing live is touched. The same listener as
+    /// told twice, since a replay has no outputs; and nothing live is touched but by a swap. The same listener as
     /// AdminService, on loopback. A node replays the partitions that it has, and has one replay at a time.
     #[derive(Debug, Clone)]
     pub struct ReplayServiceClient<T> {
@@ -2614,7 +2680,54 @@ pub mod replay_service_client {
                 .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "DiffReplay"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Deletes the replay and its shadow, whether or not it is at its end; one that runs is stopped.
+        /// Makes the shadow the live state, one partition after the other: each stands still between two
+        /// commits, while queries are answered; one commit has the table rows that differ and the token of the
+        /// shadow's state. The state that was live is kept. The stream has an element for each partition once
+        /// it is done; one that ends before left the others as they were, and the same call goes on with them.
+        /// FAILED_PRECONDITION with reason REPLAY_IS_PART if the replay is not one of all of the history by the
+        /// log's own rules, REPLAY_UNFINISHED if it is not at its end, SWAP_REFUSED if raw is not what the live
+        /// state was folded from or more rows differ than one commit may have.
+        pub async fn swap_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SwapReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SwapReplayResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/tickfold.admin.v1.ReplayService/SwapReplay");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "SwapReplay"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Makes the states live again that a swap has kept, in just the same way, and keeps those that were
+        /// live. NOT_FOUND with reason REPLAY_NOT_FOUND if none is kept.
+        pub async fn rollback_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RollbackReplayResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickfold.admin.v1.ReplayService/RollbackReplay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickfold.admin.v1.ReplayService", "RollbackReplay"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Deletes the replay and its shadow, whether or not it is at its end; one that runs is stopped. Where
+        /// there is no replay, the states that a swap has kept: after that there is no way back to them.
         pub async fn discard_replay(
             &mut self,
             request: impl tonic::IntoRequest<super::DiscardReplayRequest>,
@@ -2682,14 +2795,42 @@ pub mod replay_service_server {
             &self,
             request: tonic::Request<super::DiffReplayRequest>,
         ) -> std::result::Result<tonic::Response<Self::DiffReplayStream>, tonic::Status>;
-        /// Deletes the replay and its shadow, whether or not it is at its end; one that runs is stopped.
+        /// Server streaming response type for the SwapReplay method.
+        type SwapReplayStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SwapReplayResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Makes the shadow the live state, one partition after the other: each stands still between two
+        /// commits, while queries are answered; one commit has the table rows that differ and the token of the
+        /// shadow's state. The state that was live is kept. The stream has an element for each partition once
+        /// it is done; one that ends before left the others as they were, and the same call goes on with them.
+        /// FAILED_PRECONDITION with reason REPLAY_IS_PART if the replay is not one of all of the history by the
+        /// log's own rules, REPLAY_UNFINISHED if it is not at its end, SWAP_REFUSED if raw is not what the live
+        /// state was folded from or more rows differ than one commit may have.
+        async fn swap_replay(
+            &self,
+            request: tonic::Request<super::SwapReplayRequest>,
+        ) -> std::result::Result<tonic::Response<Self::SwapReplayStream>, tonic::Status>;
+        /// Server streaming response type for the RollbackReplay method.
+        type RollbackReplayStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RollbackReplayResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Makes the states live again that a swap has kept, in just the same way, and keeps those that were
+        /// live. NOT_FOUND with reason REPLAY_NOT_FOUND if none is kept.
+        async fn rollback_replay(
+            &self,
+            request: tonic::Request<super::RollbackReplayRequest>,
+        ) -> std::result::Result<tonic::Response<Self::RollbackReplayStream>, tonic::Status>;
+        /// Deletes the replay and its shadow, whether or not it is at its end; one that runs is stopped. Where
+        /// there is no replay, the states that a swap has kept: after that there is no way back to them.
         async fn discard_replay(
             &self,
             request: tonic::Request<super::DiscardReplayRequest>,
         ) -> std::result::Result<tonic::Response<super::DiscardReplayResponse>, tonic::Status>;
     }
     /// Replays: raw folded once more into a shadow beside the live state, and compared with it. Nothing is
-    /// told twice, since a replay has no outputs; and nothing live is touched. The same listener as
+    /// told twice, since a replay has no outputs; and nothing live is touched but by a swap. The same listener as
     /// AdminService, on loopback. A node replays the partitions that it has, and has one replay at a time.
     #[derive(Debug)]
     pub struct ReplayServiceServer<T> {
@@ -2949,6 +3090,94 @@ pub mod replay_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DiffReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/SwapReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct SwapReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService>
+                        tonic::server::ServerStreamingService<super::SwapReplayRequest>
+                        for SwapReplaySvc<T>
+                    {
+                        type Response = super::SwapReplayResponse;
+                        type ResponseStream = T::SwapReplayStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SwapReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::swap_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SwapReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickfold.admin.v1.ReplayService/RollbackReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackReplaySvc<T: ReplayService>(pub Arc<T>);
+                    impl<T: ReplayService>
+                        tonic::server::ServerStreamingService<super::RollbackReplayRequest>
+                        for RollbackReplaySvc<T>
+                    {
+                        type Response = super::RollbackReplayResponse;
+                        type ResponseStream = T::RollbackReplayStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReplayService>::rollback_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackReplaySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

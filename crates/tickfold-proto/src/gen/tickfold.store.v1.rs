@@ -1219,6 +1219,33 @@ pub struct ManifestFile {
     #[prost(fixed64, repeated, tag = "3")]
     pub sums: ::prost::alloc::vec::Vec<u64>,
 }
+/// Which stores of a partition there are: the file `<partition>.generations`, behind it 16 bytes of
+/// checksum.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Generations {
+    /// The one that is opened.
+    #[prost(uint64, tag = "1")]
+    pub live: u64,
+    /// The one before it, kept to go back to.
+    #[prost(uint64, optional, tag = "2")]
+    pub kept: ::core::option::Option<u64>,
+    /// The one that takes its place once the log has a token with its digest.
+    #[prost(message, optional, tag = "3")]
+    pub next: ::core::option::Option<NextGeneration>,
+    /// How often one was made the next.
+    #[prost(uint64, tag = "4")]
+    pub turns: u64,
+}
+/// A store that is prepared to take the place of the live one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NextGeneration {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// Where it stands. Always there.
+    #[prost(message, optional, tag = "2")]
+    pub head: ::core::option::Option<Head>,
+}
 /// A status whose meaning the fold knows. The numbers say nothing of the order of states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -9,6 +9,8 @@ mod call;
 mod content;
 mod conversation;
 mod decided;
+#[cfg(feature = "rocks")]
+mod generations;
 mod group;
 mod head;
 #[cfg(feature = "rocks")]
@@ -24,6 +26,8 @@ mod tests;
 mod user;
 
 pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION};
+#[cfg(feature = "rocks")]
+pub(crate) use generations::{Generations, Next};
 #[cfg(feature = "rocks")]
 pub(crate) use manifest::{FileSums, Manifest};
 use prost::Message as _;

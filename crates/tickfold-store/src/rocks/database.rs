@@ -44,6 +44,16 @@ impl Database {
         })
     }
 
+    /// Whether it lies there.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.db.path() == path
+    }
+
+    /// Writes what is only in memory and its log to table files.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.db.flush().map_err(|error| self.failed("flush", error))
+    }
+
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::SeqCst)
     }

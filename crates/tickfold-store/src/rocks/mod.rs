@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod database;
+mod generations;
 mod inspect;
 mod options;
 mod sums;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use self::checkpoints::{TableSums, io_error, sync_dir};
 use self::database::{Database, SnapshotRows};
+pub use self::generations::StoreGenerations;
 pub use self::inspect::{
     CheckpointDamage, CheckpointDir, CheckpointFound, CheckpointState, DamagedPart,
 };
@@ -33,7 +35,7 @@ use crate::batch::Batch;
 use crate::metrics;
 use crate::store::{Backend, Store};
 use crate::tables::{Row, Rows, RowsSnapshot};
-use crate::{Checkpoint, Error, PartitionStore, ReadView, Snapshot, StoreHead, Stores};
+use crate::{Checkpoint, Error, NextStore, PartitionStore, ReadView, Snapshot, StoreHead, Stores};
 
 /// How long to wait for readers to give up their snapshots before a store is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +44,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct RocksStores {
     data_dir: PathBuf,
+    /// Partitions whose stores lie elsewhere.
+    paths: BTreeMap<u32, PathBuf>,
     shared: Shared,
     slots: Mutex<BTreeMap<u32, Arc<Slot>>>,
 }
@@ -63,7 +67,14 @@ impl RocksStores {
         let data_dir = data_dir.into();
         fs::create_dir_all(&data_dir)
             .map_err(|error| io_error(format!("create {}", data_dir.display()), error))?;
-        Ok(Self { data_dir, shared: Shared::new(options), slots: Mutex::default() })
+        let (paths, slots) = (BTreeMap::new(), Mutex::default());
+        Ok(Self { data_dir, paths, shared: Shared::new(options), slots })
+    }
+
+    /// Stores that are there, each in a directory of its own.
+    pub fn at(paths: BTreeMap<u32, PathBuf>, options: RocksOptions) -> Self {
+        let (data_dir, slots) = (PathBuf::new(), Mutex::default());
+        Self { data_dir, paths, shared: Shared::new(options), slots }
     }
 
     /// Sets the gauges of all databases that are open.
@@ -83,8 +94,21 @@ impl RocksStores {
         Arc::clone(lock(&self.slots).entry(partition).or_default())
     }
 
-    fn path(&self, partition: u32) -> PathBuf {
-        self.data_dir.join(partition.to_string())
+    /// Where the store of a partition is, or would be made.
+    pub fn path(&self, partition: u32) -> PathBuf {
+        self.paths.get(&partition).cloned().unwrap_or_else(|| self.live_dir(partition))
+    }
+
+    /// Writes everything of a partition to its files and closes it, so that its directory can be
+    /// moved. Its [`PartitionStore`] must have been dropped.
+    pub fn close(&self, partition: u32) -> Result<(), Error> {
+        let slot = self.slot(partition);
+        let _lifecycle = lock(&slot.lifecycle);
+        slot.refuse_writer("close store", partition)?;
+        if let Some(database) = lock(&slot.served).clone() {
+            database.flush()?;
+        }
+        slot.close("close store", partition)
     }
 
     fn checkpoint_dir(&self) -> Option<&Path> {
@@ -125,14 +149,19 @@ impl Stores for RocksStores {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("open store", partition)?;
+        let path = self.path(partition);
         let served = lock(&slot.served).clone();
+        let is_here = served.as_ref().is_some_and(|database| database.is_at(&path));
         let database = match served {
-            Some(database) if !database.is_poisoned() => database,
-            poisoned_or_none => {
-                drop(poisoned_or_none);
-                slot.close("open store", partition)?;
+            Some(database) if is_here && !database.is_poisoned() => database,
+            other_or_none => {
+                drop(other_or_none);
+                // One of another generation serves its readers until they are gone.
+                if is_here {
+                    slot.close("open store", partition)?;
+                }
                 let options = self.shared.database();
-                Arc::new(Database::open(&options, &self.path(partition), partition)?)
+                Arc::new(Database::open(&options, &path, partition)?)
             }
         };
         slot.has_writer.store(true, Ordering::SeqCst);
@@ -186,6 +215,17 @@ impl Stores for RocksStores {
             return Err(refused("restore store", partition, "no checkpoint directory is set"));
         };
         checkpoints::restore(dir, partition, checkpoint, &path)
+    }
+
+    fn next_generation(&self, partition: u32) -> Option<NextStore> {
+        self.next(partition)
+    }
+
+    fn succeed(&self, partition: u32) -> Result<(), Error> {
+        let slot = self.slot(partition);
+        let _lifecycle = lock(&slot.lifecycle);
+        slot.refuse_writer("open the next store", partition)?;
+        self.advance(partition)
     }
 
     fn view(&self, partition: u32) -> Arc<dyn ReadView> {

@@ -1,4 +1,4 @@
-//! `tickfold replay`: plans, runs and compares a replay that the node does.
+//! `tickfold replay`: plans, runs, compares and swaps a replay that the node does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use tickfold_core::time::Timestamp;
 use tickfold_proto::admin::v1 as admin;
@@ -63,6 +65,28 @@ struct Progress {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     partitions: Vec<PartitionProgress>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    generations: Vec<Generations>,
+}
+
+/// Which states there are of a partition.
+#[derive(Serialize)]
+struct Generations {
+    partition: u32,
+    live: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<u64>,
+}
+
+/// A partition that was swapped.
+#[derive(Serialize)]
+struct Swapped {
+    partition: u32,
+    position: u64,
+    live: u64,
+    kept: u64,
+    rows: u64,
+    stood_still_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -109,6 +133,8 @@ struct Sample {
 #[derive(Serialize)]
 struct Discarded {
     generation: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept_partitions: Vec<u32>,
 }
 
 /// `tickfold replay`.
@@ -157,16 +183,52 @@ pub(crate) async fn replay(Replay { what, plan }: Replay) -> Result<ExitCode> {
             }
         }
         ReplayCommand::Diff { samples, client } => diff(samples, &client).await,
+        ReplayCommand::Swap { client } => {
+            // Without a deadline: it takes as long as there are rows to be compared.
+            let request = tonic::Request::new(admin::SwapReplayRequest {});
+            let parts = found(service(&client).await?.swap_replay(request).await)?;
+            let parts = parts.map(|parts| parts.map_ok(|part| part.swapped).boxed());
+            swapped(parts, &client).await
+        }
+        ReplayCommand::Rollback { client } => {
+            let request = tonic::Request::new(admin::RollbackReplayRequest {});
+            let parts = found(service(&client).await?.rollback_replay(request).await)?;
+            let parts = parts.map(|parts| parts.map_ok(|part| part.swapped).boxed());
+            swapped(parts, &client).await
+        }
         ReplayCommand::Discard { client } => {
             let request = timed(&client, admin::DiscardReplayRequest {});
             let reply = service(&client).await?.discard_replay(request).await;
-            super::answer(&client, reply, |reply| Some(Discarded { generation: reply.generation }))
+            super::answer(&client, reply, |reply| {
+                let admin::DiscardReplayResponse { generation, kept_partitions } = reply;
+                if !kept_partitions.is_empty() {
+                    report("the states that a swap had kept are deleted: there is no way back to them");
+                }
+                Some(Discarded { generation, kept_partitions })
+            })
         }
     }
 }
 
 async fn service(client: &Client) -> Result<ReplayServiceClient<Channel>> {
     Ok(ReplayServiceClient::new(connect(client).await?))
+}
+
+type SwappedParts = BoxStream<'static, Result<Option<admin::ReplaySwapped>, tonic::Status>>;
+
+/// Prints what was done with each partition, also where it ended before all were done.
+async fn swapped(parts: Option<SwappedParts>, client: &Client) -> Result<ExitCode> {
+    let Some(mut parts) = parts else { return Ok(ExitCode::from(super::NOT_FOUND)) };
+    let (mut done, mut ended) = (Vec::new(), Ok(ExitCode::SUCCESS));
+    while let Some(part) = parts.next().await {
+        match part {
+            Ok(part) => done.extend(part.map(Swapped::from)),
+            Err(status) => ended = Err(failed(&status)),
+        }
+    }
+    let table = |all: &[Swapped]| all.iter().map(Swapped::line).collect::<String>();
+    super::listing(client.output, &done, table)?;
+    ended
 }
 
 async fn look(client: &Client) -> Result<Option<admin::GetReplayResponse>> {
@@ -431,6 +493,26 @@ fn whole(rate: f64) -> u64 {
     rate.round() as u64
 }
 
+impl Swapped {
+    fn line(&self) -> String {
+        let Self { partition, position, live, kept, rows, stood_still_ms } = self;
+        format!(
+            "partition {partition:<4}  at {position}  state {live} is live, {kept} is kept  {rows} rows \
+             published  stood still for {stood_still_ms} ms\n"
+        )
+    }
+}
+
+impl From<admin::ReplaySwapped> for Swapped {
+    fn from(swapped: admin::ReplaySwapped) -> Self {
+        let admin::ReplaySwapped { partition, position, live, kept, rows, stood_still } = swapped;
+        let stood_still = stood_still.and_then(|time| Duration::try_from(time).ok());
+        let ms = stood_still.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let stood_still_ms = ms.unwrap_or_default();
+        Self { partition, position, live, kept, rows, stood_still_ms }
+    }
+}
+
 impl From<admin::PlanReplayResponse> for Plan {
     fn from(plan: admin::PlanReplayResponse) -> Self {
         let of = |of: admin::ReplayPlan| PartitionPlan {
@@ -462,6 +544,11 @@ impl From<admin::GetReplayResponse> for Progress {
             to_offset: of.to_offset,
             digest: show::text(of.digest),
         };
+        let states = |of: admin::ReplayGenerations| Generations {
+            partition: of.partition,
+            live: of.live,
+            kept: of.kept,
+        };
         Self {
             state: state.to_ascii_lowercase(),
             generation: reply.generation,
@@ -473,6 +560,7 @@ impl From<admin::GetReplayResponse> for Progress {
             is_part: reply.is_part,
             error: show::text(reply.error),
             partitions: reply.partitions.into_iter().map(of).collect(),
+            generations: reply.generations.into_iter().map(states).collect(),
         }
     }
 }

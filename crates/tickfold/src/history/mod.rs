@@ -1,5 +1,5 @@
 //! History as a tool: raw folded once more, muted, beside what is live. `then` makes states of then for
-//! lookups, `replay` shadows that are compared with the live state.
+//! lookups, `replay` shadows that are compared with the live state, and may take its place.
 
 pub(crate) mod replay;
 pub(crate) mod then;
@@ -12,7 +12,7 @@ use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
 use tickfold_log::{Log, Offset, TopicPartition};
 use tickfold_processor::{MutedFold, Options};
-use tickfold_store::{Checkpoint, RocksOptions, Stores};
+use tickfold_store::{Checkpoint, RocksOptions, RocksStores, Stores as _};
 
 use crate::config::Config;
 use crate::options;
@@ -29,8 +29,8 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 pub(crate) struct Ground {
     pub log: Arc<dyn Log>,
     pub raw: RawTopic,
-    /// The live stores: only views and checkpoints are used.
-    pub live: Arc<dyn Stores>,
+    /// The live stores: but for a swap only views and checkpoints are used.
+    pub live: Arc<RocksStores>,
     /// Directory of the live state, beside which everything else is put.
     pub state_dir: PathBuf,
     /// Of a store beside the live ones.
@@ -44,7 +44,7 @@ impl Ground {
         config: &Config,
         log: &Arc<dyn Log>,
         raw: &RawTopic,
-        live: &Arc<dyn Stores>,
+        live: &Arc<RocksStores>,
         state_dir: PathBuf,
     ) -> Self {
         let store_options = RocksOptions {

@@ -63,10 +63,11 @@ impl Workers {
         let runtime = Handle::current();
         let processor = Processor::spawn(log, &stores, member, options, raw.partitions, &runtime)?;
         let (statuses, lags) = (processor.statuses().clone(), processor.lags().clone());
-        let processor = Some(processor);
-        let ground = Ground::new(config, log, raw, &stores, state_dir);
+        let swaps = processor.swaps();
+        let ground = Ground::new(config, log, raw, &rocks, state_dir);
         let then = Arc::new(Then::new(ground.clone())?);
-        let replays = Replays::open(ground, Arc::clone(&then), statuses.clone());
+        let replays = Replays::open(ground, Arc::clone(&then), statuses.clone(), swaps);
+        let processor = Some(processor);
         let _data_dir = data_dir;
         Ok(Self { stores, rocks, processor, statuses, lags, then, replays, _data_dir })
     }

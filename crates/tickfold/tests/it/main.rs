@@ -50,6 +50,7 @@ mod recover;
 mod reload_under_load;
 mod replay;
 mod replay_rate;
+mod replay_swap;
 mod replay_then;
 mod restart;
 mod rules;

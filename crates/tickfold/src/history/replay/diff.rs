@@ -57,6 +57,10 @@ pub(super) async fn compare_all(
     let stop = shadow.begin();
     let mut end = pb::ReplayDiffEnd { is_part: spec.is_part(), ..Default::default() };
     for (&partition, range) in &spec.partitions {
+        // It is the live state already.
+        if shadow.is_swapped(partition) {
+            continue;
+        }
         let both = states((ground, then, shadow), partition, range, parts, &stop).await?;
         let Some((live, folded)) = both else { return ended(&stop) };
         let position = live.store_head().cursor;
@@ -128,7 +132,11 @@ async fn states(
 }
 
 /// The live state, at or above an offset.
-async fn live(ground: &Ground, partition: u32, at: u64) -> Result<Box<dyn Snapshot>, Status> {
+pub(super) async fn live(
+    ground: &Ground,
+    partition: u32,
+    at: u64,
+) -> Result<Box<dyn Snapshot>, Status> {
     let view = ground.live.view(partition);
     let mut cursor = view.cursor();
     let reached =

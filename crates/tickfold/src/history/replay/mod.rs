@@ -4,18 +4,20 @@ mod diff;
 mod plan;
 mod shadow;
 mod spec;
+mod swap;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::Stream;
-use tickfold_processor::PartitionStatus;
+use futures_util::{Stream, TryStreamExt as _};
+use tickfold_processor::{PartitionStatus, Swaps};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::replay_service_server::ReplayService;
 use tickfold_query::Reason;
-use tickfold_store::Stores as _;
+use tickfold_store::{StoreGenerations, Stores as _};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -26,6 +28,10 @@ use super::then::Then;
 use crate::node::now;
 use shadow::{Progress, Shadow, State};
 use spec::Spec;
+use swap::By;
+
+/// How long a partition that starts is waited for before it is swapped.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Parts of a comparison that wait for the caller.
 const DIFF_QUEUE: usize = 16;
@@ -39,6 +45,9 @@ struct Parts {
     ground: Ground,
     then: Arc<Then>,
     statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
+    swaps: Swaps,
+    /// Kept states that are made live again.
+    kept: Mutex<Option<Arc<Shadow>>>,
     /// Held while a replay is begun, gone on with or discarded.
     current: Mutex<Option<Arc<Shadow>>>,
     /// The greatest number that a replay of this directory has had.
@@ -51,6 +60,7 @@ impl Replays {
         ground: Ground,
         then: Arc<Then>,
         statuses: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
+        swaps: Swaps,
     ) -> Self {
         // A replay must not keep a node from starting.
         let found = Shadow::find(&ground).unwrap_or_else(|failure| {
@@ -64,10 +74,18 @@ impl Replays {
         if let Some(shadow) = &found {
             info!(generation, state = ?shadow.progress().state, "found a replay");
         }
+        // Numbers of states are not given twice, also where a replay is long gone.
+        let of_states = statuses.keys().map(|partition| {
+            let StoreGenerations { live, kept, next, .. } = ground.live.generations(*partition);
+            live.max(kept.unwrap_or(0)).max(next.unwrap_or(0))
+        });
+        let generation = of_states.max().unwrap_or(0).max(generation);
         Self(Arc::new(Parts {
             ground,
             then,
             statuses,
+            swaps,
+            kept: Mutex::default(),
             current: Mutex::new(found.map(Arc::new)),
             generation: generation.into(),
         }))
@@ -75,8 +93,8 @@ impl Replays {
 
     /// Lets a replay that runs end, before its log is closed.
     pub(crate) async fn stop(&self) {
-        let current = self.0.current.lock().await.clone();
-        if let Some(shadow) = current {
+        let shadows = [self.0.current.lock().await.clone(), self.0.kept.lock().await.clone()];
+        for shadow in shadows.into_iter().flatten() {
             shadow.stop().await;
         }
     }
@@ -102,12 +120,121 @@ impl Parts {
         Spec::resolve(&self.ground, scope, &self.here(), now().as_millis()).await
     }
 
+    fn is_live(&self, partition: u32) -> bool {
+        self.statuses.get(&partition).is_some_and(|status| status.borrow().is_live())
+    }
+
+    /// Whether it is live, or soon is.
+    async fn gets_live(&self, partition: u32) -> bool {
+        let Some(status) = self.statuses.get(&partition) else { return false };
+        let mut status = status.clone();
+        let is_said = |status: &PartitionStatus| {
+            !matches!(status, PartitionStatus::Starting | PartitionStatus::Restoring { .. })
+        };
+        let said = tokio::time::timeout(START_PATIENCE, status.wait_for(is_said)).await;
+        matches!(said, Ok(Ok(status)) if status.is_live())
+    }
+
+    /// The replay, if there is one. One whose partitions are all live by now is none any more.
+    async fn found(&self) -> Result<Option<Arc<Shadow>>, Status> {
+        let mut current = self.current.lock().await;
+        let Some(shadow) = current.clone() else { return Ok(None) };
+        // Who works on it sees to that.
+        if let Ok(_work) = shadow.work.try_lock() {
+            shadow.settle(|partition| self.is_live(partition)).map_err(failed)?;
+            if shadow.spec.partitions.keys().all(|partition| shadow.is_swapped(*partition)) {
+                shadow.leave().map_err(failed)?;
+                *current = None;
+                return Ok(None);
+            }
+        }
+        Ok(Some(shadow))
+    }
+
     async fn current(&self) -> Result<Arc<Shadow>, Status> {
-        let current = self.current.lock().await.clone();
-        current.ok_or_else(|| Reason::ReplayNotFound.status("there is no replay on this node"))
+        let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
+        self.found().await?.ok_or_else(absent)
+    }
+
+    /// Which states there are of the partitions here, where there was ever a swap.
+    fn generations(&self) -> Vec<pb::ReplayGenerations> {
+        let of = self.here().into_iter().map(|partition| (partition, self.ground.live.generations(partition)));
+        of.filter(|(_, of)| *of != StoreGenerations::default())
+            .map(|(partition, of)| pb::ReplayGenerations { partition, live: of.live, kept: of.kept })
+            .collect()
+    }
+
+    /// Kept states of partitions that are here.
+    fn kept(&self) -> BTreeMap<u32, u64> {
+        let generations = self.generations();
+        generations.into_iter().filter_map(|of| Some((of.partition, of.kept?))).collect()
+    }
+
+    /// Begins to swap, and tells of each partition.
+    async fn swap(self: &Arc<Self>, by: By) -> Result<mpsc::Receiver<Result<pb::ReplaySwapped, Status>>, Status> {
+        let replay = self.found().await?;
+        let work = match &replay {
+            None => None,
+            Some(shadow) => {
+                let work = Arc::clone(&shadow.work).try_lock_owned();
+                Some(work.map_err(|_| busy(shadow.spec.generation))?)
+            }
+        };
+        let mut kept = self.kept.lock().await;
+        if kept.is_some() {
+            return Err(Reason::ReplayBusy.status("kept states are being made live"));
+        }
+        let shadow = match by {
+            By::Replay => {
+                let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
+                let shadow = replay.ok_or_else(absent)?;
+                swappable(&shadow)?;
+                shadow
+            }
+            By::Kept => {
+                let (of, ground) = (self.kept(), self.ground.clone());
+                if of.is_empty() {
+                    return Err(swap::nothing_kept());
+                }
+                let shadow = blocking(move || Shadow::kept(&ground, &of)).await?;
+                let shadow = Arc::new(shadow.map_err(failed)?);
+                *kept = Some(Arc::clone(&shadow));
+                shadow
+            }
+        };
+        drop(kept);
+        for &partition in shadow.spec.partitions.keys() {
+            if !self.gets_live(partition).await {
+                self.kept.lock().await.take();
+                let what = format!("partition {partition} is not live on this node");
+                return Err(Reason::PartitionElsewhere.status(what));
+            }
+        }
+        let own = match by {
+            By::Replay => None,
+            By::Kept => Arc::clone(&shadow.work).try_lock_owned().ok(),
+        };
+        let (told, received) = mpsc::channel(DIFF_QUEUE);
+        let (parts, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
+        // Comes to its end also when nobody listens any more.
+        tokio::task::spawn_blocking(move || {
+            let swapped = runtime
+                .block_on(swap::swap_all(&parts.ground, &parts.swaps, &shadow, by, &told));
+            drop((work, own, shadow));
+            let left = runtime.block_on(async {
+                parts.kept.lock().await.take();
+                parts.found().await
+            });
+            if let Err(status) = swapped.and(left.map(drop)) {
+                warn!(status = status.message(), "swap ended");
+                let _ = told.blocking_send(Err(status));
+            }
+        });
+        Ok(received)
     }
 
     async fn run(&self, request: pb::RunReplayRequest) -> Result<pb::RunReplayResponse, Status> {
+        self.found().await?;
         let mut current = self.current.lock().await;
         let rate = request.records_per_second_max;
         if let Some(shadow) = &*current {
@@ -141,9 +268,9 @@ impl Parts {
     }
 
     async fn discard(&self) -> Result<pb::DiscardReplayResponse, Status> {
+        self.found().await?;
         let mut current = self.current.lock().await;
-        let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
-        let shadow = current.take().ok_or_else(absent)?;
+        let Some(shadow) = current.take() else { return self.forget_kept().await };
         let generation = shadow.spec.generation;
         shadow.stop().await;
         let shadow = match Arc::try_unwrap(shadow) {
@@ -155,8 +282,48 @@ impl Parts {
         };
         blocking(move || shadow.discard()).await?.map_err(failed)?;
         info!(generation, "replay discarded");
-        Ok(pb::DiscardReplayResponse { generation })
+        Ok(pb::DiscardReplayResponse { generation, kept_partitions: Vec::new() })
     }
+
+    async fn forget_kept(&self) -> Result<pb::DiscardReplayResponse, Status> {
+        let kept = self.kept.lock().await;
+        if kept.is_some() {
+            return Err(Reason::ReplayBusy.status("kept states are being made live"));
+        }
+        let (of, live) = (self.kept(), Arc::clone(&self.ground.live));
+        if of.is_empty() {
+            return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
+        }
+        let forget = move || {
+            of.into_keys().filter_map(|partition| match live.forget_kept(partition) {
+                Ok(was_kept) => was_kept.then_some(Ok(partition)),
+                Err(error) => Some(Err(error)),
+            }).collect::<Result<Vec<_>, _>>()
+        };
+        let forgotten = blocking(forget).await?;
+        let kept_partitions = forgotten.map_err(|error| failed(error.into()))?;
+        info!(?kept_partitions, "kept states discarded");
+        Ok(pb::DiscardReplayResponse { generation: 0, kept_partitions })
+    }
+}
+
+/// Only what gives the state of the log may become the live state.
+fn swappable(shadow: &Shadow) -> Result<(), Status> {
+    let Spec { generation, partitions, .. } = &shadow.spec;
+    let why = if shadow.spec.rules.is_some() {
+        "is by other rules than those in the log"
+    } else if shadow.spec.is_part() {
+        "is of a part of the history"
+    } else if partitions.values().any(|range| !range.is_open) {
+        "ends before the log does"
+    } else if shadow.progress().state != State::Done {
+        let what = format!("replay {generation} is not at its end: run it on first");
+        return Err(Reason::ReplayUnfinished.status(what));
+    } else {
+        return Ok(());
+    };
+    let what = format!("replay {generation} {why}: it can be compared and never becomes the live state");
+    Err(Reason::ReplayIsPart.status(what))
 }
 
 fn busy(generation: u64) -> Status {
@@ -184,6 +351,11 @@ impl ReplayService for Replays {
     type DiffReplayStream =
         Pin<Box<dyn Stream<Item = Result<pb::DiffReplayResponse, Status>> + Send>>;
 
+    type SwapReplayStream =
+        Pin<Box<dyn Stream<Item = Result<pb::SwapReplayResponse, Status>> + Send>>;
+    type RollbackReplayStream =
+        Pin<Box<dyn Stream<Item = Result<pb::RollbackReplayResponse, Status>> + Send>>;
+
     async fn plan_replay(
         &self,
         request: Request<pb::PlanReplayRequest>,
@@ -203,8 +375,15 @@ impl ReplayService for Replays {
         &self,
         _: Request<pb::GetReplayRequest>,
     ) -> Result<Response<pb::GetReplayResponse>, Status> {
-        let shadow = self.0.current().await?;
-        let told = blocking(move || told(&shadow)).await?;
+        let generations = self.0.generations();
+        let Some(shadow) = self.0.found().await? else {
+            if generations.iter().all(|of| of.kept.is_none()) {
+                return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
+            }
+            let state = pb::ReplayState::Swapped.into();
+            return Ok(Response::new(pb::GetReplayResponse { state, generations, ..Default::default() }));
+        };
+        let told = blocking(move || told(&shadow, generations)).await?;
         told.map(Response::new).map_err(failed)
     }
 
@@ -243,6 +422,24 @@ impl ReplayService for Replays {
         Ok(Response::new(Box::pin(ReceiverStream::new(received))))
     }
 
+    async fn swap_replay(
+        &self,
+        _: Request<pb::SwapReplayRequest>,
+    ) -> Result<Response<Self::SwapReplayStream>, Status> {
+        let swapped = ReceiverStream::new(self.0.swap(By::Replay).await?);
+        let swapped = swapped.map_ok(|swapped| pb::SwapReplayResponse { swapped: Some(swapped) });
+        Ok(Response::new(Box::pin(swapped)))
+    }
+
+    async fn rollback_replay(
+        &self,
+        _: Request<pb::RollbackReplayRequest>,
+    ) -> Result<Response<Self::RollbackReplayStream>, Status> {
+        let swapped = ReceiverStream::new(self.0.swap(By::Kept).await?);
+        let swapped = swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });
+        Ok(Response::new(Box::pin(swapped)))
+    }
+
     async fn discard_replay(
         &self,
         _: Request<pb::DiscardReplayRequest>,
@@ -252,7 +449,10 @@ impl ReplayService for Replays {
 }
 
 /// How far a replay is.
-fn told(shadow: &Shadow) -> Result<pb::GetReplayResponse> {
+fn told(
+    shadow: &Shadow,
+    generations: Vec<pb::ReplayGenerations>,
+) -> Result<pb::GetReplayResponse> {
     let Progress { state, positions, records, selected, elapsed, .. } = shadow.progress();
     let (told, error) = match state {
         State::Running => (pb::ReplayState::Running, String::new()),
@@ -286,5 +486,6 @@ fn told(shadow: &Shadow) -> Result<pb::GetReplayResponse> {
         is_part: shadow.spec.is_part(),
         records,
         selected,
+        generations,
     })
 }

@@ -104,7 +104,9 @@ impl Shadow {
         let mut positions = BTreeMap::new();
         for (&partition, range) in &spec.partitions {
             let mut position = range.from;
-            if dir.join(partition.to_string()).exists() {
+            if is_swapped(ground, &spec, partition) || is_prepared(ground, &spec, partition) {
+                position = range.to;
+            } else if dir.join(partition.to_string()).exists() {
                 let store = stores.open(partition).context("open the shadow")?;
                 position = store.store_head().cursor.max(position);
             }
@@ -112,7 +114,10 @@ impl Shadow {
         }
         let is_done = spec.partitions.iter().all(|(partition, range)| {
             positions.get(partition).is_some_and(|position| *position >= range.to)
-                && (range.from < range.to || dir.join(partition.to_string()).exists())
+                && (range.from < range.to
+                    || dir.join(partition.to_string()).exists()
+                    || is_swapped(ground, &spec, *partition)
+                    || is_prepared(ground, &spec, *partition))
         });
         let progress = Progress {
             state: if is_done { State::Done } else { State::Stopped },
@@ -124,6 +129,51 @@ impl Shadow {
         };
         let (ground, progress) = (ground.clone(), Mutex::new(progress));
         Ok(Self { spec, stores, dir, ground, progress, work: Arc::default() })
+    }
+
+    /// The kept generations of these partitions, as a shadow that is at its end.
+    pub(super) fn kept(ground: &Ground, kept: &BTreeMap<u32, u64>) -> Result<Self> {
+        let paths = kept.iter().map(|(&partition, &generation)| {
+            (partition, ground.live.generation_dir(partition, generation))
+        });
+        let stores = RocksStores::at(paths.collect(), ground.store_options.clone());
+        let mut partitions = BTreeMap::new();
+        for &partition in kept.keys() {
+            let store = stores.open(partition).context("open the kept state")?;
+            let to = store.store_head().cursor;
+            let range = Range { from: 0, checkpoint: None, to, is_open: true };
+            partitions.insert(partition, range);
+        }
+        let positions = partitions.iter().map(|(partition, range)| (*partition, range.to));
+        let progress = Progress {
+            state: State::Done,
+            positions: positions.collect(),
+            records: 0,
+            selected: 0,
+            elapsed: Duration::ZERO,
+            stop: CancellationToken::new(),
+        };
+        let spec = Spec::whole(partitions);
+        let (dir, ground, progress) =
+            (ground.state_dir.clone(), ground.clone(), Mutex::new(progress));
+        Ok(Self { spec, stores, dir, ground, progress, work: Arc::default() })
+    }
+
+    /// Whether the state of a partition is the live one by now.
+    pub(super) fn is_swapped(&self, partition: u32) -> bool {
+        is_swapped(&self.ground, &self.spec, partition)
+    }
+
+    /// Takes partitions back that were prepared to become live and did not, which is known once they are
+    /// live.
+    pub(super) fn settle(&self, is_live: impl Fn(u32) -> bool) -> Result<()> {
+        for &partition in self.spec.partitions.keys() {
+            if is_prepared(&self.ground, &self.spec, partition) && is_live(partition) {
+                let back = self.ground.live.withdraw(partition, &self.path(partition));
+                back.with_context(|| format!("take the shadow of partition {partition} back"))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -222,6 +272,9 @@ impl Shadow {
         (rate_max, begun): (u32, Instant),
         stop: &CancellationToken,
     ) -> Result<()> {
+        if self.is_swapped(partition) {
+            return Ok(());
+        }
         let mut store = self.open_partition(partition, range)?;
         let each = |records: u64, selected: u64, position: Offset| {
             fail_points::replayed();
@@ -295,14 +348,33 @@ impl Shadow {
     pub(super) fn discard(self) -> Result<()> {
         let Self { stores, dir, .. } = self;
         drop(stores);
-        let file = dir.join(FILE);
-        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-        remove_dir(&dir)
+        Self::remove(&dir)
     }
 
-    fn path(&self, partition: u32) -> PathBuf {
+    /// Removes what is left of one whose partitions are all live.
+    pub(super) fn leave(&self) -> Result<()> {
+        Self::remove(&self.dir)
+    }
+
+    fn remove(dir: &Path) -> Result<()> {
+        let file = dir.join(FILE);
+        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        remove_dir(dir)
+    }
+
+    /// Where the store of a partition is.
+    pub(super) fn path(&self, partition: u32) -> PathBuf {
         Path::join(&self.dir, partition.to_string())
     }
+}
+
+fn is_swapped(ground: &Ground, spec: &Spec, partition: u32) -> bool {
+    spec.generation > 0 && ground.live.generations(partition).live == spec.generation
+}
+
+/// Whether it was to become the live one, and it is not said yet whether it did.
+fn is_prepared(ground: &Ground, spec: &Spec, partition: u32) -> bool {
+    spec.generation > 0 && ground.live.generations(partition).next == Some(spec.generation)
 }
 
 /// Lowers the priority of this thread: a replay gets what is left over.

@@ -85,6 +85,20 @@ impl Spec {
         })
     }
 
+    /// Everything of these partitions, by the rules in the log.
+    pub(super) fn whole(partitions: BTreeMap<u32, Range>) -> Self {
+        Self {
+            generation: 0,
+            fold_version: FOLD_VERSION,
+            created_ms: 0,
+            partitions,
+            waba_ids: Vec::new(),
+            phone_number_ids: Vec::new(),
+            wamids: Vec::new(),
+            rules: None,
+        }
+    }
+
     /// Whether both are replays of the same: what they are of, whenever they were begun.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let key = |spec: &Self| {

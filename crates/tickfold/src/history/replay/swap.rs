@@ -1,0 +1,241 @@
+//! The swap: the shadow of a partition, or the state that an earlier swap has kept, in the place of the
+//! live one. What makes it one step is said in decision 0016.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use tickfold_core::fold::{AsOf, Output, Partition, differing_rows};
+use tickfold_processor::{Standing, SwapError, Swaps, Takeover};
+use tickfold_proto::admin::v1 as pb;
+use tickfold_query::Reason;
+use tickfold_store::{PartitionStore, Snapshot, Stores as _, differing};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tracing::info;
+
+use super::shadow::Shadow;
+use super::spec::Range;
+use super::{diff, failed};
+use crate::fail_points;
+use crate::history::{Ground, check_disk};
+
+/// Offsets that may be left to fold when a partition is made to stand still.
+const NEAR: u64 = 1_000;
+
+/// How often the shadow is folded after the live state before it has to do.
+const ROUNDS: usize = 10;
+
+/// How long a partition stands still for what is left to fold.
+const FOLD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Rows of one commit, and bytes of them.
+const ROWS_MAX: usize = 100_000;
+const ROW_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Ordinals of rows that a swap publishes begin here, above those of all other outputs; then comes the
+/// number of the swap.
+const ORDINALS: u32 = 1 << 31;
+const ORDINAL_BITS: u32 = 20;
+const TURNS: u64 = 1 << (31 - ORDINAL_BITS);
+
+/// What takes the place of the live states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The replay.
+    Replay,
+    /// What a swap has kept.
+    Kept,
+}
+
+pub(super) type Swapped = mpsc::Sender<Result<pb::ReplaySwapped, Status>>;
+
+/// Swaps one partition after the other and tells of each. The first failure ends it. Blocks its thread.
+pub(super) async fn swap_all(
+    ground: &Ground,
+    swaps: &Swaps,
+    shadow: &Shadow,
+    by: By,
+    told: &Swapped,
+) -> Result<(), Status> {
+    let stop = shadow.begin();
+    for (&partition, range) in &shadow.spec.partitions {
+        if stop.is_cancelled() {
+            return Err(stopped());
+        }
+        if by == By::Replay && shadow.is_swapped(partition) {
+            continue;
+        }
+        let done = one(ground, swaps, shadow, by, (partition, range), &stop).await?;
+        // Done all the same if nobody listens any more.
+        let _ = told.send(Ok(done)).await;
+    }
+    Ok(())
+}
+
+fn stopped() -> Status {
+    Reason::ShuttingDown.status("the swap was stopped; the same again goes on")
+}
+
+async fn one(
+    ground: &Ground,
+    swaps: &Swaps,
+    shadow: &Shadow,
+    by: By,
+    (partition, range): (u32, &Range),
+    stop: &CancellationToken,
+) -> Result<pb::ReplaySwapped, Status> {
+    check_disk(&ground.state_dir).map_err(failed)?;
+    let mut store = shadow.open_partition(partition, range).map_err(failed)?;
+    for _ in 0..ROUNDS {
+        let at = store.store_head().cursor;
+        let to = diff::live(ground, partition, at).await?.store_head().cursor;
+        if to - at <= NEAR {
+            break;
+        }
+        fold(shadow, partition, &mut *store, to, stop).await?;
+    }
+
+    let standing = swaps.stand_still(partition).await.map_err(interrupted)?;
+    let since = Instant::now();
+    let to = standing.head().cursor;
+    let folded = fold(shadow, partition, &mut *store, to, stop);
+    let folded = tokio::time::timeout(FOLD_PATIENCE, folded).await;
+    folded.map_err(|_| {
+        Reason::ReplayUnfinished.status(format!(
+            "partition {partition}: the shadow does not come to {to}, where the live state stands"
+        ))
+    })??;
+    let generations = ground.live.generations(partition);
+    let turn = generations.turns.saturating_add(1);
+    let rows = rows(ground, shadow, &mut *store, &standing, turn, stop)?;
+    let head = store.store_head();
+    drop(store);
+    let (generation, path) = match (by, generations.kept) {
+        (By::Replay, _) => (shadow.spec.generation, Some(shadow.path(partition))),
+        (By::Kept, Some(kept)) => (kept, None),
+        (By::Kept, None) => return Err(nothing_kept()),
+    };
+    prepare(ground, shadow, partition, (generation, path.as_deref()), head)?;
+    fail_points::prepared();
+    let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    standing.take(Takeover { rows, head, turn }).await.map_err(interrupted)?;
+    let stood_still = since.elapsed();
+    info!(partition, position = to, generation, rows = count, ?stood_still, "partition swapped");
+    // What was kept before makes room; it is not named any more, so a crash leaves it to the next swap.
+    ground.live.tidy(partition).map_err(|error| failed(error.into()))?;
+    Ok(pb::ReplaySwapped {
+        partition,
+        position: to,
+        live: generation,
+        kept: generations.live,
+        rows: count,
+        stood_still: prost_types::Duration::try_from(stood_still).ok(),
+    })
+}
+
+fn prepare(
+    ground: &Ground,
+    shadow: &Shadow,
+    partition: u32,
+    (generation, path): (u64, Option<&Path>),
+    head: tickfold_store::StoreHead,
+) -> Result<(), Status> {
+    let prepared = shadow
+        .stores
+        .close(partition)
+        .and_then(|()| ground.live.prepare(partition, generation, path, head));
+    prepared.map_err(|error| failed(error.into()))
+}
+
+async fn fold(
+    shadow: &Shadow,
+    partition: u32,
+    store: &mut dyn PartitionStore,
+    to: u64,
+    stop: &CancellationToken,
+) -> Result<(), Status> {
+    let each = |_, _, _| Duration::ZERO;
+    shadow.fold_partition(partition, store, to, stop, each).await.map_err(failed)?;
+    if stop.is_cancelled() { Err(stopped()) } else { Ok(()) }
+}
+
+/// The rows in which both differ; beside that the shadow takes over the transitions for watchers.
+fn rows(
+    ground: &Ground,
+    shadow: &Shadow,
+    store: &mut dyn PartitionStore,
+    standing: &Standing,
+    turn: u64,
+    stop: &CancellationToken,
+) -> Result<Vec<Output>, Status> {
+    let partition = standing.partition();
+    let (live, head) = (standing.head(), store.store_head());
+    if (live.cursor, live.raw_digest) != (head.cursor, head.raw_digest) {
+        return Err(Reason::SwapRefused.status(format!(
+            "partition {partition}: the live state is not folded from the raw that is in the log: see \
+             `tickfold verify`"
+        )));
+    }
+    let before = snapshot(&*ground.live.view(partition), partition)?;
+    store.inherit(&*before).map_err(|error| failed(error.into()))?;
+    let after = snapshot(&*shadow.stores.view(partition), partition)?;
+    let rules = after.regime().map_err(|error| failed(error.into()))?.unwrap_or_default().rules;
+    let turn = u32::try_from(turn % TURNS).unwrap_or_default();
+    let first = ORDINALS | (turn << ORDINAL_BITS);
+    let as_of = |rows: usize| AsOf {
+        partition: Partition { id: partition, count: ground.raw.partitions },
+        offset: head.cursor.saturating_sub(1),
+        log_time: head.head.log_time_or_epoch(),
+        rules: std::sync::Arc::clone(&rules),
+        first_ordinal: first.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX)),
+    };
+    let (mut rows, mut bytes, mut too_many) = (Vec::<Output>::new(), 0_usize, false);
+    let compared = differing(partition, &*before, &*after, &mut |mut was, mut is| {
+        let more = differing_rows(&as_of(rows.len()), &mut was, &mut is);
+        let values = more.iter().filter_map(|row| row.value.as_ref());
+        bytes += values.map(bytes::Bytes::len).sum::<usize>();
+        rows.extend(more);
+        too_many = rows.len() > ROWS_MAX || bytes > ROW_BYTES_MAX;
+        match too_many || stop.is_cancelled() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    compared.map_err(|error| failed(error.into()))?;
+    if stop.is_cancelled() {
+        return Err(stopped());
+    }
+    if too_many {
+        return Err(Reason::SwapRefused.status(format!(
+            "partition {partition}: more than {ROWS_MAX} rows of its tables differ, which is more than \
+             one commit may have"
+        )));
+    }
+    Ok(rows)
+}
+
+fn snapshot(
+    view: &dyn tickfold_store::ReadView,
+    partition: u32,
+) -> Result<Box<dyn Snapshot>, Status> {
+    let snapshot = view.snapshot().map_err(|error| failed(error.into()))?;
+    snapshot.ok_or_else(|| {
+        Reason::StoreNotOpen.status(format!("the state of partition {partition} is not open"))
+    })
+}
+
+/// There is nothing to go back to.
+pub(super) fn nothing_kept() -> Status {
+    Reason::ReplayNotFound.status("no swap has kept a state on this node")
+}
+
+fn interrupted(error: SwapError) -> Status {
+    let reason = match error {
+        SwapError::NotLive(_) => Reason::PartitionElsewhere,
+        _ => Reason::SwapInterrupted,
+    };
+    reason.status(error.to_string())
+}
