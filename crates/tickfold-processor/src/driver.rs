@@ -74,6 +74,7 @@ pub use start::{
 use crate::bugs::planted;
 use crate::options::Options;
 use crate::outputs::DerivedTopics;
+use crate::swap::StartWith;
 
 /// The driver. See the module's description.
 #[derive(Debug)]
@@ -87,6 +88,8 @@ pub struct Driver {
     stopping: bool,
     /// What a person decided about a refusal: then it ends with the start's commit.
     accepted: Option<Acceptance>,
+    /// The store that it starts with, in the place of the one that there is.
+    with: Option<StartWith>,
 }
 
 /// How far a driver has come.
@@ -125,13 +128,22 @@ impl Driver {
     pub fn new(options: Arc<Options>, partition: Partition) -> Self {
         let topics = DerivedTopics::new(&options.topic_prefix, partition.id);
         let (phase, store, stopping) = (Phase::New, None, false);
-        Self { options, partition, topics, phase, store, stopping, accepted: None }
+        Self { options, partition, topics, phase, store, stopping, accepted: None, with: None }
     }
 
     /// A driver that goes on as a person decided where another would be refused. It ends, with
     /// [`Command::Stopped`], once the start's commit is done; nothing of raw is emitted by it.
     pub fn recovering(options: Arc<Options>, partition: Partition, accepted: Acceptance) -> Self {
         Self { accepted: Some(accepted), ..Self::new(options, partition) }
+    }
+
+    /// A driver that begins with a swap, whatever another would refuse the state for that there is.
+    pub(crate) fn starting_with(
+        options: Arc<Options>,
+        partition: Partition,
+        with: StartWith,
+    ) -> Self {
+        Self { with: Some(with), ..Self::new(options, partition) }
     }
 
     /// Takes what happened and says what to do, in order. `now_ms` never falls.

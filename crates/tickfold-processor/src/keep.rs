@@ -2,7 +2,8 @@
 //! rest otherwise.
 //!
 //! An owner that is lost is started anew after a pause that grows while it does not get live, for
-//! as long as its tenure lasts; a refused one stays stopped and says so.
+//! as long as its tenure lasts; a refused one stays stopped and says so, unless it is given another store
+//! to start with.
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -10,11 +11,11 @@ use tracing::{error, info, warn};
 
 use crate::busy;
 use crate::clock::Clock;
-use crate::driver::Lost;
+use crate::driver::{Driver, Lost};
 use crate::metrics;
 use crate::options::{Options, backoff_ms};
 use crate::status::PartitionStatus;
-use crate::task::{End, Parts, run_partition};
+use crate::task::{End, Parts, run_driver};
 use crate::tenure::Tenure;
 
 /// Keeps a partition until the stop.
@@ -50,17 +51,25 @@ async fn own(parts: &Parts, status: &watch::Sender<PartitionStatus>, tenure: &Te
     let _ended = tenure.guard();
     let partition = parts.partition.id;
     let Options { restart_backoff_ms, restart_backoff_ms_max, .. } = *parts.options;
-    let mut failures = 0;
+    let (mut failures, mut with) = (0, None);
     status.send_replace(PartitionStatus::Starting);
     while !tenure.is_over() {
-        match busy::counted(partition, run_partition(parts, status, tenure)).await {
+        let options = std::sync::Arc::clone(&parts.options);
+        let driver = match with.take() {
+            None => Driver::new(options, parts.partition),
+            Some(with) => Driver::starting_with(options, parts.partition, with),
+        };
+        match busy::counted(partition, run_driver(parts, driver, status, tenure)).await {
             End::Stopped | End::Lost(Lost::TakenAway) => break,
             End::Refused(refusal) => {
                 error!(partition, %refusal, "partition refused");
                 let code = refusal.code();
                 metrics::refused(partition, code, true);
                 status.send_replace(PartitionStatus::Refused(refusal));
-                tenure.over().await;
+                tokio::select! {
+                    () = tenure.over() => {}
+                    found = parts.swaps.to_start_with() => with = Some(found),
+                }
                 metrics::refused(partition, code, false);
             }
             End::Lost(lost) => {

@@ -2,13 +2,15 @@
 //!
 //! Whoever asks gets the partition in its hands: it stands still until it is given what to take, or is
 //! let go. What is published of it, and which store it is, the asker says; that it becomes the state with
-//! one commit, and only then, is seen to by the driver.
+//! one commit, and only then, is seen to by the driver. A partition that is refused, as its state is of
+//! another fold version, stands still anyhow: it is started with what it is to take.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tickfold_core::fold::Output;
+use tickfold_log::Committed;
 use tickfold_store::{Error, PartitionStore, StoreHead};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -29,11 +31,19 @@ pub struct Takeover {
     pub turn: u64,
 }
 
+/// With what a partition is started that is refused.
+#[derive(Debug)]
+pub(crate) struct StartWith {
+    /// The group's position that it was prepared for. Another one by then is another case.
+    pub(crate) found: Committed,
+    pub(crate) takeover: Takeover,
+}
+
 /// Why a partition did not take another store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwapError {
-    /// It is not live here.
+    /// It is not live here, or not refused where that is asked for.
     #[error("partition {0} is not live here")]
     NotLive(u32),
     /// It stopped or was lost meanwhile. Its next start finds out whether the other store was taken.
@@ -86,14 +96,27 @@ impl Swaps {
             Ok(Err(_)) | Err(_) => Err(SwapError::Stopped(partition)),
         }
     }
+
+    /// Starts a refused partition with another store than it has, and waits until it goes on with it.
+    /// The group must stand where it was found to.
+    pub async fn start_with(
+        &self,
+        partition: u32,
+        found: Committed,
+        takeover: Takeover,
+    ) -> Result<(), SwapError> {
+        let is_refused = |status: &PartitionStatus| matches!(status, PartitionStatus::Refused(_));
+        let is_refused = self.statuses.get(&partition).is_some_and(|s| is_refused(&s.borrow()));
+        let asks = self.asks.get(&partition).filter(|_| is_refused);
+        let asks = asks.ok_or(SwapError::NotLive(partition))?;
+        let done = asks.start_with(StartWith { found, takeover });
+        let done = tokio::time::timeout(PATIENCE, done).await;
+        let done = done.ok().and_then(Result::ok).ok_or(SwapError::Stopped(partition))?;
+        done.map_err(|reason| SwapError::Failed { partition, reason })
+    }
 }
 
 impl Standing {
-    /// The partition.
-    pub fn partition(&self) -> u32 {
-        self.partition
-    }
-
     /// Where the live store stands.
     pub fn head(&self) -> StoreHead {
         self.head
@@ -117,6 +140,8 @@ pub(crate) struct SwapAsks {
     waiting: Mutex<Option<(u32, oneshot::Sender<Standing>)>>,
     done: Mutex<Option<oneshot::Sender<Done>>>,
     asked: Notify,
+    start: Mutex<Option<StartWith>>,
+    start_asked: Notify,
 }
 
 /// Sends everybody away when it is dropped.
@@ -134,6 +159,24 @@ impl SwapAsks {
     /// Waits until somebody asks; also for who asked before this call.
     pub(crate) async fn asked(&self) {
         self.asked.notified().await;
+    }
+
+    fn start_with(&self, with: StartWith) -> oneshot::Receiver<Done> {
+        let (done, when_done) = oneshot::channel();
+        *lock(&self.start) = Some(with);
+        *lock(&self.done) = Some(done);
+        self.start_asked.notify_one();
+        when_done
+    }
+
+    /// Waits until a refused partition is to start with another store.
+    pub(crate) async fn to_start_with(&self) -> StartWith {
+        loop {
+            self.start_asked.notified().await;
+            if let Some(with) = lock(&self.start).take() {
+                return with;
+            }
+        }
     }
 
     /// Hands the partition to who waits for it, until it is given something to take or let go.
@@ -162,6 +205,7 @@ impl SwapAsks {
 impl Drop for OfThisLife<'_> {
     fn drop(&mut self) {
         drop((lock(&self.0.waiting).take(), lock(&self.0.done).take()));
+        drop(lock(&self.0.start).take());
     }
 }
 

@@ -65,19 +65,9 @@ pub(crate) enum End {
     Lost(Lost),
 }
 
-/// Runs a partition from its claim to its end. When the tenure is revoked, a commit in flight and
-/// the store write that follows it are finished first, and nothing else holds up the way out. When
-/// it is lost, nothing does.
-pub(crate) async fn run_partition(
-    parts: &Parts,
-    status: &watch::Sender<PartitionStatus>,
-    tenure: &Tenure,
-) -> End {
-    let driver = Driver::new(Arc::clone(&parts.options), parts.partition);
-    run_driver(parts, driver, status, tenure).await
-}
-
-/// The same with a driver that is made already.
+/// Runs a driver from its claim to its end. When the tenure is revoked, a commit in flight and the
+/// store write that follows it are finished first, and nothing else holds up the way out. When it is
+/// lost, nothing does.
 pub(crate) async fn run_driver(
     parts: &Parts,
     mut driver: Driver,

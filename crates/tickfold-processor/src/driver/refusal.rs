@@ -50,7 +50,8 @@ pub enum Refusal {
     /// State or position belong to another fold version.
     #[error(
         "fold_version: the {of} was written by fold version {found}, this program folds version \
-         {ours}; run the program that wrote it"
+         {ours}; run the program that wrote it, or go over to this version with `tickfold replay run` \
+         and `tickfold replay swap`"
     )]
     FoldVersion {
         /// `store` or `group's position`.

@@ -137,6 +137,9 @@ impl Driver {
     pub(super) fn starting(&mut self, mut starting: Starting, input: Input, now_ms: u64) -> Next {
         match input {
             Input::Claimed(Ok(committed)) => {
+                if let Some(with) = self.with.take() {
+                    return self.start_with(with, committed, now_ms);
+                }
                 if let Some(accepted) = &starting.accepted
                     && accepted.found != committed
                 {

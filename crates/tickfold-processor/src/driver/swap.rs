@@ -11,8 +11,8 @@ use super::command::{Command, Purpose};
 use super::commit::InFlight;
 use super::live::Live;
 use super::refusal::Lost;
-use super::{Driver, store_failed};
-use crate::swap::Takeover;
+use super::{Driver, Next, store_failed};
+use crate::swap::{StartWith, Takeover};
 use crate::token::Token;
 
 /// How far a swap is.
@@ -50,20 +50,51 @@ impl Driver {
     ) -> Result<Option<Command>, Command> {
         live.swap = Swap::None;
         let Some(takeover) = takeover else { return Ok(None) };
-        let Takeover { rows, head, turn } = *takeover;
         let at = self.store.as_ref().map(|store| store.store_head().cursor);
-        if at != Some(head.cursor) {
+        if at != Some(takeover.head.cursor) {
             return Err(Command::Lost(Lost::Defect("a store that stands elsewhere")));
         }
+        let command = self.take(live, *takeover).send();
+        Ok(Some(command))
+    }
+
+    /// Starts with another store than there is, where the group stands as it was found. That raw is the
+    /// log that was folded its digest says.
+    pub(super) fn start_with(
+        &mut self,
+        with: StartWith,
+        committed: Option<Committed>,
+        now_ms: u64,
+    ) -> Next {
+        let StartWith { found, takeover } = with;
+        let head = takeover.head;
+        let token = Token::parse(&found.metadata).ok().filter(|token| {
+            token.partition_count == self.partition.count && token.raw_digest == head.raw_digest
+        });
+        let Some(token) = token.filter(|_| committed.as_ref() == Some(&found)) else {
+            return Err(Command::Lost(Lost::NotOwner {
+                found: committed.map(|found| found.offset),
+                from: Some(found.offset),
+                to: head.cursor,
+            }));
+        };
+        if head.cursor != found.offset {
+            return Err(Command::Lost(Lost::Defect("a store that stands elsewhere")));
+        }
+        let mut live = Live::at(committed, head.cursor, token.crc);
+        self.take(&mut live, takeover);
+        self.go_live(live, now_ms)
+    }
+
+    /// The commit by which a store becomes the live one, yet to be sent.
+    fn take<'a>(&self, live: &'a mut Live, takeover: Takeover) -> &'a mut InFlight {
+        let Takeover { rows, head, turn } = takeover;
         let token = Token { swap: Some(swap_of(turn)), ..self.token(&head, live.batch.crc()) };
         let position = Committed { offset: head.cursor, metadata: token.to_string() };
         let rows = rows.into_iter().filter_map(|row| self.topics.append(row)).collect();
         let before = live.committed.clone();
-        let mut in_flight = InFlight::new(Purpose::Swap, rows, before, position, None);
-        let command = in_flight.send();
-        live.in_flight = Some(in_flight);
         live.swap = Swap::Taking(head);
-        Ok(Some(command))
+        live.in_flight.insert(InFlight::new(Purpose::Swap, rows, before, position, None))
     }
 
     /// The log names the store, and it is open: go on with it. A checkpoint of it is due, since those

@@ -214,3 +214,118 @@ fn a_store_is_not_moved_under_its_readers() {
     rejecting.join().unwrap().unwrap();
     assert!(dir.data().join("0.rejected-test-1").exists());
 }
+
+/// A store of so many batches in a directory of its own, closed.
+fn beside(dir: &Dir, batches: u64) -> (PathBuf, StoreHead) {
+    let place = dir.0.path().join(format!("beside-{batches}"));
+    let stores = RocksStores::open(&place, RocksOptions::default()).unwrap();
+    let head = *fill(&mut *stores.open(3).unwrap(), batches).last().unwrap();
+    stores.close(3).unwrap();
+    (place.join("3"), head)
+}
+
+/// Names of what is there of partition 3.
+fn names(dir: &Dir) -> Vec<String> {
+    let names = fs::read_dir(dir.data()).unwrap();
+    let mut names: Vec<_> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with('3'));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_next_generation_takes_over_and_readers_finish_on_the_old_one() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let old = *fill(&mut *stores.open(3).unwrap(), 2).last().unwrap();
+    let view = stores.view(3);
+    let (from, head) = beside(&dir, 5);
+    assert_eq!(stores.next_generation(3), None);
+    assert!(stores.succeed(3).is_err(), "none is prepared");
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    assert_eq!(stores.next_generation(3), Some(NextStore { turn: 1, head }));
+    assert!(!from.exists());
+    // It is the same over a restart, and the live one is still the live one.
+    assert_eq!(dir.open().generations(3).next, Some(7));
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), old);
+
+    let reading = view.snapshot().unwrap().unwrap();
+    stores.succeed(3).unwrap();
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), old, "until it is opened");
+    let store = stores.open(3).unwrap();
+    assert_eq!(store.store_head(), head);
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head);
+    assert!(reading.message(&"1".into()).unwrap().is_some());
+    assert!(reading.message(&"4".into()).unwrap().is_none());
+    let expected = StoreGenerations { live: 7, kept: Some(0), next: None, turns: 1 };
+    assert_eq!(stores.generations(3), expected);
+    drop((store, reading, view));
+
+    // Back to the kept one, which does not move; and on to a third one, for which the oldest makes room.
+    stores.prepare(3, 0, None, old).unwrap();
+    stores.succeed(3).unwrap();
+    assert_eq!(stores.open(3).unwrap().store_head(), old);
+    let (from, head) = beside(&dir, 4);
+    stores.prepare(3, 8, Some(&from), head).unwrap();
+    stores.succeed(3).unwrap();
+    assert_eq!(stores.open(3).unwrap().store_head(), head);
+    stores.tidy(3).unwrap();
+    assert_eq!(names(&dir), ["3", "3.g8", "3.generations"]);
+    assert!(stores.forget_kept(3).unwrap() && !stores.forget_kept(3).unwrap());
+    assert_eq!(names(&dir), ["3.g8", "3.generations"]);
+    // What is set aside and restored is the live one, wherever that is.
+    stores.open(3).unwrap().checkpoint().unwrap();
+    stores.reject(3, "any").unwrap();
+    let made = stores.checkpoints(3).unwrap();
+    stores.restore(3, &made[0]).unwrap();
+    assert_eq!(stores.open(3).unwrap().store_head(), head);
+    assert_eq!(names(&dir), ["3.g8", "3.generations", "3.rejected-any-1"]);
+}
+
+#[test]
+fn one_that_never_became_live_goes_back_or_makes_room() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    fill(&mut *stores.open(3).unwrap(), 1);
+    let (from, head) = beside(&dir, 2);
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    stores.withdraw(3, &from).unwrap();
+    assert!(from.exists());
+    assert_eq!((stores.generations(3).next, names(&dir).len()), (None, 2));
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    let (other, head) = beside(&dir, 3);
+    stores.prepare(3, 9, Some(&other), head).unwrap();
+    assert_eq!(names(&dir), ["3", "3.g9", "3.generations"]);
+    assert_eq!(stores.generations(3).turns, 3);
+
+    // A list that is damaged names the first store.
+    let list = dir.data().join("3.generations");
+    let mut bytes = fs::read(&list).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&list, bytes).unwrap();
+    assert_eq!(stores.generations(3), StoreGenerations::default());
+}
+
+#[test]
+fn a_store_inherits_the_transitions_of_another_and_only_those() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let transition = |offset, value: &'static str| crate::Transition {
+        offset,
+        ordinal: 1,
+        log_time: tickfold_core::time::Timestamp::from_millis(5),
+        value: value.into(),
+    };
+    let (mut from, mut to) = (stores.open(1).unwrap(), stores.open(2).unwrap());
+    write(&mut *from, 1, &message("a", 1), &[transition(0, "x"), transition(0, "y")][..1]);
+    write(&mut *from, 1, &message("b", 1), &[transition(1, "z")]);
+    write(&mut *to, 1, &message("a", 1), &[transition(0, "own")]);
+    let snapshot = |partition| stores.view(partition).snapshot().unwrap().unwrap();
+    to.inherit(&*snapshot(1)).unwrap();
+    let kept = snapshot(2).transitions((0, 0), 10).unwrap();
+    assert_eq!(kept, [transition(0, "x"), transition(1, "z")]);
+    write(&mut *to, 1, &message("c", 1), &[transition(2, "more")]);
+    assert_eq!(snapshot(2).transitions((0, 0), 10).unwrap().len(), 3);
+    assert_eq!(to.recompute_digest().unwrap(), to.store_head().digest);
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
-use tickfold_log::{Log, Offset, TopicPartition};
+use tickfold_log::{Committed, Log, Offset, TopicPartition};
 use tickfold_processor::{MutedFold, Options};
 use tickfold_store::{Checkpoint, RocksOptions, RocksStores, Stores as _};
 
@@ -29,6 +29,8 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 pub(crate) struct Ground {
     pub log: Arc<dyn Log>,
     pub raw: RawTopic,
+    /// The consumer group whose positions count.
+    pub group: String,
     /// The live stores: but for a swap only views and checkpoints are used.
     pub live: Arc<RocksStores>,
     /// Directory of the live state, beside which everything else is put.
@@ -60,11 +62,22 @@ impl Ground {
         Self {
             log: Arc::clone(log),
             raw: raw.clone(),
+            group: config.group.clone(),
             live: Arc::clone(live),
             state_dir,
             store_options,
             fold_options: Arc::new(fold_options),
         }
+    }
+
+    /// Where the group stands in a partition.
+    pub(crate) async fn committed(
+        &self,
+        partition: u32,
+    ) -> Result<Option<Committed>, tickfold_log::Error> {
+        let positions = self.log.positions(&self.group, &self.raw.name).await?;
+        let index = usize::try_from(partition).unwrap_or(usize::MAX);
+        Ok(positions.into_iter().nth(index).flatten())
     }
 
     /// The raw partition.

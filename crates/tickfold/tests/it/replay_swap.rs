@@ -13,9 +13,11 @@ use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tickfold_core::FOLD_VERSION;
 use tickfold_core::ids::Wamid;
 use tickfold_core::overlay::Overlay;
 use tickfold_core::records::Topic;
+use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log, TopicPartition};
 use tickfold_store::{RocksOptions, RocksStores, RowKind, StoreHead, Stores};
 
 use crate::kafka::{broker, with_one_replica};
@@ -428,6 +430,101 @@ fn kill_at(place: &str, word: &str, committed: bool) {
         run(&node);
         assert_eq!(diff(&node), BTreeMap::new(), "{what}");
     }
+    node.stop();
+}
+
+/// Writes a store and its token as an earlier fold version would have.
+fn age(root: &Path, partition: u32) {
+    let stores = RocksStores::open(root.join("data/state"), RocksOptions::default()).unwrap();
+    let mut store = stores.open(partition).unwrap();
+    let head = store.store_head();
+    let older = StoreHead { fold_version: FOLD_VERSION - 1, ..head };
+    store.write(head.cursor, &Overlay::default(), &[], older).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (dir, options) = (root.join("data/log"), EmbeddedOptions::default());
+    let log = EmbeddedLog::open(&dir, options).unwrap();
+    runtime.block_on(async {
+        let mut claim = log.claim("tickfold", &TopicPartition::new(RAW, partition)).await.unwrap();
+        let mut position = claim.committed.unwrap();
+        let (new, old) = (format!(";f={FOLD_VERSION};"), format!(";f={};", FOLD_VERSION - 1));
+        assert!(position.metadata.contains(&new));
+        position.metadata = position.metadata.replace(&new, &old);
+        claim.partition.commit(Vec::new(), position).await.unwrap();
+        log.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_state_of_another_fold_version_is_swapped() {
+    let dir = TempDir::new().unwrap();
+    other_version(dir.path(), "none");
+}
+
+#[test]
+#[cfg_attr(not(feature = "fail-points"), ignore = "needs --features tickfold/fail-points")]
+fn a_swap_to_another_fold_version_that_is_killed_leaves_the_one_or_the_other() {
+    for place in ["after_prepare", "before_swap", "after_swap_commit", "after_swap"] {
+        let dir = TempDir::new().unwrap();
+        other_version(dir.path(), place);
+    }
+}
+
+fn other_version(root: &Path, place: &str) {
+    let planted = damaged(root, &|| up(root));
+    age(root, planted.partition);
+    let is_refused = |node: &Node| {
+        let text = node.admin("/readyz").text();
+        text.contains("fold_version")
+    };
+    let landed = root.join("landed");
+    let mut command = up(root);
+    command.env("TICKFOLD_FAIL_POINT_FILE", &landed);
+    if place != "none" {
+        command.env("TICKFOLD_FAIL_POINT", format!("{place}:{}", planted.partition + 1));
+    }
+    let mut node = start(command, root);
+    crate::support::eventually("the partition is refused", || is_refused(&node).then_some(()));
+    // It takes webhooks all the same, and answers with the state that it has.
+    let mut rng = Rng(SEED + 9);
+    for _ in 0..20 {
+        node.post(body(DAMAGED, &mut rng));
+    }
+    run(&node);
+    assert_eq!(diff(&node), damage_of(&planted), "{place}");
+    let swap = node.cli(&["replay", "swap", "-o", "json"]);
+    if place == "none" {
+        assert!(!landed.exists());
+        assert_eq!(rows_of(&swapped(&swap)), BTreeMap::from([(planted.partition, 3)]));
+        assert!(!is_refused(&node));
+        let (golden, rows) = published(&node);
+        // What came while it was refused is folded behind the swap, onto the rows that it published.
+        let offset = |row: &Plain| -> u64 {
+            row.headers["ce_id"].split('-').nth(1).unwrap().parse().unwrap()
+        };
+        let at = offset(&rows[0].2);
+        let mut then = golden;
+        for ((_, partition), of) in &mut then.outputs {
+            of.retain(|row| *partition != planted.partition || offset(row) <= at);
+        }
+        check_rows(&then, &planted, &rows, true);
+    } else {
+        assert_eq!(swap.code, Some(1), "{place}: {swap:?}");
+        node.wait();
+        assert_eq!(std::fs::read_to_string(&landed).unwrap(), place);
+        node = start(up(root), root);
+        if !place.starts_with("after_swap") {
+            crate::support::eventually("it is refused again", || is_refused(&node).then_some(()));
+            let rest = swapped(&node.cli(&["replay", "swap", "-o", "json"]));
+            assert_eq!(rows_of(&rest), BTreeMap::from([(planted.partition, 3)]), "{place}");
+        }
+    }
+    let (_, rows) = published(&node);
+    assert_eq!(rows.len(), 3, "{place}");
+    node.stop();
+    let node = start(up(root), root);
+    let (_, rows) = published(&node);
+    assert_eq!(rows.len(), 3, "{place}");
+    assert_eq!(set_aside(&root.join("data")), Vec::<String>::new());
     node.stop();
 }
 

@@ -6,13 +6,14 @@ mod shadow;
 mod spec;
 mod swap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::{Stream, TryStreamExt as _};
+use tickfold_processor::driver::Refusal;
 use tickfold_processor::{PartitionStatus, Swaps};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::replay_service_server::ReplayService;
@@ -117,22 +118,31 @@ impl Parts {
     }
 
     async fn resolve(&self, scope: pb::ReplayScope) -> Result<Spec, Status> {
-        Spec::resolve(&self.ground, scope, &self.here(), now().as_millis()).await
+        let is_refused = |status: &watch::Receiver<PartitionStatus>| {
+            matches!(*status.borrow(), PartitionStatus::Refused(_))
+        };
+        let refused = self.statuses.iter().filter(|(_, status)| is_refused(status));
+        let refused: Vec<_> = refused.map(|(partition, _)| *partition).collect();
+        let now_ms = now().as_millis();
+        Spec::resolve(&self.ground, scope, &self.here(), &refused, now_ms).await
     }
 
-    fn is_live(&self, partition: u32) -> bool {
-        self.statuses.get(&partition).is_some_and(|status| status.borrow().is_live())
+    /// Whether its start has seen which state is the live one.
+    fn is_started(&self, partition: u32) -> bool {
+        let status = self.statuses.get(&partition).map(|status| status.borrow().clone());
+        matches!(status, Some(PartitionStatus::Live { .. } | PartitionStatus::Refused(_)))
     }
 
-    /// Whether it is live, or soon is.
-    async fn gets_live(&self, partition: u32) -> bool {
+    /// Whether it is live, or soon is; or refused as its state is of another fold version, which a swap
+    /// helps.
+    async fn is_swappable(&self, partition: u32) -> bool {
         let Some(status) = self.statuses.get(&partition) else { return false };
         let mut status = status.clone();
         let is_said = |status: &PartitionStatus| {
             !matches!(status, PartitionStatus::Starting | PartitionStatus::Restoring { .. })
         };
         let said = tokio::time::timeout(START_PATIENCE, status.wait_for(is_said)).await;
-        matches!(said, Ok(Ok(status)) if status.is_live())
+        matches!(said, Ok(Ok(status)) if status.is_live() || is_of_other_version(&status))
     }
 
     /// The replay, if there is one. One whose partitions are all live by now is none any more.
@@ -141,7 +151,7 @@ impl Parts {
         let Some(shadow) = current.clone() else { return Ok(None) };
         // Who works on it sees to that.
         if let Ok(_work) = shadow.work.try_lock() {
-            shadow.settle(|partition| self.is_live(partition)).map_err(failed)?;
+            shadow.settle(|partition| self.is_started(partition)).map_err(failed)?;
             if shadow.spec.partitions.keys().all(|partition| shadow.is_swapped(*partition)) {
                 shadow.leave().map_err(failed)?;
                 *current = None;
@@ -204,7 +214,7 @@ impl Parts {
         };
         drop(kept);
         for &partition in shadow.spec.partitions.keys() {
-            if !self.gets_live(partition).await {
+            if !self.is_swappable(partition).await {
                 self.kept.lock().await.take();
                 let what = format!("partition {partition} is not live on this node");
                 return Err(Reason::PartitionElsewhere.status(what));
@@ -214,12 +224,14 @@ impl Parts {
             By::Replay => None,
             By::Kept => Arc::clone(&shadow.work).try_lock_owned().ok(),
         };
+        let refused = self.statuses.iter().filter(|(_, of)| is_of_other_version(&of.borrow()));
+        let refused: BTreeSet<_> = refused.map(|(partition, _)| *partition).collect();
         let (told, received) = mpsc::channel(DIFF_QUEUE);
         let (parts, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
         // Comes to its end also when nobody listens any more.
         tokio::task::spawn_blocking(move || {
             let swapped = runtime
-                .block_on(swap::swap_all(&parts.ground, &parts.swaps, &shadow, by, &told));
+                .block_on(swap::swap_all(&parts.ground, &parts.swaps, &refused, &shadow, by, &told));
             drop((work, own, shadow));
             let left = runtime.block_on(async {
                 parts.kept.lock().await.take();
@@ -305,6 +317,11 @@ impl Parts {
         info!(?kept_partitions, "kept states discarded");
         Ok(pb::DiscardReplayResponse { generation: 0, kept_partitions })
     }
+}
+
+/// Whether a partition is refused since another fold version wrote its state.
+fn is_of_other_version(status: &PartitionStatus) -> bool {
+    matches!(status, PartitionStatus::Refused(Refusal::FoldVersion { .. }))
 }
 
 /// Only what gives the state of the log may become the live state.

@@ -165,10 +165,10 @@ impl Shadow {
     }
 
     /// Takes partitions back that were prepared to become live and did not, which is known once they are
-    /// live.
-    pub(super) fn settle(&self, is_live: impl Fn(u32) -> bool) -> Result<()> {
+    /// started.
+    pub(super) fn settle(&self, is_started: impl Fn(u32) -> bool) -> Result<()> {
         for &partition in self.spec.partitions.keys() {
-            if is_prepared(&self.ground, &self.spec, partition) && is_live(partition) {
+            if is_prepared(&self.ground, &self.spec, partition) && is_started(partition) {
                 let back = self.ground.live.withdraw(partition, &self.path(partition));
                 back.with_context(|| format!("take the shadow of partition {partition} back"))?;
             }
@@ -304,6 +304,13 @@ impl Shadow {
         }
         let mut store = self.stores.open(partition).context("open the shadow")?;
         let head = store.store_head();
+        if head.fold_version != FOLD_VERSION && self.spec.generation == 0 {
+            bail!(
+                "the kept state was folded by fold version {}, this program folds version \
+                 {FOLD_VERSION}: the program that wrote it can roll back",
+                head.fold_version
+            );
+        }
         if head.fold_version != FOLD_VERSION {
             bail!(
                 "the shadow was folded by fold version {}, this program folds version {FOLD_VERSION}: \

@@ -55,6 +55,7 @@ impl Spec {
         ground: &Ground,
         scope: pb::ReplayScope,
         here: &[u32],
+        refused: &[u32],
         created_ms: i64,
     ) -> Result<Self, Status> {
         let rules = rules(&scope.rules_json)?;
@@ -71,7 +72,9 @@ impl Spec {
         let asked = asked(&scope, here)?;
         let mut partitions = BTreeMap::new();
         for (partition, own) in asked {
-            partitions.insert(partition, range(ground, partition, &scope, own).await?);
+            let is_refused = refused.contains(&partition);
+            let range = range(ground, partition, &scope, own, is_refused).await?;
+            partitions.insert(partition, range);
         }
         Ok(Self {
             generation: 0,
@@ -214,6 +217,7 @@ async fn range(
     partition: u32,
     scope: &pb::ReplayScope,
     own: Option<&pb::ReplayRange>,
+    is_refused: bool,
 ) -> Result<Range, Status> {
     let place = ground.place(partition);
     let failed = |error: tickfold_log::Error| {
@@ -221,7 +225,11 @@ async fn range(
         Reason::LogUnavailable.status(format!("look at raw of partition {partition}: {error:#}"))
     };
     let bounds = ground.log.bounds(&place).await.map_err(failed)?;
-    let Bounds { start, end } = bounds;
+    let Bounds { start, mut end } = bounds;
+    if is_refused && let Some(committed) = ground.committed(partition).await.map_err(failed)? {
+        // Nothing behind its position was told yet.
+        end = end.min(committed.offset).max(start);
+    }
     let begin = match (own, &scope.from) {
         (Some(own), _) => own.from_offset,
         (None, None) => None,

@@ -1,12 +1,14 @@
 //! The swap: the shadow of a partition, or the state that an earlier swap has kept, in the place of the
 //! live one. What makes it one step is said in decision 0016.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use tickfold_core::fold::{AsOf, Output, Partition, differing_rows};
-use tickfold_processor::{Standing, SwapError, Swaps, Takeover};
+use tickfold_log::Committed;
+use tickfold_processor::{Standing, SwapError, Swaps, Takeover, Token};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_query::Reason;
 use tickfold_store::{PartitionStore, Snapshot, Stores as _, differing};
@@ -56,6 +58,7 @@ pub(super) type Swapped = mpsc::Sender<Result<pb::ReplaySwapped, Status>>;
 pub(super) async fn swap_all(
     ground: &Ground,
     swaps: &Swaps,
+    refused: &BTreeSet<u32>,
     shadow: &Shadow,
     by: By,
     told: &Swapped,
@@ -68,7 +71,8 @@ pub(super) async fn swap_all(
         if by == By::Replay && shadow.is_swapped(partition) {
             continue;
         }
-        let done = one(ground, swaps, shadow, by, (partition, range), &stop).await?;
+        let is_refused = refused.contains(&partition);
+        let done = one(ground, swaps, is_refused, shadow, by, (partition, range), &stop).await?;
         // Done all the same if nobody listens any more.
         let _ = told.send(Ok(done)).await;
     }
@@ -82,6 +86,7 @@ fn stopped() -> Status {
 async fn one(
     ground: &Ground,
     swaps: &Swaps,
+    is_refused: bool,
     shadow: &Shadow,
     by: By,
     (partition, range): (u32, &Range),
@@ -89,18 +94,14 @@ async fn one(
 ) -> Result<pb::ReplaySwapped, Status> {
     check_disk(&ground.state_dir).map_err(failed)?;
     let mut store = shadow.open_partition(partition, range).map_err(failed)?;
-    for _ in 0..ROUNDS {
-        let at = store.store_head().cursor;
-        let to = diff::live(ground, partition, at).await?.store_head().cursor;
-        if to - at <= NEAR {
-            break;
-        }
-        fold(shadow, partition, &mut *store, to, stop).await?;
-    }
-
-    let standing = swaps.stand_still(partition).await.map_err(interrupted)?;
+    let stand = if is_refused {
+        refused(ground, partition).await?
+    } else {
+        near(ground, shadow, partition, &mut *store, stop).await?;
+        Stand::Live(swaps.stand_still(partition).await.map_err(interrupted)?)
+    };
     let since = Instant::now();
-    let to = standing.head().cursor;
+    let (to, raw_digest) = stand.at();
     let folded = fold(shadow, partition, &mut *store, to, stop);
     let folded = tokio::time::timeout(FOLD_PATIENCE, folded).await;
     folded.map_err(|_| {
@@ -110,7 +111,7 @@ async fn one(
     })??;
     let generations = ground.live.generations(partition);
     let turn = generations.turns.saturating_add(1);
-    let rows = rows(ground, shadow, &mut *store, &standing, turn, stop)?;
+    let rows = rows(ground, shadow, &mut *store, partition, (to, raw_digest), turn, stop)?;
     let head = store.store_head();
     drop(store);
     let (generation, path) = match (by, generations.kept) {
@@ -121,7 +122,12 @@ async fn one(
     prepare(ground, shadow, partition, (generation, path.as_deref()), head)?;
     fail_points::prepared();
     let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-    standing.take(Takeover { rows, head, turn }).await.map_err(interrupted)?;
+    let takeover = Takeover { rows, head, turn };
+    let taken = match stand {
+        Stand::Live(standing) => standing.take(takeover).await,
+        Stand::Refused { found, .. } => swaps.start_with(partition, found, takeover).await,
+    };
+    taken.map_err(interrupted)?;
     let stood_still = since.elapsed();
     info!(partition, position = to, generation, rows = count, ?stood_still, "partition swapped");
     // What was kept before makes room; it is not named any more, so a crash leaves it to the next swap.
@@ -134,6 +140,58 @@ async fn one(
         rows: count,
         stood_still: prost_types::Duration::try_from(stood_still).ok(),
     })
+}
+
+/// A partition on which nobody works meanwhile.
+enum Stand {
+    /// It is live, and held.
+    Live(Standing),
+    /// It is refused: its state is of another fold version.
+    Refused { found: Committed, raw_digest: u128 },
+}
+
+impl Stand {
+    /// Where it stands, and the digest of raw up to there.
+    fn at(&self) -> (u64, u128) {
+        match self {
+            Self::Live(standing) => (standing.head().cursor, standing.head().raw_digest),
+            Self::Refused { found, raw_digest } => (found.offset, *raw_digest),
+        }
+    }
+}
+
+/// Where a refused partition stands, by its token.
+async fn refused(ground: &Ground, partition: u32) -> Result<Stand, Status> {
+    let found = ground.committed(partition).await.map_err(|error| {
+        let error = anyhow::Error::from(error);
+        Reason::LogUnavailable.status(format!("read the position of partition {partition}: {error:#}"))
+    })?;
+    let token = found.as_ref().and_then(|found| Token::parse(&found.metadata).ok());
+    match (found, token) {
+        (Some(found), Some(token)) => Ok(Stand::Refused { found, raw_digest: token.raw_digest }),
+        _ => Err(Reason::SwapRefused.status(format!(
+            "partition {partition} has no position with a token: see `tickfold recover`"
+        ))),
+    }
+}
+
+/// Folds the shadow until it is near a live state that goes on.
+async fn near(
+    ground: &Ground,
+    shadow: &Shadow,
+    partition: u32,
+    store: &mut dyn PartitionStore,
+    stop: &CancellationToken,
+) -> Result<(), Status> {
+    for _ in 0..ROUNDS {
+        let at = store.store_head().cursor;
+        let to = diff::live(ground, partition, at).await?.store_head().cursor;
+        if to - at <= NEAR {
+            break;
+        }
+        fold(shadow, partition, store, to, stop).await?;
+    }
+    Ok(())
 }
 
 fn prepare(
@@ -167,13 +225,20 @@ fn rows(
     ground: &Ground,
     shadow: &Shadow,
     store: &mut dyn PartitionStore,
-    standing: &Standing,
+    partition: u32,
+    (to, raw_digest): (u64, u128),
     turn: u64,
     stop: &CancellationToken,
 ) -> Result<Vec<Output>, Status> {
-    let partition = standing.partition();
-    let (live, head) = (standing.head(), store.store_head());
-    if (live.cursor, live.raw_digest) != (head.cursor, head.raw_digest) {
+    let head = store.store_head();
+    if head.cursor > to {
+        return Err(Reason::SwapRefused.status(format!(
+            "partition {partition}: the shadow is at {}, beyond {to}, where the state stands that it is \
+             to replace: discard it, and replay again",
+            head.cursor
+        )));
+    }
+    if (head.cursor, head.raw_digest) != (to, raw_digest) {
         return Err(Reason::SwapRefused.status(format!(
             "partition {partition}: the live state is not folded from the raw that is in the log: see \
              `tickfold verify`"
