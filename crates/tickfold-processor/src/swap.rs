@@ -47,7 +47,9 @@ pub enum SwapError {
     #[error("partition {0} is not live here")]
     NotLive(u32),
     /// It stopped or was lost meanwhile. Its next start finds out whether the other store was taken.
-    #[error("partition {0} stopped or was lost meanwhile: its next start has the one store or the other")]
+    #[error(
+        "partition {0} stopped or was lost meanwhile: its next start has the one store or the other"
+    )]
     Stopped(u32),
     /// The commit is done, and the store could not be opened.
     #[error("open the other store of partition {partition}: {reason}")]

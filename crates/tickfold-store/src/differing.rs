@@ -55,7 +55,12 @@ pub fn differing(
             if let Some(row) = first
                 && let Err(Damage(reason)) = put(&mut was, kind, &row)
             {
-                tracing::warn!(partition, kind = kind.word(), reason, "row of the old state unread");
+                tracing::warn!(
+                    partition,
+                    kind = kind.word(),
+                    reason,
+                    "row of the old state unread"
+                );
             }
             if let Some(row) = second {
                 put(&mut is, kind, &row).map_err(unreadable)?;

@@ -32,8 +32,8 @@ pub use differing::differing;
 pub use error::Error;
 pub use mem::MemStores;
 pub use port::{
-    Census, Checkpoint, MessageListItem, NextStore, PartitionStore, ReadView, RowKind, Snapshot, StateRow,
-    StoreHead, Stores, Transition,
+    Census, Checkpoint, MessageListItem, NextStore, PartitionStore, ReadView, RowKind, Snapshot,
+    StateRow, StoreHead, Stores, Transition,
 };
 #[cfg(feature = "rocks")]
 pub use rocks::{

@@ -9,7 +9,9 @@
 
 use tickfold_core::overlay::Overlay;
 use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
-use tickfold_store::{Checkpoint, Error as StoreError, NextStore, PartitionStore, StoreHead, Transition};
+use tickfold_store::{
+    Checkpoint, Error as StoreError, NextStore, PartitionStore, StoreHead, Transition,
+};
 
 use super::refusal::{Lost, Refusal};
 use super::start::{Derived, Reason};

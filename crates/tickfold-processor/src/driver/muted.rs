@@ -12,9 +12,7 @@ use tickfold_core::overlay::{Overlay, SourceError};
 use tickfold_core::raw::{CONTROL_RULES, header, tick_headers};
 use tickfold_core::rules::Rules;
 use tickfold_core::state::Regime;
-use tickfold_log::{
-    Error as LogError, Header, Log, Offset, Record, RecordDigest, TopicPartition,
-};
+use tickfold_log::{Error as LogError, Header, Log, Offset, Record, RecordDigest, TopicPartition};
 use tickfold_store::{Error as StoreError, PartitionStore, StoreHead};
 
 use super::batch::raw_record;

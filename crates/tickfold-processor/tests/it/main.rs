@@ -21,6 +21,7 @@ mod rng;
 mod schemas;
 mod seeds;
 mod start_table;
+mod swap;
 mod task;
 mod topology;
 mod workload;

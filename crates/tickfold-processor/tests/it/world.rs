@@ -12,7 +12,8 @@ use tickfold_processor::driver::{
     Acceptance, Command, Derived, Driver, Input, Look, Looking, Lost, Progress, Refusal,
 };
 use tickfold_processor::{
-    Address, DerivedTopics, Options, raw_topic, source_offset, take_checkpoint, topic_specs,
+    Address, DerivedTopics, Options, Takeover, raw_topic, source_offset, take_checkpoint,
+    topic_specs,
 };
 use tickfold_store::{MemStores, Stores};
 
@@ -34,6 +35,8 @@ pub(crate) struct World {
     pub(crate) trace: Vec<&'static str>,
     /// How often something was folded on top of a commit in flight.
     pub(crate) overlaps: u64,
+    /// What a partition that stands still is given.
+    pub(crate) takeover: Option<Takeover>,
     /// The greatest position ever committed: a position that expired was emitted all the same.
     emitted_max: Cell<u64>,
     derived: DerivedTopics,
@@ -154,6 +157,7 @@ impl World {
             processes: (0..processes).map(process).collect(),
             trace: Vec::new(),
             overlaps: 0,
+            takeover: None,
             emitted_max: Cell::new(0),
             derived: DerivedTopics::new("wa", PARTITION),
             group: options.group.clone(),
@@ -287,7 +291,7 @@ impl World {
                 let opened = stores.succeed(PARTITION).and_then(|()| stores.open(PARTITION));
                 Input::Succeeded(opened)
             }
-            Command::StandStill(_) => Input::Released(None),
+            Command::StandStill(_) => Input::Released(self.takeover.take().map(Box::new)),
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(PARTITION)),
             Command::Reject(reason) => Input::Rejected(stores.reject(PARTITION, reason.as_str())),
             Command::Restore(checkpoint) => Input::Restored(stores.restore(PARTITION, &checkpoint)),

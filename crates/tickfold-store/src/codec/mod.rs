@@ -25,9 +25,9 @@ mod template;
 mod tests;
 mod user;
 
-pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION};
 #[cfg(feature = "rocks")]
 pub(crate) use generations::{Generations, Next};
+pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION};
 #[cfg(feature = "rocks")]
 pub(crate) use manifest::{FileSums, Manifest};
 use prost::Message as _;

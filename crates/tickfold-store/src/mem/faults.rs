@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{MemStores, RowMap};
-use crate::StoreHead;
 use crate::codec::Persist;
 use crate::key::{self, DIGESTED};
+use crate::{NextStore, StoreHead};
 
 impl MemStores {
     /// A crash that loses the newest `n` batches, of which at most the last 256 can be lost. The
@@ -48,6 +48,20 @@ impl MemStores {
         self.change_rows(partition, |rows| {
             rows.insert(key::FORMAT.to_vec(), u32::MAX.to_be_bytes().to_vec());
         });
+    }
+
+    /// Prepares a copy of the store that another memory has, to take the place of this one's.
+    pub fn prepare(&self, partition: u32, of: &Self, turn: u64) -> Option<StoreHead> {
+        let rows = of.disk.partitions().get(&partition)?.rows.clone()?;
+        let head = StoreHead::decode(rows.get(key::HEAD.as_slice())?).ok()?;
+        let next = Some((NextStore { turn, head }, rows));
+        self.disk.partitions().entry(partition).or_default().next = next;
+        Some(head)
+    }
+
+    /// How often one that was prepared took the place of the store.
+    pub fn succeeded(&self, partition: u32) -> u64 {
+        self.disk.partitions().get(&partition).map_or(0, |found| found.succeeded)
     }
 
     /// Deletes the store, as `rm -r` of its directory does. Checkpoints stay.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::batch::Batch;
 use crate::store::{Backend, Store};
 use crate::tables::{Row, Rows, RowsSnapshot};
-use crate::{Checkpoint, Error, PartitionStore, ReadView, Snapshot, StoreHead, Stores};
+use crate::{Checkpoint, Error, NextStore, PartitionStore, ReadView, Snapshot, StoreHead, Stores};
 
 #[cfg(any(test, feature = "test-util"))]
 mod faults;
@@ -50,6 +50,10 @@ struct Partition {
     /// What the newest batches replaced, the newest last.
     undo: VecDeque<Undo>,
     checkpoints: BTreeMap<u64, (StoreHead, Arc<RowMap>)>,
+    /// What was prepared to take the place of the store.
+    next: Option<(NextStore, Arc<RowMap>)>,
+    /// How often something did.
+    succeeded: u64,
     cursor: watch::Sender<u64>,
     /// Rises with each writer; one that is not the latest is dead and writes nothing.
     writer: u64,
@@ -158,6 +162,27 @@ impl Stores for MemStores {
             return Err(refused("restore store", partition, "there is no such checkpoint"));
         };
         found.rows = Some(Arc::clone(rows));
+        Ok(())
+    }
+
+    fn next_generation(&self, partition: u32) -> Option<NextStore> {
+        let partitions = self.disk.partitions();
+        partitions.get(&partition)?.next.as_ref().map(|(next, _)| *next)
+    }
+
+    fn succeed(&self, partition: u32) -> Result<(), Error> {
+        let attempted = "open the next store";
+        self.disk.check_writes(attempted, partition)?;
+        let mut partitions = self.disk.partitions();
+        let found = partitions.entry(partition).or_default();
+        if found.has_writer {
+            return Err(refused(attempted, partition, "it is open"));
+        }
+        let next = found.next.take();
+        let (_, rows) = next.ok_or_else(|| refused(attempted, partition, "there is none"))?;
+        found.rows = Some(rows);
+        found.undo.clear();
+        found.succeeded += 1;
         Ok(())
     }
 

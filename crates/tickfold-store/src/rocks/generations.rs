@@ -67,7 +67,10 @@ impl RocksStores {
             moved.map_err(|error| io_error(format!("move {}", from.display()), error))?;
         }
         let turns = before.turns.saturating_add(1);
-        self.list(partition, &Generations { next: Some(Next { generation, head }), turns, ..before })
+        self.list(
+            partition,
+            &Generations { next: Some(Next { generation, head }), turns, ..before },
+        )
     }
 
     /// Gives the next generation of a partition, which never became live, back to where it is from.
@@ -140,9 +143,8 @@ impl RocksStores {
                 None => (name == partition.to_string()).then_some(0),
             };
             let next = named.next.map(|next| next.generation);
-            let is_left = |one: &u64| {
-                *one != named.live && Some(*one) != named.kept && Some(*one) != next
-            };
+            let is_left =
+                |one: &u64| *one != named.live && Some(*one) != named.kept && Some(*one) != next;
             if let Some(generation) = generation.filter(is_left) {
                 let dir = self.generation_dir(partition, generation);
                 fs::remove_dir_all(dir).map_err(failed)?;

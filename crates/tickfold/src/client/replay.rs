@@ -202,7 +202,9 @@ pub(crate) async fn replay(Replay { what, plan }: Replay) -> Result<ExitCode> {
             super::answer(&client, reply, |reply| {
                 let admin::DiscardReplayResponse { generation, kept_partitions } = reply;
                 if !kept_partitions.is_empty() {
-                    report("the states that a swap had kept are deleted: there is no way back to them");
+                    report(
+                        "the states that a swap had kept are deleted: there is no way back to them",
+                    );
                 }
                 Some(Discarded { generation, kept_partitions })
             })

@@ -172,7 +172,9 @@ fn under_load(node: &Node, word: &str, seed: u64) -> BTreeMap<u32, Value> {
         let after = (posts.load(Ordering::SeqCst), answers.load(Ordering::SeqCst));
         ended.store(true, Ordering::SeqCst);
         let (posts, answers) = (after.0 - before.0, after.1 - before.1);
-        say(&format!("{word}: {posts} webhooks and {answers} queries answered meanwhile, none failed"));
+        say(&format!(
+            "{word}: {posts} webhooks and {answers} queries answered meanwhile, none failed"
+        ));
         assert!(posts > 0 && answers > 0);
         printed
     });
@@ -289,7 +291,10 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
     let (golden, first) = published(&node);
     check_rows(&golden, &planted, &first, true);
     let status = node.cli_json(&["replay", "status"]);
-    assert_eq!((&status["state"], &status["generations"][0]["live"]), (&json!("swapped"), &json!(1)));
+    assert_eq!(
+        (&status["state"], &status["generations"][0]["live"]),
+        (&json!("swapped"), &json!(1))
+    );
     assert_eq!(status["generations"][0]["kept"], 0);
     run(&node);
     assert_eq!(diff(&node), BTreeMap::new(), "the live state is the fold of the log");
@@ -337,10 +342,7 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
 }
 
 /// What of these rows was not among the first ones.
-fn second(
-    first: &[(Topic, u32, Plain)],
-    all: &[(Topic, u32, Plain)],
-) -> Vec<(Topic, u32, Plain)> {
+fn second(first: &[(Topic, u32, Plain)], all: &[(Topic, u32, Plain)]) -> Vec<(Topic, u32, Plain)> {
     all.iter().filter(|row| !first.contains(row)).cloned().collect()
 }
 
@@ -355,9 +357,12 @@ fn a_swap_that_is_killed_leaves_the_one_state_or_the_other() {
         ("after_swap_commit", true),
         ("after_swap", true),
     ] {
-        for word in ["swap", "rollback"] {
-            kill_at(place, word, committed);
-        }
+        kill_at(place, "swap", committed);
+    }
+    for (place, committed) in
+        [("none", true), ("after_prepare", false), ("after_swap_commit", true)]
+    {
+        kill_at(place, "rollback", committed);
     }
 }
 
@@ -419,11 +424,8 @@ fn kill_at(place: &str, word: &str, committed: bool) {
     // The same again does the rest of it, and no row twice.
     if place != "none" && heals {
         let rest = swapped(&node.cli(&["replay", word, "-o", "json"]));
-        let expected = if committed {
-            BTreeMap::new()
-        } else {
-            BTreeMap::from([(planted.partition, 3)])
-        };
+        let expected =
+            if committed { BTreeMap::new() } else { BTreeMap::from([(planted.partition, 3)]) };
         assert_eq!(rows_of(&rest), expected, "{what}");
         let (golden, rows) = published(&node);
         check_rows(&golden, &planted, &rows, true);

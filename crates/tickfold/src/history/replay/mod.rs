@@ -168,9 +168,16 @@ impl Parts {
 
     /// Which states there are of the partitions here, where there was ever a swap.
     fn generations(&self) -> Vec<pb::ReplayGenerations> {
-        let of = self.here().into_iter().map(|partition| (partition, self.ground.live.generations(partition)));
+        let of = self
+            .here()
+            .into_iter()
+            .map(|partition| (partition, self.ground.live.generations(partition)));
         of.filter(|(_, of)| *of != StoreGenerations::default())
-            .map(|(partition, of)| pb::ReplayGenerations { partition, live: of.live, kept: of.kept })
+            .map(|(partition, of)| pb::ReplayGenerations {
+                partition,
+                live: of.live,
+                kept: of.kept,
+            })
             .collect()
     }
 
@@ -181,7 +188,10 @@ impl Parts {
     }
 
     /// Begins to swap, and tells of each partition.
-    async fn swap(self: &Arc<Self>, by: By) -> Result<mpsc::Receiver<Result<pb::ReplaySwapped, Status>>, Status> {
+    async fn swap(
+        self: &Arc<Self>,
+        by: By,
+    ) -> Result<mpsc::Receiver<Result<pb::ReplaySwapped, Status>>, Status> {
         let replay = self.found().await?;
         let work = match &replay {
             None => None,
@@ -230,8 +240,14 @@ impl Parts {
         let (parts, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
         // Comes to its end also when nobody listens any more.
         tokio::task::spawn_blocking(move || {
-            let swapped = runtime
-                .block_on(swap::swap_all(&parts.ground, &parts.swaps, &refused, &shadow, by, &told));
+            let swapped = runtime.block_on(swap::swap_all(
+                &parts.ground,
+                &parts.swaps,
+                &refused,
+                &shadow,
+                by,
+                &told,
+            ));
             drop((work, own, shadow));
             let left = runtime.block_on(async {
                 parts.kept.lock().await.take();
@@ -307,10 +323,12 @@ impl Parts {
             return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
         }
         let forget = move || {
-            of.into_keys().filter_map(|partition| match live.forget_kept(partition) {
-                Ok(was_kept) => was_kept.then_some(Ok(partition)),
-                Err(error) => Some(Err(error)),
-            }).collect::<Result<Vec<_>, _>>()
+            of.into_keys()
+                .filter_map(|partition| match live.forget_kept(partition) {
+                    Ok(was_kept) => was_kept.then_some(Ok(partition)),
+                    Err(error) => Some(Err(error)),
+                })
+                .collect::<Result<Vec<_>, _>>()
         };
         let forgotten = blocking(forget).await?;
         let kept_partitions = forgotten.map_err(|error| failed(error.into()))?;
@@ -339,7 +357,8 @@ fn swappable(shadow: &Shadow) -> Result<(), Status> {
     } else {
         return Ok(());
     };
-    let what = format!("replay {generation} {why}: it can be compared and never becomes the live state");
+    let what =
+        format!("replay {generation} {why}: it can be compared and never becomes the live state");
     Err(Reason::ReplayIsPart.status(what))
 }
 
@@ -398,7 +417,11 @@ impl ReplayService for Replays {
                 return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
             }
             let state = pb::ReplayState::Swapped.into();
-            return Ok(Response::new(pb::GetReplayResponse { state, generations, ..Default::default() }));
+            return Ok(Response::new(pb::GetReplayResponse {
+                state,
+                generations,
+                ..Default::default()
+            }));
         };
         let told = blocking(move || told(&shadow, generations)).await?;
         told.map(Response::new).map_err(failed)
@@ -453,7 +476,8 @@ impl ReplayService for Replays {
         _: Request<pb::RollbackReplayRequest>,
     ) -> Result<Response<Self::RollbackReplayStream>, Status> {
         let swapped = ReceiverStream::new(self.0.swap(By::Kept).await?);
-        let swapped = swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });
+        let swapped =
+            swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });
         Ok(Response::new(Box::pin(swapped)))
     }
 
@@ -466,10 +490,7 @@ impl ReplayService for Replays {
 }
 
 /// How far a replay is.
-fn told(
-    shadow: &Shadow,
-    generations: Vec<pb::ReplayGenerations>,
-) -> Result<pb::GetReplayResponse> {
+fn told(shadow: &Shadow, generations: Vec<pb::ReplayGenerations>) -> Result<pb::GetReplayResponse> {
     let Progress { state, positions, records, selected, elapsed, .. } = shadow.progress();
     let (told, error) = match state {
         State::Running => (pb::ReplayState::Running, String::new()),

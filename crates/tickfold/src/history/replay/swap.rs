@@ -120,6 +120,8 @@ async fn one(
         (By::Kept, None) => return Err(nothing_kept()),
     };
     prepare(ground, shadow, partition, (generation, path.as_deref()), head)?;
+    // One of the old state at this very position would be taken for one of the new state.
+    forget_checkpoint(ground, partition, to)?;
     fail_points::prepared();
     let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     let takeover = Takeover { rows, head, turn };
@@ -164,7 +166,8 @@ impl Stand {
 async fn refused(ground: &Ground, partition: u32) -> Result<Stand, Status> {
     let found = ground.committed(partition).await.map_err(|error| {
         let error = anyhow::Error::from(error);
-        Reason::LogUnavailable.status(format!("read the position of partition {partition}: {error:#}"))
+        Reason::LogUnavailable
+            .status(format!("read the position of partition {partition}: {error:#}"))
     })?;
     let token = found.as_ref().and_then(|found| Token::parse(&found.metadata).ok());
     match (found, token) {
@@ -206,6 +209,18 @@ fn prepare(
         .close(partition)
         .and_then(|()| ground.live.prepare(partition, generation, path, head));
     prepared.map_err(|error| failed(error.into()))
+}
+
+fn forget_checkpoint(ground: &Ground, partition: u32, at: u64) -> Result<(), Status> {
+    let forget = || {
+        for checkpoint in ground.live.checkpoints(partition)? {
+            if checkpoint.head.cursor == at {
+                ground.live.remove_checkpoint(partition, &checkpoint)?;
+            }
+        }
+        Ok(())
+    };
+    forget().map_err(|error: tickfold_store::Error| failed(error.into()))
 }
 
 async fn fold(

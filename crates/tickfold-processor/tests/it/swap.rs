@@ -1,0 +1,188 @@
+//! Another store in the place of the live one: with every outcome of the commit that makes it so, and
+//! with a crash at each step.
+
+use bytes::Bytes;
+use tickfold_core::fold::Output;
+use tickfold_core::records::Topic;
+use tickfold_core::time::Timestamp;
+use tickfold_log::mem::CommitFault;
+use tickfold_processor::driver::{Input, Lost};
+use tickfold_processor::{Options, Takeover, Token};
+
+use crate::start_table::folded_with;
+use crate::workload::{PARTITION, append_tick, append_webhook, status};
+use crate::world::{End, Rest, World};
+
+const TIME: i64 = 1_795_132_700;
+const TURN: u64 = 300;
+
+/// Process 0 is live, and the store that process 1 has folded is prepared to take the place of its own.
+fn prepared(rows: Vec<Output>) -> World {
+    let mut world = folded_with(&Options::default());
+    world.start_and_settle(1);
+    world.crash(1);
+    assert_eq!(world.start_and_settle(0), Rest::Idle { until: None });
+    let other = world.processes[1].stores.clone();
+    let head = world.processes[0].stores.prepare(PARTITION, &other, TURN).unwrap();
+    world.takeover = Some(Takeover { rows, head, turn: TURN });
+    world.trace.clear();
+    world
+}
+
+fn row() -> Output {
+    Output {
+        topic: Topic::MessageState,
+        key: "swapped".to_owned(),
+        headers: vec![("ce_id", "0-5-2147483648".into())],
+        value: Some(Bytes::from_static(b"{}")),
+        timestamp: Timestamp::from_millis(5),
+        offset: 5,
+        ordinal: 1 << 31,
+    }
+}
+
+fn count(world: &World, kind: &str) -> usize {
+    world.trace.iter().filter(|executed| **executed == kind).count()
+}
+
+fn succeeded(world: &World) -> u64 {
+    world.processes[0].stores.succeeded(PARTITION)
+}
+
+fn rows_published(world: &World) -> usize {
+    let rows = world.log.records("wa.message.state.v1", PARTITION);
+    rows.iter().filter(|row| row.key.as_deref() == Some(b"swapped")).count()
+}
+
+/// It folds on as if there was no swap.
+fn goes_on(world: &mut World) {
+    append_webhook(&world.log, &status(7, "sent", TIME));
+    assert_eq!(world.settle(0), Rest::Idle { until: None });
+    world.equals_golden(0).unwrap();
+}
+
+#[test]
+fn a_store_takes_over_with_one_commit_that_says_so() {
+    let mut world = prepared(Vec::new());
+    let before = world.token();
+    world.deliver(0, Input::SwapAsked);
+    world.settle(0);
+    assert_eq!(["stand_still", "commit", "succeed"].map(|kind| count(&world, kind)), [1, 1, 1]);
+    assert_eq!((succeeded(&world), world.emitted()), (1, 6));
+    let (before, token) = (Token::parse(&before).unwrap(), Token::parse(&world.token()).unwrap());
+    assert_eq!(token, Token { swap: Some(44), ..before }, "300, as far as a byte tells");
+    goes_on(&mut world);
+    assert_eq!(Token::parse(&world.token()).unwrap().swap, None);
+}
+
+#[test]
+fn one_that_is_let_go_goes_on() {
+    let mut world = prepared(Vec::new());
+    world.takeover = None;
+    world.deliver(0, Input::SwapAsked);
+    world.settle(0);
+    assert_eq!((count(&world, "stand_still"), count(&world, "commit")), (1, 0));
+    goes_on(&mut world);
+    assert_eq!(succeeded(&world), 0);
+}
+
+#[test]
+fn what_was_folded_on_top_is_folded_again_on_the_other_store() {
+    let mut world = prepared(Vec::new());
+    // Nothing but time: it waits to be committed.
+    append_tick(&world.log);
+    world.settle(0);
+    assert_eq!(world.emitted(), 6);
+    world.deliver(0, Input::SwapAsked);
+    world.settle(0);
+    assert_eq!((succeeded(&world), world.emitted()), (1, 6));
+    goes_on(&mut world);
+    assert_eq!(world.emitted(), 8);
+}
+
+#[test]
+fn every_outcome_of_its_commit_is_found_out() {
+    for (fault, commits, claims) in [
+        (CommitFault::Aborted, 2, 0),
+        (CommitFault::UnclearApplied, 1, 1),
+        (CommitFault::UnclearAppliedLate, 1, 1),
+        (CommitFault::UnclearNotApplied, 2, 1),
+    ] {
+        let mut world = prepared(vec![row()]);
+        world.log.fail_next_commit(fault);
+        world.deliver(0, Input::SwapAsked);
+        while world.settle(0) != (Rest::Idle { until: None }) {
+            world.pass(1_000);
+        }
+        assert_eq!(
+            (count(&world, "commit"), count(&world, "claim")),
+            (commits, claims),
+            "{fault:?}"
+        );
+        assert_eq!((succeeded(&world), rows_published(&world)), (1, 1), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_owner_that_is_fenced_takes_nothing_over() {
+    let mut world = prepared(vec![row()]);
+    world.deliver(0, Input::SwapAsked);
+    world.run_to(0, "commit");
+    world.start_and_settle(1);
+    assert_eq!(world.settle(0), Rest::Ended(End::Lost(Lost::Fenced)));
+    assert_eq!((succeeded(&world), rows_published(&world)), (0, 0));
+    world.crash(1);
+    assert_eq!(world.start_and_settle(0), Rest::Idle { until: None });
+    assert_eq!(succeeded(&world), 0, "the token is of no swap");
+    goes_on(&mut world);
+}
+
+#[test]
+fn a_crash_leaves_the_one_store_or_the_other() {
+    // The command that is not executed any more, and whether the commit was.
+    for (kind, committed) in [("stand_still", false), ("commit", false), ("succeed", true)] {
+        let mut world = prepared(vec![row()]);
+        world.deliver(0, Input::SwapAsked);
+        world.run_to(0, kind);
+        world.crash(0);
+        world.trace.clear();
+        assert_eq!(world.start_and_settle(0), Rest::Idle { until: None }, "before {kind}");
+        let expected = (usize::from(committed), u64::from(committed));
+        assert_eq!((rows_published(&world), succeeded(&world)), expected, "before {kind}");
+        assert_eq!(count(&world, "look_for_next"), usize::from(committed));
+        assert_eq!((count(&world, "reject"), world.cursor(0)), (0, 6), "before {kind}");
+        append_webhook(&world.log, &status(7, "sent", TIME));
+        assert_eq!(world.settle(0), Rest::Idle { until: None });
+        assert_eq!((world.cursor(0), rows_published(&world)), (7, expected.0));
+    }
+}
+
+#[test]
+fn one_of_another_turn_or_digest_does_not_take_over() {
+    let mut world = prepared(Vec::new());
+    world.deliver(0, Input::SwapAsked);
+    world.run_to(0, "succeed");
+    world.crash(0);
+    let other = world.processes[1].stores.clone();
+    world.processes[0].stores.prepare(PARTITION, &other, TURN + 1).unwrap();
+    assert_eq!(world.start_and_settle(0), Rest::Idle { until: None });
+    assert_eq!((count(&world, "look_for_next"), succeeded(&world)), (1, 0));
+    goes_on(&mut world);
+}
+
+#[test]
+fn one_that_is_told_to_stop_finishes_what_the_log_has() {
+    let mut world = prepared(vec![row()]);
+    world.deliver(0, Input::SwapAsked);
+    world.run_to(0, "succeed");
+    world.stop(0);
+    assert_eq!(world.settle(0), Rest::Ended(End::Stopped));
+    assert_eq!((succeeded(&world), rows_published(&world)), (1, 1));
+
+    let mut world = prepared(vec![row()]);
+    world.deliver(0, Input::SwapAsked);
+    world.run_to(0, "stand_still");
+    world.stop(0);
+    assert_eq!(world.settle(0), Rest::Ended(End::Stopped));
+    assert_eq!((succeeded(&world), rows_published(&world)), (0, 0));
+}
