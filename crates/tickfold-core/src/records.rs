@@ -126,7 +126,8 @@ pub const QUARANTINE_TOPIC: &str = "webhook.quarantine.v1";
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Source {
-    /// Partition, raw offset and ordinal among all outputs of that raw record, joined by `-`.
+    /// Partition, raw offset and ordinal among all outputs of that raw record, joined by `-`. Rows that a
+    /// swap published have an ordinal from 2147483648 on.
     pub event_id: String,
     /// Raw offset: rises per key; the greatest is the newest row.
     pub revision: u64,
