@@ -63,6 +63,7 @@ deny: checks-setup # licences, banned and duplicate crates, sources; the fetch i
 generated: setup # generated files are up to date
 	@$(ENV) cargo run --quiet --locked -p xtask -- proto --check
 	@$(ENV) cargo run --quiet --locked -p xtask -- schemas --check
+	@clients/generate.sh --check
 
 asyncapi: checks-setup # the AsyncAPI document under the specification's own JSON Schema, and that broken ones are refused
 	@$(ENV) "$$tickfold_checks_dir/bin/python" scripts/asyncapi/check.py "$$tickfold_asyncapi_specs" schemas/asyncapi.json
@@ -71,7 +72,7 @@ buf: checks-setup # protos under buf STANDARD
 	@$(ENV) buf lint proto
 
 shell: checks-setup # shell scripts
-	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh benches/peers/*/*.sh .ci/run \
+	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh benches/peers/*/*.sh clients/*.sh .ci/run \
 	  crates/tickfold-log/tests/kafka/guard.sh; \
 	  else echo "shell: skipped, shellcheck is not packaged for $$(uname -m)"; fi
 
@@ -82,12 +83,14 @@ docker: checks-setup # Dockerfile, compose files and Prometheus' files, also aga
 checks-setup:
 	@scripts/setup.sh --checks
 
-proto: setup ## regenerate the committed gRPC code from proto/
+proto: setup ## regenerate the committed gRPC code and the stubs of clients/ from proto/
 	@$(ENV) cargo run --locked -p xtask -- proto
+	@clients/generate.sh
 
 schemas: setup ## regenerate the committed JSON Schemas of the topics
 	@$(ENV) cargo run --locked -p xtask -- schemas
 
 clean-cache: ## remove what setup built for this machine; the next setup builds it again
 	@$(ENV) rm -rf "$$tickfold_rocksdb_dir" "$$tickfold_cargo_deny_dir" "$$tickfold_checks_dir" \
-	  "$$tickfold_promtool_dir" "$$tickfold_kafka_dir" "$$tickfold_clients_dir" "$$tickfold_asyncapi_dir"
+	  "$$tickfold_promtool_dir" "$$tickfold_kafka_dir" "$$tickfold_clients_dir" "$$tickfold_grpc_dir" \
+	  "$$tickfold_asyncapi_dir"

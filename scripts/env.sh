@@ -31,6 +31,10 @@ tickfold_promtool_dir=$tickfold_cache/promtool-$(uname -m)
 tickfold_kafka_version=$(sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' "$tickfold_root/scripts/kafka/pom.xml")
 # shellcheck disable=SC2034 # of setup.sh and the Makefile
 tickfold_kafka_dir=$tickfold_cache/kafka-$tickfold_kafka_version
+# grpcio, @grpc/grpc-js, grpcurl and buf: what callers of other languages have, and what writes their stubs.
+tickfold_grpcurl_version=v1.9.1
+tickfold_grpc_dir=$tickfold_cache/grpc-$(cat "$tickfold_root/clients/python/requirements.txt" \
+  "$tickfold_root/clients/typescript/package-lock.json" | cksum | cut -d ' ' -f 1)-grpcurl-$tickfold_grpcurl_version-$(uname -m)
 tickfold_clients_dir=$tickfold_cache/clients-$(cksum <"$tickfold_root/scripts/kafka/clients.txt" | cut -d ' ' -f 1)-$(uname -m)
 
 if [ -f "$tickfold_rocksdb_dir/librocksdb.a" ]; then
@@ -49,6 +53,10 @@ fi
 # For the test of the Kafka clients of others.
 if [ -z "${TICKFOLD_CLIENTS_PYTHON:-}" ] && [ -x "$tickfold_clients_dir/bin/python" ]; then
   export TICKFOLD_CLIENTS_PYTHON=$tickfold_clients_dir/bin/python
+fi
+# For the test of gRPC's clients.
+if [ -z "${TICKFOLD_GRPC_CLIENTS:-}" ] && [ -e "$tickfold_grpc_dir/ready" ]; then
+  export TICKFOLD_GRPC_CLIENTS=$tickfold_grpc_dir
 fi
 for tickfold_bin in "$tickfold_cargo_deny_dir/bin" "$tickfold_checks_dir/bin"; do
   case ":$PATH:" in

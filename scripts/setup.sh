@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Prepares a machine for building and testing; safe to repeat, and quick when nothing is missing.
 #
-#   scripts/setup.sh            system packages; librocksdb.a, promtool, Kafka's jars and a foreign client in the cache
-#                               directory
+#   scripts/setup.sh            system packages; librocksdb.a, promtool, Kafka's jars and clients of other makes in the
+#                               cache directory
 #   scripts/setup.sh --checks   the same, and the pinned tools of `make lint`
 #
 # RocksDB is a quarter of an hour of C++ on two cores. It is built once per machine and version, outside every target
@@ -29,8 +29,11 @@ packages=(clang libclang-dev pkg-config make g++ libssl-dev python3 python3-venv
 # Whatever Java is there will do. Debian's runtime has the compiler that starts a program from its source.
 command -v java >/dev/null 2>&1 || packages+=(default-jre-headless)
 command -v mvn >/dev/null 2>&1 || packages+=(maven)
-# npm fetches the specification of AsyncAPI, which is published there; nothing of node runs. Whatever npm is there will do.
-if [ "$checks" = yes ]; then command -v npm >/dev/null 2>&1 || packages+=(npm); fi
+# node runs the TypeScript client; npm fetches it, and the specification of AsyncAPI, which is published there. go builds
+# grpcurl. Whatever is there of the three will do.
+command -v node >/dev/null 2>&1 || packages+=(nodejs)
+command -v npm >/dev/null 2>&1 || packages+=(npm)
+command -v go >/dev/null 2>&1 || packages+=(golang-go)
 
 if command -v dpkg-query >/dev/null 2>&1; then
   missing=()
@@ -51,8 +54,7 @@ if command -v dpkg-query >/dev/null 2>&1; then
   fi
 else
   missing=()
-  tools=(clang pkg-config make g++ python3 strace curl java mvn kcat)
-  if [ "$checks" = yes ]; then tools+=(npm); fi
+  tools=(clang pkg-config make g++ python3 strace curl java mvn kcat node npm go)
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null 2>&1 || missing+=("$tool")
   done
@@ -179,6 +181,22 @@ if ! "$tickfold_clients_dir/bin/python" -c 'import confluent_kafka' 2>/dev/null;
   python3 -m venv "$tickfold_clients_dir"
   "$tickfold_clients_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
     --require-hashes -r scripts/kafka/clients.txt
+fi
+
+# --- clients of gRPC ---------------------------------------------------------------------------------------------
+# In place for the same reason; `ready` is the last to arrive.
+if [ ! -e "$tickfold_grpc_dir/ready" ]; then
+  say "installing grpcio, @grpc/grpc-js, buf and grpcurl $tickfold_grpcurl_version, for the tests of other languages: 2 minutes"
+  rm -rf "$tickfold_grpc_dir"
+  mkdir -p "$tickfold_grpc_dir/node"
+  python3 -m venv "$tickfold_grpc_dir/python"
+  "$tickfold_grpc_dir/python/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --require-hashes -r clients/python/requirements.txt
+  cp clients/typescript/package.json clients/typescript/package-lock.json "$tickfold_grpc_dir/node/"
+  (cd "$tickfold_grpc_dir/node" && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null)
+  GOBIN=$tickfold_grpc_dir/bin GOFLAGS=-modcacherw go install \
+    "github.com/fullstorydev/grpcurl/cmd/grpcurl@$tickfold_grpcurl_version"
+  touch "$tickfold_grpc_dir/ready"
 fi
 
 # --- check tools -------------------------------------------------------------------------------------------------

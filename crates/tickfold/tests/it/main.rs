@@ -27,6 +27,7 @@ mod flows_conversations;
 mod flows_crash;
 mod flows_messages;
 mod flows_outage;
+mod grpc_clients;
 mod kafka;
 mod kafka_broker;
 mod kafka_clients;
