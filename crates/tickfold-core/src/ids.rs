@@ -75,6 +75,16 @@ id!(
     TemplateId
 );
 
+impl Wamid {
+    /// Key of the message table: of a message, or of one participant's part of it.
+    pub fn row_key(&self, participant: &Participant) -> String {
+        match participant.is_whole() {
+            true => self.as_str().to_owned(),
+            false => format!("{self}/{participant}"),
+        }
+    }
+}
+
 impl Participant {
     /// The message itself, not a participant of a group.
     pub fn whole() -> Self {
@@ -190,5 +200,10 @@ impl NaturalKey {
     /// The text of the key.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Likewise, for good.
+    pub fn into_text(self) -> String {
+        self.0
     }
 }

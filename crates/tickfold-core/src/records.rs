@@ -3,6 +3,7 @@
 //!
 //! Field order is part of the golden bytes; new fields are appended before `raw`.
 
+pub(crate) mod flat;
 mod reaction;
 
 use serde::Serialize;
@@ -651,6 +652,30 @@ pub struct TransitionRecord<T = String> {
     /// The message that edited, revoked or reacted to this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause_wamid: Option<T>,
+}
+
+impl TransitionRecord {
+    /// A transition with nothing but what every one has.
+    pub(crate) fn new(source: Source, entity: &str, to: &str) -> Self {
+        Self {
+            source,
+            entity: entity.to_owned(),
+            key: String::new(),
+            waba_id: None,
+            phone_number_id: None,
+            wamid: None,
+            participant: None,
+            from: None,
+            to: to.to_owned(),
+            state: to.to_owned(),
+            late: false,
+            error_code: None,
+            reason: None,
+            party: None,
+            origin: None,
+            cause_wamid: None,
+        }
+    }
 }
 
 /// What an event says, where it is known how to read it.

@@ -125,20 +125,19 @@ impl Timestamp {
         let day = of_year - (153 * march + 2) / 5 + 1;
         let month = if march < 10 { march + 3 } else { march - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |at: std::ops::Range<usize>, mut number: u64| {
-            for digit in text.get_mut(at).into_iter().flatten().rev() {
-                *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-                number /= 10;
-            }
-        };
-        put(0..4, year);
-        put(5..7, month);
-        put(8..10, day);
-        put(11..13, of_day / 3_600_000);
-        put(14..16, of_day / 60_000 % 60);
-        put(17..19, of_day / 1_000 % 60);
-        put(20..23, of_day % 1_000);
+        let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or_default();
+        let (hour, minute, second) =
+            (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1_000 % 60);
+        #[rustfmt::skip]
+        let text = [
+            digit(year / 1_000), digit(year / 100), digit(year / 10), digit(year), b'-',
+            digit(month / 10), digit(month), b'-',
+            digit(day / 10), digit(day), b'T',
+            digit(hour / 10), digit(hour), b':',
+            digit(minute / 10), digit(minute), b':',
+            digit(second / 10), digit(second), b'.',
+            digit(of_day / 100), digit(of_day / 10), digit(of_day), b'Z',
+        ];
         Some(text)
     }
 }

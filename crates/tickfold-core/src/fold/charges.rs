@@ -100,13 +100,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
         bill: &Bill,
     ) {
         let charge = &bill.charge;
-        let key = match participant.is_whole() {
-            true => wamid.to_string(),
-            false => format!("{wamid}/{participant}"),
-        };
+        let Some(source) = self.emit.begin(Some(charge.time)) else { return };
         let charge_id = ChargeId::new(wamid, participant);
         let record = ChargeRecord {
-            source: self.emit.source(Some(charge.time)),
+            source,
             charge_id: charge_id.as_str(),
             // Of one record only the last state is told, so the offset rises with each.
             sequence: self.place.offset,
@@ -124,7 +121,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             conflicting: charge.conflicting,
             callback_data: bill.callback_data.as_deref(),
         };
-        self.emit.record(Topic::Charge, key, &record);
+        self.emit.record(Topic::Charge, wamid.row_key(participant), &record);
     }
 
     fn dispute(

@@ -197,6 +197,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         to: &str,
         time: Option<Timestamp>,
     ) {
+        let Some(source) = self.emit.begin(time) else { return };
         let open = conversation.facts.window(self.place.log_time) == WindowState::Open;
         let text = key.text();
         let record = TransitionRecord {
@@ -206,7 +207,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             party: Some(key.party.to_string()),
             from: from.map(str::to_owned),
             state: if open { "open" } else { "closed" }.to_owned(),
-            ..self.new_transition("conversation", to, time)
+            ..TransitionRecord::new(source, "conversation", to)
         };
         self.emit.record(Topic::Transition, text, &record);
     }

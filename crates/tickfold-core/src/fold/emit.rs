@@ -1,11 +1,14 @@
-//! Outputs of one record: ordinals, headers, encoding and the size limits.
+//! Outputs of one record: ordinals, headers, encoding and the size limits. Where outputs are muted they
+//! are counted and nothing of them is made.
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Output, Place};
 use crate::decode::{Site, cut};
-use crate::records::{DeadLetterRecord, REDRIVE_SCOPE, REDRIVEN, SCHEMA_VERSION, Source, Topic};
+use crate::records::{
+    DeadLetterRecord, REDRIVE_SCOPE, REDRIVEN, SCHEMA_VERSION, Source, Topic, flat,
+};
 use crate::route::RawText;
 use crate::time::Timestamp;
 
@@ -26,18 +29,24 @@ pub(super) struct Emitter {
     redrive_of: Option<u64>,
     /// Dead letters so far.
     dead_letters: u64,
-    /// What event ids begin with: all but the ordinal.
-    event_id: String,
-    /// Values of headers that all outputs of a record share.
-    source: Bytes,
-    time: Bytes,
-    /// Where records are written, of whatever length, before they are copied to their size.
-    scratch: Vec<u8>,
+    /// What all outputs share; none where they are muted.
+    shared: Option<Shared>,
     outputs: Vec<Output>,
     /// Outputs so far, also where they are dropped.
     count: usize,
-    /// Outputs are counted, since how much one record does depends on it, and not made.
-    is_muted: bool,
+}
+
+/// What all outputs of a record share.
+struct Shared {
+    /// What event ids begin with: all but the ordinal.
+    event_id: String,
+    /// Values of headers.
+    source: Bytes,
+    time: Bytes,
+    /// Id of the record that was begun.
+    begun: Option<Bytes>,
+    /// Where records are written, of whatever length, before they are copied to their size.
+    scratch: Vec<u8>,
 }
 
 /// Raw text as an output carries it.
@@ -65,18 +74,14 @@ impl Fragment {
 impl Emitter {
     pub(super) fn new(place: Place, redrive_of: Option<u64>, is_muted: bool) -> Self {
         let Place { partition, offset, log_time, .. } = place;
-        Self {
-            place,
-            redrive_of,
-            dead_letters: 0,
+        let shared = (!is_muted).then(|| Shared {
             event_id: format!("{}-{offset}-", partition.id),
             source: format!("tickfold/raw/{}", partition.id).into(),
             time: log_time.to_string().into(),
+            begun: None,
             scratch: Vec::with_capacity(SCRATCH_BYTES),
-            outputs: Vec::new(),
-            count: 0,
-            is_muted,
-        }
+        });
+        Self { place, redrive_of, dead_letters: 0, shared, outputs: Vec::new(), count: 0 }
     }
 
     /// The same, whose first output has this ordinal.
@@ -106,11 +111,19 @@ impl Emitter {
         u32::try_from(self.count).unwrap_or(u32::MAX)
     }
 
-    /// The common fields of the next output.
-    pub(super) fn source(&self, event_time: Option<Timestamp>) -> Source {
+    /// The common fields of the next record, which is to follow. `None` where outputs are muted: then
+    /// it is counted already, since how much one record does depends on it, and need not be made.
+    pub(super) fn begin(&mut self, event_time: Option<Timestamp>) -> Option<Source> {
+        let ordinal = self.ordinal();
+        let Some(shared) = &mut self.shared else {
+            self.count += 1;
+            return None;
+        };
+        let event_id = shared.event_id(ordinal);
+        shared.begun = Some(Bytes::copy_from_slice(event_id.as_bytes()));
         let Place { partition, offset, log_time, received } = self.place;
-        Source {
-            event_id: self.event_id(),
+        Some(Source {
+            event_id,
             revision: offset,
             event_time: event_time.unwrap_or(log_time),
             event_time_estimated: event_time.is_none(),
@@ -118,27 +131,19 @@ impl Emitter {
             source_partition: partition.id,
             source_offset: offset,
             schema_version: SCHEMA_VERSION,
-        }
+        })
     }
 
-    fn event_id(&self) -> String {
-        format!("{}{}", self.event_id, self.ordinal())
-    }
-
-    /// Appends a record. One that is too large, decided by its encoded length so that every replay
-    /// decides the same, becomes a dead letter that names it.
+    /// Appends the record that was begun. One that is too large, decided by its encoded length so that
+    /// every replay decides the same, becomes a dead letter that names it.
     pub(super) fn record(&mut self, topic: Topic, key: String, record: &impl Serialize) {
-        if self.is_muted {
-            // One that is too large would be another one in its place.
-            self.count += 1;
-            return;
-        }
+        let Some(Shared { scratch, .. }) = &mut self.shared else { return };
+        scratch.clear();
         // Our records are structs of scalars with text keys, which always encode.
-        self.scratch.clear();
-        let encoded = serde_json::to_writer(&mut self.scratch, record);
+        let encoded = flat::write(scratch, record);
         debug_assert!(encoded.is_ok(), "{encoded:?}");
-        if self.scratch.len() <= OUTPUT_BYTES_MAX {
-            let value = Bytes::copy_from_slice(&self.scratch);
+        if scratch.len() <= OUTPUT_BYTES_MAX {
+            let value = Bytes::copy_from_slice(scratch);
             self.push(topic, key, Some(value));
             return;
         }
@@ -153,17 +158,14 @@ impl Emitter {
     }
 
     pub(super) fn dead_letter(&mut self, scope: &str, reason: &str, site: &Site<'_>) {
-        if self.is_muted {
-            self.count += 1;
-            return;
-        }
+        let Some(source) = self.begin(None) else { return };
         let Fragment { raw, truncated } = Fragment::of(site.raw);
         self.dead_letters += 1;
         let own = self.place.offset;
         let position_of = |offset: u64| format!("{}-{offset}", self.place.partition.id);
         let position = position_of(self.redrive_of.unwrap_or(own));
         let record = DeadLetterRecord {
-            source: self.source(None),
+            source,
             position: position.clone(),
             redrive_position: self.redrive_of.map(|_| position_of(own)),
             path: site.path.clone(),
@@ -174,30 +176,30 @@ impl Emitter {
             raw_truncated: truncated,
             raw,
         };
-        let value = serde_json::to_vec(&record).unwrap_or_default();
+        let mut value = Vec::new();
+        let encoded = flat::write(&mut value, &record);
+        debug_assert!(encoded.is_ok(), "{encoded:?}");
         self.push(Topic::DeadLetter, position, Some(value.into()));
     }
 
     fn push(&mut self, topic: Topic, key: String, value: Option<Bytes>) {
-        if self.is_muted {
-            self.count += 1;
-            return;
-        }
+        let ordinal = self.ordinal();
+        self.count += 1;
+        let Some(shared) = &mut self.shared else { return };
+        let id = shared.begun.take().unwrap_or_else(|| shared.event_id(ordinal).into());
         let Place { offset, log_time, .. } = self.place;
         // In order of name: header order is part of the golden bytes.
         let mut headers = Vec::with_capacity(6);
         headers.extend([
-            ("ce_id", self.event_id().into()),
-            ("ce_source", self.source.clone()),
+            ("ce_id", id),
+            ("ce_source", shared.source.clone()),
             ("ce_specversion", Bytes::from_static(b"1.0")),
-            ("ce_time", self.time.clone()),
+            ("ce_time", shared.time.clone()),
             ("ce_type", Bytes::from_static(topic.event_type().as_bytes())),
         ]);
         if value.is_some() {
             headers.push(("content-type", Bytes::from_static(b"application/json")));
         }
-        let ordinal = self.ordinal();
-        self.count += 1;
         self.outputs.push(Output {
             topic,
             key,
@@ -207,5 +209,11 @@ impl Emitter {
             offset,
             ordinal,
         });
+    }
+}
+
+impl Shared {
+    fn event_id(&self, ordinal: u32) -> String {
+        format!("{}{ordinal}", self.event_id)
     }
 }

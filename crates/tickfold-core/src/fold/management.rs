@@ -317,32 +317,34 @@ impl<S: Source + ?Sized> Run<'_, S> {
         phone_number_id: Option<&PhoneNumberId>,
         details: Details,
     ) {
-        let event = Event {
+        self.event(site, time, || Event {
             key,
             kind: kind.to_owned(),
-            natural_key: natural_key.as_str(),
-            time,
+            natural_key: natural_key.as_str().to_owned(),
             phone_number_id,
             details: details.into_record(),
             ..Event::default()
-        };
-        self.event(site, event);
+        });
     }
 
     /// Tells a transition, and keeps it as a line of history.
     pub(super) fn management_transition(&mut self, change: Change<'_>, told: &mut Told) {
         let Change { entity, key, waba_id, phone_number_id, to, state, late, time, said } = change;
         let from = told.state.clone();
-        let record = TransitionRecord {
-            key: key.clone(),
-            waba_id: Some(waba_id.to_string()),
-            phone_number_id,
-            from: from.clone(),
-            state: state.clone(),
-            late,
-            reason: said.reason.clone(),
-            ..self.new_transition(entity, &to, time)
-        };
+        let ordinal = self.emit.ordinal();
+        if let Some(source) = self.emit.begin(time) {
+            let record = TransitionRecord {
+                key: key.clone(),
+                waba_id: Some(waba_id.to_string()),
+                phone_number_id,
+                from: from.clone(),
+                state: state.clone(),
+                late,
+                reason: said.reason.clone(),
+                ..TransitionRecord::new(source, entity, &to)
+            };
+            self.emit.record(Topic::Transition, key, &record);
+        }
         told.add(ToldEntry {
             from,
             to,
@@ -355,9 +357,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             old_value: said.old_value,
             new_value: said.new_value,
             offset: self.place.offset,
-            ordinal: self.emit.ordinal(),
+            ordinal,
         });
-        self.emit.record(Topic::Transition, key, &record);
     }
 }
 

@@ -151,11 +151,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
             (Origin::Standby, Direction::Inbound) => "standby/msg",
             (Origin::Standby, Direction::Outbound) => "standby/echo",
         };
-        let natural_key = NaturalKey::new(format!("{family}:{}", item.wamid));
         let said = &item.said;
         let media = said.media.as_ref();
         let total = said.order.as_ref().and_then(|order| order.total.as_ref());
-        let details = EventDetails {
+        let media_valid_ms = self.rules.media_valid_ms();
+        let details = || EventDetails {
             origin: item.origin.word().map(str::to_owned),
             sender: item.sender.as_ref().map(ToString::to_string),
             subtype: said.subtype.clone(),
@@ -167,9 +167,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             media_mime_type: media.and_then(|media| media.mime_type.clone()),
             media_sha256: media.and_then(|media| media.sha256.clone()),
             media_filename: media.and_then(|media| media.filename.clone()),
-            media_expire_time: media
-                .and(item.time)
-                .map(|time| time.plus(self.rules.media_valid_ms())),
+            media_expire_time: media.and(item.time).map(|time| time.plus(media_valid_ms)),
             latitude: said.location.map(|(latitude, _)| latitude),
             longitude: said.location.map(|(_, longitude)| longitude),
             address: said.address.clone(),
@@ -188,20 +186,16 @@ impl<S: Source + ?Sized> Run<'_, S> {
             error_code: first_code(&item.errors),
             ..EventDetails::default()
         };
-        self.event(
-            site,
-            Event {
-                key: item.wamid.to_string(),
-                kind: item.message_type.clone(),
-                natural_key: natural_key.as_str(),
-                time: item.time,
-                phone_number_id: item.metadata.as_ref().map(|metadata| &metadata.phone_number_id),
-                party: item.parties.first().map(ToString::to_string),
-                wamid: Some(&item.wamid),
-                text: said.text.clone(),
-                details,
-            },
-        );
+        self.event(site, item.time, || Event {
+            key: item.wamid.to_string(),
+            kind: item.message_type.clone(),
+            natural_key: NaturalKey::new(format!("{family}:{}", item.wamid)).into_text(),
+            phone_number_id: item.metadata.as_ref().map(|metadata| &metadata.phone_number_id),
+            party: item.parties.first().map(ToString::to_string),
+            wamid: Some(&item.wamid),
+            text: said.text.clone(),
+            details: details(),
+        });
     }
 
     /// A status whose word nobody told us of: kept in the message like any other, and counted as an
@@ -220,18 +214,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
             return Ok(());
         }
         let whose = if participant.is_whole() { String::new() } else { format!(":{participant}") };
-        let natural_key = NaturalKey::new(format!("st:{wamid}:{}{whose}", status.as_str()));
-        self.event(
-            site,
-            Event {
-                key: wamid.to_string(),
-                kind: "unknown_status".to_owned(),
-                natural_key: natural_key.as_str(),
-                time,
-                wamid: Some(wamid),
-                ..Event::default()
-            },
-        );
+        self.event(site, time, || Event {
+            key: wamid.to_string(),
+            kind: "unknown_status".to_owned(),
+            natural_key: NaturalKey::new(format!("st:{wamid}:{}{whose}", status.as_str()))
+                .into_text(),
+            wamid: Some(wamid),
+            ..Event::default()
+        });
         self.new_word("status", status.as_str(), site.waba_id.as_ref())
     }
 
@@ -402,32 +392,30 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let state = message.facts.shown(fact.participant).unwrap_or(fact.status).clone();
         let raised = from.as_ref().is_none_or(|from| from.rank() < state.rank());
         let late = fact.superseded || (fact.new_status && fact.status.rank() > 0 && !raised);
-        let whole = fact.participant.is_whole();
-        let key = match whole {
-            true => wamid.to_string(),
-            false => format!("{wamid}/{}", fact.participant),
-        };
-        let facts = &message.facts;
-        let record = TransitionRecord {
-            source: self.emit.source(fact.time),
-            entity: "message",
-            key: key.as_str(),
-            waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
-            phone_number_id: facts.phone_number_id.as_ref().map(PhoneNumberId::as_str),
-            wamid: Some(wamid.as_str()),
-            participant: (!whole).then(|| fact.participant.as_str()),
-            from: from.as_ref().map(Status::as_str),
-            to: fact.status.as_str(),
-            state: state.as_str(),
-            late,
-            error_code: fact.error_code,
-            reason: None,
-            party: None,
-            origin: fact.origin.word(),
-            cause_wamid: fact.cause.map(Wamid::as_str),
-        };
         let ordinal = self.emit.ordinal();
-        self.emit.record(Topic::Transition, key.clone(), &record);
+        if let Some(source) = self.emit.begin(fact.time) {
+            let facts = &message.facts;
+            let key = wamid.row_key(fact.participant);
+            let record = TransitionRecord {
+                source,
+                entity: "message",
+                key: key.as_str(),
+                waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
+                phone_number_id: facts.phone_number_id.as_ref().map(PhoneNumberId::as_str),
+                wamid: Some(wamid.as_str()),
+                participant: (!fact.participant.is_whole()).then(|| fact.participant.as_str()),
+                from: from.as_ref().map(Status::as_str),
+                to: fact.status.as_str(),
+                state: state.as_str(),
+                late,
+                error_code: fact.error_code,
+                reason: None,
+                party: None,
+                origin: fact.origin.word(),
+                cause_wamid: fact.cause.map(Wamid::as_str),
+            };
+            self.emit.record(Topic::Transition, key.clone(), &record);
+        }
         message.history.push(HistoryEntry {
             to: fact.status.clone(),
             from,

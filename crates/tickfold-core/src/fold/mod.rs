@@ -271,15 +271,21 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.emit.dead_letter("record", reason, &site);
     }
 
-    fn event(&mut self, site: &Site<'_>, event: Event<'_>) {
+    fn event<'e>(
+        &mut self,
+        site: &Site<'_>,
+        time: Option<Timestamp>,
+        event: impl FnOnce() -> Event<'e>,
+    ) {
+        let Some(source) = self.emit.begin(time) else { return };
+        let event = event();
         let fbtrace_id = least_trace(site.raw);
         let Fragment { raw, truncated } = Fragment::of(site.raw);
-        let source = self.emit.source(event.time);
         let record = EventRecord {
             source,
             field: site.field.clone().unwrap_or_default(),
             kind: event.kind,
-            natural_key: event.natural_key.to_owned(),
+            natural_key: event.natural_key,
             path: site.path.clone(),
             waba_id: site.waba_id.as_ref().map(ToString::to_string),
             phone_number_id: event.phone_number_id.map(ToString::to_string),
@@ -308,8 +314,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
 struct Event<'a> {
     key: String,
     kind: String,
-    natural_key: &'a str,
-    time: Option<Timestamp>,
+    natural_key: String,
     phone_number_id: Option<&'a PhoneNumberId>,
     party: Option<String>,
     wamid: Option<&'a Wamid>,

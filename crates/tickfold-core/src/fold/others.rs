@@ -13,7 +13,6 @@ use crate::state::{
     Call, CallFacts, ConversationFacts, Group, GroupFacts, Natural, Payment, PaymentFacts,
     TimerKind, first_code,
 };
-use crate::time::Timestamp;
 
 impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn call(&mut self, item: CallItem, site: &Site<'_>) -> Result<(), SourceError> {
@@ -43,38 +42,36 @@ impl<S: Source + ?Sized> Run<'_, S> {
         // What a bound left out is not a fact.
         if !was_known && known(&call.facts) {
             let phone_number_id = call.facts.phone_number_id.clone();
-            let shown = call.facts.parties.first().map(ToString::to_string);
-            self.event(
-                site,
-                Event {
-                    key: item.id.to_string(),
-                    kind: item.word.clone(),
-                    natural_key: item.natural_key.as_str(),
-                    time: item.time,
-                    phone_number_id: phone_number_id.as_ref(),
-                    party: shown.clone(),
-                    details: EventDetails {
-                        call_id: Some(item.id.to_string()),
-                        error_code: first_error,
-                        payload: item.payload,
-                        ..EventDetails::default()
-                    },
-                    ..Event::default()
-                },
-            );
-            let state = call.facts.state().to_owned();
-            let record = TransitionRecord {
+            let shown = || call.facts.parties.first().map(ToString::to_string);
+            self.event(site, item.time, || Event {
                 key: item.id.to_string(),
-                waba_id: waba_id.map(ToString::to_string),
-                phone_number_id: phone_number_id.map(|id| id.to_string()),
-                late: from.as_ref() == Some(&state),
-                from,
-                state,
-                party: shown,
-                error_code: first_error,
-                ..self.new_transition("call", &item.word, item.time)
-            };
-            self.emit.record(Topic::Transition, item.id.to_string(), &record);
+                kind: item.word.clone(),
+                natural_key: item.natural_key.into_text(),
+                phone_number_id: phone_number_id.as_ref(),
+                party: shown(),
+                details: EventDetails {
+                    call_id: Some(item.id.to_string()),
+                    error_code: first_error,
+                    payload: item.payload,
+                    ..EventDetails::default()
+                },
+                ..Event::default()
+            });
+            if let Some(source) = self.emit.begin(item.time) {
+                let state = call.facts.state().to_owned();
+                let record = TransitionRecord {
+                    key: item.id.to_string(),
+                    waba_id: waba_id.map(ToString::to_string),
+                    phone_number_id: phone_number_id.as_ref().map(ToString::to_string),
+                    late: from.as_ref() == Some(&state),
+                    from,
+                    state,
+                    party: shown(),
+                    error_code: first_error,
+                    ..TransitionRecord::new(source, "call", &item.word)
+                };
+                self.emit.record(Topic::Transition, item.id.to_string(), &record);
+            }
         }
         self.overlay.calls.put(&item.id, Some(call));
         // A user's call opens the window as a message does.
@@ -115,44 +112,41 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 self.arm(payment.journal.changed, TimerKind::ExpirePayment(item.key.clone()));
             }
         }
-        let key = item.key.text();
         if !was_known && payment.facts.statuses.contains_key(&item.status) {
             let phone_number_id = payment.facts.phone_number_id.clone();
-            let party = payment.facts.party.as_ref().map(ToString::to_string);
-            self.event(
-                site,
-                Event {
-                    key: key.clone(),
-                    kind: "payment".to_owned(),
-                    natural_key: item.natural_key.as_str(),
-                    time: item.time,
-                    phone_number_id: phone_number_id.as_ref(),
-                    party: party.clone(),
-                    wamid: Some(&item.key.wamid),
-                    details: EventDetails {
-                        subtype: Some(item.status.clone()),
-                        reference_id: Some(item.key.reference_id.clone())
-                            .filter(|id| !id.is_empty()),
-                        error_code: first_error,
-                        ..EventDetails::default()
-                    },
-                    ..Event::default()
+            let party = || payment.facts.party.as_ref().map(ToString::to_string);
+            self.event(site, item.time, || Event {
+                key: item.key.text(),
+                kind: "payment".to_owned(),
+                natural_key: item.natural_key.into_text(),
+                phone_number_id: phone_number_id.as_ref(),
+                party: party(),
+                wamid: Some(&item.key.wamid),
+                details: EventDetails {
+                    subtype: Some(item.status.clone()),
+                    reference_id: Some(item.key.reference_id.clone()).filter(|id| !id.is_empty()),
+                    error_code: first_error,
+                    ..EventDetails::default()
                 },
-            );
-            let state = payment.facts.state().unwrap_or(&item.status).to_owned();
-            let record = TransitionRecord {
-                key: key.clone(),
-                waba_id: waba_id.map(ToString::to_string),
-                phone_number_id: phone_number_id.map(|id| id.to_string()),
-                wamid: Some(item.key.wamid.to_string()),
-                late: from.as_ref() == Some(&state),
-                from,
-                state,
-                party,
-                error_code: first_error,
-                ..self.new_transition("payment", &item.status, item.time)
-            };
-            self.emit.record(Topic::Transition, key, &record);
+                ..Event::default()
+            });
+            if let Some(source) = self.emit.begin(item.time) {
+                let key = item.key.text();
+                let state = payment.facts.state().unwrap_or(&item.status).to_owned();
+                let record = TransitionRecord {
+                    key: key.clone(),
+                    waba_id: waba_id.map(ToString::to_string),
+                    phone_number_id: phone_number_id.as_ref().map(ToString::to_string),
+                    wamid: Some(item.key.wamid.to_string()),
+                    late: from.as_ref() == Some(&state),
+                    from,
+                    state,
+                    party: party(),
+                    error_code: first_error,
+                    ..TransitionRecord::new(source, "payment", &item.status)
+                };
+                self.emit.record(Topic::Transition, key, &record);
+            }
         }
         self.overlay.payments.put(&item.key, Some(payment));
         Ok(())
@@ -167,23 +161,16 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let first = self.first_time(&item.natural_key)?;
         let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
         if first {
-            let number_text = number.map_or_else(|| "-".to_owned(), ToString::to_string);
-            self.event(
-                site,
-                Event {
-                    key: item.key.as_ref().map_or(number_text, |key| key.text()),
-                    kind: item.kind.clone(),
-                    natural_key: item.natural_key.as_str(),
-                    time: item.time,
-                    phone_number_id: number,
-                    party: item.party.as_ref().map(ToString::to_string),
-                    details: EventDetails {
-                        error_code: item.error_code,
-                        ..EventDetails::default()
-                    },
-                    ..Event::default()
-                },
-            );
+            let number_text = || number.map_or_else(|| "-".to_owned(), ToString::to_string);
+            self.event(site, item.time, || Event {
+                key: item.key.as_ref().map_or_else(number_text, |key| key.text()),
+                kind: item.kind.clone(),
+                natural_key: item.natural_key.into_text(),
+                phone_number_id: number,
+                party: item.party.as_ref().map(ToString::to_string),
+                details: EventDetails { error_code: item.error_code, ..EventDetails::default() },
+                ..Event::default()
+            });
         }
         // A group that was not created has no state.
         let Some(key) = item.key else { return Ok(()) };
@@ -196,7 +183,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if learned {
             group.journal = self.journal((!is_new).then_some(group.journal));
         }
-        if first {
+        if first && let Some(source) = self.emit.begin(item.time) {
             let record = TransitionRecord {
                 key: key.text(),
                 waba_id: waba_id.map(ToString::to_string),
@@ -206,7 +193,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 late: !learned,
                 error_code: item.error_code,
                 party: item.party.as_ref().map(ToString::to_string),
-                ..self.new_transition("group", &item.kind, item.time)
+                ..TransitionRecord::new(source, "group", &item.kind)
             };
             self.emit.record(Topic::Transition, key.text(), &record);
         }
@@ -239,20 +226,16 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.business_follows(&item, site, natural_key)?;
         let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
         let account = || site.waba_id.as_ref().map(ToString::to_string).unwrap_or_default();
-        self.event(
-            site,
-            Event {
-                key: number.map_or_else(account, ToString::to_string),
-                kind: item.kind,
-                natural_key: natural_key.as_str(),
-                time: item.time,
-                phone_number_id: number,
-                party: item.party.as_ref().map(PartyId::to_string),
-                wamid: item.wamid.as_ref(),
-                details: EventDetails { error_code: item.error_code, ..item.details.into_record() },
-                ..Event::default()
-            },
-        );
+        self.event(site, item.time, || Event {
+            key: number.map_or_else(account, ToString::to_string),
+            kind: item.kind,
+            natural_key: natural_key.as_str().to_owned(),
+            phone_number_id: number,
+            party: item.party.as_ref().map(PartyId::to_string),
+            wamid: item.wamid.as_ref(),
+            details: EventDetails { error_code: item.error_code, ..item.details.into_record() },
+            ..Event::default()
+        });
         Ok(())
     }
 
@@ -299,32 +282,5 @@ impl<S: Source + ?Sized> Run<'_, S> {
         *known = Some(Natural { offset: self.place.offset, changed: self.place.log_time });
         self.arm(self.place.log_time, TimerKind::ExpireNatural(key.clone()));
         Ok(true)
-    }
-
-    /// A transition with nothing but what every one has.
-    pub(super) fn new_transition(
-        &self,
-        entity: &str,
-        to: &str,
-        time: Option<Timestamp>,
-    ) -> TransitionRecord {
-        TransitionRecord {
-            source: self.emit.source(time),
-            entity: entity.to_owned(),
-            key: String::new(),
-            waba_id: None,
-            phone_number_id: None,
-            wamid: None,
-            participant: None,
-            from: None,
-            to: to.to_owned(),
-            state: to.to_owned(),
-            late: false,
-            error_code: None,
-            reason: None,
-            party: None,
-            origin: None,
-            cause_wamid: None,
-        }
     }
 }

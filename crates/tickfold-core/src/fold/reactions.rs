@@ -167,8 +167,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             return Ok(());
         }
         self.remember(id.clone(), false)?;
+        let Some(source) = self.emit.begin(about.event_time) else { return Ok(()) };
         let record = AlertRecord {
-            source: self.emit.source(about.event_time),
+            source,
             alert_id: id.to_string(),
             kind: kind.as_str().to_owned(),
             severity: kind.severity(reason.as_deref()).as_str().to_owned(),
@@ -204,9 +205,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     fn tell_action(&mut self, id: &ActionId, action: &Action, about: &About) {
+        let Some(source) = self.emit.begin(about.event_time) else { return };
         let terms = &action.terms;
         let record = ActionRecord {
-            source: self.emit.source(about.event_time),
+            source,
             action_id: id.to_string(),
             kind: action.kind.as_str().to_owned(),
             subject: action.subject.clone(),

@@ -2,10 +2,11 @@
 //! is gone by then gets a tombstone.
 
 use super::Run;
+use super::emit::Emitter;
 use super::users::UserPart;
 use crate::ids::{ConversationKey, Participant, PartyId, PhoneNumberId, UserKey, WabaId, Wamid};
 use crate::overlay::Source;
-use crate::records::{ConversationRow, MessageRow, Topic, UserRow};
+use crate::records::{ConversationRow, MessageRow, Source as RowSource, Topic, UserRow};
 use crate::state::{
     Annotations, Conversation, Direction, Labels, Message, MessageFacts, Status, User, WindowState,
 };
@@ -15,31 +16,33 @@ impl<S: Source + ?Sized> Run<'_, S> {
     pub(super) fn write_rows(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for (wamid, participant) in dirty.messages {
-            let key = match participant.is_whole() {
-                true => wamid.to_string(),
-                false => format!("{wamid}/{participant}"),
+            let Some(Some(message)) = self.overlay.messages.get(&wamid) else {
+                self.emit.tombstone(Topic::MessageState, wamid.row_key(&participant));
+                continue;
             };
-            if let Some(Some(message)) = self.overlay.messages.get(&wamid) {
-                // What was done to a message that has not come yet waits for it.
-                if !message.facts.has_appeared() {
-                    continue;
-                }
+            // What was done to a message that has not come yet waits for it.
+            if message.facts.has_appeared()
+                && let Some(source) = self.emit.begin(newest_status(message, &participant))
+            {
                 let labels = match participant.is_whole() {
                     true => message.facts.labels(),
                     false => Labels::default(),
                 };
-                let row = message_row(self, &wamid, &participant, message, &labels);
-                self.emit.record(Topic::MessageState, key, &row);
-            } else {
-                self.emit.tombstone(Topic::MessageState, key);
+                let media_valid_ms = self.rules.media_valid_ms();
+                let row =
+                    message_row(source, &wamid, &participant, message, &labels, media_valid_ms);
+                self.emit.record(Topic::MessageState, wamid.row_key(&participant), &row);
             }
         }
         for key in dirty.conversations {
-            if let Some(Some(conversation)) = self.overlay.conversations.get(&key) {
-                let row = conversation_row(self, &key, conversation);
-                self.emit.record(Topic::ConversationState, key.text(), &row);
-            } else {
+            let Some(Some(conversation)) = self.overlay.conversations.get(&key) else {
                 self.emit.tombstone(Topic::ConversationState, key.text());
+                continue;
+            };
+            let facts = &conversation.facts;
+            if let Some(source) = self.emit.begin(facts.last_inbound.max(facts.last_outbound)) {
+                let row = conversation_row(source, &key, conversation, self.place.log_time);
+                self.emit.record(Topic::ConversationState, key.text(), &row);
             }
         }
         for key in dirty.templates {
@@ -56,7 +59,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         for (key, part) in dirty.users {
             if let Some(Some(user)) = self.overlay.users.get(&key)
-                && let Some((text, row)) = user_row(self, &key, &part, user)
+                && let Some((text, row)) = user_row(&mut self.emit, &key, &part, user)
             {
                 self.emit.record(Topic::UserState, text, &row);
             }
@@ -64,12 +67,19 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 }
 
-fn message_row<'a, S: Source + ?Sized>(
-    run: &Run<'_, S>,
+/// The latest time of a status of the participant, or of the message itself.
+fn newest_status(message: &Message, participant: &Participant) -> Option<Timestamp> {
+    let receipt = message.facts.receipts.get(participant)?;
+    receipt.statuses.values().copied().max().flatten()
+}
+
+fn message_row<'a>(
+    source: RowSource,
     wamid: &'a Wamid,
     participant: &'a Participant,
     message: &'a Message,
     labels: &'a Labels,
+    media_valid_ms: i64,
 ) -> MessageRow<'a> {
     let facts = &message.facts;
     let receipt = facts.receipts.get(participant);
@@ -78,8 +88,6 @@ fn message_row<'a, S: Source + ?Sized>(
     // the message; the row of a participant only what is the participant's own.
     let state = facts.shown(participant);
     let of_message = participant.is_whole().then_some(facts);
-    let latest: Option<Timestamp> =
-        receipt.and_then(|receipt| receipt.statuses.values().copied().max().flatten());
     let error = receipt.and_then(|receipt| {
         let code = receipt.error_code()?;
         Some((code, receipt.failures.get(&code)?))
@@ -90,7 +98,7 @@ fn message_row<'a, S: Source + ?Sized>(
     let media = content.and_then(|content| content.media.as_ref());
     let done = of_message.and_then(|facts| facts.annotations.as_deref());
     MessageRow {
-        source: run.emit.source(latest),
+        source,
         wamid: wamid.as_str(),
         participant: (!participant.is_whole()).then(|| participant.as_str()),
         waba_id: of_message.and_then(|facts| facts.waba_id.as_ref().map(WabaId::as_str)),
@@ -133,8 +141,7 @@ fn message_row<'a, S: Source + ?Sized>(
         media_id: media.map(|media| media.id.as_str()),
         media_mime_type: media.and_then(|media| media.mime_type.as_deref()),
         media_sha256: media.and_then(|media| media.sha256.as_deref()),
-        media_expire_time: of_message
-            .and_then(|facts| facts.media_expires(run.rules.media_valid_ms())),
+        media_expire_time: of_message.and_then(|facts| facts.media_expires(media_valid_ms)),
         edited_time: done.and_then(Annotations::edited),
         revoked: done.is_some_and(|done| !done.revokes.is_empty()),
         revoked_time: done.and_then(Annotations::revoked),
@@ -146,13 +153,13 @@ fn message_row<'a, S: Source + ?Sized>(
     }
 }
 
-fn conversation_row<'a, S: Source + ?Sized>(
-    run: &Run<'_, S>,
+fn conversation_row<'a>(
+    source: RowSource,
     key: &'a ConversationKey,
     conversation: &'a Conversation,
+    log_time: Timestamp,
 ) -> ConversationRow<'a> {
     let facts = &conversation.facts;
-    let log_time = run.place.log_time;
     let word = |state: WindowState| match state {
         WindowState::Open => "open",
         WindowState::Closed => "closed",
@@ -160,7 +167,7 @@ fn conversation_row<'a, S: Source + ?Sized>(
     let referral = facts.referral.as_ref();
     let permission = facts.call_permission.as_ref();
     ConversationRow {
-        source: run.emit.source(facts.last_inbound.max(facts.last_outbound)),
+        source,
         phone_number_id: key.phone_number_id.as_str(),
         party: key.party.as_str(),
         waba_id: facts.waba_id.as_ref().map(WabaId::as_str),
@@ -183,16 +190,17 @@ fn conversation_row<'a, S: Source + ?Sized>(
     }
 }
 
-/// Key and row of a part of a user; none for what a bound has left out meanwhile.
-fn user_row<S: Source + ?Sized>(
-    run: &Run<'_, S>,
+/// Key and row of a part of a user; none for what a bound has left out meanwhile, and where no row is
+/// made.
+fn user_row(
+    emit: &mut Emitter,
     key: &UserKey,
     part: &UserPart,
     user: &User,
 ) -> Option<(String, UserRow)> {
     let facts = &user.facts;
-    let row = |time: Option<Timestamp>| UserRow {
-        source: run.emit.source(time),
+    let row = |source| UserRow {
+        source,
         waba_id: key.waba_id.to_string(),
         party: key.party.to_string(),
         name: None,
@@ -209,7 +217,7 @@ fn user_row<S: Source + ?Sized>(
         UserPart::Profile => {
             let profile = facts.profile.as_ref()?;
             let (name, username) = (profile.name.clone(), profile.username.clone());
-            (text, UserRow { name, username, ..row(None) })
+            (text, UserRow { name, username, ..row(emit.begin(None)?) })
         }
         UserPart::Preference(category) => {
             let preference = facts.preferences.get(category)?;
@@ -217,7 +225,7 @@ fn user_row<S: Source + ?Sized>(
                 category: Some(category.clone()),
                 preference: Some(preference.value.clone()),
                 preference_time: preference.time,
-                ..row(preference.time)
+                ..row(emit.begin(preference.time)?)
             };
             (format!("{text}/preference/{category}"), row)
         }
@@ -228,7 +236,7 @@ fn user_row<S: Source + ?Sized>(
                 alias: Some(alias.party.to_string()),
                 relation: Some(relation.to_owned()),
                 alias_time: time,
-                ..row(time)
+                ..row(emit.begin(time)?)
             };
             (format!("{text}/alias/{}/{relation}", alias.party), row)
         }

@@ -16,14 +16,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let Some(Some(template)) = self.overlay.templates.get(key) else { return };
         let facts = &template.facts;
         let log_time = self.place.log_time;
-        let status = facts.status(log_time);
         let fact = facts.status_fact(log_time);
         let quality = facts.quality.as_ref();
-        let coming = facts.coming_category();
         let of_quality = || quality.and_then(|told| told.time);
         let shown_time = fact.and_then(|fact| fact.time).or_else(of_quality);
+        let Some(source) = self.emit.begin(shown_time) else { return };
+        let (status, coming) = (facts.status(log_time), facts.coming_category());
         let row = TemplateRow {
-            source: self.emit.source(shown_time),
+            source,
             waba_id: key.waba_id.to_string(),
             template_id: key.template_id.to_string(),
             language: key.language.clone(),
@@ -52,16 +52,15 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let log_time = self.place.log_time;
         let (text, row) = match part {
             NumberPart::Itself => {
-                let source = self.emit.source(newest_of_number(number));
+                let Some(source) = self.emit.begin(newest_of_number(number)) else { return };
                 (key.to_string(), number_row(source, key, number, log_time))
             }
             NumberPart::Restriction(kind) => {
                 let restrictions = &number.facts.standing.restrictions;
                 let Some(restriction) = restriction(restrictions, kind, log_time) else { return };
-                let row = NumberRow {
-                    restriction: restriction.clone(),
-                    ..bare_number_row(self.emit.source(restriction.restriction_time), key, number)
-                };
+                let begun = self.emit.begin(restriction.restriction_time);
+                let Some(source) = begun else { return };
+                let row = NumberRow { restriction, ..bare_number_row(source, key, number) };
                 (format!("{key}/restriction/{kind}"), row)
             }
         };
@@ -70,6 +69,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
 
     pub(super) fn total_row(&mut self, key: &TotalKey) {
         let Some(Some(total)) = self.overlay.totals.get(key).copied() else { return };
+        let Some(source) = self.emit.begin(None) else { return };
         let TotalKey { waba_id, month, category, kind } = key;
         let row = AccountRow {
             month: Some(month.clone()),
@@ -77,7 +77,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             pricing_type: Some(kind.clone()),
             charge_count: Some(total.charges),
             billable_count: Some(total.billable),
-            ..bare_account_row(self.emit.source(None), waba_id)
+            ..bare_account_row(source, waba_id)
         };
         let key = format!("{waba_id}/charges/{month}/{category}/{kind}");
         self.emit.record(Topic::AccountState, key, &row);
@@ -89,25 +89,28 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let (text, row) = match part {
             AccountPart::Itself => {
                 let newest = account.facts.newest_event();
-                let source = self.emit.source(newest.and_then(|(_, fact)| fact.time));
+                let begun = self.emit.begin(newest.and_then(|(_, fact)| fact.time));
+                let Some(source) = begun else { return };
                 (key.to_string(), account_row(source, key, account, log_time))
             }
             AccountPart::Restriction(kind) => {
                 let restrictions = &account.facts.restrictions;
                 let Some(restriction) = restriction(restrictions, kind, log_time) else { return };
-                let source = self.emit.source(restriction.restriction_time);
+                let begun = self.emit.begin(restriction.restriction_time);
+                let Some(source) = begun else { return };
                 let row = AccountRow { restriction, ..bare_account_row(source, key) };
                 (format!("{key}/restriction/{kind}"), row)
             }
             AccountPart::Tier(of) => {
                 let Some(tier) = account.facts.tiers.get(of) else { return };
+                let Some(source) = self.emit.begin(tier.updated) else { return };
                 let row = AccountRow {
                     month: Some(of.month.clone()).filter(|month| !month.is_empty()),
                     pricing_category: Some(of.category.clone()).filter(|word| !word.is_empty()),
                     tier_region: Some(of.region.clone()).filter(|region| !region.is_empty()),
                     tier: Some(of.tier.clone()).filter(|tier| !tier.is_empty()),
                     tier_time: tier.updated,
-                    ..bare_account_row(self.emit.source(tier.updated), key)
+                    ..bare_account_row(source, key)
                 };
                 let key =
                     format!("{key}/tier/{}/{}/{}/{}", of.month, of.region, of.category, of.tier);

@@ -31,18 +31,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.link(Some(waba_id), &links, time)?;
         let first = self.first_time(&natural_key)?;
         if first {
-            self.event(
-                site,
-                Event {
-                    key: format!("{waba_id}/{party}"),
-                    kind: preference.value.clone(),
-                    natural_key: natural_key.as_str(),
-                    time,
-                    phone_number_id: metadata.as_ref().map(|metadata| &metadata.phone_number_id),
-                    party: Some(party.to_string()),
-                    ..Event::default()
-                },
-            );
+            self.event(site, time, || Event {
+                key: format!("{waba_id}/{party}"),
+                kind: preference.value.clone(),
+                natural_key: natural_key.into_text(),
+                phone_number_id: metadata.as_ref().map(|metadata| &metadata.phone_number_id),
+                party: Some(party.to_string()),
+                ..Event::default()
+            });
         }
         let preferences = [(category.clone(), preference)].into();
         let facts = UserFacts { preferences, ..UserFacts::default() };
@@ -67,7 +63,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         };
         let from = shown(known.as_ref());
         let learned = self.user(&key, facts)?;
-        if first.unwrap_or(learned) {
+        if first.unwrap_or(learned)
+            && let Some(source) = self.emit.begin(told.time)
+        {
             let after = self.overlay.users.get(&key).and_then(Option::as_ref);
             let state = shown(after).map(|preference| preference.value);
             let text = key.text();
@@ -79,7 +77,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 state: state.unwrap_or_else(|| told.value.clone()),
                 late: !learned,
                 reason: Some(category.to_owned()),
-                ..self.new_transition("user", &told.value, told.time)
+                ..TransitionRecord::new(source, "user", &told.value)
             };
             self.emit.record(Topic::Transition, text, &record);
         }
@@ -93,18 +91,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         if self.first_time(&item.natural_key)? {
             let number = item.metadata.as_ref().map(|metadata| &metadata.phone_number_id);
-            self.event(
-                site,
-                Event {
-                    key: format!("{waba_id}/{}", item.party),
-                    kind: "user_id_update".to_owned(),
-                    natural_key: item.natural_key.as_str(),
-                    time: item.time,
-                    phone_number_id: number,
-                    party: Some(item.party.to_string()),
-                    ..Event::default()
-                },
-            );
+            self.event(site, item.time, || Event {
+                key: format!("{waba_id}/{}", item.party),
+                kind: "user_id_update".to_owned(),
+                natural_key: item.natural_key.into_text(),
+                phone_number_id: number,
+                party: Some(item.party.to_string()),
+                ..Event::default()
+            });
         }
         self.link(Some(waba_id), &item.links, item.time)
     }
@@ -144,7 +138,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             let (from, to) = if swap { (to, from) } else { (from, to) };
             let is_new = self.edge(waba_id, from, to, *relation, time)?;
             self.edge(waba_id, to, from, relation.reversed(), time)?;
-            if is_new {
+            if is_new && let Some(source) = self.emit.begin(time) {
                 let key = UserKey { waba_id: waba_id.clone(), party: from.clone() }.text();
                 let record = TransitionRecord {
                     key: key.clone(),
@@ -152,7 +146,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                     party: Some(from.to_string()),
                     state: relation.as_str().to_owned(),
                     reason: Some(to.to_string()),
-                    ..self.new_transition("user", "alias", time)
+                    ..TransitionRecord::new(source, "user", "alias")
                 };
                 self.emit.record(Topic::Transition, key, &record);
             }
