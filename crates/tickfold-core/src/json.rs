@@ -8,6 +8,7 @@
 //! The grammar is checked once, of the whole text, and then noted where each object and array ends:
 //! a status stands seven levels deep, and without the notes its bytes would be read on every one.
 
+mod path;
 mod scan;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{self, Visitor};
 use serde_json::value::RawValue;
 
+pub use path::Path;
 use scan::{Nested, Scan};
 
 /// Text that is JSON, with notes of its nesting.

@@ -97,7 +97,7 @@ pub fn mentions(
             let time = decoded.item.time();
             let named = naming(&decoded.item, wamid, || needle.may_be_in(raw));
             found.extend(named.map(|(naming, word, participant)| Mention {
-                path: decoded.site.path,
+                path: decoded.site.path.to_string(),
                 naming: if here { naming } else { Naming::Elsewhere },
                 word,
                 participant,

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::hash::sha256;
 use crate::ids::{ID_BYTES_MAX, WabaId};
-use crate::json::{Document, Json, Object};
+use crate::json::{Document, Json, Object, Path};
 use crate::raw::{partition_of, partition_of_key};
 
 /// Version of this function, kept in every raw record. A change of the rules below is a new
@@ -87,8 +87,8 @@ impl<'a> Placement<'a> {
 /// A part of a body that is routed as a whole: a change, or a place where the envelope is broken.
 #[derive(Debug)]
 pub struct Slot<'a> {
-    /// JSON path within the body.
-    pub path: String,
+    /// Where it stands in the body.
+    pub path: Path<'a>,
     /// The account it belongs to; `None` is unrouted.
     pub waba_id: Option<WabaId>,
     /// What stands there.
@@ -101,11 +101,11 @@ pub enum Content<'a> {
     /// A change with a field name and a value.
     Change {
         /// `entry[].id`: an account for most fields, a business portfolio for partner events.
-        entry_id: Option<String>,
+        entry_id: Option<&'a str>,
         /// `entry[].time`, on management fields only.
         entry_time: Option<Json<'a>>,
         /// `field`, dispatching is by it.
-        field: String,
+        field: &'a str,
         /// `value`.
         value: Json<'a>,
     },
@@ -133,7 +133,7 @@ pub enum RawText<'a> {
 pub fn slots(body: &[u8]) -> Vec<(String, Option<WabaId>)> {
     let mut slots = Vec::new();
     let _ = visit_slots(body, &mut |slot| {
-        slots.push((slot.path, slot.waba_id));
+        slots.push((slot.path.to_string(), slot.waba_id));
         ControlFlow::Continue(())
     });
     slots
@@ -146,20 +146,21 @@ type Visit<'v> = dyn for<'a> FnMut(Slot<'a>) -> ControlFlow<()> + 'v;
 /// body can have millions of them.
 pub fn visit_slots(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
     let Ok(document) = Document::parse(body) else {
-        return visit(broken("$".to_owned(), "body", "not_json", RawText::Bytes(body)));
+        return visit(broken(Path::Root, "body", "not_json", RawText::Bytes(body)));
     };
     let root = document.root();
-    let envelope = |reason| broken("$".to_owned(), "envelope", reason, RawText::Json(root.raw()));
+    let envelope = |reason| broken(Path::Root, "envelope", reason, RawText::Json(root.raw()));
     let Some(object) = root.object() else { return visit(envelope("not_an_object")) };
-    let product = object.text("object");
+    let product = object.get("object").and_then(Json::text);
     if product.as_deref() != Some("whatsapp_business_account") {
         return visit(envelope("object_is_not_whatsapp_business_account"));
     }
     let Some(entries) = object.raw_member("entry").and_then(Json::array) else {
         return visit(envelope("entry_is_not_an_array"));
     };
+    let path = Path::Member(&Path::Root, "entry");
     for (index, entry) in entries.into_iter().enumerate() {
-        let path = format!("$.entry[{index}]");
+        let path = Path::Element(&path, index);
         match entry.object() {
             Some(object) => visit_entry(&path, &object, visit)?,
             None => visit(broken(path, "entry", "not_an_object", RawText::Json(entry.raw())))?,
@@ -169,7 +170,7 @@ pub fn visit_slots(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
 }
 
 fn broken<'a>(
-    path: String,
+    path: Path<'a>,
     scope: &'static str,
     reason: &'static str,
     raw: RawText<'a>,
@@ -177,39 +178,42 @@ fn broken<'a>(
     Slot { path, waba_id: None, content: Content::Broken { scope, reason, raw } }
 }
 
-fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_>) -> ControlFlow<()> {
-    let entry_id = entry.get("id").and_then(Json::id).map(String::from);
+fn visit_entry(path: &Path<'_>, entry: &Object<'_>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    let entry_id = entry.get("id").and_then(Json::id);
     let entry_waba = entry_id.as_deref().and_then(waba_id);
     let entry_time = entry.get("time");
-    let broken = |path: String, scope, reason, raw: Json<'a>| Slot {
-        waba_id: entry_waba.clone(),
-        ..broken(path, scope, reason, RawText::Json(raw.raw()))
-    };
     // Webhooks with values switched off name the fields that changed and carry no data.
     if let Some(fields) = entry.get("changed_fields") {
         visit(Slot {
-            path: format!("{path}.changed_fields"),
+            path: Path::Member(path, "changed_fields"),
             waba_id: entry_waba.clone(),
             content: Content::Change {
-                entry_id: entry_id.clone(),
+                entry_id: entry_id.as_deref(),
                 entry_time,
-                field: "changed_fields".to_owned(),
+                field: "changed_fields",
                 value: fields,
             },
         })?;
     }
     let Some(changes) = entry.get("changes") else { return ControlFlow::Continue(()) };
+    let path = Path::Member(path, "changes");
     let Some(changes) = changes.array() else {
-        return visit(broken(format!("{path}.changes"), "changes", "not_an_array", changes));
+        let broken = broken(path, "changes", "not_an_array", RawText::Json(changes.raw()));
+        return visit(Slot { waba_id: entry_waba, ..broken });
     };
     for (index, change) in changes.into_iter().enumerate() {
-        let path = format!("{path}.changes[{index}]");
+        let path = Path::Element(&path, index);
+        let broken = |reason| Slot {
+            waba_id: entry_waba.clone(),
+            ..broken(path, "change", reason, RawText::Json(change.raw()))
+        };
         let Some(object) = change.object() else {
-            visit(broken(path, "change", "not_an_object", change))?;
+            visit(broken("not_an_object"))?;
             continue;
         };
-        let (Some(field), Some(value)) = (object.text("field"), object.raw_member("value")) else {
-            visit(broken(path, "change", "field_or_value_missing", change))?;
+        let field = object.get("field").and_then(Json::text);
+        let (Some(field), Some(value)) = (&field, object.raw_member("value")) else {
+            visit(broken("field_or_value_missing"))?;
             continue;
         };
         // For partner events the entry is a business portfolio and the account stands inside.
@@ -219,7 +223,7 @@ fn visit_entry<'a>(path: &str, entry: &Object<'a>, visit: &mut Visit<'_>) -> Con
         visit(Slot {
             path,
             waba_id: inner.or_else(|| entry_waba.clone()),
-            content: Content::Change { entry_id: entry_id.clone(), entry_time, field, value },
+            content: Content::Change { entry_id: entry_id.as_deref(), entry_time, field, value },
         })?;
     }
     ControlFlow::Continue(())

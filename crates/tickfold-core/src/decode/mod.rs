@@ -36,7 +36,7 @@ pub(crate) use self::statuses::StatusItem;
 pub(crate) use self::traces::least_trace;
 pub(crate) use self::users::{PreferenceItem, UserIdItem};
 use crate::ids::{ID_BYTES_MAX, NaturalKey, PartyId, PhoneNumberId, TemplateKey, WabaId, Wamid};
-use crate::json::{Json, without_whitespace};
+use crate::json::{Json, Path, without_whitespace};
 use crate::route::{Content, RawText, Slot, visit_slots};
 use crate::state::{AccountFacts, Standing, TemplateFacts};
 use crate::time::Timestamp;
@@ -51,12 +51,12 @@ pub(crate) struct Decoded<'a> {
 /// Where an item stands.
 #[derive(Debug)]
 pub(crate) struct Site<'a> {
-    /// JSON path within the body.
-    pub path: String,
+    /// Where it stands in the body.
+    pub path: Path<'a>,
     /// Account, `None` only for items that are broken.
     pub waba_id: Option<WabaId>,
     /// Webhook field, where there is one.
-    pub field: Option<String>,
+    pub field: Option<&'a str>,
     /// What stands at the path.
     pub raw: RawText<'a>,
 }
@@ -146,6 +146,11 @@ impl Metadata {
     /// The number as keys have it.
     fn word(metadata: Option<&Self>) -> &str {
         metadata.map_or("-", |metadata| metadata.phone_number_id.as_str())
+    }
+
+    /// The number that the dashboard's test button names.
+    fn is_of_test(&self) -> bool {
+        self.phone_number_id.as_str() == TEST_PHONE_NUMBER_ID
     }
 }
 
@@ -245,7 +250,7 @@ pub(crate) enum OtherKey {
 
 /// A change on its way through the decoder of its field.
 struct Change<'a> {
-    path: &'a str,
+    path: Path<'a>,
     waba_id: &'a WabaId,
     entry_id: &'a str,
     /// `entry.time`, as far as it makes sense.
@@ -255,28 +260,23 @@ struct Change<'a> {
 }
 
 /// What is done with an item; breaking ends the decoding.
-pub(crate) type Visit<'v, 'a> = dyn FnMut(Decoded<'a>) -> ControlFlow<()> + 'v;
+pub(crate) type Visit<'v> = dyn for<'a> FnMut(Decoded<'a>) -> ControlFlow<()> + 'v;
 
 /// Decodes a slot, item by item: a slot can hold millions of them. `appended` is the append time of
 /// the record, against which event times are judged.
-pub(crate) fn decode<'a>(
-    slot: &Slot<'a>,
+pub(crate) fn decode(
+    slot: &Slot<'_>,
     appended: Timestamp,
-    visit: &mut Visit<'_, 'a>,
+    visit: &mut Visit<'_>,
 ) -> ControlFlow<()> {
-    let broken = |scope: &str, reason, field: Option<&str>, raw| Decoded {
-        site: Site {
-            path: slot.path.clone(),
-            waba_id: slot.waba_id.clone(),
-            field: field.map(str::to_owned),
-            raw,
-        },
+    let broken = |scope: &str, reason, field, raw| Decoded {
+        site: Site { path: slot.path, waba_id: slot.waba_id.clone(), field, raw },
         item: Item::Broken { scope: scope.to_owned(), reason },
     };
-    let (entry_id, entry_time, field, value) = match &slot.content {
-        Content::Broken { scope, reason, raw } => return visit(broken(scope, reason, None, *raw)),
+    let (entry_id, entry_time, field, value) = match slot.content {
+        Content::Broken { scope, reason, raw } => return visit(broken(scope, reason, None, raw)),
         Content::Change { entry_id, entry_time, field, value } => {
-            (entry_id, entry_time, field, *value)
+            (entry_id, entry_time, field, value)
         }
     };
     let raw = RawText::Json(value.raw());
@@ -287,17 +287,17 @@ pub(crate) fn decode<'a>(
         return visit(broken("entry", "no_account", Some(field), raw));
     };
     let change = Change {
-        path: &slot.path,
+        path: slot.path,
         waba_id,
-        entry_id: entry_id.as_deref().unwrap_or_default(),
-        entry_time: Timestamp::of_event(*entry_time, appended),
+        entry_id: entry_id.unwrap_or_default(),
+        entry_time: Timestamp::of_event(entry_time, appended),
         field,
         appended,
     };
-    if change.is_test(value) {
+    if waba_id.as_str() == TEST_WABA_ID {
         return visit(change.item(value, change.test(value)));
     }
-    let item = match field.as_str() {
+    let item = match field {
         field if VALUE_FIELDS.contains(&field) => return values::decode(&change, value, visit),
         field if TEMPLATE_FIELDS.contains(&field) => template::decode(&change, value),
         field if NUMBER_FIELDS.contains(&field) => number::decode(&change, value),
@@ -395,34 +395,25 @@ pub(crate) const TEST_EVENT: &str = "test";
 
 impl Change<'_> {
     /// The whole change as one item.
-    fn item<'a>(&self, value: Json<'a>, item: Item) -> Decoded<'a> {
-        self.at(format!("{}.value", self.path), value, item)
+    fn item<'a>(&'a self, value: Json<'a>, item: Item) -> Decoded<'a> {
+        self.at(Path::Member(&self.path, "value"), value, item)
     }
 
     /// A part of the change as an item.
-    fn at<'a>(&self, path: String, raw: Json<'a>, item: Item) -> Decoded<'a> {
+    fn at<'a>(&'a self, path: Path<'a>, raw: Json<'a>, item: Item) -> Decoded<'a> {
         Decoded {
             site: Site {
                 path,
                 waba_id: Some(self.waba_id.clone()),
-                field: Some(self.field.to_owned()),
+                field: Some(self.field),
                 raw: RawText::Json(raw.raw()),
             },
             item,
         }
     }
 
-    /// The dashboard's test button made it: shown as an event, kept out of the state of real accounts
-    /// and numbers.
-    fn is_test(&self, value: Json<'_>) -> bool {
-        let number = || value.object()?.object("metadata")?.text("phone_number_id");
-        self.waba_id.as_str() == TEST_WABA_ID
-            || (VALUE_FIELDS.contains(&self.field)
-                && value.raw().contains(TEST_PHONE_NUMBER_ID)
-                && number().as_deref() == Some(TEST_PHONE_NUMBER_ID))
-    }
-
-    /// What the test button sent.
+    /// What the dashboard's test button sent, told by the account or the number: shown as an event,
+    /// kept out of the state of real accounts and numbers.
     fn test(&self, value: Json<'_>) -> Item {
         let key = format!(
             "raw:{}:{}@{}:{}",

@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use super::identity::{Identity, contact};
 use super::messages::{Reading, Thread, message};
 use super::{
-    Change, Decoded, Item, Metadata, Origin, Visit, calls, cut, errors, events, groups, metadata,
-    statuses, users,
+    Change, Item, Metadata, Origin, Visit, calls, cut, errors, events, groups, metadata, statuses,
+    users,
 };
-use crate::json::{Json, Object};
+use crate::json::{Json, Object, Path};
 use crate::state::{Direction, Failures};
 use crate::time::Timestamp;
 
@@ -41,16 +41,19 @@ const NEW_MEMBER_BYTES_MAX: usize = 64;
 
 /// Decodes a value, array by array and item by item. A value with something else in it and no item,
 /// such as one that belongs to another field, is kept as an event.
-pub(super) fn decode<'a>(
+pub(super) fn decode(
     change: &Change<'_>,
-    value: Json<'a>,
-    visit: &mut Visit<'_, 'a>,
+    value: Json<'_>,
+    visit: &mut Visit<'_>,
 ) -> ControlFlow<()> {
     let Some(members) = value.object() else {
         let broken = Change::broken(change.field, "value_is_not_an_object");
         return visit(change.item(value, broken));
     };
     let metadata = metadata(members.get("metadata"));
+    if metadata.as_ref().is_some_and(Metadata::is_of_test) && has_number_as_text(&members) {
+        return visit(change.item(value, change.test(value)));
+    }
     let origin = match change.field {
         "history" => Origin::History,
         "standby" => Origin::Standby,
@@ -58,9 +61,10 @@ pub(super) fn decode<'a>(
     };
     // What another owner of the thread received stands one level deeper.
     let inner = members.object("standby").filter(|_| origin == Origin::Standby);
+    let path = Path::Member(&change.path, "value");
     let (members, path) = match inner {
-        Some(inner) => (inner, format!("{}.value.standby", change.path)),
-        None => (members, format!("{}.value", change.path)),
+        Some(inner) => (inner, Path::Member(&path, "standby")),
+        None => (members, path),
     };
     let mut arrays = Arrays {
         change,
@@ -74,20 +78,20 @@ pub(super) fn decode<'a>(
     let known = |name: &str| ITEM_ARRAYS.contains(&name) || BESIDE_ITEMS.contains(&name);
     let unknown = members.names().filter(|name| !known(name));
     let mut unknown = unknown.filter_map(|name| Some((name, members.get(name)?))).peekable();
-    let items = ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
-    if unknown.peek().is_some() && !items {
+    let has_items = || ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
+    if unknown.peek().is_some() && !has_items() {
         return visit(change.item(value, change.other(value)));
     }
     // Beside items a new one may be what Meta adds next.
     for (name, json) in unknown.take(NEW_MEMBERS_MAX) {
         let item = Item::NewMember(cut(name, NEW_MEMBER_BYTES_MAX).to_owned());
-        visit(change.at(format!("{path}.{name}"), json, item))?;
+        visit(change.at(Path::Member(&path, name), json, item))?;
     }
     ControlFlow::Continue(())
 }
 
 /// The arrays of one value on their way.
-struct Arrays<'c, 'v, 'w, 'a> {
+struct Arrays<'c, 'v, 'w> {
     change: &'c Change<'c>,
     metadata: Option<&'c Metadata>,
     origin: Origin,
@@ -95,11 +99,11 @@ struct Arrays<'c, 'v, 'w, 'a> {
     errors_of_call: Failures,
     /// The newest time of an item so far: contacts have none of their own.
     newest: Option<Timestamp>,
-    visit: &'w mut Visit<'v, 'a>,
+    visit: &'w mut Visit<'v>,
 }
 
-impl<'a> Arrays<'_, '_, '_, 'a> {
-    fn decode(&mut self, members: &Object<'a>, path: &str) -> ControlFlow<()> {
+impl Arrays<'_, '_, '_> {
+    fn decode(&mut self, members: &Object<'_>, path: &Path<'_>) -> ControlFlow<()> {
         let calls = members.get("calls").and_then(Json::array).map_or(0, |calls| calls.len());
         if calls == 1 {
             self.errors_of_call = errors::errors(members, None);
@@ -109,26 +113,27 @@ impl<'a> Arrays<'_, '_, '_, 'a> {
             if name == "errors" && calls == 1 {
                 continue;
             }
-            let path = format!("{path}.{name}");
+            let path = Path::Member(path, name);
             let Some(elements) = array.array() else {
                 (self.visit)(self.change.at(path, array, Change::broken(name, "not_an_array")))?;
                 continue;
             };
             for (index, json) in elements.into_iter().enumerate() {
-                self.element(name, json, format!("{path}[{index}]"))?;
+                self.element(name, json, Path::Element(&path, index))?;
             }
         }
         let contacts = members.get("contacts").and_then(Json::array).unwrap_or_default();
+        let path = Path::Member(path, "contacts");
         for (index, json) in contacts.into_iter().enumerate() {
             if let Some(contact) = contact(json) {
                 let item = Item::Contact(contact, self.newest);
-                self.visit(json, format!("{path}.contacts[{index}]"), item)?;
+                self.visit(json, Path::Element(&path, index), item)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    fn element(&mut self, name: &str, json: Json<'a>, path: String) -> ControlFlow<()> {
+    fn element(&mut self, name: &str, json: Json<'_>, path: Path<'_>) -> ControlFlow<()> {
         let (change, metadata) = (self.change, self.metadata);
         let item = match name {
             // The media of the history come as `messages` too, and among them are ours.
@@ -154,31 +159,33 @@ impl<'a> Arrays<'_, '_, '_, 'a> {
     }
 
     /// An element of `history[]`: a chunk with threads, or why there is none.
-    fn history(&mut self, json: Json<'a>, path: &str) -> ControlFlow<()> {
+    fn history(&mut self, json: Json<'_>, path: &Path<'_>) -> ControlFlow<()> {
         let Some(members) = json.object() else {
             let broken = Change::broken("history", "not_an_object");
-            return self.visit(json, path.to_owned(), broken);
+            return self.visit(json, *path, broken);
         };
         if let Some(chunk) = members.get("metadata") {
             let item = events::history_chunk(chunk, self.metadata);
-            self.visit(chunk, format!("{path}.metadata"), item)?;
+            self.visit(chunk, Path::Member(path, "metadata"), item)?;
         }
+        let (errors, threads) = (Path::Member(path, "errors"), Path::Member(path, "threads"));
         let array = |name: &str| members.get(name).and_then(Json::array).unwrap_or_default();
         for (index, error) in array("errors").into_iter().enumerate() {
             let item = events::history_error(error, self.metadata);
-            self.visit(error, format!("{path}.errors[{index}]"), item)?;
+            self.visit(error, Path::Element(&errors, index), item)?;
         }
         for (index, thread) in array("threads").into_iter().enumerate() {
-            let path = format!("{path}.threads[{index}]");
+            let path = Path::Element(&threads, index);
             let Some(members) = thread.object() else {
                 self.visit(thread, path, Change::broken("thread", "not_an_object"))?;
                 continue;
             };
+            let path = Path::Member(&path, "messages");
             let thread = Thread { user: thread_user(&members) };
             let messages = members.get("messages").and_then(Json::array).unwrap_or_default();
             for (index, json) in messages.into_iter().enumerate() {
                 let item = self.message(json, None, Some(&thread));
-                self.visit(json, format!("{path}.messages[{index}]"), item)?;
+                self.visit(json, Path::Element(&path, index), item)?;
             }
         }
         ControlFlow::Continue(())
@@ -186,7 +193,7 @@ impl<'a> Arrays<'_, '_, '_, 'a> {
 
     fn message(
         &self,
-        json: Json<'a>,
+        json: Json<'_>,
         direction: Option<Direction>,
         thread: Option<&Thread>,
     ) -> Item {
@@ -194,11 +201,16 @@ impl<'a> Arrays<'_, '_, '_, 'a> {
         message(self.change, json, Reading { metadata, origin, direction, thread })
     }
 
-    fn visit(&mut self, raw: Json<'a>, path: String, item: Item) -> ControlFlow<()> {
+    fn visit(&mut self, raw: Json<'_>, path: Path<'_>, item: Item) -> ControlFlow<()> {
         self.newest = self.newest.max(item.time());
-        let decoded: Decoded<'a> = self.change.at(path, raw, item);
-        (self.visit)(decoded)
+        (self.visit)(self.change.at(path, raw, item))
     }
+}
+
+/// True if the number is written as the dashboard writes it, and not as digits.
+fn has_number_as_text(members: &Object<'_>) -> bool {
+    let number = || members.object("metadata")?.get("phone_number_id");
+    number().is_some_and(|number| number.text().is_some())
 }
 
 /// Whose a thread of the history is: its id, and since 2026 a context that names the user.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Run;
+use crate::json::Path;
 use crate::overlay::{Source, SourceError};
 use crate::rules::{Invalid, Rules};
 use crate::time::{SECOND_MS, Timestamp};
@@ -37,8 +38,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 return Ok(());
             }
             Err(Invalid { path, reason: _ }) => {
-                let path = format!("$.{path}");
-                let path = path.trim_end_matches('.').to_owned();
+                let path = match path.trim_end_matches('.') {
+                    "" => Path::Root,
+                    path => Path::Member(&Path::Root, path),
+                };
                 self.broken_at(path, "rules_invalid", value);
                 return Ok(());
             }

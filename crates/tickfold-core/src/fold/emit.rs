@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Output, Place};
 use crate::decode::{Site, cut};
+use crate::json::Path;
 use crate::records::{
     DeadLetterRecord, REDRIVE_SCOPE, REDRIVEN, SCHEMA_VERSION, Source, Topic, flat,
 };
@@ -94,7 +95,7 @@ impl Emitter {
     pub(super) fn into_outputs(mut self) -> Vec<Output> {
         if self.redrive_of.is_some() && self.dead_letters == 0 {
             let raw = RawText::Bytes(b"");
-            let site = Site { path: "$".to_owned(), waba_id: None, field: None, raw };
+            let site = Site { path: Path::Root, waba_id: None, field: None, raw };
             self.dead_letter(REDRIVE_SCOPE, REDRIVEN, &site);
         }
         self.outputs
@@ -148,7 +149,7 @@ impl Emitter {
             return;
         }
         let raw = RawText::Json(topic.name());
-        let site = Site { path: "$".to_owned(), waba_id: None, field: None, raw };
+        let site = Site { path: Path::Root, waba_id: None, field: None, raw };
         self.dead_letter("output", "output_too_large", &site);
     }
 
@@ -168,10 +169,10 @@ impl Emitter {
             source,
             position: position.clone(),
             redrive_position: self.redrive_of.map(|_| position_of(own)),
-            path: site.path.clone(),
+            path: site.path.to_string(),
             scope: scope.to_owned(),
             reason: reason.to_owned(),
-            field: site.field.clone(),
+            field: site.field.map(str::to_owned),
             waba_id: site.waba_id.as_ref().map(ToString::to_string),
             raw_truncated: truncated,
             raw,

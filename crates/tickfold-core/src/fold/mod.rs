@@ -34,6 +34,7 @@ use crate::decode::{Decoded, Item, Site, decode, least_trace};
 use crate::ids::{
     ConversationKey, Participant, PhoneNumberId, TemplateKey, UserKey, WabaId, Wamid,
 };
+use crate::json::Path;
 use crate::overlay::{Head, Overlay, Source, SourceError};
 use crate::raw::{self, RawRecord, header};
 use crate::records::{EventDetails, EventRecord, Topic};
@@ -262,10 +263,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     fn broken_record(&mut self, reason: &'static str, value: Option<&[u8]>) {
-        self.broken_at("$".to_owned(), reason, value);
+        self.broken_at(Path::Root, reason, value);
     }
 
-    fn broken_at(&mut self, path: String, reason: &'static str, value: Option<&[u8]>) {
+    fn broken_at(&mut self, path: Path<'_>, reason: &'static str, value: Option<&[u8]>) {
         let raw = RawText::Bytes(value.unwrap_or_default());
         let site = Site { path, waba_id: None, field: None, raw };
         self.emit.dead_letter("record", reason, &site);
@@ -283,10 +284,10 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let Fragment { raw, truncated } = Fragment::of(site.raw);
         let record = EventRecord {
             source,
-            field: site.field.clone().unwrap_or_default(),
+            field: site.field.unwrap_or_default().to_owned(),
             kind: event.kind,
             natural_key: event.natural_key,
-            path: site.path.clone(),
+            path: site.path.to_string(),
             waba_id: site.waba_id.as_ref().map(ToString::to_string),
             phone_number_id: event.phone_number_id.map(ToString::to_string),
             party: event.party,

@@ -252,7 +252,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         let details = &item.details;
         let said = details.new_value.as_deref().unwrap_or_default();
-        let (kind, reason) = match site.field.as_deref() {
+        let (kind, reason) = match site.field {
             Some("flows") if said == "ACTIVATED" || item.kind == "FLOW_VERSION_EXPIRY_WARNING" => {
                 (AlertKind::Flow, item.kind.as_str())
             }

@@ -90,7 +90,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         item: &OtherItem,
         site: &Site<'_>,
     ) -> Result<(), SourceError> {
-        let Some(field) = site.field.as_deref().filter(|_| item.unknown) else { return Ok(()) };
+        let Some(field) = site.field.filter(|_| item.unknown) else { return Ok(()) };
         let waba_id = site.waba_id.as_ref();
         if field == NO_VALUES {
             let (subject, about) = of_account(waba_id);
@@ -103,7 +103,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
 
     /// A member of a value that nobody has told us of. Its content stays in raw.
     pub(super) fn new_member(&mut self, name: &str, site: &Site<'_>) -> Result<(), SourceError> {
-        let word = format!("{}.{name}", site.field.as_deref().unwrap_or_default());
+        let word = format!("{}.{name}", site.field.unwrap_or_default());
         self.new_word("member", &word, site.waba_id.as_ref())
     }
 
