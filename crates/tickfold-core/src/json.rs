@@ -1,92 +1,94 @@
-//! A tolerant, lazy reading of JSON text: each value keeps its raw text and is opened one level at
-//! a time, so that one bad item cannot spoil its siblings.
+//! A tolerant, lazy reading of JSON text: each value keeps its raw text and is looked into on demand,
+//! so that one bad item cannot spoil its siblings.
 //!
 //! It accepts what the JSON grammar accepts, also where typed parsers give up: any nesting depth,
 //! numbers beyond f64, lone surrogate escapes (read lossily), duplicate keys (the last one wins,
 //! as in most parsers). Raw text is never re-serialised.
 //!
-//! The grammar is checked once, of the whole text, and then noted where each object and array ends:
-//! a status stands seven levels deep, and without the notes its bytes would be read on every one.
+//! The text is read once: its grammar is checked and each value noted. After that nothing is read that
+//! is not asked for, and nothing is copied: a status stands seven levels deep, and most of what is
+//! around it is never looked at.
 
+mod notes;
 mod path;
-mod scan;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Visitor};
-use serde_json::value::RawValue;
 
+use notes::Note;
 pub use path::Path;
-use scan::{Nested, Scan};
 
-/// Text that is JSON, with notes of its nesting.
+/// Text that is JSON, with a note of each value.
 #[derive(Debug)]
 pub struct Document<'a> {
     text: &'a str,
-    nested: Vec<Nested>,
+    notes: Vec<Note>,
 }
 
-/// A JSON value that has not been looked into yet: text that was checked, from its first byte to
-/// its last.
+/// A value of a text.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<'a> {
+    /// The whole text.
     text: &'a str,
-    /// Of an object or array: itself and all below it.
-    nested: &'a [Nested],
+    /// Its own note, that of what is in it, and maybe more.
+    notes: &'a [Note],
 }
 
-/// Why bytes are not JSON.
-#[derive(Debug, thiserror::Error)]
-#[error("body is not JSON: {0}")]
-pub struct NotJson(#[source] serde_json::Error);
+/// Bytes are not JSON from this place on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("body is not JSON from byte {0} on")]
+pub struct NotJson(usize);
 
 impl<'a> Document<'a> {
     /// Checks the grammar of the whole text.
     pub fn parse(body: &'a [u8]) -> Result<Self, NotJson> {
-        let raw: &'a RawValue = serde_json::from_slice(body).map_err(NotJson)?;
-        Ok(Self { text: raw.get(), nested: scan::nested(raw.get().as_bytes()) })
+        let text = std::str::from_utf8(body).map_err(|error| NotJson(error.valid_up_to()))?;
+        let notes = notes::notes(text).map_err(NotJson)?;
+        Ok(Self { text, notes })
     }
 
     /// The whole value.
     pub fn root(&self) -> Json<'_> {
-        Json { text: self.text, nested: &self.nested }
+        Json { text: self.text, notes: &self.notes }
     }
 }
 
 impl<'a> Json<'a> {
     /// The text as it was sent, without surrounding white space.
     pub fn raw(self) -> &'a str {
-        self.text
+        self.notes.first().map(|note| note.raw(self.text)).unwrap_or_default()
     }
 
     /// The members, if this is an object.
     pub fn object(self) -> Option<Object<'a>> {
-        let mut scan = Scan::inside(self, b'{')?;
-        let mut members = Vec::with_capacity(MEMBERS);
-        while let Some(key) = scan.next()? {
-            members.push((string(key.text)?, scan.member()?));
-        }
-        Some(Object { members })
+        self.raw().starts_with('{').then(|| Object(self.inside()))
     }
 
     /// The elements, if this is an array.
-    pub fn array(self) -> Option<Vec<Self>> {
-        let mut scan = Scan::inside(self, b'[')?;
-        let mut elements = Vec::new();
-        while let Some(element) = scan.next()? {
-            elements.push(element);
-        }
-        Some(elements)
+    pub fn array(self) -> Option<Elements<'a>> {
+        self.raw().starts_with('[').then(|| self.inside())
+    }
+
+    /// What is in it, one after the other.
+    fn inside(self) -> Elements<'a> {
+        let count = self.notes.first().map_or(0, Note::count);
+        Elements { text: self.text, notes: self.notes.get(1..count).unwrap_or_default() }
     }
 
     /// The text, if this is a string that is not empty; lone surrogates become U+FFFD.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        if !self.raw().starts_with('"') {
-            return None;
+        self.string().filter(|text| !text.is_empty())
+    }
+
+    /// The text, if this is a string.
+    fn string(self) -> Option<Cow<'a, str>> {
+        if self.notes.first().is_some_and(Note::is_escaped) {
+            return unescaped(self.raw());
         }
-        string(self.raw()).filter(|text| !text.is_empty())
+        self.raw().strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
     }
 
     /// The text of a string that is not empty, or the digits of a number as they stand.
@@ -137,14 +139,27 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Members that there is room for before an object is known to have more.
-const MEMBERS: usize = 8;
-
-/// The members of an object, in their order.
-#[derive(Debug)]
-pub struct Object<'a> {
-    members: Vec<(Cow<'a, str>, Json<'a>)>,
+/// The elements of an array, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Elements<'a> {
+    text: &'a str,
+    notes: &'a [Note],
 }
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Json<'a>;
+
+    fn next(&mut self) -> Option<Json<'a>> {
+        let this = Json { text: self.text, notes: self.notes };
+        let count = self.notes.first()?.count();
+        self.notes = self.notes.get(count..).unwrap_or_default();
+        Some(this)
+    }
+}
+
+/// The members of an object: name, value, name, value.
+#[derive(Debug, Clone)]
+pub struct Object<'a>(Elements<'a>);
 
 impl<'a> Object<'a> {
     /// The last member of that name, unless it counts as missing (`null`, `""`, `[]`).
@@ -154,12 +169,20 @@ impl<'a> Object<'a> {
 
     /// The last member of that name, whatever it holds.
     pub fn raw_member(&self, name: &str) -> Option<Json<'a>> {
-        self.members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| *json)
+        let Elements { text, notes: mut rest } = self.0;
+        let mut found = None;
+        while let [own, value, ..] = rest {
+            if own.is_text(text, name) {
+                found = rest.get(1..);
+            }
+            rest = rest.get(1 + value.count()..).unwrap_or_default();
+        }
+        found.map(|notes| Json { text, notes })
     }
 
     /// Names of the members, in their order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|(name, _)| name.as_ref())
+    pub fn names(&self) -> impl Iterator<Item = Cow<'a, str>> {
+        self.0.clone().step_by(2).filter_map(Json::string)
     }
 
     /// The text of a member that is a string.
@@ -173,12 +196,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The text of a string in its quotes.
-fn string(raw: &str) -> Option<Cow<'_, str>> {
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.as_bytes().contains(&b'\\') {
-        return Some(Cow::Borrowed(inner));
-    }
+/// The text of a string in which something is escaped.
+fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw).ok().map(|Lossy(text)| text)
 }
 
@@ -241,6 +260,7 @@ pub fn without_whitespace(raw: &str) -> String {
 mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -268,15 +288,16 @@ mod tests {
     fn lone_surrogates_are_read_lossily_in_keys_and_values() {
         let document = json(r#"{"k\ud83d":"a\ud83db"}"#);
         let object = document.root().object().unwrap();
-        assert_eq!(object.members[0].1.text().unwrap().chars().next(), Some('a'));
-        assert!(object.members[0].0.starts_with('k'));
+        let name = object.names().next().unwrap();
+        assert!(name.starts_with('k'));
+        assert_eq!(object.get(&name).unwrap().text().unwrap().chars().next(), Some('a'));
     }
 
     #[test]
     fn deep_nesting_and_huge_numbers_are_kept_as_text() {
         let deep = format!("{{\"v\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(json(&deep).root().object().unwrap().get("v").unwrap().raw().len(), 200_000);
-        assert_eq!(json("[1e400]").root().array().unwrap()[0].raw(), "1e400");
+        assert_eq!(json("[1e400]").root().array().unwrap().next().unwrap().raw(), "1e400");
     }
 
     #[test]
@@ -298,14 +319,14 @@ mod tests {
     /// What the values say, opened level by level, as the parser reads it at once.
     fn opened(json: Json<'_>) -> Value {
         if let Some(object) = json.object() {
-            let members =
-                object.members.iter().map(|(key, value)| (key.to_string(), opened(*value)));
-            return members.collect::<serde_json::Map<_, _>>().into();
+            let mut values = object.0.clone().skip(1).step_by(2);
+            let member = |name: Cow<'_, str>| (name.into_owned(), opened(values.next().unwrap()));
+            return object.names().map(member).collect::<serde_json::Map<_, _>>().into();
         }
         if let Some(elements) = json.array() {
-            return elements.into_iter().map(opened).collect();
+            return elements.map(opened).collect();
         }
-        match string(json.raw()) {
+        match json.string() {
             Some(text) => text.into(),
             None => serde_json::from_str(json.raw()).unwrap(),
         }
@@ -329,6 +350,60 @@ mod tests {
         proptest!(|(value in value, pretty: bool)| {
             let text = if pretty { format!(" {value:#}\n") } else { value.to_string() };
             prop_assert_eq!(opened(json(&text).root()), value);
+        });
+    }
+
+    #[test]
+    fn what_is_json_is_what_the_parser_takes_for_it() {
+        let is_json = |text: &[u8]| serde_json::from_slice::<&RawValue>(text).is_ok();
+        let tokens = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"",
+            "\\",
+            "\"\\u00e9\"",
+            "\"\\ud8\"",
+            "\"\\x\"",
+            "0",
+            "01",
+            "-",
+            "-0",
+            "1.",
+            "1.5",
+            ".5",
+            "1e9",
+            "1E+",
+            "1e-05",
+            "true",
+            "tru",
+            "false",
+            "null",
+            " ",
+            "\n",
+            "\u{b}",
+            "\u{1f}",
+            "é",
+            "\u{feff}",
+        ]);
+        let whole = r#" {"a":[1,-0.5e3,{"b":"\u00e9\\"},[],{}],"c":null,"d":[true,false]} "#;
+        let broken = (0..whole.len(), any::<u8>(), any::<bool>()).prop_map(|(at, byte, cut)| {
+            let mut bytes = whole.as_bytes().to_vec();
+            if cut {
+                bytes.truncate(at)
+            } else {
+                bytes[at] = byte
+            }
+            bytes
+        });
+        let built = prop::collection::vec(tokens, 0..8).prop_map(|all| all.concat().into_bytes());
+        let config = ProptestConfig::with_cases(20_000);
+        proptest!(config, |(text in prop_oneof![built, broken])| {
+            prop_assert_eq!(Document::parse(&text).is_ok(), is_json(&text));
         });
     }
 

@@ -159,7 +159,7 @@ pub fn visit_slots(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
         return visit(envelope("entry_is_not_an_array"));
     };
     let path = Path::Member(&Path::Root, "entry");
-    for (index, entry) in entries.into_iter().enumerate() {
+    for (index, entry) in entries.enumerate() {
         let path = Path::Element(&path, index);
         match entry.object() {
             Some(object) => visit_entry(&path, &object, visit)?,
@@ -201,7 +201,7 @@ fn visit_entry(path: &Path<'_>, entry: &Object<'_>, visit: &mut Visit<'_>) -> Co
         let broken = broken(path, "changes", "not_an_array", RawText::Json(changes.raw()));
         return visit(Slot { waba_id: entry_waba, ..broken });
     };
-    for (index, change) in changes.into_iter().enumerate() {
+    for (index, change) in changes.enumerate() {
         let path = Path::Element(&path, index);
         let broken = |reason| Slot {
             waba_id: entry_waba.clone(),

@@ -70,9 +70,8 @@ pub(super) fn update(change: &Change<'_>, value: Json<'_>) -> Item {
 fn fact(change: &Change<'_>, members: &Object<'_>, event: &str) -> AccountEventFact {
     let inner = |object: &str, name: &str| members.object(object)?.get(name);
     // The state is shown once as an array.
-    let first = |json: Json<'_>| {
-        json.array().and_then(|states| states.first().copied()).and_then(short_text)
-    };
+    let first =
+        |json: Json<'_>| json.array().and_then(|mut states| states.next()).and_then(short_text);
     let ban_state = inner("ban_info", "waba_ban_state")
         .and_then(|json| short_text(json).or_else(|| first(json)));
     let restrictions = restriction_info(members);
@@ -104,8 +103,7 @@ fn fact(change: &Change<'_>, members: &Object<'_>, event: &str) -> AccountEventF
 fn details(members: &Object<'_>, event: &str) -> Details {
     let inner = |object: &str, name: &str| members.object(object)?.get(name).and_then(short_text);
     let first = |object: &str, name: &str| {
-        let states = members.object(object)?.get(name)?.array()?;
-        states.first().copied().and_then(short_text)
+        members.object(object)?.get(name)?.array()?.next().and_then(short_text)
     };
     let new_value = match event {
         "DISABLED_UPDATE" => {
@@ -142,7 +140,7 @@ fn restriction_info(members: &Object<'_>) -> Vec<(String, Option<Timestamp>)> {
         let kind = entry.get("restriction_type").and_then(short_text)?;
         Some((kind.to_ascii_uppercase(), expires))
     };
-    let mut restrictions: Vec<_> = entries.into_iter().filter_map(restriction).collect();
+    let mut restrictions: Vec<_> = entries.filter_map(restriction).collect();
     restrictions.sort();
     restrictions.dedup();
     restrictions
@@ -179,7 +177,7 @@ fn rates(change: &Change<'_>, members: &Object<'_>) -> Option<RateEligibility> {
     Some(RateEligibility {
         time: change.entry_time,
         start: rates.get("start_time").and_then(future_time),
-        exceptions: entries.into_iter().filter_map(exception).collect::<BTreeMap<_, _>>(),
+        exceptions: entries.filter_map(exception).collect::<BTreeMap<_, _>>(),
     })
 }
 

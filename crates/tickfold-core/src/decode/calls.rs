@@ -132,7 +132,7 @@ pub(super) fn status(
 /// `status` in upper case; documented once as an array, and seen in title case.
 fn status_word(members: &Object<'_>) -> Option<String> {
     let status = members.get("status")?;
-    let first = || status.array()?.first().copied()?.text();
+    let first = || status.array()?.next()?.text();
     let word = status.text().or_else(first).filter(|word| word.len() <= 64)?;
     Some(word.to_ascii_uppercase())
 }

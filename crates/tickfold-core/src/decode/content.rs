@@ -73,9 +73,9 @@ pub(super) fn said(message: &Object<'_>) -> Said {
         if name == "contacts" {
             cards(message, &mut said);
         }
-        let Some(object) = message.object(name) else { continue };
+        let Some(object) = message.object(&name) else { continue };
         let text = |name: &str| object.get(name).and_then(short_text);
-        match name {
+        match name.as_ref() {
             "text" => said.text = text("body"),
             "button" => {
                 said.text = text("text");
@@ -151,16 +151,16 @@ fn interactive(object: &Object<'_>, said: &mut Said) {
 /// Shared contacts: whose card the first one is, and how many there are.
 fn cards(message: &Object<'_>, said: &mut Said) {
     let Some(cards) = message.get("contacts").and_then(Json::array) else { return };
-    let first = cards.first().and_then(|card| card.object()?.object("name"));
+    let first = cards.clone().next().and_then(|card| card.object()?.object("name"));
     said.text = first.and_then(|name| name.get("formatted_name").and_then(short_text));
-    said.card_count = u64::try_from(cards.len()).ok();
+    said.card_count = u64::try_from(cards.count()).ok();
 }
 
 /// `product_items` of an order. Prices are floats in practice, and numbers come as text too.
 fn order(object: &Object<'_>) -> Option<Order> {
     let items = object.get("product_items")?.array()?;
     let mut total = None;
-    for item in &items {
+    for item in items.clone() {
         let price = item.object().and_then(|item| {
             let number = |name: &str| item.get(name).and_then(Json::number);
             let currency = item.get("currency").and_then(short_text)?;
@@ -175,7 +175,7 @@ fn order(object: &Object<'_>) -> Option<Order> {
         };
     }
     let total = total.flatten().filter(|(sum, _)| f64::is_finite(*sum));
-    Some(Order { item_count: u64::try_from(items.len()).ok()?, total })
+    Some(Order { item_count: u64::try_from(items.count()).ok()?, total })
 }
 
 /// An edit: its new text and media are those of the message inside.

@@ -13,7 +13,7 @@ pub(super) fn errors(members: &Object<'_>, time: Option<Timestamp>) -> Failures 
         return Failures::new();
     };
     let mut failures = Failures::new();
-    for (code, failure) in entries.into_iter().filter_map(|entry| error(entry, time)) {
+    for (code, failure) in entries.filter_map(|entry| error(entry, time)) {
         crate::state::join_failures(&mut failures, [(code, failure)].into());
     }
     failures

@@ -100,7 +100,7 @@ fn participants(members: &Object<'_>, name: &str, links: &mut Vec<Link>) -> Vec<
         links.extend(identity.links());
         identity.party().cloned().or_else(|| short_id(entry.get("input")).map(PartyId::new))
     };
-    entries.into_iter().filter_map(party).collect()
+    entries.filter_map(party).collect()
 }
 
 /// What a creation or an update that succeeded says of the settings.

@@ -146,13 +146,13 @@ fn taught(members: &Object<'_>, message_type: &str, user: &Identity, links: &mut
             let requested =
                 |members: &Object<'_>| members.text("origin").as_deref() == Some("contact_request");
             let on_message = requested(members);
-            for card in cards.into_iter().filter_map(Json::object) {
+            for card in cards.filter_map(Json::object) {
                 // Any other card is of somebody else and must not link identities.
                 if !(on_message || requested(&card)) {
                     continue;
                 }
                 let phones = card.get("phones").and_then(Json::array).unwrap_or_default();
-                for to in phones.into_iter().filter_map(phone) {
+                for to in phones.filter_map(phone) {
                     if to != *from {
                         links.push(Link { from: from.clone(), to, relation: Relation::Same });
                     }

@@ -62,7 +62,7 @@ pub(super) fn payment(
         party: recipient.party().cloned(),
         statuses: [(status.clone(), time)].into(),
         amount: payment.and_then(amount),
-        refunds: refunds.into_iter().filter_map(|json| refund(change, json)).collect(),
+        refunds: refunds.filter_map(|json| refund(change, json)).collect(),
         errors: errors::errors(members, time),
     };
     Item::Payment(PaymentItem {

@@ -34,13 +34,13 @@ fn look(json: Json<'_>, depth: usize, found: &mut Vec<String>) {
     if let Some(members) = json.object() {
         for name in members.names() {
             // Of duplicates the last one is what every reader of the item sees.
-            let Some(member) = members.get(name) else { continue };
-            match name {
+            let Some(member) = members.get(&name) else { continue };
+            match name.as_ref() {
                 "fbtrace_id" if found.len() < TRACES_MAX => found.extend(id_text(Some(member))),
                 _ => look(member, depth, found),
             }
         }
     } else if let Some(elements) = json.array() {
-        elements.into_iter().for_each(|element| look(element, depth, found));
+        elements.for_each(|element| look(element, depth, found));
     }
 }

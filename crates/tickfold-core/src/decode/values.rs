@@ -77,15 +77,16 @@ pub(super) fn decode(
     arrays.decode(&members, &path)?;
     let known = |name: &str| ITEM_ARRAYS.contains(&name) || BESIDE_ITEMS.contains(&name);
     let unknown = members.names().filter(|name| !known(name));
-    let mut unknown = unknown.filter_map(|name| Some((name, members.get(name)?))).peekable();
+    let mut unknown =
+        unknown.filter_map(|name| members.get(&name).map(|json| (name, json))).peekable();
     let has_items = || ITEM_ARRAYS.iter().any(|name| members.get(name).is_some());
     if unknown.peek().is_some() && !has_items() {
         return visit(change.item(value, change.other(value)));
     }
     // Beside items a new one may be what Meta adds next.
     for (name, json) in unknown.take(NEW_MEMBERS_MAX) {
-        let item = Item::NewMember(cut(name, NEW_MEMBER_BYTES_MAX).to_owned());
-        visit(change.at(Path::Member(&path, name), json, item))?;
+        let item = Item::NewMember(cut(&name, NEW_MEMBER_BYTES_MAX).to_owned());
+        visit(change.at(Path::Member(&path, &name), json, item))?;
     }
     ControlFlow::Continue(())
 }
@@ -104,7 +105,7 @@ struct Arrays<'c, 'v, 'w> {
 
 impl Arrays<'_, '_, '_> {
     fn decode(&mut self, members: &Object<'_>, path: &Path<'_>) -> ControlFlow<()> {
-        let calls = members.get("calls").and_then(Json::array).map_or(0, |calls| calls.len());
+        let calls = members.get("calls").and_then(Json::array).map_or(0, Iterator::count);
         if calls == 1 {
             self.errors_of_call = errors::errors(members, None);
         }
@@ -118,13 +119,13 @@ impl Arrays<'_, '_, '_> {
                 (self.visit)(self.change.at(path, array, Change::broken(name, "not_an_array")))?;
                 continue;
             };
-            for (index, json) in elements.into_iter().enumerate() {
+            for (index, json) in elements.enumerate() {
                 self.element(name, json, Path::Element(&path, index))?;
             }
         }
         let contacts = members.get("contacts").and_then(Json::array).unwrap_or_default();
         let path = Path::Member(path, "contacts");
-        for (index, json) in contacts.into_iter().enumerate() {
+        for (index, json) in contacts.enumerate() {
             if let Some(contact) = contact(json) {
                 let item = Item::Contact(contact, self.newest);
                 self.visit(json, Path::Element(&path, index), item)?;
@@ -170,11 +171,11 @@ impl Arrays<'_, '_, '_> {
         }
         let (errors, threads) = (Path::Member(path, "errors"), Path::Member(path, "threads"));
         let array = |name: &str| members.get(name).and_then(Json::array).unwrap_or_default();
-        for (index, error) in array("errors").into_iter().enumerate() {
+        for (index, error) in array("errors").enumerate() {
             let item = events::history_error(error, self.metadata);
             self.visit(error, Path::Element(&errors, index), item)?;
         }
-        for (index, thread) in array("threads").into_iter().enumerate() {
+        for (index, thread) in array("threads").enumerate() {
             let path = Path::Element(&threads, index);
             let Some(members) = thread.object() else {
                 self.visit(thread, path, Change::broken("thread", "not_an_object"))?;
@@ -183,7 +184,7 @@ impl Arrays<'_, '_, '_> {
             let path = Path::Member(&path, "messages");
             let thread = Thread { user: thread_user(&members) };
             let messages = members.get("messages").and_then(Json::array).unwrap_or_default();
-            for (index, json) in messages.into_iter().enumerate() {
+            for (index, json) in messages.enumerate() {
                 let item = self.message(json, None, Some(&thread));
                 self.visit(json, Path::Element(&path, index), item)?;
             }
