@@ -62,10 +62,10 @@ id!(
     /// user id, or a group id. Two identifiers of one person stay two parties; queries join them.
     PartyId
 );
-id!(
-    /// One recipient within a group message; the empty text is the message itself.
-    Participant
-);
+/// One recipient within a group message, or the message itself, whose text is empty.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Participant(Option<Arc<str>>);
+
 id!(
     /// The id of a call (`wacid.…`).
     CallId
@@ -86,14 +86,31 @@ impl Wamid {
 }
 
 impl Participant {
+    /// Takes the text as it is; the empty one is the message itself.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        let text = text.as_ref();
+        Self((!text.is_empty()).then(|| text.into()))
+    }
+
     /// The message itself, not a participant of a group.
-    pub fn whole() -> Self {
-        Self(Arc::from(""))
+    pub const fn whole() -> Self {
+        Self(None)
     }
 
     /// True for the message itself.
     pub fn is_whole(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+
+    /// The text as Meta wrote it.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Participant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
