@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::Media;
 use super::receipt::{Failures, join_failures, learn_time};
-use super::{Journal, PARTIES_MAX, learn_earliest, learn_least, learn_max, learn_min};
+use super::{Journal, PARTIES_MAX, join_least, learn_earliest, learn_max, learn_min};
 use crate::ids::{PartyId, PhoneNumberId, WabaId};
 use crate::time::Timestamp;
 
@@ -60,9 +60,7 @@ impl CallFacts {
             | learn_max(&mut self.end, other.end)
             | learn_max(&mut self.duration_s, other.duration_s)
             | learn_max(&mut self.callback_data, other.callback_data);
-        for party in other.parties {
-            learned |= learn_least(&mut self.parties, party, PARTIES_MAX);
-        }
+        learned |= join_least(&mut self.parties, other.parties, PARTIES_MAX);
         for (event, time) in other.events {
             learned |= learn_time(&mut self.events, event, time, WORDS_MAX);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::content::{Annotations, Content};
 use super::labels::Labels;
 use super::receipt::{Receipt, Status};
-use super::{Few, Journal, PARTIES_MAX, join_boxed, learn_least, learn_max, learn_min, learn_true};
+use super::{Few, Journal, PARTIES_MAX, join_boxed, join_least, learn_max, learn_min, learn_true};
 use crate::ids::{ConversationKey, Participant, PartyId, PhoneNumberId, WabaId};
 use crate::time::Timestamp;
 
@@ -121,24 +121,17 @@ impl MessageFacts {
             | learn_max(&mut self.template_id, other.template_id)
             | join_boxed(&mut self.billing, other.billing, BillingConversation::join)
             | join_boxed(&mut self.annotations, other.annotations, Annotations::join);
-        for party in other.parties {
-            learned |= learn_least(&mut self.parties, party, PARTIES_MAX);
-        }
+        learned |= join_least(&mut self.parties, other.parties, PARTIES_MAX);
         for (participant, receipt) in other.receipts {
             match self.receipts.get_mut(&participant) {
                 Some(mine) => learned |= mine.join(receipt),
                 None => {
-                    let mut mine = Receipt::default();
-                    mine.join(receipt);
-                    self.receipts.insert(participant, mine);
+                    self.receipts.insert(participant, receipt.within_bounds());
                     learned = true;
                 }
             }
         }
-        for trace in other.traces {
-            learned |= learn_least(&mut self.traces, trace, TRACES_MAX);
-        }
-        learned
+        learned | join_least(&mut self.traces, other.traces, TRACES_MAX)
     }
 
     /// True once something told of the message itself, and not only of what was done to it.

@@ -109,13 +109,21 @@ pub(crate) fn learn_min<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) -> bool
 
 /// Adds to a set, and keeps the least `max` of all: the least so many of a union are a join too.
 /// True if anything was learned that is kept.
-pub(crate) fn learn_least<T: Ord>(mine: &mut BTreeSet<T>, theirs: T, max: usize) -> bool {
-    if mine.len() >= max && mine.last().is_none_or(|last| *last < theirs) {
-        return false;
+pub(crate) fn join_least<T: Ord>(mine: &mut BTreeSet<T>, theirs: BTreeSet<T>, max: usize) -> bool {
+    // Mostly one side knows nothing.
+    if mine.is_empty() && theirs.len() <= max {
+        *mine = theirs;
+        return !mine.is_empty();
     }
-    let learned = mine.insert(theirs);
-    if mine.len() > max {
-        mine.pop_last();
+    let mut learned = false;
+    for theirs in theirs {
+        if mine.len() >= max && mine.last().is_none_or(|last| *last < theirs) {
+            break;
+        }
+        learned |= mine.insert(theirs);
+        if mine.len() > max {
+            mine.pop_last();
+        }
     }
     learned
 }

@@ -203,6 +203,16 @@ impl Receipt {
         learned | learn_max(&mut self.pricing, pricing)
     }
 
+    /// What a participant of whom nothing was known learns of it.
+    pub(super) fn within_bounds(self) -> Self {
+        if self.statuses.len() <= STATUSES_MAX && self.failures.len() <= FAILURES_MAX {
+            return self;
+        }
+        let mut mine = Self::default();
+        mine.join(self);
+        mine
+    }
+
     /// As [`learn_time`].
     fn learn_status(&mut self, status: Status, time: Option<Timestamp>) -> bool {
         if let Some(mine) = self.statuses.get_mut(&status) {
