@@ -12,12 +12,20 @@ pub fn country_of(recipient: &str) -> Option<&'static str> {
     if !is_number {
         return None;
     }
-    let of_prefix = |length: usize| {
-        let prefix = digits.get(..length)?;
-        let at = COUNTRIES.binary_search_by(|(code, _)| (*code).cmp(prefix)).ok()?;
-        COUNTRIES.get(at).map(|(_, country)| *country)
-    };
-    (1..=PREFIX_DIGITS_MAX).rev().find_map(of_prefix)
+    // The codes that begin as the number does: fewer with each digit, and one that ends is the first.
+    let (mut fitting, mut found) = (COUNTRIES, None);
+    for (at, digit) in digits.bytes().take(PREFIX_DIGITS_MAX).enumerate() {
+        let digit_of = |code: &str| code.as_bytes().get(at).copied();
+        let from = fitting.partition_point(|(code, _)| digit_of(code) < Some(digit));
+        let until = fitting.partition_point(|(code, _)| digit_of(code) <= Some(digit));
+        fitting = fitting.get(from..until).unwrap_or_default();
+        match fitting.first() {
+            Some((code, country)) if code.len() == at + 1 => found = Some(*country),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    found
 }
 
 /// Digits of the longest prefix in the table.
