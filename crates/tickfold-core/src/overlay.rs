@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use indexmap::map::Entry;
+use indexmap::map::raw_entry_v1::{RawEntryApiV1 as _, RawEntryMut};
 
 use crate::action::ActionId;
 use crate::charge::{Total, TotalKey};
@@ -153,11 +153,12 @@ impl<K: Eq + Hash + Clone, V: Clone + PartialEq> Table<K, V> {
         key: &K,
         load: impl FnOnce(&K) -> Result<Option<V>, SourceError>,
     ) -> Result<&mut Option<V>, SourceError> {
-        let change = match self.0.entry(key.clone()) {
-            Entry::Occupied(met) => met.into_mut(),
-            Entry::Vacant(new) => {
-                let value = load(new.key())?;
-                new.insert(Box::new(Change { before: value.clone(), after: value }))
+        let change = match self.0.raw_entry_mut_v1().from_key(key) {
+            RawEntryMut::Occupied(met) => met.into_mut(),
+            RawEntryMut::Vacant(new) => {
+                let value = load(key)?;
+                let change = Box::new(Change { before: value.clone(), after: value });
+                new.insert(key.clone(), change).1
             }
         };
         Ok(&mut change.after)
@@ -169,13 +170,15 @@ impl<K: Eq + Hash + Clone, V: Clone + PartialEq> Table<K, V> {
         key: &K,
         load: impl FnOnce(&K) -> Result<Option<V>, SourceError>,
     ) -> Result<Option<V>, SourceError> {
-        if let Some(change) = self.0.get_mut(key) {
-            return Ok(change.after.take());
+        match self.0.raw_entry_mut_v1().from_key(key) {
+            RawEntryMut::Occupied(mut met) => Ok(met.get_mut().after.take()),
+            RawEntryMut::Vacant(new) => {
+                let before = load(key)?;
+                let value = before.clone();
+                new.insert(key.clone(), Box::new(Change { before, after: None }));
+                Ok(value)
+            }
         }
-        let before = load(key)?;
-        let value = before.clone();
-        self.0.insert(key.clone(), Box::new(Change { before, after: None }));
-        Ok(value)
     }
 
     /// Sets the value of a key that [`Self::entry`] has loaded: a value is taken out of its entry,

@@ -41,6 +41,9 @@ impl Labels {
             }
             return labels;
         }
+        if !text.contains('=') {
+            return labels;
+        }
         let separates = |c: char| matches!(c, ';' | ',' | '&') || c.is_whitespace();
         for pair in text.split(separates) {
             if let Some((name, value)) = pair.split_once('=') {
