@@ -144,7 +144,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 let about = message.about(told.event_time, code);
                 self.failure(&message.sender(), code, message.is_delivered(), &about)?;
             } else if new_status && told.status.is_delivery() {
-                self.delivered(&message, told.event_time)?;
+                self.delivered(&message, created, told.event_time)?;
             }
         }
         if participant.is_whole() && !told.was_read_code && is_read_code(facts, participant) {
@@ -162,15 +162,20 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     /// A fallback that was asked for is taken back. That can only have been if the message failed,
-    /// or was awaited for some time: most deliveries are spared the look.
+    /// or was awaited for some time, or another one of its intent did: most deliveries are spared the
+    /// look.
     fn delivered(
         &mut self,
         message: &Outbound<'_>,
+        first_seen: Timestamp,
         event_time: Option<Timestamp>,
     ) -> Result<(), SourceError> {
         let receipt = message.receipt();
         let failed = receipt.is_some_and(|of| of.statuses.contains_key(&Status::Failed));
-        if !failed && !is_awaited(message.facts, message.participant) {
+        let judged = first_seen.plus(DEADLINE_AFTER_SIGHT_MS) <= self.place.log_time;
+        let may_have = is_awaited(message.facts, message.participant)
+            && (judged || message.labels.intent.is_some());
+        if !failed && !may_have {
             return Ok(());
         }
         let sender = message.sender();
