@@ -86,7 +86,7 @@ impl Emitter {
     }
 
     /// The same, whose first output has this ordinal.
-    pub(super) fn from_ordinal(self, ordinal: usize) -> Self {
+    pub(super) fn at_ordinal(self, ordinal: usize) -> Self {
         Self { count: ordinal, ..self }
     }
 

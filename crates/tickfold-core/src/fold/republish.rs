@@ -63,7 +63,7 @@ fn render(as_of: &AsOf, ordinal: usize, state: &mut Overlay, one: Dirty) -> Opti
         overlay: state,
         below: &Nothing,
         place,
-        emit: Emitter::new(place, None, false).from_ordinal(ordinal),
+        emit: Emitter::new(place, None, false).at_ordinal(ordinal),
         dirty: one,
         charges: Charges::default(),
         rules: Arc::clone(rules),

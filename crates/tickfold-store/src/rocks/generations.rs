@@ -58,7 +58,7 @@ impl RocksStores {
         if before.live == generation || from.is_some() == (before.kept == Some(generation)) {
             return Err(refused("prepare the next store", partition, "it is there already"));
         }
-        self.tidy_of(partition, &Generations { next: None, ..before.clone() })?;
+        self.tidy_of(partition, &Generations { next: None, ..before })?;
         if let Some(from) = from {
             let target = self.generation_dir(partition, generation);
             let moved = fs::rename(from, &target)

@@ -10,9 +10,7 @@ use tempfile::TempDir;
 
 use crate::docs::{commands, pages};
 use crate::kafka_roles::{Cluster, share};
-use crate::support::{
-    NUMBER, Node, PARTY, WABA, assert_golden, eventually, run, say, status_body,
-};
+use crate::support::{NUMBER, Node, PARTY, WABA, assert_golden, eventually, run, say, status_body};
 
 /// Where the documentation has a node.
 const DOCUMENTED: &str = "127.0.0.1:8081";

@@ -2,40 +2,37 @@
 
 mod diff;
 mod plan;
+mod rpc;
 mod shadow;
 mod spec;
 mod swap;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::{Stream, TryStreamExt as _};
 use tickfold_processor::driver::Refusal;
 use tickfold_processor::{PartitionStatus, Swaps};
 use tickfold_proto::admin::v1 as pb;
-use tickfold_proto::admin::v1::replay_service_server::ReplayService;
 use tickfold_query::Reason;
-use tickfold_store::{StoreGenerations, Stores as _};
+use tickfold_store::StoreGenerations;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 use tracing::{info, warn};
 
 use super::Ground;
 use super::then::Then;
 use crate::node::now;
-use shadow::{Progress, Shadow, State};
+use shadow::{Shadow, State};
 use spec::Spec;
 use swap::By;
 
 /// How long a partition that starts is waited for before it is swapped.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Parts of a comparison that wait for the caller.
-const DIFF_QUEUE: usize = 16;
+/// Parts of a comparison or a swap that wait for the caller.
+const PARTS_QUEUE: usize = 16;
 
 /// The service. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -193,50 +190,56 @@ impl Parts {
         by: By,
     ) -> Result<mpsc::Receiver<Result<pb::ReplaySwapped, Status>>, Status> {
         let replay = self.found().await?;
-        let work = match &replay {
-            None => None,
-            Some(shadow) => {
-                let work = Arc::clone(&shadow.work).try_lock_owned();
-                Some(work.map_err(|_| busy(shadow.spec.generation))?)
-            }
+        let busy = |shadow: &Arc<Shadow>| {
+            let work = Arc::clone(&shadow.work).try_lock_owned();
+            work.map_err(|_| busy(shadow.spec.generation))
         };
+        let work = replay.as_ref().map(busy).transpose()?;
+        let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
+        let (replay, of) = match by {
+            By::Replay => {
+                let shadow = replay.ok_or_else(absent)?;
+                swappable(&shadow)?;
+                let partitions =
+                    shadow.spec.partitions.keys().map(|of| (*of, shadow.spec.generation));
+                let of = partitions.collect();
+                (Some(shadow), of)
+            }
+            By::Kept => (replay, self.kept()),
+        };
+        if of.is_empty() {
+            return Err(swap::nothing_kept());
+        }
+        for &partition in of.keys() {
+            if !self.is_swappable(partition).await {
+                let what = format!("partition {partition} is not live on this node");
+                return Err(Reason::PartitionElsewhere.status(what));
+            }
+        }
         let mut kept = self.kept.lock().await;
         if kept.is_some() {
             return Err(Reason::ReplayBusy.status("kept states are being made live"));
         }
-        let shadow = match by {
-            By::Replay => {
-                let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
-                let shadow = replay.ok_or_else(absent)?;
-                swappable(&shadow)?;
-                shadow
-            }
-            By::Kept => {
-                let (of, ground) = (self.kept(), self.ground.clone());
-                if of.is_empty() {
-                    return Err(swap::nothing_kept());
-                }
+        let shadow = match (by, replay) {
+            (By::Replay, Some(shadow)) => shadow,
+            (By::Replay, None) => return Err(absent()),
+            (By::Kept, _) => {
+                let ground = self.ground.clone();
                 let shadow = blocking(move || Shadow::kept(&ground, &of)).await?;
                 let shadow = Arc::new(shadow.map_err(failed)?);
+                // From here on nothing is waited for until it is in the hands of the task below.
                 *kept = Some(Arc::clone(&shadow));
                 shadow
             }
         };
         drop(kept);
-        for &partition in shadow.spec.partitions.keys() {
-            if !self.is_swappable(partition).await {
-                self.kept.lock().await.take();
-                let what = format!("partition {partition} is not live on this node");
-                return Err(Reason::PartitionElsewhere.status(what));
-            }
-        }
         let own = match by {
             By::Replay => None,
             By::Kept => Arc::clone(&shadow.work).try_lock_owned().ok(),
         };
         let refused = self.statuses.iter().filter(|(_, of)| is_of_other_version(&of.borrow()));
         let refused: BTreeSet<_> = refused.map(|(partition, _)| *partition).collect();
-        let (told, received) = mpsc::channel(DIFF_QUEUE);
+        let (told, received) = mpsc::channel(PARTS_QUEUE);
         let (parts, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
         // Comes to its end also when nobody listens any more.
         tokio::task::spawn_blocking(move || {
@@ -380,150 +383,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Reason::Defect.status("the work panicked"))
-}
-
-#[tonic::async_trait]
-impl ReplayService for Replays {
-    type DiffReplayStream =
-        Pin<Box<dyn Stream<Item = Result<pb::DiffReplayResponse, Status>> + Send>>;
-
-    type SwapReplayStream =
-        Pin<Box<dyn Stream<Item = Result<pb::SwapReplayResponse, Status>> + Send>>;
-    type RollbackReplayStream =
-        Pin<Box<dyn Stream<Item = Result<pb::RollbackReplayResponse, Status>> + Send>>;
-
-    async fn plan_replay(
-        &self,
-        request: Request<pb::PlanReplayRequest>,
-    ) -> Result<Response<pb::PlanReplayResponse>, Status> {
-        let spec = self.0.resolve(request.into_inner().scope.unwrap_or_default()).await?;
-        Ok(Response::new(plan::plan(&self.0.ground, &spec).await?))
-    }
-
-    async fn run_replay(
-        &self,
-        request: Request<pb::RunReplayRequest>,
-    ) -> Result<Response<pb::RunReplayResponse>, Status> {
-        Ok(Response::new(self.0.run(request.into_inner()).await?))
-    }
-
-    async fn get_replay(
-        &self,
-        _: Request<pb::GetReplayRequest>,
-    ) -> Result<Response<pb::GetReplayResponse>, Status> {
-        let generations = self.0.generations();
-        let Some(shadow) = self.0.found().await? else {
-            if generations.iter().all(|of| of.kept.is_none()) {
-                return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
-            }
-            let state = pb::ReplayState::Swapped.into();
-            return Ok(Response::new(pb::GetReplayResponse {
-                state,
-                generations,
-                ..Default::default()
-            }));
-        };
-        let told = blocking(move || told(&shadow, generations)).await?;
-        told.map(Response::new).map_err(failed)
-    }
-
-    async fn stop_replay(
-        &self,
-        _: Request<pb::StopReplayRequest>,
-    ) -> Result<Response<pb::StopReplayResponse>, Status> {
-        self.0.current().await?.stop().await;
-        Ok(Response::new(pb::StopReplayResponse {}))
-    }
-
-    async fn diff_replay(
-        &self,
-        request: Request<pb::DiffReplayRequest>,
-    ) -> Result<Response<Self::DiffReplayStream>, Status> {
-        let samples = diff::samples(request.into_inner().samples)?;
-        let shadow = self.0.current().await?;
-        let generation = shadow.spec.generation;
-        let work = Arc::clone(&shadow.work).try_lock_owned().map_err(|_| busy(generation))?;
-        if shadow.progress().state != State::Done {
-            let what = format!("replay {generation} is not at its end: run it on first");
-            return Err(Reason::ReplayUnfinished.status(what));
-        }
-        let (parts, received) = mpsc::channel(DIFF_QUEUE);
-        let (ground, then) = (self.0.ground.clone(), Arc::clone(&self.0.then));
-        let runtime = tokio::runtime::Handle::current();
-        // Ends by itself when nobody listens any more.
-        tokio::task::spawn_blocking(move || {
-            let (_work, shadow) = (work, shadow);
-            let compared =
-                runtime.block_on(diff::compare_all(&ground, &then, &shadow, samples, &parts));
-            if let Err(status) = compared {
-                let _ = parts.blocking_send(Err(status));
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(received))))
-    }
-
-    async fn swap_replay(
-        &self,
-        _: Request<pb::SwapReplayRequest>,
-    ) -> Result<Response<Self::SwapReplayStream>, Status> {
-        let swapped = ReceiverStream::new(self.0.swap(By::Replay).await?);
-        let swapped = swapped.map_ok(|swapped| pb::SwapReplayResponse { swapped: Some(swapped) });
-        Ok(Response::new(Box::pin(swapped)))
-    }
-
-    async fn rollback_replay(
-        &self,
-        _: Request<pb::RollbackReplayRequest>,
-    ) -> Result<Response<Self::RollbackReplayStream>, Status> {
-        let swapped = ReceiverStream::new(self.0.swap(By::Kept).await?);
-        let swapped =
-            swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });
-        Ok(Response::new(Box::pin(swapped)))
-    }
-
-    async fn discard_replay(
-        &self,
-        _: Request<pb::DiscardReplayRequest>,
-    ) -> Result<Response<pb::DiscardReplayResponse>, Status> {
-        Ok(Response::new(self.0.discard().await?))
-    }
-}
-
-/// How far a replay is.
-fn told(shadow: &Shadow, generations: Vec<pb::ReplayGenerations>) -> Result<pb::GetReplayResponse> {
-    let Progress { state, positions, records, selected, elapsed, .. } = shadow.progress();
-    let (told, error) = match state {
-        State::Running => (pb::ReplayState::Running, String::new()),
-        State::Stopped => (pb::ReplayState::Stopped, String::new()),
-        State::Done => (pb::ReplayState::Done, String::new()),
-        State::Failed(error) => (pb::ReplayState::Failed, error),
-    };
-    let (mut partitions, mut left) = (Vec::new(), 0);
-    for (&partition, range) in &shadow.spec.partitions {
-        let position = positions.get(&partition).copied().unwrap_or(range.from);
-        left += range.to.saturating_sub(position);
-        let snapshot = shadow.stores.view(partition).snapshot()?;
-        let digest = snapshot.map(|snapshot| format!("{:032x}", snapshot.store_head().digest));
-        partitions.push(pb::ReplayProgress {
-            partition,
-            from_offset: range.from,
-            position,
-            to_offset: range.to,
-            digest: digest.unwrap_or_default(),
-        });
-    }
-    let rate = plan::rate(records, elapsed);
-    Ok(pb::GetReplayResponse {
-        generation: shadow.spec.generation,
-        state: told.into(),
-        create_time: Some(spec::time(shadow.spec.created_ms)),
-        partitions,
-        records_per_second: rate,
-        remaining: plan::time_for(left, rate),
-        error,
-        is_part: shadow.spec.is_part(),
-        records,
-        selected,
-        generations,
-    })
 }

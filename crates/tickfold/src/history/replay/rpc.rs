@@ -1,0 +1,164 @@
+//! The calls of the replay service.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::Result;
+use futures_util::{Stream, TryStreamExt as _};
+use tickfold_proto::admin::v1 as pb;
+use tickfold_proto::admin::v1::replay_service_server::ReplayService;
+use tickfold_query::Reason;
+use tickfold_store::Stores as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::shadow::{Progress, Shadow, State};
+use super::swap::By;
+use super::{PARTS_QUEUE, Replays, blocking, busy, diff, failed, plan, spec};
+
+#[tonic::async_trait]
+impl ReplayService for Replays {
+    type DiffReplayStream =
+        Pin<Box<dyn Stream<Item = Result<pb::DiffReplayResponse, Status>> + Send>>;
+
+    type SwapReplayStream =
+        Pin<Box<dyn Stream<Item = Result<pb::SwapReplayResponse, Status>> + Send>>;
+    type RollbackReplayStream =
+        Pin<Box<dyn Stream<Item = Result<pb::RollbackReplayResponse, Status>> + Send>>;
+
+    async fn plan_replay(
+        &self,
+        request: Request<pb::PlanReplayRequest>,
+    ) -> Result<Response<pb::PlanReplayResponse>, Status> {
+        let spec = self.0.resolve(request.into_inner().scope.unwrap_or_default()).await?;
+        Ok(Response::new(plan::plan(&self.0.ground, &spec).await?))
+    }
+
+    async fn run_replay(
+        &self,
+        request: Request<pb::RunReplayRequest>,
+    ) -> Result<Response<pb::RunReplayResponse>, Status> {
+        Ok(Response::new(self.0.run(request.into_inner()).await?))
+    }
+
+    async fn get_replay(
+        &self,
+        _: Request<pb::GetReplayRequest>,
+    ) -> Result<Response<pb::GetReplayResponse>, Status> {
+        let generations = self.0.generations();
+        let Some(shadow) = self.0.found().await? else {
+            if generations.iter().all(|of| of.kept.is_none()) {
+                return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
+            }
+            let state = pb::ReplayState::Swapped.into();
+            return Ok(Response::new(pb::GetReplayResponse {
+                state,
+                generations,
+                ..Default::default()
+            }));
+        };
+        let told = blocking(move || told(&shadow, generations)).await?;
+        told.map(Response::new).map_err(failed)
+    }
+
+    async fn stop_replay(
+        &self,
+        _: Request<pb::StopReplayRequest>,
+    ) -> Result<Response<pb::StopReplayResponse>, Status> {
+        self.0.current().await?.stop().await;
+        Ok(Response::new(pb::StopReplayResponse {}))
+    }
+
+    async fn diff_replay(
+        &self,
+        request: Request<pb::DiffReplayRequest>,
+    ) -> Result<Response<Self::DiffReplayStream>, Status> {
+        let samples = diff::samples(request.into_inner().samples)?;
+        let shadow = self.0.current().await?;
+        let generation = shadow.spec.generation;
+        let work = Arc::clone(&shadow.work).try_lock_owned().map_err(|_| busy(generation))?;
+        if shadow.progress().state != State::Done {
+            let what = format!("replay {generation} is not at its end: run it on first");
+            return Err(Reason::ReplayUnfinished.status(what));
+        }
+        let (parts, received) = mpsc::channel(PARTS_QUEUE);
+        let (ground, then) = (self.0.ground.clone(), Arc::clone(&self.0.then));
+        let runtime = tokio::runtime::Handle::current();
+        // Ends by itself when nobody listens any more.
+        tokio::task::spawn_blocking(move || {
+            let (_work, shadow) = (work, shadow);
+            let compared =
+                runtime.block_on(diff::compare_all(&ground, &then, &shadow, samples, &parts));
+            if let Err(status) = compared {
+                let _ = parts.blocking_send(Err(status));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(received))))
+    }
+
+    async fn swap_replay(
+        &self,
+        _: Request<pb::SwapReplayRequest>,
+    ) -> Result<Response<Self::SwapReplayStream>, Status> {
+        let swapped = ReceiverStream::new(self.0.swap(By::Replay).await?);
+        let swapped = swapped.map_ok(|swapped| pb::SwapReplayResponse { swapped: Some(swapped) });
+        Ok(Response::new(Box::pin(swapped)))
+    }
+
+    async fn rollback_replay(
+        &self,
+        _: Request<pb::RollbackReplayRequest>,
+    ) -> Result<Response<Self::RollbackReplayStream>, Status> {
+        let swapped = ReceiverStream::new(self.0.swap(By::Kept).await?);
+        let swapped =
+            swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });
+        Ok(Response::new(Box::pin(swapped)))
+    }
+
+    async fn discard_replay(
+        &self,
+        _: Request<pb::DiscardReplayRequest>,
+    ) -> Result<Response<pb::DiscardReplayResponse>, Status> {
+        Ok(Response::new(self.0.discard().await?))
+    }
+}
+
+/// How far a replay is.
+fn told(shadow: &Shadow, generations: Vec<pb::ReplayGenerations>) -> Result<pb::GetReplayResponse> {
+    let Progress { state, positions, records, selected, elapsed, .. } = shadow.progress();
+    let (told, error) = match state {
+        State::Running => (pb::ReplayState::Running, String::new()),
+        State::Stopped => (pb::ReplayState::Stopped, String::new()),
+        State::Done => (pb::ReplayState::Done, String::new()),
+        State::Failed(error) => (pb::ReplayState::Failed, error),
+    };
+    let (mut partitions, mut left) = (Vec::new(), 0);
+    for (&partition, range) in &shadow.spec.partitions {
+        let position = positions.get(&partition).copied().unwrap_or(range.from);
+        left += range.to.saturating_sub(position);
+        let snapshot = shadow.stores.view(partition).snapshot()?;
+        let digest = snapshot.map(|snapshot| format!("{:032x}", snapshot.store_head().digest));
+        partitions.push(pb::ReplayProgress {
+            partition,
+            from_offset: range.from,
+            position,
+            to_offset: range.to,
+            digest: digest.unwrap_or_default(),
+        });
+    }
+    let rate = plan::rate(records, elapsed);
+    Ok(pb::GetReplayResponse {
+        generation: shadow.spec.generation,
+        state: told.into(),
+        create_time: Some(spec::time(shadow.spec.created_ms)),
+        partitions,
+        records_per_second: rate,
+        remaining: plan::time_for(left, rate),
+        error,
+        is_part: shadow.spec.is_part(),
+        records,
+        selected,
+        generations,
+    })
+}
