@@ -5,6 +5,8 @@ mod party;
 mod record;
 mod standing;
 
+use std::borrow::Cow;
+
 use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -53,7 +55,7 @@ fn field_order(value: &impl Serialize) -> Vec<String> {
     let text = serde_json::to_string(value).unwrap_or_default();
     let document = tickfold_core::json::Document::parse(text.as_bytes()).ok();
     let object = document.as_ref().and_then(|document| document.root().object());
-    object.map(|object| object.names().map(str::to_owned).collect()).unwrap_or_default()
+    object.map(|object| object.names().map(Cow::into_owned).collect()).unwrap_or_default()
 }
 
 fn one_line(value: &Value) -> String {
