@@ -18,6 +18,10 @@ pub mod ids;
 pub mod json;
 pub mod mention;
 pub mod overlay;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
 pub mod raw;
 pub mod records;
 pub mod route;

@@ -46,12 +46,19 @@ pub enum Bug {
     SecondOutlivesFirst,
     /// When the partition is taken away, the store is written with what is being committed.
     StoreAfterLoss,
+    /// Where the group's position expired, the last record that the derived topics name is emitted
+    /// once more.
+    ExpiredOffByOne,
+    /// Batches in which only time passed are never committed.
+    TicksNeverCommitted,
+    /// A commit whose outcome is unknown is sent again through the claim it came from.
+    UnclearOnOldClaim,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::StoreBeforeCommit,
         Self::TokenNotChecked,
         Self::UnclearIsSuccess,
@@ -69,6 +76,9 @@ impl Bug {
         Self::SecondBeforeFirst,
         Self::SecondOutlivesFirst,
         Self::StoreAfterLoss,
+        Self::ExpiredOffByOne,
+        Self::TicksNeverCommitted,
+        Self::UnclearOnOldClaim,
     ];
 }
 
@@ -95,6 +105,9 @@ pub(crate) fn spoil(bug: Option<Bug>, mut found: Found) -> Found {
             if let StoreFound::Readable(head) = found.store {
                 token.digest = head.digest;
             }
+        }
+        (Some(Bug::ExpiredOffByOne), Emitted::None(derived)) => {
+            derived.highest_source = derived.highest_source.map(|last| last.saturating_sub(1));
         }
         (Some(Bug::CrcNotCompared), Emitted::Ours { .. }) => {
             found.last_folded = LastFolded::NotReadable;

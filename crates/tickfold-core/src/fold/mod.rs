@@ -36,9 +36,10 @@ use crate::ids::{
 };
 use crate::json::Path;
 use crate::overlay::{Head, Overlay, Source, SourceError};
+use crate::planted::planted;
 use crate::raw::{self, RawRecord, header};
 use crate::records::{EventDetails, EventRecord, Topic};
-use crate::route::{Placement, ROUTE_VERSION, RawText, visit_slots};
+use crate::route::{Content, Placement, ROUTE_VERSION, RawText, visit_slots};
 use crate::rules::Rules;
 use crate::state::Journal;
 use crate::time::Timestamp;
@@ -125,6 +126,13 @@ fn run<S: Source + ?Sized>(
     let mut head = overlay.head.map_or_else(|| below.head(), Ok)?;
     let before = head.log_time;
     let log_time = head.log_time.map_or(record.appended, |before| before.max(record.appended));
+    #[cfg(feature = "planted-bugs")]
+    let log_time = match record.header(header::CONTROL) {
+        Some(raw::CONTROL_TICK) if planted!(TickIsWallClock) => {
+            Timestamp::from_millis(crate::planted::ambient().wall_ms).max(log_time)
+        }
+        _ => log_time,
+    };
     head.log_time = Some(log_time);
     overlay.head = Some(head);
 
@@ -143,6 +151,9 @@ fn run<S: Source + ?Sized>(
         deadlines_wait_until: regime.deadlines_wait_until,
     };
     run.notice_gap(before)?;
+    if planted!(FireBeforeFold) {
+        run.fire_timers()?;
+    }
     match (webhook, record.header(header::KIND)) {
         (Some(webhook), _) if routed_as_here(partition, record) => {
             run.webhook(webhook.body, webhook.appended)?;
@@ -206,7 +217,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let placement = Placement::new(body, count);
         let (mut items, mut result) = (0, Ok(()));
         let _ = visit_slots(body, &mut |slot| {
-            if placement.partition(slot.waba_id.as_ref()) != id {
+            let stands_in = match &slot.content {
+                Content::Change { entry_id: Some(entry), .. } if planted!(RoutedByEntry) => {
+                    Some(WabaId::from(entry.as_str()))
+                }
+                Content::Change { .. } | Content::Broken { .. } => None,
+            };
+            let account = stands_in.as_ref().or(slot.waba_id.as_ref());
+            if placement.partition(account) != id && !planted!(FoldsForeignItems) {
                 return ControlFlow::Continue(());
             }
             decode(&slot, appended, &mut |decoded| {
@@ -216,6 +234,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 }
                 items += 1;
                 result = self.item(decoded);
+                if planted!(RowPerItem) {
+                    self.write_rows();
+                }
                 if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })
         });

@@ -9,6 +9,8 @@ use crate::action::{Action, ActionKind, Sender, Terms, fallback, fallback_id, su
 use crate::charge::country_of;
 use crate::ids::{ConversationKey, Participant, PartyId, UserKey, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
+#[cfg(feature = "planted-bugs")]
+use crate::planted::planted;
 use crate::records::AboutFields;
 use crate::rules::{Directive, normal_category};
 use crate::state::{Labels, Message, MessageFacts, Receipt, Status, TimerKind};
@@ -205,6 +207,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let receipt = message.receipt()?;
         let times = [Status::Pending, Status::Sent].map(|status| receipt.time_of(&status));
         let sent = times.into_iter().flatten().min().unwrap_or(first_seen);
+        #[cfg(feature = "planted-bugs")]
+        let sent = match planted!(ConfigInFold) {
+            true => sent.plus(crate::planted::ambient().config_ms),
+            false => sent,
+        };
         Some(sent.plus(deadline.ttl.as_millis()).plus(deadline.buffer.as_millis()))
     }
 

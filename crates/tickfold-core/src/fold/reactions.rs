@@ -10,6 +10,7 @@ use crate::action::{
 };
 use crate::decode::{OtherItem, Site};
 use crate::overlay::{Source, SourceError};
+use crate::planted::planted;
 use crate::records::{AboutFields, ActionRecord, AlertRecord, Topic};
 use crate::state::{Decided, TimerKey, TimerKind};
 use crate::time::Timestamp;
@@ -190,6 +191,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     fn remember(&mut self, id: ActionId, expired: bool) -> Result<(), SourceError> {
+        if planted!(DecidedForgotten) {
+            return Ok(());
+        }
         let decided = self.place.log_time;
         let entry = self.overlay.decided.entry(&id, |id| self.below.decided(id))?;
         *entry = Some(Decided { offset: self.place.offset, decided, expired });

@@ -3,6 +3,8 @@
 use super::Run;
 use crate::ids::{CallId, ConversationKey, NaturalKey, Participant, PaymentKey, Wamid};
 use crate::overlay::{Layered, Source, SourceError};
+#[cfg(feature = "planted-bugs")]
+use crate::planted::planted;
 use crate::state::{TimerKey, TimerKind};
 use crate::time::Timestamp;
 
@@ -47,7 +49,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
     /// Expiry is armed once, when the entity appears, and looks again at the last change when it
     /// fires: a change costs no timer write.
     fn expired(&self, changed: Timestamp) -> bool {
-        changed.plus(self.rules.retention_ms()) <= self.place.log_time
+        let expires = changed.plus(self.rules.retention_ms());
+        #[cfg(feature = "planted-bugs")]
+        if planted!(ExpiryByWallClock) {
+            return expires.as_millis() <= crate::planted::ambient().wall_ms;
+        }
+        expires <= self.place.log_time
     }
 
     fn expire_message(&mut self, wamid: Wamid) -> Result<(), SourceError> {

@@ -4,6 +4,7 @@ use super::{Event, Run};
 use crate::decode::{ContactItem, Link, PreferenceItem, Site, UserIdItem};
 use crate::ids::{PartyId, UserKey, WabaId};
 use crate::overlay::{Source, SourceError};
+use crate::planted::planted;
 use crate::records::{Topic, TransitionRecord};
 use crate::state::{Alias, Preference, Profile, Relation, User, UserFacts};
 use crate::time::Timestamp;
@@ -165,6 +166,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<bool, SourceError> {
         let key = UserKey { waba_id: waba_id.clone(), party: from.clone() };
         let alias = Alias { party: to.clone(), relation };
+        let time = if planted!(AliasByArrival) { Some(self.place.log_time) } else { time };
         let known = self.overlay.users.entry(&key, |key| self.below.user(key))?;
         let is_new = !known.as_ref().is_some_and(|user| user.facts.aliases.contains_key(&alias));
         let learned =

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Few, drop_last, learn_earliest, learn_max, learn_true};
 use crate::charge::is_billable;
+use crate::planted::planted;
 use crate::rules::normal_category;
 use crate::time::Timestamp;
 
@@ -216,6 +217,9 @@ impl Receipt {
     /// As [`learn_time`].
     fn learn_status(&mut self, status: Status, time: Option<Timestamp>) -> bool {
         if let Some(mine) = self.statuses.get_mut(&status) {
+            if planted!(TimeByArrival) && time.is_some() {
+                return std::mem::replace(mine, time) != time;
+            }
             return learn_earliest(mine, time);
         }
         let full = self.statuses.len() >= STATUSES_MAX;

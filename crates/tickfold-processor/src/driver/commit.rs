@@ -117,6 +117,9 @@ impl Driver {
             Err(CommitError::Unclear { .. }) if planted!(self.options, UnclearIsSuccess) => {
                 Ok(Outcome::Certain)
             }
+            Err(CommitError::Unclear { .. }) if planted!(self.options, UnclearOnOldClaim) => {
+                Ok(Outcome::Open(Some(in_flight.send())))
+            }
             Err(CommitError::Fenced) if planted!(self.options, FencedIsSuccess) => {
                 Ok(Outcome::Certain)
             }

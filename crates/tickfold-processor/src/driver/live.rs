@@ -185,6 +185,9 @@ impl Driver {
 
     /// When a batch in which only time has passed is committed.
     fn tick_due_ms(&self, since_ms: Option<u64>) -> Option<u64> {
+        if planted!(self.options, TicksNeverCommitted) {
+            return None;
+        }
         since_ms.map(|since| since.saturating_add(self.options.tick_commit_interval_ms))
     }
 

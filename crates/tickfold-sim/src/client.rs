@@ -1,0 +1,343 @@
+//! What stands for the Kafka adapter: a claim and a commit as the requests that they are made of,
+//! each with its own fate.
+//!
+//! It keeps the rules of `tickfold-log`'s committer, which is made of librdkafka: nothing took effect
+//! before the end of the transaction was asked for; after anything uncertain the producer is given
+//! up, and so it is after a commit under which a connection failed.
+
+use std::collections::BTreeSet;
+
+use tickfold_log::{Append, CommitError, Committed, Error as LogError, TopicPartition};
+use tickfold_processor::driver::Input;
+use tickfold_processor::raw_topic;
+
+use crate::broker::{Broker, Claimant, Late, MemberId, Reply, Request, Speaker};
+use crate::bug::{Planted, PortBug};
+use crate::rng::Dice;
+
+/// After so many times of being told to ask again a client gives up.
+const TRIES_MAX: u32 = 60;
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It arrives, and so does the answer.
+    Arrives,
+    /// It never arrives.
+    Lost,
+    /// It takes effect, and the client does not hear of it.
+    AnswerLost,
+    /// It takes effect after that time, and the client does not hear of it.
+    Late(u64),
+    /// A copy of it takes effect after that time too.
+    Repeated(u64),
+    /// The broker states that this transaction cannot go on.
+    Refused,
+}
+
+/// What a process believes of the group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) member: MemberId,
+    pub(crate) generation: u32,
+    pub(crate) assigned: BTreeSet<u32>,
+}
+
+/// The world as a client sees it while it takes one step.
+#[derive(Debug)]
+pub(crate) struct Wire<'a> {
+    pub(crate) broker: &'a mut Broker,
+    pub(crate) dice: &'a mut Dice,
+    pub(crate) fate: Fate,
+    pub(crate) process: usize,
+    pub(crate) partition: u32,
+    pub(crate) view: &'a View,
+    pub(crate) bug: Option<Planted>,
+}
+
+impl Wire<'_> {
+    fn has(&self, bug: PortBug) -> bool {
+        self.bug == Some(Planted::Port(bug))
+    }
+
+    fn is_over(&self) -> bool {
+        !self.view.assigned.contains(&self.partition)
+    }
+
+    fn speaker(&self) -> Speaker {
+        let speaker = (self.process, self.view.member, self.view.generation);
+        (!self.has(PortBug::NoGeneration)).then_some(speaker)
+    }
+
+    /// Sends a request; `None` if no answer comes. True: a copy of it is still under way.
+    fn send(&mut self, epoch: u32, by: Claimant, request: Request) -> (Option<Reply>, bool) {
+        let (partition, now_ms) = (self.partition, self.broker.now_ms);
+        // Records carry sequence numbers: a copy or a late one is recognised and dropped.
+        let is_counted = matches!(request, Request::Produce(_));
+        let mut later = |after_ms: u64, request: &Request| {
+            if !is_counted {
+                let (due_ms, request) = (now_ms + after_ms, request.clone());
+                self.broker.limbo.push(Late { due_ms, partition, epoch, by, request });
+            }
+        };
+        match self.fate {
+            Fate::Arrives => (Some(self.broker.handle(partition, epoch, by, request)), false),
+            Fate::Lost => (None, false),
+            Fate::AnswerLost => {
+                self.broker.handle(partition, epoch, by, request);
+                (None, false)
+            }
+            Fate::Late(after_ms) => {
+                later(after_ms, &request);
+                (None, false)
+            }
+            Fate::Repeated(after_ms) => {
+                later(after_ms, &request);
+                (Some(self.broker.handle(partition, epoch, by, request)), true)
+            }
+            Fate::Refused => (Some(Reply::State), false),
+        }
+    }
+}
+
+/// The right to commit, as far as the client knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Producer {
+    epoch: u32,
+    by: Claimant,
+    state: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ready,
+    /// A request may still be under way.
+    Spent,
+    Fenced,
+}
+
+impl Producer {
+    /// The claim that it is of.
+    pub(crate) fn by(&self) -> Claimant {
+        self.by
+    }
+}
+
+/// A claim under way.
+#[derive(Debug)]
+pub(crate) struct Claiming {
+    by: Claimant,
+    epoch: Option<u32>,
+    tries: u32,
+    /// What a bug read too early.
+    early: Option<Option<Committed>>,
+}
+
+/// What a step of a claim or commit came to.
+#[derive(Debug)]
+pub(crate) enum Step<T> {
+    /// There is more to do.
+    Goes(T),
+    /// The answer for the driver, and the producer to keep.
+    Done(Input, Option<Producer>),
+}
+
+impl Claiming {
+    /// Begins. `before` is the producer that the claim replaces.
+    pub(crate) fn new(by: Claimant, before: Option<&Producer>, bug: Option<Planted>) -> Self {
+        let reused = before.filter(|_| bug == Some(Planted::Port(PortBug::ProducerReused)));
+        Self { by, epoch: reused.map(|producer| producer.epoch), tries: 0, early: None }
+    }
+
+    /// One request, or one look at its answer.
+    pub(crate) fn step(mut self, wire: &mut Wire<'_>) -> Step<Self> {
+        let refuse = |error| Step::Done(Input::Claimed(Err(error)), None);
+        let away = |reason: &str| refuse(LogError::Unavailable { reason: reason.to_owned() });
+        if wire.is_over() {
+            let place = TopicPartition::new(raw_topic("wa"), wire.partition);
+            return refuse(LogError::NotAssigned(place));
+        }
+        self.tries += 1;
+        if self.tries > TRIES_MAX {
+            return away("an earlier transaction does not end");
+        }
+        if wire.has(PortBug::PositionBeforeInit) && self.early.is_none() {
+            self.early = Some(wire.broker.position(wire.partition).cloned());
+            return Step::Goes(self);
+        }
+        let Some(epoch) = self.epoch else {
+            match wire.send(0, self.by, Request::Init).0 {
+                Some(Reply::Epoch(epoch)) => self.epoch = Some(epoch),
+                Some(Reply::Busy | Reply::State) => {}
+                Some(reply) => return away(&format!("init: {reply:?}")),
+                None => return away("init: no answer"),
+            }
+            return Step::Goes(self);
+        };
+        if matches!(wire.fate, Fate::Lost | Fate::AnswerLost | Fate::Late(_)) {
+            return away("position: no answer");
+        }
+        let stable = match wire.has(PortBug::UnstablePosition) {
+            true => Ok(wire.broker.position(wire.partition).cloned()),
+            false => wire.broker.stable_position(wire.partition),
+        };
+        let Ok(found) = stable else { return Step::Goes(self) };
+        let found = self.early.unwrap_or(found);
+        let producer = Producer { epoch, by: self.by, state: Standing::Ready };
+        Step::Done(Input::Claimed(Ok(found)), Some(producer))
+    }
+}
+
+/// A commit under way.
+#[derive(Debug)]
+pub(crate) struct Committing {
+    producer: Producer,
+    outputs: Vec<Append>,
+    /// Of these, sent.
+    sent: usize,
+    position: Committed,
+    stage: Stage,
+    tries: u32,
+    /// A copy of a request is still under way.
+    cut: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Produce,
+    Offsets,
+    End,
+    /// Taking it back, and what to say then.
+    Abort(CommitError),
+}
+
+impl Committing {
+    pub(crate) fn new(producer: Producer, outputs: Vec<Append>, position: Committed) -> Self {
+        let stage = Stage::Produce;
+        Self { producer, outputs, sent: 0, position, stage, tries: 0, cut: false }
+    }
+
+    fn done(mut self, outcome: Result<(), CommitError>, wire: &Wire<'_>) -> Step<Self> {
+        self.producer.state = match &outcome {
+            Err(CommitError::Fenced) => Standing::Fenced,
+            Err(CommitError::Unclear { .. }) => Standing::Spent,
+            _ if self.cut && !wire.has(PortBug::RepeatedTrusted) => Standing::Spent,
+            _ => Standing::Ready,
+        };
+        Step::Done(Input::CommitDone(outcome), Some(self.producer))
+    }
+
+    fn unclear(self, what: &str, wire: &Wire<'_>) -> Step<Self> {
+        self.done(Err(CommitError::Unclear { reason: what.to_owned() }), wire)
+    }
+
+    /// One request, or one look at its answer.
+    pub(crate) fn step(mut self, wire: &mut Wire<'_>) -> Step<Self> {
+        match self.producer.state {
+            Standing::Ready => {}
+            Standing::Spent => return self.unclear("an earlier request may be under way", wire),
+            Standing::Fenced => return self.done(Err(CommitError::Fenced), wire),
+        }
+        self.tries += 1;
+        if self.tries > TRIES_MAX {
+            return self.unclear("told to ask again for too long", wire);
+        }
+        let (epoch, by) = (self.producer.epoch, self.producer.by);
+        let mut chunk = 0;
+        let request = match &self.stage {
+            Stage::Produce if self.sent == self.outputs.len() => {
+                self.stage = Stage::Offsets;
+                return self.step(wire);
+            }
+            Stage::Produce => {
+                let left = self.outputs.len() - self.sent;
+                chunk = if wire.dice.one_in(3) { 1 + wire.dice.index(left) } else { left };
+                Request::Produce(self.outputs[self.sent..self.sent + chunk].to_vec())
+            }
+            Stage::Offsets if wire.is_over() => {
+                self.stage = Stage::Abort(CommitError::Fenced);
+                return Step::Goes(self);
+            }
+            Stage::Offsets => {
+                let (speaker, position) = (wire.speaker(), self.position.clone());
+                Request::Offsets { speaker, position }
+            }
+            Stage::End => Request::End { commit: true },
+            Stage::Abort(_) => Request::End { commit: false },
+        };
+        let (reply, repeated) = wire.send(epoch, by, request);
+        self.cut |= repeated;
+        let Some(reply) = reply else { return self.unclear("no answer", wire) };
+        let abort = |reason: String| Stage::Abort(CommitError::Aborted { reason });
+        match (reply, self.stage) {
+            (Reply::Ok, Stage::Produce) => {
+                self.sent += chunk;
+                (self.stage, self.tries) = (Stage::Produce, 0);
+            }
+            (Reply::Ok, Stage::Offsets) => (self.stage, self.tries) = (Stage::End, 0),
+            (Reply::Ok, Stage::End) => {
+                self.stage = Stage::End;
+                return self.done(Ok(()), wire);
+            }
+            (Reply::Ok | Reply::State, Stage::Abort(error)) => {
+                self.stage = Stage::End;
+                return self.done(Err(error), wire);
+            }
+            (Reply::Busy, stage) => self.stage = stage,
+            (Reply::Fenced, _) => {
+                self.stage = Stage::End;
+                return self.done(Err(CommitError::Fenced), wire);
+            }
+            (Reply::Generation, _) if wire.is_over() => {
+                self.stage = Stage::Abort(CommitError::Fenced);
+            }
+            (Reply::Generation, _) => self.stage = abort("the group moved on".to_owned()),
+            (Reply::State, Stage::End) => {
+                self.stage = Stage::End;
+                return self.unclear("end: refused", wire);
+            }
+            (Reply::State, _) => self.stage = abort("the broker refuses".to_owned()),
+            (Reply::Epoch(_), _) => {
+                self.stage = Stage::End;
+                return self.unclear("an answer to nothing", wire);
+            }
+        }
+        Step::Goes(self)
+    }
+}
+
+/// A commit to the embedded log: written, then synced.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    by: Claimant,
+    /// `None` once it is written.
+    batch: Option<(Vec<Append>, Committed)>,
+}
+
+impl Writing {
+    pub(crate) fn new(by: Claimant, outputs: Vec<Append>, position: Committed) -> Self {
+        Self { by, batch: Some((outputs, position)) }
+    }
+
+    /// Writes, then syncs.
+    pub(crate) fn step(mut self, wire: &mut Wire<'_>, sync_fails: bool) -> Step<Self> {
+        if let Some((outputs, position)) = self.batch.take() {
+            if wire.broker.poisoned {
+                let reason = "the log is poisoned".to_owned();
+                return Step::Done(Input::CommitDone(Err(CommitError::Unclear { reason })), None);
+            }
+            wire.broker.write(wire.partition, self.by, &outputs, position);
+            if wire.has(PortBug::NoSync) {
+                return Step::Done(Input::CommitDone(Ok(())), None);
+            }
+            return Step::Goes(self);
+        }
+        if sync_fails {
+            wire.broker.poisoned = true;
+            let reason = "the sync failed".to_owned();
+            return Step::Done(Input::CommitDone(Err(CommitError::Unclear { reason })), None);
+        }
+        wire.broker.sync();
+        Step::Done(Input::CommitDone(Ok(())), None)
+    }
+}

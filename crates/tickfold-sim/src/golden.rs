@@ -1,0 +1,177 @@
+//! What should be there: each partition of raw folded once more, one record at a time, into a store
+//! of its own, as far as readers can see it.
+//!
+//! At the end of a run the same is folded in one go, on nothing and without a store.
+
+use std::collections::BTreeMap;
+
+use tickfold_core::FOLD_VERSION;
+use tickfold_core::fold::{Output, Partition};
+use tickfold_core::overlay::{Nothing, Overlay};
+use tickfold_core::records::Topic;
+use tickfold_core::state::Status;
+use tickfold_log::{Record, RecordDigest};
+use tickfold_processor::raw_record;
+use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores, Transition};
+
+use crate::broker::Broker;
+
+/// A derived record without its offset: key, value, headers, timestamp.
+pub(crate) type Plain = (Vec<u8>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>, i64);
+
+/// An output with the raw record that it comes from.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) source: u64,
+    pub(crate) plain: Plain,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub(crate) struct Golden {
+    partition: Partition,
+    stores: MemStores,
+    store: Box<dyn PartitionStore>,
+    raw: RecordDigest,
+    /// By topic of the broker.
+    pub(crate) outputs: Vec<Vec<Due>>,
+    /// Heads, by cursor.
+    pub(crate) heads: BTreeMap<u64, StoreHead>,
+    /// Outputs of each raw record, by the position after it.
+    pub(crate) counts: BTreeMap<u64, usize>,
+    pub(crate) transitions: Vec<Transition>,
+}
+
+impl Golden {
+    pub(crate) fn new(partition: Partition) -> Self {
+        let stores = MemStores::new();
+        let store = stores.open(partition.id).expect("memory opens");
+        let heads = BTreeMap::from([(0, StoreHead::EMPTY)]);
+        Self {
+            partition,
+            stores,
+            store,
+            raw: RecordDigest::default(),
+            outputs: (0..=Topic::ALL.len()).map(|_| Vec::new()).collect(),
+            heads,
+            counts: BTreeMap::new(),
+            transitions: Vec::new(),
+        }
+    }
+
+    /// Folds what lies below a position.
+    pub(crate) fn advance(&mut self, broker: &Broker, below: u64) -> Result<(), String> {
+        let from = self.store.store_head().cursor;
+        if from >= below {
+            return Ok(());
+        }
+        let new: Vec<Record> =
+            broker.part(crate::broker::RAW, self.partition.id).visible(from).cloned().collect();
+        for record in new.iter().take_while(|record| record.offset < below) {
+            let mut overlay = Overlay::default();
+            let folded = tickfold_core::fold(
+                &mut overlay,
+                &*self.store,
+                self.partition,
+                &raw_record(record),
+            );
+            let outputs = folded.map_err(|error| error.to_string())?;
+            shown_state_does_not_fall(&overlay)?;
+            self.raw.add(record);
+            let cursor = record.offset + 1;
+            self.counts.insert(cursor, outputs.len());
+            let transitions = transitions(&outputs);
+            let head = self.store.store_head();
+            let to = StoreHead {
+                cursor,
+                fold_version: FOLD_VERSION,
+                head: overlay.head.unwrap_or(head.head),
+                digest: self.store.digest_after(&overlay).map_err(|error| error.to_string())?,
+                raw_digest: self.raw.sum(),
+            };
+            let written = self.store.write(head.cursor, &overlay, &transitions, to);
+            written.map_err(|error| error.to_string())?;
+            self.heads.insert(cursor, to);
+            self.transitions.extend(transitions);
+            for output in outputs {
+                let source = output.offset;
+                let topic = Broker::topic(output.topic);
+                self.outputs[topic].push(Due { source, plain: plain_output(output) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The state, as rows.
+    pub(crate) fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.stores.dump(self.partition.id)
+    }
+
+    /// The head where it stands.
+    pub(crate) fn head(&self) -> StoreHead {
+        self.store.store_head()
+    }
+}
+
+/// Everything folded in one go on nothing: outputs by topic, and the state as rows.
+pub(crate) fn in_one_go(
+    partition: Partition,
+    records: &[Record],
+) -> (Vec<Vec<Plain>>, Vec<(Vec<u8>, Vec<u8>)>) {
+    let mut overlay = Overlay::default();
+    let mut by_topic: Vec<Vec<Plain>> = (0..=Topic::ALL.len()).map(|_| Vec::new()).collect();
+    let mut cursor = 0;
+    for record in records {
+        let folded = tickfold_core::fold(&mut overlay, &Nothing, partition, &raw_record(record));
+        for output in folded.expect("nothing can always be read") {
+            by_topic[Broker::topic(output.topic)].push(plain_output(output));
+        }
+        cursor = record.offset + 1;
+    }
+    let stores = MemStores::new();
+    let mut store = stores.open(partition.id).expect("memory opens");
+    let digest = store.digest_after(&overlay).expect("memory reads");
+    let head = overlay.head.unwrap_or(StoreHead::EMPTY.head);
+    let to = StoreHead { cursor, head, digest, ..StoreHead::EMPTY };
+    store.write(0, &overlay, &[], to).expect("memory writes");
+    (by_topic, stores.dump(partition.id))
+}
+
+/// What is shown of a message only rises.
+fn shown_state_does_not_fall(overlay: &Overlay) -> Result<(), String> {
+    for (wamid, change) in overlay.messages.changes() {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else { continue };
+        let rank = |facts: &tickfold_core::state::MessageFacts| facts.state().map(Status::rank);
+        if rank(&after.facts) < rank(&before.facts) {
+            let (from, to) = (before.facts.state(), after.facts.state());
+            return Err(format!("shown state of {wamid} falls from {from:?} to {to:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn transitions(outputs: &[Output]) -> Vec<Transition> {
+    let transitions = outputs.iter().filter(|output| output.topic == Topic::Transition);
+    let transitions = transitions.map(|output| Transition {
+        offset: output.offset,
+        ordinal: output.ordinal,
+        log_time: output.timestamp,
+        value: output.value.clone().unwrap_or_default(),
+    });
+    transitions.collect()
+}
+
+fn plain_output(output: Output) -> Plain {
+    let headers = output.headers.into_iter();
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    (output.key.into_bytes(), output.value.map(Vec::from), headers, output.timestamp.as_millis())
+}
+
+/// A record of a derived topic, to be compared.
+pub(crate) fn plain_record(record: &Record) -> Plain {
+    let headers = record.headers.iter();
+    let headers = headers.map(|header| (header.name.to_string(), header.value.to_vec())).collect();
+    let key = record.key.as_deref().unwrap_or_default().to_vec();
+    let value = record.value.as_ref().map(|value| value.to_vec());
+    (key, value, headers, record.timestamp_ms)
+}

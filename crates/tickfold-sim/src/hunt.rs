@@ -1,0 +1,70 @@
+//! Hunts planted bugs: each is caught within so many seeds; one that needs a fault is not caught on
+//! the same seeds without it; and without a bug nothing is caught at all.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, bail};
+use tickfold_sim::{Faults, Plan, Planted, run};
+
+use crate::on_all_cores;
+
+/// Runs with the faults of a bug switched off are those up to its catch, and so many more.
+const BEYOND: u64 = 40;
+
+/// Hunts one or all.
+pub(crate) fn hunt(seeds: u64, only: Option<&str>) -> Result<()> {
+    let bugs = Planted::all().into_iter().filter(|bug| only.is_none_or(|name| bug.name() == name));
+    let mut missed = Vec::new();
+    println!("{:26} {:>6}  {:40} what was seen", "bug", "seed", "needs one of");
+    for bug in bugs {
+        let name = bug.name();
+        let Some((seed, text)) = first(seeds, |seed| Plan::seed(seed), bug) else {
+            if bug.other_catcher().is_none() {
+                missed.push(format!("{name} is not caught within {seeds} seeds"));
+            }
+            println!(
+                "{name:26} {:>6}  {:40} {}",
+                "-",
+                "",
+                bug.other_catcher().unwrap_or("NOTHING")
+            );
+            continue;
+        };
+        let needs = bug.needs();
+        let words = needs.iter().map(|fault| fault.word()).collect::<Vec<_>>().join(" ");
+        let text: String = text.chars().take(90).collect();
+        println!("{name:26} {seed:>6}  {words:40} {text}");
+        if !needs.is_empty() {
+            let off: Faults = needs.iter().copied().collect();
+            let without = |seed| Plan { off, ..Plan::seed(seed) };
+            if let Some((seed, text)) = first(seed + BEYOND, without, bug) {
+                missed.push(format!("{name} is caught without its faults by seed {seed}: {text}"));
+            }
+        }
+    }
+    if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("\n")) }
+}
+
+/// The first seed that catches a bug, in rounds, so that little is run beyond it.
+fn first(seeds: u64, plan: impl Fn(u64) -> Plan + Sync, bug: Planted) -> Option<(u64, String)> {
+    let mut from = 0;
+    while from < seeds {
+        let until = (from + 16).min(seeds);
+        let is_caught = AtomicBool::new(false);
+        let caught = on_all_cores(from..until, |seed| {
+            // A later one than a catch says nothing new.
+            let broke = (!is_caught.load(Ordering::Relaxed))
+                .then(|| run(&plan(seed), Some(bug), false).broke)
+                .flatten();
+            if broke.is_some() {
+                is_caught.store(true, Ordering::Relaxed);
+            }
+            broke.map(|text| (seed, text))
+        });
+        if let Some(first) = caught.into_iter().flatten().next() {
+            return Some(first);
+        }
+        from = until;
+    }
+    None
+}

@@ -1,0 +1,178 @@
+//! Trouble of processes, their machines, and what operators do.
+
+use tickfold_log::Committed;
+use tickfold_processor::driver::Input;
+
+use super::World;
+use super::process::Leaving;
+use crate::plan::Fault;
+
+impl World {
+    /// Something goes wrong, perhaps.
+    pub(super) fn trouble(&mut self) -> Result<(), String> {
+        let now_ms = self.broker.now_ms;
+        let id = self.dice.index(self.processes.len());
+        if self.processes[id].is_alive {
+            if self.strikes(Fault::Kill, 6) {
+                self.kill(id, false);
+            } else if self.strikes(Fault::PowerLoss, 10) {
+                self.kill(id, true);
+            } else if self.strikes(Fault::Pause, 10) {
+                let ms = self.dice.pick(&[2_000, 12_000, 70_000]);
+                self.processes[id].paused_until_ms = now_ms + ms;
+                self.event("process pauses", id, 0, ms);
+            } else if self.strikes(Fault::Cut, 10) {
+                let ms = self.dice.pick(&[2_000, 12_000]);
+                self.processes[id].cut_until_ms = now_ms + ms;
+                self.event("process is cut off", id, 0, ms);
+            } else if self.strikes(Fault::DiskFull, 10) {
+                let ms = self.dice.pick(&[500, 5_000]);
+                self.processes[id].full_until_ms = now_ms + ms;
+                self.event("disk is full", id, 0, ms);
+            } else if self.strikes(Fault::Leave, 15) {
+                self.leave(id, Leaving::Leave)?;
+            } else if self.strikes(Fault::Restart, 15) {
+                self.leave(id, Leaving::Restart)?;
+            }
+        }
+        if self.strikes(Fault::Takeover, 10) {
+            self.broker.group.shuffle();
+        }
+        if self.strikes(Fault::OffsetMoved, 40) || self.strikes(Fault::OffsetExpired, 40) {
+            self.everybody_is_away()?;
+        }
+        Ok(())
+    }
+
+    /// A process dies; with its machine, what was not synced is lost.
+    pub(super) fn kill(&mut self, id: usize, is_power_loss: bool) {
+        let now_ms = self.broker.now_ms;
+        let overlaps = |process: &super::Process| {
+            let running = process.slots.values().filter_map(|slot| slot.running.as_ref());
+            running.fold((0, 0), |(committing, two), running| {
+                (
+                    committing + u64::from(running.is_committing()),
+                    two + u64::from(running.overlaps()),
+                )
+            })
+        };
+        let (committing, two) = overlaps(&self.processes[id]);
+        if committing > 0 {
+            self.land("killed in a commit");
+        }
+        if two > 0 {
+            self.land("killed with two overlays");
+        }
+        self.processes[id].die();
+        self.processes[id].starts_ms = now_ms + self.dice.pick(&[50, 3_000, 8_000, 25_000]);
+        self.event("process dies", id, 0, u64::from(is_power_loss));
+        if is_power_loss {
+            if self.swarm.embedded {
+                let kept = self.dice.index(4);
+                if self.broker.lose_unsynced(kept) > 0 {
+                    self.land("unsynced commits lost");
+                }
+            }
+            for (partition, unsynced) in std::mem::take(&mut self.processes[id].unsynced) {
+                let lost = self.dice.index(unsynced + 1);
+                if lost > 0 {
+                    self.processes[id].stores.lose_last_batches(partition, lost);
+                    self.land("unsynced batches lost");
+                    self.event("batches lost", id, partition, lost as u64);
+                }
+            }
+        }
+        let partition = u32::try_from(self.dice.index(self.audits.len())).expect("few");
+        let had = self.processes[id].cursor(partition) > 0;
+        if had && self.strikes(Fault::StoreWiped, 8) {
+            self.processes[id].stores.wipe(partition);
+            self.forget(id, partition);
+        } else if had && self.strikes(Fault::StoreTorn, 8) {
+            self.processes[id].stores.corrupt_format(partition);
+            self.forget(id, partition);
+        // Without a position nothing tells what the digest should be.
+        } else if had
+            && !self.swarm.faults.has(Fault::OffsetExpired)
+            && self.strikes(Fault::StoreRots, 8)
+        {
+            self.processes[id].stores.corrupt_digest(partition);
+            self.processes[id].rotten.insert(partition, true);
+        }
+    }
+
+    fn forget(&mut self, id: usize, partition: u32) {
+        self.processes[id].unsynced.remove(&partition);
+        self.processes[id].rotten.remove(&partition);
+        self.event("store is gone", id, partition, 0);
+    }
+
+    /// A process is told to stop.
+    fn leave(&mut self, id: usize, leaving: Leaving) -> Result<(), String> {
+        let now_ms = self.broker.now_ms;
+        if self.processes[id].leaving.is_some() {
+            return Ok(());
+        }
+        self.processes[id].leaving = Some(leaving);
+        self.event("process is told to stop", id, 0, 0);
+        for slot in self.processes[id].slots.values_mut() {
+            if let Some(running) = &mut slot.running {
+                running.is_stopping = true;
+                running.tell(Input::Stop, now_ms)?;
+            }
+            // Nothing is begun any more.
+            slot.restarts_ms = u64::MAX;
+        }
+        Ok(())
+    }
+
+    /// The group is empty for a while, and its positions are not what they were.
+    fn everybody_is_away(&mut self) -> Result<(), String> {
+        for id in 0..self.processes.len() {
+            if self.processes[id].is_alive {
+                self.kill(id, false);
+            }
+            self.processes[id].starts_ms = self.broker.now_ms + 75_000;
+        }
+        self.broker.sync();
+        self.pass(70_000)?;
+        while !self.broker.is_settled() {
+            for partition in self.broker.ending() {
+                self.broker.mark(partition, 0);
+            }
+        }
+        self.settle_decisions()?;
+        let partition = u32::try_from(self.dice.index(self.audits.len())).expect("few");
+        if !self.broker.limbo.is_empty() || self.moved.contains_key(&partition) {
+            return Ok(());
+        }
+        let Some(position) = self.broker.position(partition).cloned() else { return Ok(()) };
+        if self.swarm.faults.has(Fault::OffsetMoved) && self.dice.one_in(2) {
+            let offset = self.dice.below(position.offset + 1);
+            let moved = Committed { offset, metadata: String::new() };
+            self.broker.set_position(partition, Some(moved));
+            self.moved.insert(partition, position);
+            self.event("position moved", 0, partition, offset);
+            self.land("position moved");
+        } else if self.swarm.faults.has(Fault::OffsetExpired) {
+            let derived = |topic| self.broker.part(topic, partition).visible(0).next().is_some();
+            let any = tickfold_core::records::Topic::ALL.map(crate::broker::Broker::topic);
+            // Where nothing tells how far outputs were emitted, a start is refused, and rightly.
+            if any.into_iter().any(derived) {
+                self.broker.set_position(partition, None);
+                self.event("position expired", 0, partition, 0);
+                self.land("position expired");
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing hinders anybody any more.
+    pub(super) fn relieve(&mut self) {
+        let now_ms = self.broker.now_ms;
+        for process in &mut self.processes {
+            (process.paused_until_ms, process.cut_until_ms, process.full_until_ms) = (0, 0, 0);
+            process.starts_ms = process.starts_ms.min(now_ms);
+            process.stores.fail_writes(false);
+        }
+    }
+}
