@@ -5,7 +5,7 @@
 //! before the end of the transaction was asked for; after anything uncertain the producer is given
 //! up, and so it is after a commit under which a connection failed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tickfold_log::{Append, CommitError, Committed, Error as LogError, TopicPartition};
 use tickfold_processor::driver::Input;
@@ -15,8 +15,11 @@ use crate::broker::{Broker, Claimant, Late, MemberId, Reply, Request, Speaker};
 use crate::bug::{Planted, PortBug};
 use crate::rng::Dice;
 
-/// After so many times of being told to ask again a client gives up.
-const TRIES_MAX: u32 = 60;
+/// A client that is told to ask again does so after that time.
+const RETRY_MS: u64 = 20;
+
+/// A client that was told to ask again for so long gives up.
+const PATIENCE_MS: u64 = 45_000;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +43,10 @@ pub(crate) enum Fate {
 pub(crate) struct View {
     pub(crate) member: MemberId,
     pub(crate) generation: u32,
-    pub(crate) assigned: BTreeSet<u32>,
+    /// Partitions, each with the number of its assignment.
+    pub(crate) assigned: BTreeMap<u32, u64>,
+    /// Counts assignments.
+    pub(crate) tenures: u64,
 }
 
 /// The world as a client sees it while it takes one step.
@@ -60,8 +66,9 @@ impl Wire<'_> {
         self.bug == Some(Planted::Port(bug))
     }
 
-    fn is_over(&self) -> bool {
-        !self.view.assigned.contains(&self.partition)
+    /// The assignment is not this process's any more, as far as it knows.
+    fn is_over(&self, tenure: u64) -> bool {
+        self.view.assigned.get(&self.partition) != Some(&tenure)
     }
 
     fn speaker(&self) -> Speaker {
@@ -95,7 +102,7 @@ impl Wire<'_> {
                 later(after_ms, &request);
                 (Some(self.broker.handle(partition, epoch, by, request)), true)
             }
-            Fate::Refused => (Some(Reply::State), false),
+            Fate::Refused => (Some(Reply::Refused), false),
         }
     }
 }
@@ -123,12 +130,27 @@ impl Producer {
     }
 }
 
+/// Since when a client asks for one thing, and when it asks again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    since_ms: Option<u64>,
+    again_ms: u64,
+}
+
+impl Asked {
+    /// Told to ask again; false once that has taken too long.
+    fn again(&mut self, now_ms: u64) -> bool {
+        self.again_ms = now_ms + RETRY_MS;
+        now_ms - *self.since_ms.get_or_insert(now_ms) < PATIENCE_MS
+    }
+}
+
 /// A claim under way.
 #[derive(Debug)]
 pub(crate) struct Claiming {
     by: Claimant,
     epoch: Option<u32>,
-    tries: u32,
+    asked: Asked,
     /// What a bug read too early.
     early: Option<Option<Committed>>,
 }
@@ -146,20 +168,21 @@ impl Claiming {
     /// Begins. `before` is the producer that the claim replaces.
     pub(crate) fn new(by: Claimant, before: Option<&Producer>, bug: Option<Planted>) -> Self {
         let reused = before.filter(|_| bug == Some(Planted::Port(PortBug::ProducerReused)));
-        Self { by, epoch: reused.map(|producer| producer.epoch), tries: 0, early: None }
+        Self { by, epoch: reused.map(|producer| producer.epoch), asked: Asked::default(), early: None }
+    }
+
+    /// When it asks again.
+    pub(crate) fn again_ms(&self) -> u64 {
+        self.asked.again_ms
     }
 
     /// One request, or one look at its answer.
     pub(crate) fn step(mut self, wire: &mut Wire<'_>) -> Step<Self> {
         let refuse = |error| Step::Done(Input::Claimed(Err(error)), None);
         let away = |reason: &str| refuse(LogError::Unavailable { reason: reason.to_owned() });
-        if wire.is_over() {
+        if !wire.view.assigned.contains_key(&wire.partition) {
             let place = TopicPartition::new(raw_topic("wa"), wire.partition);
             return refuse(LogError::NotAssigned(place));
-        }
-        self.tries += 1;
-        if self.tries > TRIES_MAX {
-            return away("an earlier transaction does not end");
         }
         if wire.has(PortBug::PositionBeforeInit) && self.early.is_none() {
             self.early = Some(wire.broker.position(wire.partition).cloned());
@@ -168,7 +191,11 @@ impl Claiming {
         let Some(epoch) = self.epoch else {
             match wire.send(0, self.by, Request::Init).0 {
                 Some(Reply::Epoch(epoch)) => self.epoch = Some(epoch),
-                Some(Reply::Busy | Reply::State) => {}
+                Some(Reply::Busy | Reply::State | Reply::Refused) => {
+                    if !self.asked.again(wire.broker.now_ms) {
+                        return away("an earlier transaction does not end");
+                    }
+                }
                 Some(reply) => return away(&format!("init: {reply:?}")),
                 None => return away("init: no answer"),
             }
@@ -181,7 +208,12 @@ impl Claiming {
             true => Ok(wire.broker.position(wire.partition).cloned()),
             false => wire.broker.stable_position(wire.partition),
         };
-        let Ok(found) = stable else { return Step::Goes(self) };
+        let Ok(found) = stable else {
+            if !self.asked.again(wire.broker.now_ms) {
+                return away("the position does not become stable");
+            }
+            return Step::Goes(self);
+        };
         let found = self.early.unwrap_or(found);
         let producer = Producer { epoch, by: self.by, state: Standing::Ready };
         Step::Done(Input::Claimed(Ok(found)), Some(producer))
@@ -197,9 +229,11 @@ pub(crate) struct Committing {
     sent: usize,
     position: Committed,
     stage: Stage,
-    tries: u32,
+    asked: Asked,
     /// A copy of a request is still under way.
     cut: bool,
+    /// The assignment that it is of.
+    tenure: u64,
 }
 
 #[derive(Debug)]
@@ -212,9 +246,15 @@ enum Stage {
 }
 
 impl Committing {
-    pub(crate) fn new(producer: Producer, outputs: Vec<Append>, position: Committed) -> Self {
+    pub(crate) fn new(
+        producer: Producer,
+        outputs: Vec<Append>,
+        position: Committed,
+        tenure: u64,
+    ) -> Self {
         let stage = Stage::Produce;
-        Self { producer, outputs, sent: 0, position, stage, tries: 0, cut: false }
+        let asked = Asked::default();
+        Self { producer, outputs, sent: 0, position, stage, asked, cut: false, tenure }
     }
 
     fn done(mut self, outcome: Result<(), CommitError>, wire: &Wire<'_>) -> Step<Self> {
@@ -231,16 +271,17 @@ impl Committing {
         self.done(Err(CommitError::Unclear { reason: what.to_owned() }), wire)
     }
 
+    /// When it asks again.
+    pub(crate) fn again_ms(&self) -> u64 {
+        self.asked.again_ms
+    }
+
     /// One request, or one look at its answer.
     pub(crate) fn step(mut self, wire: &mut Wire<'_>) -> Step<Self> {
         match self.producer.state {
             Standing::Ready => {}
             Standing::Spent => return self.unclear("an earlier request may be under way", wire),
             Standing::Fenced => return self.done(Err(CommitError::Fenced), wire),
-        }
-        self.tries += 1;
-        if self.tries > TRIES_MAX {
-            return self.unclear("told to ask again for too long", wire);
         }
         let (epoch, by) = (self.producer.epoch, self.producer.by);
         let mut chunk = 0;
@@ -254,7 +295,7 @@ impl Committing {
                 chunk = if wire.dice.one_in(3) { 1 + wire.dice.index(left) } else { left };
                 Request::Produce(self.outputs[self.sent..self.sent + chunk].to_vec())
             }
-            Stage::Offsets if wire.is_over() => {
+            Stage::Offsets if wire.is_over(self.tenure) => {
                 self.stage = Stage::Abort(CommitError::Fenced);
                 return Step::Goes(self);
             }
@@ -272,9 +313,11 @@ impl Committing {
         match (reply, self.stage) {
             (Reply::Ok, Stage::Produce) => {
                 self.sent += chunk;
-                (self.stage, self.tries) = (Stage::Produce, 0);
+                (self.stage, self.asked) = (Stage::Produce, Asked::default());
             }
-            (Reply::Ok, Stage::Offsets) => (self.stage, self.tries) = (Stage::End, 0),
+            (Reply::Ok, Stage::Offsets) => {
+                (self.stage, self.asked) = (Stage::End, Asked::default());
+            }
             (Reply::Ok, Stage::End) => {
                 self.stage = Stage::End;
                 return self.done(Ok(()), wire);
@@ -283,20 +326,27 @@ impl Committing {
                 self.stage = Stage::End;
                 return self.done(Err(error), wire);
             }
-            (Reply::Busy, stage) => self.stage = stage,
+            (Reply::Busy, stage) => {
+                self.stage = stage;
+                if !self.asked.again(wire.broker.now_ms) {
+                    return self.unclear("told to ask again for too long", wire);
+                }
+            }
             (Reply::Fenced, _) => {
                 self.stage = Stage::End;
                 return self.done(Err(CommitError::Fenced), wire);
             }
-            (Reply::Generation, _) if wire.is_over() => {
+            (Reply::Generation, _) if wire.is_over(self.tenure) => {
                 self.stage = Stage::Abort(CommitError::Fenced);
             }
             (Reply::Generation, _) => self.stage = abort("the group moved on".to_owned()),
-            (Reply::State, Stage::End) => {
+            (Reply::State | Reply::Refused, Stage::End) | (Reply::Refused, Stage::Abort(_)) => {
                 self.stage = Stage::End;
                 return self.unclear("end: refused", wire);
             }
-            (Reply::State, _) => self.stage = abort("the broker refuses".to_owned()),
+            (Reply::State | Reply::Refused, _) => {
+                self.stage = abort("the broker refuses".to_owned());
+            }
             (Reply::Epoch(_), _) => {
                 self.stage = Stage::End;
                 return self.unclear("an answer to nothing", wire);

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use tickfold_sim::{Faults, Plan, Planted, run};
+use tickfold_sim::{Faults, Plan, Planted, minimise, run};
 
 use crate::on_all_cores;
 
@@ -12,7 +12,7 @@ use crate::on_all_cores;
 const BEYOND: u64 = 40;
 
 /// Hunts one or all.
-pub(crate) fn hunt(seeds: u64, only: Option<&str>) -> Result<()> {
+pub(crate) fn hunt(seeds: u64, only: Option<&str>, is_small: bool) -> Result<()> {
     let bugs = Planted::all().into_iter().filter(|bug| only.is_none_or(|name| bug.name() == name));
     let mut missed = Vec::new();
     println!("{:26} {:>6}  {:40} what was seen", "bug", "seed", "needs one of");
@@ -34,6 +34,12 @@ pub(crate) fn hunt(seeds: u64, only: Option<&str>) -> Result<()> {
         let words = needs.iter().map(|fault| fault.word()).collect::<Vec<_>>().join(" ");
         let text: String = text.chars().take(90).collect();
         println!("{name:26} {seed:>6}  {words:40} {text}");
+        if is_small {
+            let small = minimise(&Plan::seed(seed), Some(bug), 300);
+            let faults = small.faults().map(|fault| fault.word()).collect::<Vec<_>>().join(" ");
+            let calm = first(100, Plan::calm, bug).map_or("no".to_owned(), |(seed, _)| seed.to_string());
+            println!("  smallest has: {faults}; calm seed: {calm}");
+        }
         if !needs.is_empty() {
             let off: Faults = needs.iter().copied().collect();
             let without = |seed| Plan { off, ..Plan::seed(seed) };

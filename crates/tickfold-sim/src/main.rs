@@ -22,7 +22,8 @@ tickfold-sim: deterministic simulation of the processor
   tickfold-sim calm [--from N] [--seeds N]    the same without any fault: the null control
   tickfold-sim replay PLAN [--bug NAME]       run a plan and print everything that happens
   tickfold-sim minimise PLAN [--bug NAME]     make a failing plan smaller
-  tickfold-sim bugs [--seeds N] [--bug NAME]  every planted bug is caught, and not without its faults
+  tickfold-sim bugs [--seeds N] [--bug NAME]  every planted bug is caught, and not without its faults;
+                                              with --small also what the smallest catching plan needs
   tickfold-sim kept                           run the plans of crates/tickfold-sim/seeds
 
 A PLAN is a seed and what is left out of it: 17 --off kill,pause --steps 200 --skip 3,4";
@@ -73,7 +74,8 @@ fn tool() -> Result<()> {
         "bugs" => {
             let seeds = option(&arguments, "--seeds")?.unwrap_or(2_000);
             let at = arguments.iter().position(|argument| argument == "--bug");
-            hunt::hunt(seeds, at.and_then(|at| arguments.get(at + 1)).map(String::as_str))
+            let only = at.and_then(|at| arguments.get(at + 1)).map(String::as_str);
+            hunt::hunt(seeds, only, arguments.iter().any(|argument| argument == "--small"))
         }
         "kept" => kept::run_all(),
         _ => {

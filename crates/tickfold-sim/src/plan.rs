@@ -127,6 +127,12 @@ impl Plan {
         Self { seed, off: Faults::all(), ..Self::default() }
     }
 
+    /// The faults that may happen in it.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> + use<> {
+        let faults = self.swarm().faults;
+        Fault::ALL.iter().copied().filter(move |fault| faults.has(*fault))
+    }
+
     /// What the seed troubles the run with: a different mixture each time, since what never
     /// happens together hides what does.
     pub(crate) fn swarm(&self) -> Swarm {
@@ -137,7 +143,7 @@ impl Plan {
             embedded: dice.one_in(5),
             partitions: dice.pick(&[1, 2, 2, 3]),
             processes: dice.pick(&[1, 2, 2, 3]),
-            webhooks: 12 + dice.below(70),
+            webhooks: 6 + dice.below(36),
             steps: self.steps.unwrap_or(300 + dice.below(900)),
             often: dice.pick(&[8, 20, 60]),
         }

@@ -83,6 +83,10 @@ impl Driver {
             Input::RawRead(Err(error)) => Err(log_failed(error)),
             Input::StoreWritten { store, result: Ok(()) } => {
                 self.store = Some(store);
+                if self.stopping {
+                    // The last write may have reached E, and its commit would never be sent.
+                    return Err(Command::Stopped);
+                }
                 if refolding.queue.is_empty() {
                     self.refold_on(refolding, now_ms)
                 } else {

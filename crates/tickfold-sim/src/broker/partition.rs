@@ -1,5 +1,7 @@
 //! A partition: records and markers, each with its place, and what readers see of them.
 
+use std::collections::BTreeMap;
+
 use tickfold_log::{Append, Record};
 
 /// Whose record it is, and what became of its transaction.
@@ -28,6 +30,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     entries: Vec<Entry>,
+    /// Where the open transaction of each producer begins.
+    open: BTreeMap<u32, u64>,
 }
 
 impl Part {
@@ -40,6 +44,9 @@ impl Part {
             value: append.value.clone(),
             headers: append.headers.clone(),
         };
+        if let Some(producer) = producer {
+            self.open.entry(producer).or_insert(record.offset);
+        }
         let state = producer.map_or(State::Committed, |producer| State::Open { producer });
         self.entries.push(Entry { record: Some(record), state });
     }
@@ -47,7 +54,8 @@ impl Part {
     /// Ends the transaction of a producer here. The marker takes an offset.
     pub(crate) fn mark(&mut self, producer: u32, commit: bool) {
         let state = if commit { State::Committed } else { State::Aborted };
-        for entry in &mut self.entries {
+        let first = self.open.remove(&producer).unwrap_or(self.end());
+        for entry in self.entries.iter_mut().skip(usize::try_from(first).expect("small")) {
             if entry.state == (State::Open { producer }) {
                 entry.state = state;
             }
@@ -62,8 +70,7 @@ impl Part {
 
     /// The offset of the first record of an open transaction, or the end.
     pub(crate) fn stable_end(&self) -> u64 {
-        let open = |entry: &Entry| matches!(entry.state, State::Open { .. });
-        self.entries.iter().position(open).map_or(self.end(), |at| at as u64)
+        self.open.values().copied().min().unwrap_or(self.end())
     }
 
     /// Committed records from an offset on, below the stable end.

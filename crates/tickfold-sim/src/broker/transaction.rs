@@ -40,6 +40,8 @@ pub(crate) enum Reply {
     Generation,
     /// It cannot be in this state.
     State,
+    /// The transaction cannot go on, for a reason of the broker's own.
+    Refused,
 }
 
 /// A transaction that was decided to commit.

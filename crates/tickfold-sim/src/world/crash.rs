@@ -86,6 +86,7 @@ impl World {
         let had = self.processes[id].cursor(partition) > 0;
         if had && self.strikes(Fault::StoreWiped, 8) {
             self.processes[id].stores.wipe(partition);
+            self.processes[id].rotten.remove(&partition);
             self.forget(id, partition);
         } else if had && self.strikes(Fault::StoreTorn, 8) {
             self.processes[id].stores.corrupt_format(partition);
@@ -102,7 +103,6 @@ impl World {
 
     fn forget(&mut self, id: usize, partition: u32) {
         self.processes[id].unsynced.remove(&partition);
-        self.processes[id].rotten.remove(&partition);
         self.event("store is gone", id, partition, 0);
     }
 

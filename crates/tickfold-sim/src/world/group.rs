@@ -14,7 +14,7 @@ impl World {
         if self.swarm.embedded {
             self.broker.poisoned = false;
             self.broker.sync();
-            process.view.assigned = (0..count).collect();
+            process.view.assigned = (0..count).map(|partition| (partition, 0)).collect();
             process.slots = (0..count).map(|partition| (partition, Slot::default())).collect();
         } else {
             process.view.member = self.broker.group.join(id, now_ms);
@@ -43,7 +43,7 @@ impl World {
         let now_ms = self.broker.now_ms;
         let member = self.processes[id].view.member;
         let Some(told) = self.broker.group.heartbeat(id, member, now_ms) else {
-            let lost: Vec<u32> = self.processes[id].view.assigned.iter().copied().collect();
+            let lost: Vec<u32> = self.processes[id].view.assigned.keys().copied().collect();
             for partition in lost {
                 self.lose(id, partition)?;
             }
@@ -54,13 +54,17 @@ impl World {
             return Ok(());
         };
         self.processes[id].view.generation = told.generation;
-        let gone = self.processes[id].view.assigned.difference(&told.assigned).copied();
+        let had = self.processes[id].view.assigned.keys();
+        let gone = had.filter(|partition| !told.assigned.contains(partition)).copied();
         for partition in gone.collect::<Vec<_>>() {
             self.lose(id, partition)?;
         }
         for partition in told.assigned {
             let process = &mut self.processes[id];
-            if process.leaving.is_none() && process.view.assigned.insert(partition) {
+            let view = &mut process.view;
+            if process.leaving.is_none() && !view.assigned.contains_key(&partition) {
+                view.tenures += 1;
+                view.assigned.insert(partition, view.tenures);
                 process.slots.insert(partition, Slot::default());
                 self.event("assigned", id, partition, u64::from(told.generation));
             }
@@ -132,8 +136,10 @@ impl World {
             }
             self.work(id, partition, 0)?;
         }
-        if let Some(slot) = self.processes[id].slots.get_mut(&partition) {
-            slot.running = None;
+        let process = &mut self.processes[id];
+        if let Some(running) = process.slots.get_mut(&partition).and_then(|s| s.running.take()) {
+            let orphan = running.into_orphan();
+            process.orphans.extend(orphan.map(|committing| (partition, committing)));
         }
         Ok(())
     }

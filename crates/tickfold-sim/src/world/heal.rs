@@ -22,6 +22,9 @@ const REST_MS: u64 = 300_000;
 /// And within so many steps.
 const STEPS_MAX: u64 = 60_000;
 
+/// For how long an action is remembered, by the built-in rules.
+const RETENTION_MS: i64 = 90 * 86_400_000;
+
 impl World {
     /// Everything heals, and is compared.
     pub(super) fn heal(&mut self) -> Result<(), String> {
@@ -63,6 +66,11 @@ impl World {
                 }
                 if self.broker.now_ms >= until_ms || self.steps >= until_step {
                     return Err(format!("does not come to rest: {}", unrest.unwrap_or_default()));
+                }
+                if self.broker.poisoned {
+                    // Whoever runs it starts it anew.
+                    self.kill(0, false);
+                    self.processes[0].starts_ms = self.broker.now_ms;
                 }
                 let ms = self.until_due();
                 self.pass(ms)?;
@@ -189,17 +197,19 @@ impl World {
             }
         }
         let mut told: BTreeMap<(String, String), BTreeSet<u32>> = BTreeMap::new();
-        let mut actions = BTreeSet::new();
+        let mut actions: BTreeMap<String, i64> = BTreeMap::new();
         for partition in 0..self.broker.partitions() {
-            for value in values(&self.broker, partition, Topic::Transition) {
+            for (_, value) in values(&self.broker, partition, Topic::Transition) {
                 if let (Some(wamid), Some(to)) = (value["wamid"].as_str(), value["to"].as_str()) {
                     let key = (wamid.to_owned(), to.to_owned());
                     told.entry(key).or_default().insert(partition);
                 }
             }
-            for value in values(&self.broker, partition, Topic::Action) {
+            for (timestamp_ms, value) in values(&self.broker, partition, Topic::Action) {
                 let id = value["action_id"].as_str().unwrap_or_default().to_owned();
-                if !actions.insert(id) {
+                // What is older than the retention is forgotten.
+                let before = actions.insert(id, timestamp_ms);
+                if before.is_some_and(|before| timestamp_ms - before < RETENTION_MS) {
                     return Err(format!("an action is told twice: {value}"));
                 }
                 let wamid = value["wamid"].as_str().unwrap_or_default();
@@ -252,7 +262,11 @@ impl World {
     }
 }
 
-fn values(broker: &Broker, partition: u32, topic: Topic) -> impl Iterator<Item = Value> {
+/// Values of a derived topic, each with its record's time.
+fn values(broker: &Broker, partition: u32, topic: Topic) -> impl Iterator<Item = (i64, Value)> {
     let records = broker.part(Broker::topic(topic), partition).visible(0);
-    records.filter_map(|record| serde_json::from_slice(record.value.as_ref()?).ok())
+    records.filter_map(|record| {
+        let value = serde_json::from_slice(record.value.as_ref()?).ok()?;
+        Some((record.timestamp_ms, value))
+    })
 }

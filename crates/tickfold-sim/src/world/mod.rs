@@ -207,6 +207,7 @@ impl World {
             let now_ms = (self.broker.now_ms + chunk_ms).min(until_ms);
             self.broker.now_ms = now_ms;
             self.arrive();
+            (0..4).for_each(|_| self.mark());
             self.heartbeats()?;
             let expired = self.broker.expire_transactions();
             if expired > 0 {
@@ -299,7 +300,7 @@ impl World {
         if !self.processes[id].is_running(now_ms) {
             return Ok(false);
         }
-        if self.leave_step(id) {
+        if self.leave_step(id) || self.orphan_step(id) {
             return Ok(true);
         }
         // Whatever can go on, of all partitions.
@@ -330,6 +331,39 @@ impl World {
             None => self.slot_step(id, partition),
         }
         Ok(true)
+    }
+
+    /// A commit that nobody waits for goes on; false if there is none that can.
+    fn orphan_step(&mut self, id: usize) -> bool {
+        let now_ms = self.broker.now_ms;
+        let ready = |(_, committing): &(u32, Committing)| committing.again_ms() <= now_ms;
+        let orphans = &self.processes[id].orphans;
+        let Some(at) = orphans.iter().position(ready) else { return false };
+        if !self.is_healing && self.dice.one_in(2) {
+            return false;
+        }
+        let (partition, committing) = self.processes[id].orphans.remove(at);
+        let fate = self.fate(id);
+        let mut wire = Wire {
+            broker: &mut self.broker,
+            dice: &mut self.net,
+            fate,
+            process: id,
+            partition,
+            view: &self.processes[id].view,
+            bug: self.bug,
+        };
+        match committing.step(&mut wire) {
+            Step::Goes(committing) => self.processes[id].orphans.push((partition, committing)),
+            Step::Done(input, _) => {
+                self.event("orphan done", id, partition, 0);
+                self.land(match input {
+                    Input::CommitDone(Ok(())) => "orphan committed",
+                    _ => "orphan failed",
+                });
+            }
+        }
+        true
     }
 
     /// A partition without a driver: it gets one, or is given back.
@@ -366,6 +400,9 @@ impl World {
                     let error = tickfold_log::Error::Poisoned { reason };
                     Work::Done("claim", Input::Claimed(Err(error)))
                 } else {
+                    // What is left unfinished is finished first.
+                    self.broker.sync();
+                    self.settle_decisions()?;
                     let found = self.broker.position(partition).cloned();
                     self.audits[partition as usize].claimed(by);
                     Work::Done("claim", Input::Claimed(Ok(found)))
@@ -385,7 +422,9 @@ impl World {
                 } else {
                     match self.running(id, partition).producer.take() {
                         Some(producer) => {
-                            Work::Commit(Committing::new(producer, outputs, position))
+                            let assigned = &self.processes[id].view.assigned;
+                            let tenure = assigned.get(&partition).copied().unwrap_or(0);
+                            Work::Commit(Committing::new(producer, outputs, position, tenure))
                         }
                         None => {
                             let fenced = tickfold_log::CommitError::Fenced;
@@ -536,7 +575,11 @@ impl World {
     fn ended(&mut self, id: usize, partition: u32, end: End) -> Result<(), String> {
         let now_ms = self.broker.now_ms;
         let slot = self.processes[id].slots.get_mut(&partition).expect("it is assigned");
-        let was_live = slot.running.take().is_some_and(|running| running.is_live());
+        let running = slot.running.take();
+        let was_live = running.as_ref().is_some_and(Running::is_live);
+        let orphan = running.and_then(Running::into_orphan);
+        self.processes[id].orphans.extend(orphan.map(|committing| (partition, committing)));
+        let slot = self.processes[id].slots.get_mut(&partition).expect("it is assigned");
         slot.failures = if was_live { 0 } else { slot.failures + 1 };
         slot.restarts_ms = now_ms + (100 << slot.failures.min(6));
         let what = match end {

@@ -32,6 +32,8 @@ pub(crate) struct Process {
     pub(crate) leaving: Option<Leaving>,
     pub(crate) view: View,
     pub(crate) slots: BTreeMap<u32, Slot>,
+    /// Commits whose driver is gone: the client gets on with them all the same.
+    pub(crate) orphans: Vec<(u32, Committing)>,
     /// Store batches that a power loss would take, by partition.
     pub(crate) unsynced: BTreeMap<u32, usize>,
     /// The digest of the store was changed by the disk.
@@ -129,6 +131,8 @@ impl Work {
                 past.as_ref().is_some_and(more) || until.is_some_and(|until| broker.now_ms >= until)
             }
             Self::Todo(Command::Pause { until }) => broker.now_ms >= *until,
+            Self::Claim(claiming) => broker.now_ms >= claiming.again_ms(),
+            Self::Commit(committing) => broker.now_ms >= committing.again_ms(),
             _ => true,
         }
     }
@@ -138,6 +142,8 @@ impl Work {
         match self {
             Self::Todo(Command::Wait { until, .. }) => *until,
             Self::Todo(Command::Pause { until }) => Some(*until),
+            Self::Claim(claiming) => Some(claiming.again_ms()),
+            Self::Commit(committing) => Some(committing.again_ms()),
             _ => None,
         }
     }
@@ -177,6 +183,14 @@ impl Running {
         matches!(self.driver.progress(), Progress::Live { .. })
     }
 
+    /// The commit that is under way, if there is one.
+    pub(crate) fn into_orphan(self) -> Option<Committing> {
+        self.works.into_iter().find_map(|work| match work {
+            Work::Commit(committing) => Some(committing),
+            _ => None,
+        })
+    }
+
     /// A commit is under way.
     pub(crate) fn is_committing(&self) -> bool {
         self.works.iter().any(|work| matches!(work, Work::Commit(_) | Work::Write(_)))
@@ -203,6 +217,7 @@ impl Process {
             leaving: None,
             view: View::default(),
             slots: BTreeMap::new(),
+            orphans: Vec::new(),
             unsynced: BTreeMap::new(),
             rotten: BTreeMap::new(),
             skew_ms,
@@ -222,6 +237,7 @@ impl Process {
     /// It dies where it stands; its disk stays.
     pub(crate) fn die(&mut self) {
         self.slots.clear();
+        self.orphans.clear();
         self.view = View::default();
         (self.is_alive, self.leaving) = (false, None);
     }
