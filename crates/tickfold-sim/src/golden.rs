@@ -9,7 +9,7 @@ use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::{Output, Partition};
 use tickfold_core::overlay::{Nothing, Overlay};
 use tickfold_core::records::Topic;
-use tickfold_core::state::Status;
+use tickfold_core::state::{Regime, Status};
 use tickfold_log::{Record, RecordDigest};
 use tickfold_processor::raw_record;
 use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores, Transition};
@@ -33,6 +33,8 @@ pub(crate) struct Golden {
     stores: MemStores,
     store: Box<dyn PartitionStore>,
     raw: RecordDigest,
+    /// What the partition goes by. Read from the store it would be parsed for each record.
+    regime: Option<Regime>,
     /// By topic of the broker.
     pub(crate) outputs: Vec<Vec<Due>>,
     /// Heads, by cursor.
@@ -52,6 +54,7 @@ impl Golden {
             stores,
             store,
             raw: RecordDigest::default(),
+            regime: None,
             outputs: (0..=Topic::ALL.len()).map(|_| Vec::new()).collect(),
             heads,
             counts: BTreeMap::new(),
@@ -69,6 +72,8 @@ impl Golden {
             broker.part(crate::broker::RAW, self.partition.id).visible(from).cloned().collect();
         for record in new.iter().take_while(|record| record.offset < below) {
             let mut overlay = Overlay::default();
+            let regime = self.regime.clone();
+            overlay.regime.entry(&(), |()| Ok(regime)).map_err(|error| error.to_string())?;
             let folded = tickfold_core::fold(
                 &mut overlay,
                 &*self.store,
@@ -91,6 +96,7 @@ impl Golden {
             };
             let written = self.store.write(head.cursor, &overlay, &transitions, to);
             written.map_err(|error| error.to_string())?;
+            self.regime = overlay.regime.get(&()).cloned().flatten();
             self.heads.insert(cursor, to);
             self.transitions.extend(transitions);
             for output in outputs {

@@ -574,6 +574,7 @@ impl World {
     /// A driver ended.
     fn ended(&mut self, id: usize, partition: u32, end: End) -> Result<(), String> {
         let now_ms = self.broker.now_ms;
+        let is_leaving = self.processes[id].leaving.is_some();
         let slot = self.processes[id].slots.get_mut(&partition).expect("it is assigned");
         let running = slot.running.take();
         let was_live = running.as_ref().is_some_and(Running::is_live);
@@ -581,7 +582,10 @@ impl World {
         self.processes[id].orphans.extend(orphan.map(|committing| (partition, committing)));
         let slot = self.processes[id].slots.get_mut(&partition).expect("it is assigned");
         slot.failures = if was_live { 0 } else { slot.failures + 1 };
-        slot.restarts_ms = now_ms + (100 << slot.failures.min(6));
+        slot.restarts_ms = match is_leaving {
+            true => u64::MAX,
+            false => now_ms + (100 << slot.failures.min(6)),
+        };
         let what = match end {
             End::Stopped => "driver stopped",
             End::Lost(Lost::Defect(what)) => return Err(format!("defect: {what}")),
