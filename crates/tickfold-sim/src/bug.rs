@@ -13,8 +13,6 @@ use crate::plan::Fault;
 pub enum PortBug {
     /// The position is read before the claim fences the earlier owner.
     PositionBeforeInit,
-    /// The position is read while a transaction that moves it has not ended.
-    UnstablePosition,
     /// Commits carry no generation, so the group cannot refuse them.
     NoGeneration,
     /// After a commit in doubt the same producer goes on, without a new epoch.
@@ -45,7 +43,6 @@ impl Planted {
     pub fn all() -> Vec<Self> {
         let port = [
             PortBug::PositionBeforeInit,
-            PortBug::UnstablePosition,
             PortBug::NoGeneration,
             PortBug::ProducerReused,
             PortBug::RepeatedTrusted,
@@ -83,8 +80,80 @@ impl Planted {
 
     /// Faults of which it needs one to show; with all of them off it is not seen. Empty: it shows
     /// by itself.
-    pub fn needs(self) -> &'static [Fault] {
-        let _ = self;
-        &[]
+    pub fn needs(self) -> Vec<Fault> {
+        use DriverBug as D;
+        use FoldBug as F;
+        use PortBug as P;
+        let one_of = |groups: &[&[Fault]]| groups.concat();
+        match self {
+            Self::Driver(D::UnclearIsSuccess | D::UnclearAlwaysResent | D::UnclearOnOldClaim) => {
+                one_of(&[&DOUBTS])
+            }
+            Self::Driver(
+                D::AbortedIsSuccess
+                | D::FencedIsSuccess
+                | D::SecondBeforeFirst
+                | D::SecondOutlivesFirst
+                | D::StoreAfterLoss,
+            )
+            | Self::Port(P::PositionBeforeInit | P::NoGeneration) => {
+                one_of(&[&DOUBTS, &MOVES, &[Fault::Outages, Fault::Days]])
+            }
+            Self::Driver(D::TokenNotChecked) => vec![Fault::OffsetMoved],
+            Self::Driver(D::DigestNotCompared) => vec![Fault::StoreRots],
+            Self::Driver(D::ExpiredOffByOne) => vec![Fault::OffsetExpired],
+            Self::Fold(F::ExpiryByWallClock) => vec![Fault::Days],
+            Self::Port(P::ProducerReused) => one_of(&[&DOUBTS]),
+            Self::Port(P::RepeatedTrusted) => vec![Fault::RequestRepeated],
+            Self::Port(P::ReadsUncommitted) => vec![Fault::ForeignTxn],
+            Self::Port(P::NoSync) => vec![Fault::PowerLoss],
+            Self::Port(P::AckedEarly) => vec![Fault::IngressUnsure],
+            Self::Driver(
+                D::StoreBeforeCommit
+                | D::RefoldSkipsOne
+                | D::RefoldEmits
+                | D::StoreAheadAccepted
+                | D::CrcNotCompared
+                | D::SecondIgnoresFirst
+                | D::SecondDigestIgnoresFirst
+                | D::StoreHasBoth
+                | D::TicksNeverCommitted,
+            )
+            | Self::Fold(
+                F::FireBeforeFold
+                | F::TickIsWallClock
+                | F::ConfigInFold
+                | F::RowPerItem
+                | F::AliasByArrival
+                | F::TimeByArrival
+                | F::FoldsForeignItems
+                | F::RoutedByEntry
+                | F::DecidedForgotten,
+            ) => Vec::new(),
+        }
     }
 }
+
+/// What leaves a commit in doubt.
+const DOUBTS: [Fault; 8] = [
+    Fault::RequestLost,
+    Fault::AnswerLost,
+    Fault::RequestLate,
+    Fault::RequestRepeated,
+    Fault::Refusal,
+    Fault::Cut,
+    Fault::SlowMarkers,
+    Fault::SyncFails,
+];
+
+/// What moves partitions from one process to another.
+const MOVES: [Fault; 8] = [
+    Fault::Kill,
+    Fault::PowerLoss,
+    Fault::Pause,
+    Fault::Leave,
+    Fault::Restart,
+    Fault::Takeover,
+    Fault::OffsetMoved,
+    Fault::OffsetExpired,
+];

@@ -18,8 +18,9 @@ use crate::rng::Dice;
 /// A client that is told to ask again does so after that time.
 const RETRY_MS: u64 = 20;
 
-/// A client that was told to ask again for so long gives up.
+/// A client that was told to ask again for so long, and so often, gives up.
 const PATIENCE_MS: u64 = 45_000;
+const TRIES: u32 = 12;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,13 +136,15 @@ impl Producer {
 struct Asked {
     since_ms: Option<u64>,
     again_ms: u64,
+    tries: u32,
 }
 
 impl Asked {
     /// Told to ask again; false once that has taken too long.
     fn again(&mut self, now_ms: u64) -> bool {
         self.again_ms = now_ms + RETRY_MS;
-        now_ms - *self.since_ms.get_or_insert(now_ms) < PATIENCE_MS
+        self.tries += 1;
+        self.tries < TRIES || now_ms - *self.since_ms.get_or_insert(now_ms) < PATIENCE_MS
     }
 }
 
@@ -204,11 +207,7 @@ impl Claiming {
         if matches!(wire.fate, Fate::Lost | Fate::AnswerLost | Fate::Late(_)) {
             return away("position: no answer");
         }
-        let stable = match wire.has(PortBug::UnstablePosition) {
-            true => Ok(wire.broker.position(wire.partition).cloned()),
-            false => wire.broker.stable_position(wire.partition),
-        };
-        let Ok(found) = stable else {
+        let Ok(found) = wire.broker.stable_position(wire.partition) else {
             if !self.asked.again(wire.broker.now_ms) {
                 return away("the position does not become stable");
             }

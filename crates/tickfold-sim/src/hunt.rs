@@ -31,7 +31,10 @@ pub(crate) fn hunt(seeds: u64, only: Option<&str>, is_small: bool) -> Result<()>
             continue;
         };
         let needs = bug.needs();
-        let words = needs.iter().map(|fault| fault.word()).collect::<Vec<_>>().join(" ");
+        let words = match needs.len() {
+            0..=2 => needs.iter().map(|fault| fault.word()).collect::<Vec<_>>().join(" "),
+            many => format!("{many} faults of processes and requests"),
+        };
         let text: String = text.chars().take(90).collect();
         println!("{name:26} {seed:>6}  {words:40} {text}");
         if is_small {

@@ -24,6 +24,7 @@ tickfold-sim: deterministic simulation of the processor
   tickfold-sim minimise PLAN [--bug NAME]     make a failing plan smaller
   tickfold-sim bugs [--seeds N] [--bug NAME]  every planted bug is caught, and not without its faults;
                                               with --small also what the smallest catching plan needs
+  tickfold-sim find \"WHAT, WHAT\"             the first seed in which all of that happens
   tickfold-sim kept                           run the plans of crates/tickfold-sim/seeds
 
 A PLAN is a seed and what is left out of it: 17 --off kill,pause --steps 200 --skip 3,4";
@@ -78,6 +79,18 @@ fn tool() -> Result<()> {
             hunt::hunt(seeds, only, arguments.iter().any(|argument| argument == "--small"))
         }
         "kept" => kept::run_all(),
+        "find" => {
+            let wanted: Vec<&str> =
+                arguments.first().map_or("", String::as_str).split(", ").collect();
+            for seed in 0..option(&arguments, "--seeds")?.unwrap_or(20_000) {
+                let landed = run(&Plan::seed(seed), None, false).landed;
+                if wanted.iter().all(|what| landed.contains_key(what)) {
+                    println!("{seed}");
+                    return Ok(());
+                }
+            }
+            bail!("no seed has it")
+        }
         _ => {
             println!("{HELP}");
             Ok(())
@@ -179,8 +192,20 @@ fn run_seeds(from: u64, seeds: u64, is_calm: bool) -> Result<()> {
 }
 
 /// What happens without any fault.
-const HAPPENS_IN_PEACE: [&str; 5] =
-    ["claimed", "commit done", "folded on top of a commit", "revoked", "driver stopped"];
+const HAPPENS_IN_PEACE: [&str; 10] = [
+    "claimed",
+    "commit done",
+    "folded on top of a commit",
+    "fallback by deadline",
+    // Processes come up one after the other, and the group shares among those that are there. A
+    // commit that meets that is aborted and sent again; one that was dropped goes on.
+    "commit aborted",
+    "revoked",
+    "driver stopped",
+    "dropped when revoked",
+    "orphan committed",
+    "orphan failed",
+];
 
 /// Adds the rows to the table of a soak, if this is one.
 fn append_to_soak_table(landed: &BTreeMap<&str, (u64, u64)>, failing: usize) -> Result<()> {

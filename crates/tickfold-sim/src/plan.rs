@@ -143,8 +143,8 @@ impl Plan {
             embedded: dice.one_in(5),
             partitions: dice.pick(&[1, 2, 2, 3]),
             processes: dice.pick(&[1, 2, 2, 3]),
-            webhooks: 6 + dice.below(36),
-            steps: self.steps.unwrap_or(300 + dice.below(900)),
+            webhooks: 5 + dice.below(30),
+            steps: self.steps.unwrap_or(250 + dice.below(750)),
             often: dice.pick(&[8, 20, 60]),
         }
     }

@@ -1,5 +1,5 @@
 //! The processor on the mem adapters: the start table row by row, the driver with the clock moved
-//! by hand, seeded runs with crashes and faults, planted bugs that must be caught, and the shell.
+//! by hand, seeded runs with crashes and faults, planted bugs of the start table, and the shell.
 
 #![allow(
     clippy::unwrap_used,

@@ -41,6 +41,23 @@ fn a_status_becomes_a_row_and_a_transition_and_moves_the_position() {
     world.equals_golden(0).unwrap();
 }
 
+/// Told to stop while the last write of a refold is under way, it ends: it begins no commit, whose
+/// outcome nobody would bring.
+#[test]
+fn a_stop_during_the_last_write_of_a_refold_ends_the_driver() {
+    let mut world = live(&Options::default());
+    append_webhook(&world.log, &status(1, "sent", TIME));
+    world.settle(0);
+    world.crash(0);
+    world.processes[0].stores.lose_last_batches(PARTITION, 1);
+    world.start(0);
+    world.run_to(0, "write_store");
+    let Executed::Answer(written) = world.execute(0) else { panic!("it was to be written") };
+    world.stop(0);
+    world.deliver(0, written);
+    assert_eq!(world.settle(0), Rest::Ended(End::Stopped));
+}
+
 #[test]
 fn a_broken_body_becomes_a_dead_letter_and_stops_nothing() {
     let mut world = live(&Options::default());

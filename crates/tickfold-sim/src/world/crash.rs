@@ -11,7 +11,13 @@ impl World {
     /// Something goes wrong, perhaps.
     pub(super) fn trouble(&mut self) -> Result<(), String> {
         let now_ms = self.broker.now_ms;
-        let id = self.dice.index(self.processes.len());
+        // Most of all one with a commit under way.
+        let committing = self.processes.iter().position(|process| {
+            let mut running = process.slots.values().filter_map(|slot| slot.running.as_ref());
+            running.any(|running| running.is_committing() || running.is_in_doubt())
+        });
+        let any = self.dice.index(self.processes.len());
+        let id = committing.filter(|_| self.dice.one_in(2)).unwrap_or(any);
         if self.processes[id].is_alive {
             if self.strikes(Fault::Kill, 6) {
                 self.kill(id, false);
@@ -20,10 +26,13 @@ impl World {
             } else if self.strikes(Fault::Pause, 10) {
                 let ms = self.dice.pick(&[2_000, 12_000, 70_000]);
                 self.processes[id].paused_until_ms = now_ms + ms;
+                // It goes on for a while before it hears what it missed.
+                self.processes[id].beats_ms = now_ms + ms + self.dice.pick(&[0, 1_000, 3_000]);
                 self.event("process pauses", id, 0, ms);
             } else if self.strikes(Fault::Cut, 10) {
                 let ms = self.dice.pick(&[2_000, 12_000]);
                 self.processes[id].cut_until_ms = now_ms + ms;
+                self.processes[id].beats_ms = now_ms + ms + self.dice.pick(&[0, 1_000, 3_000]);
                 self.event("process is cut off", id, 0, ms);
             } else if self.strikes(Fault::DiskFull, 10) {
                 let ms = self.dice.pick(&[500, 5_000]);
@@ -171,6 +180,7 @@ impl World {
         let now_ms = self.broker.now_ms;
         for process in &mut self.processes {
             (process.paused_until_ms, process.cut_until_ms, process.full_until_ms) = (0, 0, 0);
+            process.beats_ms = 0;
             process.starts_ms = process.starts_ms.min(now_ms);
             process.stores.fail_writes(false);
         }

@@ -4,6 +4,9 @@ use super::World;
 use super::process::{Leaving, Slot};
 use tickfold_processor::driver::Input;
 
+/// A member says that it lives every so often.
+const BEAT_MS: u64 = 2_500;
+
 impl World {
     /// A process comes up: it joins, and has what its session kept.
     pub(super) fn start(&mut self, id: usize) {
@@ -18,6 +21,7 @@ impl World {
             process.slots = (0..count).map(|partition| (partition, Slot::default())).collect();
         } else {
             process.view.member = self.broker.group.join(id, now_ms);
+            process.beats_ms = now_ms;
         }
         self.event("process starts", id, 0, 0);
     }
@@ -29,7 +33,9 @@ impl World {
         }
         let now_ms = self.broker.now_ms;
         for id in 0..self.processes.len() {
-            if self.processes[id].is_healthy(now_ms) {
+            let process = &mut self.processes[id];
+            if process.is_healthy(now_ms) && now_ms >= process.beats_ms {
+                process.beats_ms = now_ms + BEAT_MS;
                 self.heartbeat(id)?;
             }
         }

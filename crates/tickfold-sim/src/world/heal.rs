@@ -182,7 +182,7 @@ impl World {
     /// Actions are told once, and none of a message that had arrived.
     fn everything_is_told(&mut self) -> Result<(), String> {
         let mut raw: BTreeSet<(u32, Vec<u8>)> = BTreeSet::new();
-        let mut first: BTreeMap<(u32, String), u64> = BTreeMap::new();
+        let mut arrivals: BTreeMap<(u32, String), Vec<(u64, i64)>> = BTreeMap::new();
         let by_body: BTreeMap<_, _> =
             self.meta.webhooks.iter().map(|webhook| (&webhook.body[..], &webhook.stated)).collect();
         for partition in 0..self.broker.partitions() {
@@ -192,20 +192,22 @@ impl World {
                 let stated = by_body.get(value).into_iter().flat_map(|stated| stated.iter());
                 for stated in stated.filter(|stated| matches!(stated.word, "delivered" | "read")) {
                     let key = (partition, stated.wamid.clone());
-                    first.entry(key).or_insert(record.offset);
+                    let at = (record.offset, record.timestamp_ms);
+                    arrivals.entry(key).or_default().push(at);
                 }
             }
         }
         let mut told: BTreeMap<(String, String), BTreeSet<u32>> = BTreeMap::new();
         let mut actions: BTreeMap<String, i64> = BTreeMap::new();
         for partition in 0..self.broker.partitions() {
+            let told_actions: Vec<_> = values(&self.broker, partition, Topic::Action).collect();
             for (_, value) in values(&self.broker, partition, Topic::Transition) {
                 if let (Some(wamid), Some(to)) = (value["wamid"].as_str(), value["to"].as_str()) {
                     let key = (wamid.to_owned(), to.to_owned());
                     told.entry(key).or_default().insert(partition);
                 }
             }
-            for (timestamp_ms, value) in values(&self.broker, partition, Topic::Action) {
+            for (timestamp_ms, value) in told_actions {
                 let id = value["action_id"].as_str().unwrap_or_default().to_owned();
                 // What is older than the retention is forgotten.
                 let before = actions.insert(id, timestamp_ms);
@@ -213,15 +215,18 @@ impl World {
                     return Err(format!("an action is told twice: {value}"));
                 }
                 let wamid = value["wamid"].as_str().unwrap_or_default();
-                let arrived = first.get(&(partition, wamid.to_owned()));
-                let of_deadline = value["error_code"].is_null();
-                let source = value["source_offset"].as_u64();
-                if value["kind"] == "sms_fallback"
-                    && of_deadline
-                    && let (Some(arrived), Some(source)) = (arrived, source)
-                    && *arrived <= source
-                {
-                    return Err(format!("a fallback for what had arrived at {arrived}: {value}"));
+                let is_fallback = value["kind"] == "sms_fallback" && value["error_code"].is_null();
+                let (true, Some(source)) = (is_fallback, value["source_offset"].as_u64()) else {
+                    continue;
+                };
+                self.land("fallback by deadline");
+                let arrived = arrivals.get(&(partition, wamid.to_owned()));
+                let mut arrived = arrived.into_iter().flatten();
+                let is_known = |(at, time): &(u64, i64)| {
+                    *at <= source && timestamp_ms - time < RETENTION_MS
+                };
+                if let Some((at, _)) = arrived.find(|at| is_known(at)) {
+                    return Err(format!("a fallback for what had arrived at {at}: {value}"));
                 }
             }
         }

@@ -28,6 +28,9 @@ use process::{End, Process, Running, Work};
 /// 2026-11-20.
 const NOON_MS: i64 = 1_795_132_800_000;
 
+/// The golden fold folds as if it was so much later: history is replayed some day.
+const LATER_MS: i64 = 45 * 86_400_000;
+
 /// What happened, counted by what it is.
 pub(crate) type Landed = BTreeMap<&'static str, u64>;
 
@@ -282,7 +285,7 @@ impl World {
             Some(Planted::Fold(bug)) => Some(bug),
             Some(Planted::Driver(_) | Planted::Port(_)) | None => None,
         };
-        let skew_ms = process.map_or(-7_200_000, |process| self.processes[process].skew_ms);
+        let skew_ms = process.map_or(LATER_MS, |process| self.processes[process].skew_ms);
         let wall_ms = self.broker.log_time_ms() + skew_ms;
         planted::set(planted::Ambient { bug, wall_ms, config_ms: skew_ms / 100 });
     }

@@ -26,6 +26,8 @@ pub(crate) struct Process {
     pub(crate) cut_until_ms: u64,
     /// Its disk takes no writes until then.
     pub(crate) full_until_ms: u64,
+    /// It says that it lives then.
+    pub(crate) beats_ms: u64,
     /// It is started then.
     pub(crate) starts_ms: u64,
     /// It is on its way out: what it does then.
@@ -196,6 +198,13 @@ impl Running {
         self.works.iter().any(|work| matches!(work, Work::Commit(_) | Work::Write(_)))
     }
 
+    /// A live driver claims anew, to find out about a commit.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let is_claim =
+            |work: &Work| matches!(work, Work::Claim(_) | Work::Todo(Command::Claim));
+        self.is_live() && self.works.iter().any(is_claim)
+    }
+
     /// Records were read and perhaps folded on top of a commit that is under way.
     pub(crate) fn overlaps(&self) -> bool {
         let is_wait = |work: &Work| matches!(work, Work::Todo(Command::Wait { .. }));
@@ -213,6 +222,7 @@ impl Process {
             paused_until_ms: 0,
             cut_until_ms: 0,
             full_until_ms: 0,
+            beats_ms: 0,
             starts_ms: 0,
             leaving: None,
             view: View::default(),
