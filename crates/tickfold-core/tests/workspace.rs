@@ -33,10 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tickfold-proto", &[]),
     ("tickfold-query", &["tickfold-core", "tickfold-log", "tickfold-proto", "tickfold-store"]),
     // Of the roles it runs the processor only, and nothing that is made of C++.
-    (
-        "tickfold-sim",
-        &["tickfold-core", "tickfold-log", "tickfold-processor", "tickfold-store"],
-    ),
+    ("tickfold-sim", &["tickfold-core", "tickfold-log", "tickfold-processor", "tickfold-store"]),
     ("tickfold-store", &["tickfold-core", "tickfold-proto"]),
     ("tickfold-workload", &["tickfold-core"]),
     ("xtask", &["tickfold-core", "tickfold-proto"]),

@@ -171,7 +171,12 @@ impl Claiming {
     /// Begins. `before` is the producer that the claim replaces.
     pub(crate) fn new(by: Claimant, before: Option<&Producer>, bug: Option<Planted>) -> Self {
         let reused = before.filter(|_| bug == Some(Planted::Port(PortBug::ProducerReused)));
-        Self { by, epoch: reused.map(|producer| producer.epoch), asked: Asked::default(), early: None }
+        Self {
+            by,
+            epoch: reused.map(|producer| producer.epoch),
+            asked: Asked::default(),
+            early: None,
+        }
     }
 
     /// When it asks again.

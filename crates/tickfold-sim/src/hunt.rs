@@ -40,7 +40,8 @@ pub(crate) fn hunt(seeds: u64, only: Option<&str>, is_small: bool) -> Result<()>
         if is_small {
             let small = minimise(&Plan::seed(seed), Some(bug), 300);
             let faults = small.faults().map(|fault| fault.word()).collect::<Vec<_>>().join(" ");
-            let calm = first(100, Plan::calm, bug).map_or("no".to_owned(), |(seed, _)| seed.to_string());
+            let calm =
+                first(100, Plan::calm, bug).map_or("no".to_owned(), |(seed, _)| seed.to_string());
             println!("  smallest has: {faults}; calm seed: {calm}");
         }
         if !needs.is_empty() {

@@ -131,7 +131,7 @@ fn run<S: Source + ?Sized>(
         Some(raw::CONTROL_TICK) if planted!(TickIsWallClock) => {
             Timestamp::from_millis(crate::planted::ambient().wall_ms).max(log_time)
         }
-        _ => log_time,
+        Some(_) | None => log_time,
     };
     head.log_time = Some(log_time);
     overlay.head = Some(head);

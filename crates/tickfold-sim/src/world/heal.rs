@@ -222,9 +222,8 @@ impl World {
                 self.land("fallback by deadline");
                 let arrived = arrivals.get(&(partition, wamid.to_owned()));
                 let mut arrived = arrived.into_iter().flatten();
-                let is_known = |(at, time): &(u64, i64)| {
-                    *at <= source && timestamp_ms - time < RETENTION_MS
-                };
+                let is_known =
+                    |(at, time): &(u64, i64)| *at <= source && timestamp_ms - time < RETENTION_MS;
                 if let Some((at, _)) = arrived.find(|at| is_known(at)) {
                     return Err(format!("a fallback for what had arrived at {at}: {value}"));
                 }

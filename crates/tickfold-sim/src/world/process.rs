@@ -200,8 +200,7 @@ impl Running {
 
     /// A live driver claims anew, to find out about a commit.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        let is_claim =
-            |work: &Work| matches!(work, Work::Claim(_) | Work::Todo(Command::Claim));
+        let is_claim = |work: &Work| matches!(work, Work::Claim(_) | Work::Todo(Command::Claim));
         self.is_live() && self.works.iter().any(is_claim)
     }
 
