@@ -477,6 +477,14 @@ impl World {
             self.event(outcome(input).unwrap_or(kind), id, partition, 1);
             if let Some(outcome) = outcome(input) {
                 self.land(outcome);
+                // Whoever loses an answer is likely to lose more: it finds out late.
+                if outcome == "commit unclear" && self.strikes(Fault::Pause, 4) {
+                    let now_ms = self.broker.now_ms;
+                    let ms = self.dice.pick(&[12_000, 30_000]);
+                    self.processes[id].paused_until_ms = now_ms + ms;
+                    self.processes[id].beats_ms = now_ms + ms + 3_000;
+                    self.event("process pauses in doubt", id, partition, ms);
+                }
             }
         }
         if self.running(id, partition).overlaps() {
