@@ -89,14 +89,8 @@ impl Planted {
             Self::Driver(D::UnclearIsSuccess | D::UnclearAlwaysResent | D::UnclearOnOldClaim) => {
                 one_of(&[&DOUBTS])
             }
-            Self::Driver(
-                D::AbortedIsSuccess
-                | D::FencedIsSuccess
-                | D::SecondBeforeFirst
-                | D::SecondOutlivesFirst
-                | D::StoreAfterLoss,
-            )
-            | Self::Port(P::PositionBeforeInit | P::NoGeneration) => {
+            Self::Driver(D::FencedIsSuccess | D::SecondOutlivesFirst | D::StoreAfterLoss)
+            | Self::Port(P::NoGeneration) => {
                 one_of(&[&DOUBTS, &MOVES, &[Fault::Outages, Fault::Days]])
             }
             Self::Driver(D::TokenNotChecked) => vec![Fault::OffsetMoved],
@@ -106,10 +100,12 @@ impl Planted {
             Self::Port(P::ProducerReused) => one_of(&[&DOUBTS]),
             Self::Port(P::RepeatedTrusted) => vec![Fault::RequestRepeated],
             Self::Port(P::ReadsUncommitted) => vec![Fault::ForeignTxn],
-            Self::Port(P::NoSync) => vec![Fault::PowerLoss],
             Self::Port(P::AckedEarly) => vec![Fault::IngressUnsure],
+            // Processes come up one after the other, so the group moves on without any fault.
             Self::Driver(
                 D::StoreBeforeCommit
+                | D::AbortedIsSuccess
+                | D::SecondBeforeFirst
                 | D::RefoldSkipsOne
                 | D::RefoldEmits
                 | D::StoreAheadAccepted
@@ -129,7 +125,8 @@ impl Planted {
                 | F::FoldsForeignItems
                 | F::RoutedByEntry
                 | F::DecidedForgotten,
-            ) => Vec::new(),
+            )
+            | Self::Port(P::PositionBeforeInit | P::NoSync) => Vec::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn hunt(seeds: u64, only: Option<&str>, is_small: bool) -> Result<()>
     println!("{:26} {:>6}  {:40} what was seen", "bug", "seed", "needs one of");
     for bug in bugs {
         let name = bug.name();
-        let Some((seed, text)) = first(seeds, |seed| Plan::seed(seed), bug) else {
+        let Some((seed, text)) = first(seeds, Plan::seed, bug) else {
             if bug.other_catcher().is_none() {
                 missed.push(format!("{name} is not caught within {seeds} seeds"));
             }
@@ -40,8 +40,8 @@ pub(crate) fn hunt(seeds: u64, only: Option<&str>, is_small: bool) -> Result<()>
         if is_small {
             let small = minimise(&Plan::seed(seed), Some(bug), 300);
             let faults = small.faults().map(|fault| fault.word()).collect::<Vec<_>>().join(" ");
-            let calm =
-                first(100, Plan::calm, bug).map_or("no".to_owned(), |(seed, _)| seed.to_string());
+            let calm = first(100, Plan::calm, bug)
+                .map_or_else(|| "no".to_owned(), |(seed, _)| seed.to_string());
             println!("  smallest has: {faults}; calm seed: {calm}");
         }
         if !needs.is_empty() {

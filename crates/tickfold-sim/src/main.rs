@@ -169,7 +169,6 @@ fn run_seeds(from: u64, seeds: u64, is_calm: bool) -> Result<()> {
     for (what, (seeds, times)) in &landed {
         println!("{what:32} {seeds:>9} {times:>11}");
     }
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
     let rate = seeds as f64 / seconds * 60.0;
     println!(
         "{seeds} seeds from {from} in {seconds:.1} s, {rate:.0} a minute: {steps} steps, {outputs} \

@@ -119,7 +119,11 @@ impl Traffic {
                 "failed" => format!(r#","errors":[{{"code":{code}}}]"#),
                 _ => String::new(),
             };
-            let category = ["authentication", "utility", "marketing"][(message % 3) as usize];
+            let category = match message % 3 {
+                0 => "authentication",
+                1 => "utility",
+                _ => "marketing",
+            };
             if !self.dice.one_in(4) {
                 rest += &format!(
                     r#","pricing":{{"billable":true,"pricing_model":"PMP","type":"regular","category":"{category}"}}"#

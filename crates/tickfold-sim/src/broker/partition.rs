@@ -54,7 +54,7 @@ impl Part {
     /// Ends the transaction of a producer here. The marker takes an offset.
     pub(crate) fn mark(&mut self, producer: u32, commit: bool) {
         let state = if commit { State::Committed } else { State::Aborted };
-        let first = self.open.remove(&producer).unwrap_or(self.end());
+        let first = self.open.remove(&producer).unwrap_or_else(|| self.end());
         for entry in self.entries.iter_mut().skip(usize::try_from(first).expect("small")) {
             if entry.state == (State::Open { producer }) {
                 entry.state = state;
@@ -70,7 +70,7 @@ impl Part {
 
     /// The offset of the first record of an open transaction, or the end.
     pub(crate) fn stable_end(&self) -> u64 {
-        self.open.values().copied().min().unwrap_or(self.end())
+        self.open.values().copied().min().unwrap_or_else(|| self.end())
     }
 
     /// Committed records from an offset on, below the stable end.

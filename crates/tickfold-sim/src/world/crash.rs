@@ -125,7 +125,6 @@ impl World {
         self.event("process is told to stop", id, 0, 0);
         for slot in self.processes[id].slots.values_mut() {
             if let Some(running) = &mut slot.running {
-                running.is_stopping = true;
                 running.tell(Input::Stop, now_ms)?;
             }
             // Nothing is begun any more.

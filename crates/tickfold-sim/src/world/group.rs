@@ -91,7 +91,6 @@ impl World {
             None => {
                 slot.revoked_until_ms = Some(now_ms + patience_ms);
                 if let Some(running) = &mut slot.running {
-                    running.is_stopping = true;
                     running.tell(Input::Stop, now_ms)?;
                 }
                 self.event("revoked", id, partition, 0);

@@ -71,7 +71,6 @@ pub(crate) struct Running {
     pub(crate) driver: Driver,
     pub(crate) producer: Option<Producer>,
     pub(crate) works: Vec<Work>,
-    pub(crate) is_stopping: bool,
 }
 
 /// A command on its way to its answer.
@@ -155,7 +154,7 @@ impl Running {
     pub(crate) fn start(options: &Arc<Options>, partition: Partition, now_ms: u64) -> Self {
         let mut driver = Driver::new(Arc::clone(options), partition);
         let works = driver.step(Input::Start, now_ms).into_iter().map(Work::Todo).collect();
-        Self { driver, producer: None, works, is_stopping: false }
+        Self { driver, producer: None, works }
     }
 
     /// Tells the driver something and takes its commands.
