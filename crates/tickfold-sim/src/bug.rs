@@ -68,12 +68,13 @@ impl Planted {
         Self::all().into_iter().find(|bug| bug.name() == name)
     }
 
-    /// What catches it where no run can: the world has no raw that is replaced, and no store from
-    /// elsewhere.
+    /// What catches it where no run can: the world has no raw that is replaced, no store from
+    /// elsewhere, and hardly ever an owner that is overtaken in doubt before its group tells it.
     pub fn other_catcher(self) -> Option<&'static str> {
         match self {
             Self::Driver(DriverBug::StoreAheadAccepted) => Some("start table: store ahead"),
             Self::Driver(DriverBug::CrcNotCompared) => Some("start table: last record replaced"),
+            Self::Driver(DriverBug::SecondOutlivesFirst) => Some("seeded runs of the processor"),
             Self::Driver(_) | Self::Fold(_) | Self::Port(_) => None,
         }
     }
