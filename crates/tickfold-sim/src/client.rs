@@ -198,7 +198,10 @@ impl Claiming {
         }
         let Some(epoch) = self.epoch else {
             match wire.send(0, self.by, Request::Init).0 {
-                Some(Reply::Epoch(epoch)) => self.epoch = Some(epoch),
+                // Of two claims the one that was initialised last counts, whichever began first.
+                Some(Reply::Epoch(epoch)) => {
+                    (self.epoch, self.by.1) = (Some(epoch), u64::from(epoch));
+                }
                 Some(Reply::Busy | Reply::State | Reply::Refused) => {
                     if !self.asked.again(wire.broker.now_ms) {
                         return away("an earlier transaction does not end");
