@@ -219,7 +219,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let _ = visit_slots(body, &mut |slot| {
             let stands_in = match &slot.content {
                 Content::Change { entry_id: Some(entry), .. } if planted!(RoutedByEntry) => {
-                    Some(WabaId::from(entry.as_str()))
+                    Some(WabaId::from(*entry))
                 }
                 Content::Change { .. } | Content::Broken { .. } => None,
             };

@@ -100,6 +100,9 @@ pub(crate) fn kind(command: &Command) -> &'static str {
         Command::ReadBounds => "read_bounds",
         Command::ReadLastOutputs => "read_last_outputs",
         Command::ReadRaw { .. } => "read_raw",
+        Command::LookForNext => "look_for_next",
+        Command::Succeed => "succeed",
+        Command::StandStill(_) => "stand_still",
         Command::ListCheckpoints => "list_checkpoints",
         Command::Reject(_) => "reject",
         Command::Restore(_) => "restore",
@@ -287,6 +290,13 @@ impl Process {
                     false => broker.read(RAW, partition, from, max_records, max_bytes),
                 }))
             }
+            Command::LookForNext => Input::NextFound(stores.next_generation(partition)),
+            Command::Succeed => {
+                let opened = stores.succeed(partition).and_then(|()| stores.open(partition));
+                Input::Succeeded(opened)
+            }
+            // Nobody asks for a partition here: swaps have tests of their own.
+            Command::StandStill(_) => Input::Released(None),
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(partition)),
             Command::Reject(reason) => {
                 let rejected = stores.reject(partition, reason.as_str());
