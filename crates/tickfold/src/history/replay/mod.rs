@@ -256,7 +256,8 @@ impl Parts {
                 parts.kept.lock().await.take();
                 parts.found().await
             });
-            if let Err(status) = swapped.and(left.map(drop)) {
+            let ended = swapped.and_then(|()| left.map(drop));
+            if let Err(status) = ended {
                 warn!(status = status.message(), "swap ended");
                 let _ = told.blocking_send(Err(status));
             }
