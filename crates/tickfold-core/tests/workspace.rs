@@ -53,7 +53,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("serde", &["tickfold-core"]),
     ("serde_json", &["tickfold-core"]),
     ("sha2", &["tickfold-core", "tickfold-ingress"]),
-    ("subtle", &["tickfold-ingress"]),
+    ("subtle", &["tickfold-ingress", "tickfold-query"]),
     (
         "tokio",
         &["tickfold", "tickfold-ingress", "tickfold-log", "tickfold-processor", "tickfold-query"],

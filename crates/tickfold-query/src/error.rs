@@ -20,6 +20,9 @@ pub enum Error {
     /// The entries of the tokens file cannot be used.
     #[error("tokens: {0}")]
     Tokens(String),
+    /// A certificate or key of the listener cannot be used.
+    #[error("grpc tls: {0}")]
+    Tls(String),
     /// An option has a value that cannot work.
     #[error("query options: {0}")]
     Options(String),

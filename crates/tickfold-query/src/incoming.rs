@@ -1,4 +1,5 @@
-//! Connections as the server takes them: bounded in number, and cut when we say so.
+//! Connections as the server takes them: bounded in number, in TLS if there is a certificate, and cut
+//! when we say so.
 //!
 //! tonic's graceful stop waits for every connection, and a client that neither closes nor reads
 //! keeps it waiting for ever. A cut connection fails its next poll, which ends hyper's task; without
@@ -10,26 +11,35 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::access::Peer;
+use crate::metrics;
+use crate::tls::{ServerTls, client_names};
 
 /// Pause after a failed accept: out of file descriptors fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections, at most `connections_max` open at once; further ones wait in the backlog.
+/// Time for a handshake in TLS, and how many may be under way.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const HANDSHAKES_MAX: usize = 256;
+
+/// Accepts connections, at most `connections_max` open at once; further ones wait in the backlog. One
+/// whose handshake fails or takes too long is dropped, and holds up no other.
 pub(crate) fn incoming(
     listener: TcpListener,
+    tls: Option<ServerTls>,
     connections_max: usize,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, slots, cut), |(listener, slots, cut)| async move {
+    let accepted = stream::unfold((listener, slots), |(listener, slots)| async move {
         // The semaphore is never closed.
         let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
         loop {
@@ -37,11 +47,9 @@ pub(crate) fn incoming(
                 Ok((stream, address)) => {
                     // Small frames must not wait for each other; without it calls are only slower.
                     let _ = stream.set_nodelay(true);
-                    let cut_off = Box::pin(cut.clone().cancelled_owned());
                     let local_address = stream.local_addr().ok();
                     let peer = Peer { address: Some(address), local_address, names: [].into() };
-                    let connection = Connection { stream, peer, cut: cut_off, _slot: slot };
-                    return Some((Ok(connection), (listener, slots, cut)));
+                    return Some(((stream, peer, slot), (listener, slots)));
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
@@ -49,16 +57,61 @@ pub(crate) fn incoming(
                 }
             }
         }
-    })
+    });
+    let connected = accepted.map(move |(stream, peer, slot)| {
+        let (tls, cut) = (tls.clone(), Box::pin(cut.clone().cancelled_owned()));
+        async move {
+            let (io, peer) = shaken(tls, stream, peer).await?;
+            Some(Ok(Connection { io, peer, cut, _slot: slot }))
+        }
+    });
+    connected.buffer_unordered(HANDSHAKES_MAX).filter_map(std::future::ready)
 }
 
-/// A TCP connection that holds its slot and can be cut.
+/// The connection after its handshake, if it is to have one; `None` if that failed.
+async fn shaken(tls: Option<ServerTls>, stream: TcpStream, peer: Peer) -> Option<(Io, Peer)> {
+    let Some(tls) = tls else { return Some((Io::Plain(stream), peer)) };
+    match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let names = client_names(&stream);
+            Some((Io::Tls(Box::new(stream)), Peer { names, ..peer }))
+        }
+        Ok(Err(error)) => {
+            metrics::handshake_failed();
+            let address = peer.address.map(|address| address.to_string());
+            tracing::debug!(address, error = &error as &dyn std::error::Error, "handshake failed");
+            None
+        }
+        Err(_) => {
+            metrics::handshake_failed();
+            None
+        }
+    }
+}
+
+/// A connection that holds its slot and can be cut.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    io: Io,
     peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Does the same with whichever it is.
+macro_rules! with_io {
+    ($self:ident, $io:ident => $do:expr) => {
+        match &mut $self.get_mut().io {
+            Io::Plain($io) => $do,
+            Io::Tls($io) => $do,
+        }
+    };
 }
 
 impl Connection {
@@ -81,46 +134,46 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.check(cx)?;
-        Pin::new(&mut this.stream).poll_read(cx, buf)
+        self.check(cx)?;
+        with_io!(self, io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.check(cx)?;
-        Pin::new(&mut this.stream).poll_write(cx, buf)
+        self.check(cx)?;
+        with_io!(self, io => Pin::new(io).poll_write(cx, buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        with_io!(self, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        with_io!(self, io => Pin::new(io).poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.check(cx)?;
-        Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
+        self.check(cx)?;
+        with_io!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.io {
+            Io::Plain(io) => io.is_write_vectored(),
+            Io::Tls(io) => io.is_write_vectored(),
+        }
     }
 }

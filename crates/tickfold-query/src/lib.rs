@@ -23,6 +23,7 @@ mod peers;
 mod query;
 mod reasons;
 mod server;
+mod tls;
 mod watch;
 
 pub use access::{
@@ -33,7 +34,8 @@ pub use clock::Clock;
 pub use error::Error;
 pub use health::{QueryState, QueryStatus};
 pub use options::QueryOptions;
-pub use peers::{Owners, Peers, Split, named_partitions};
+pub use peers::{Credentials, Owners, Peers, Split, named_partitions};
 pub use query::{History, Moment, NotThen, Role, RoleOf};
 pub use reasons::{ERROR_DOMAIN, Reason};
 pub use server::{Auth, Parts, Reads, run, validate};
+pub use tls::{ServerPem, ServerTls};

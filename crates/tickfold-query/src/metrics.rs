@@ -31,6 +31,8 @@ pub const FORWARDS: &str = "tickfold_query_forwards_total";
 pub const UNREACHABLE: &str = "tickfold_query_unreachable_total";
 /// Calls refused, and streams ended, for who the caller is, by `reason`.
 pub const REFUSALS: &str = "tickfold_query_refusals_total";
+/// Connections that failed or left out the handshake in TLS.
+pub const HANDSHAKES_FAILED: &str = "tickfold_query_handshakes_failed_total";
 /// Calls answered in part from a store that this node has of an earlier time.
 pub const FALLBACKS: &str = "tickfold_query_fallbacks_total";
 
@@ -84,6 +86,11 @@ pub fn describe() {
         "Calls refused before a service saw them, and streams ended, for who their caller is, by reason."
     );
     describe_counter!(
+        HANDSHAKES_FAILED,
+        Unit::Count,
+        "Connections to the gRPC listener whose handshake in TLS failed, or did not end in time."
+    );
+    describe_counter!(
         FALLBACKS,
         Unit::Count,
         "Calls answered in part from a store of a partition that this node does not have any more."
@@ -107,6 +114,10 @@ pub(crate) fn unreachable() {
 
 pub(crate) fn refused(reason: Reason) {
     counter!(REFUSALS, "reason" => reason.as_str()).increment(1);
+}
+
+pub(crate) fn handshake_failed() {
+    counter!(HANDSHAKES_FAILED).increment(1);
 }
 
 pub(crate) fn fallback() {

@@ -17,8 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -93,6 +93,22 @@ struct Inner {
     /// Somebody wants the owners read now.
     wanted: Notify,
     nodes: Mutex<BTreeMap<String, Node>>,
+    credentials: Mutex<Credentials>,
+}
+
+/// How this node shows the others who it is, and knows them.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// A token of scope `node`.
+    pub token: Option<String>,
+    /// How to speak TLS with them; `None`: plain text.
+    pub tls: Option<ClientTlsConfig>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
 }
 
 /// The owners as they were read last.
@@ -152,7 +168,19 @@ impl Peers {
             map: watch::Sender::default(),
             wanted: Notify::new(),
             nodes: Mutex::default(),
+            credentials: Mutex::default(),
         }))
+    }
+
+    /// What this node shows of itself from now on, on new connections.
+    pub fn identify(&self, credentials: Credentials) {
+        let tls = credentials.tls.clone();
+        *self.credentials() = credentials;
+        for (address, node) in self.nodes().iter_mut() {
+            if let Ok(endpoint) = endpoint(address, tls.clone()) {
+                node.channel = endpoint.connect_lazy();
+            }
+        }
     }
 
     /// True if this node has the partition.
@@ -216,6 +244,7 @@ impl Peers {
         request.set_timeout(left);
         name_partitions(request.metadata_mut(), partitions);
         behalf::write(request.metadata_mut(), access);
+        self.credentials().sign(request.metadata_mut());
         let mut client = Grpc::new(node.channel.clone());
         let answer = async {
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -281,7 +310,8 @@ impl Peers {
             return Ok(node.clone());
         }
         let invalid = |error: tonic::transport::Error| Status::unavailable(error.to_string());
-        let channel = endpoint(address).map_err(invalid)?.connect_lazy();
+        let tls = self.credentials().tls.clone();
+        let channel = endpoint(address, tls).map_err(invalid)?.connect_lazy();
         let node = Node { channel, reached: false, away_until: None };
         Ok(self.nodes().entry(address.to_owned()).or_insert(node).clone())
     }
@@ -305,7 +335,11 @@ impl Peers {
         }
     }
 
-    /// What this guards is whole at any moment, so a panic elsewhere does not spoil it.
+    /// What these two guard is whole at any moment, so a panic elsewhere does not spoil it.
+    fn credentials(&self) -> MutexGuard<'_, Credentials> {
+        self.0.credentials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
         self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -328,8 +362,23 @@ pub(crate) fn partitions_text(partitions: &BTreeSet<u32>) -> String {
     partitions.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+impl Credentials {
+    fn sign(&self, metadata: &mut MetadataMap) {
+        let value = self.token.as_ref().and_then(|token| format!("Bearer {token}").parse().ok());
+        let Some(mut value): Option<AsciiMetadataValue> = value else { return };
+        value.set_sensitive(true);
+        metadata.insert("authorization", value);
+    }
+}
+
+fn endpoint(
+    address: &str,
+    tls: Option<ClientTlsConfig>,
+) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = match tls {
+        None => Endpoint::from_shared(format!("http://{address}"))?,
+        Some(tls) => Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?,
+    };
     Ok(endpoint.connect_timeout(PATIENCE_MAX).tcp_nodelay(true))
 }
 

@@ -1,8 +1,9 @@
 //! Why a call fails: one table from reason to gRPC code, and the `google.rpc.Status` that tells it.
 //!
 //! Reasons are part of the API: appended, never renamed. Each status has an `ErrorInfo` with the
-//! reason; a bad argument also a `BadRequest` that names the fields, and whatever is worth the same
-//! call again a `RetryInfo`. What is not ready yet is UNAVAILABLE, never INTERNAL.
+//! reason and a `Help` that says what to do; a bad argument also a `BadRequest` that names the fields,
+//! and whatever is worth the same call again a `RetryInfo`. What is not ready yet is UNAVAILABLE, never
+//! INTERNAL. `docs/api.md` has the table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,15 +17,18 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Metadata of NOT_FOUND: what the absence reflects, an encoded `AsOf`.
 const AS_OF: &str = "tickfold-as-of-bin";
 
+/// Where each reason is explained.
+const HELP: &str = "docs/api.md#reasons";
+
 /// `domain` of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "tickfold";
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $code:ident, $retry:expr;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $code:ident, $retry:expr, $do:literal;)*) => {
         /// Why a call failed, as in `ErrorInfo.reason`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Reason {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl Reason {
@@ -46,103 +50,158 @@ macro_rules! reasons {
                 let ms: Option<u64> = match self { $(Self::$name => $retry,)* };
                 ms.map(Duration::from_millis)
             }
+
+            /// What it means, in a sentence or two.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_start(),)* }
+            }
+
+            /// What to do about it.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$name => $do,)* }
+            }
         }
     };
 }
 
 reasons! {
     /// No webhook has named the wamid, or its record has expired.
-    MessageNotFound = "MESSAGE_NOT_FOUND", NotFound, None;
+    MessageNotFound = "MESSAGE_NOT_FOUND", NotFound, None,
+        "Check the wamid. If the webhook was taken just now, ask again with `min_position`.";
     /// No message to or from the party was seen on that number, or the record has expired.
-    ConversationNotFound = "CONVERSATION_NOT_FOUND", NotFound, None;
+    ConversationNotFound = "CONVERSATION_NOT_FOUND", NotFound, None,
+        "Check number and party; a party is written as Meta writes it, without a plus.";
     /// No webhook has named the template.
-    TemplateNotFound = "TEMPLATE_NOT_FOUND", NotFound, None;
+    TemplateNotFound = "TEMPLATE_NOT_FOUND", NotFound, None,
+        "Check account, id and language. Meta tells of a template only when something of it changes.";
     /// No account event has named the account.
-    AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, None;
+    AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, None,
+        "Check the id of the account, and the accounts of the token.";
     /// No webhook has named the number.
-    NumberNotFound = "NUMBER_NOT_FOUND", NotFound, None;
+    NumberNotFound = "NUMBER_NOT_FOUND", NotFound, None,
+        "Ask by the phone number id, not by the phone number.";
     /// Nothing was learned of the identifier: no preference, profile or second identifier.
-    UserNotFound = "USER_NOT_FOUND", NotFound, None;
+    UserNotFound = "USER_NOT_FOUND", NotFound, None,
+        "A user who only wrote messages may be such a one: ask for the conversation.";
     /// The log has no such topic.
-    TopicNotFound = "TOPIC_NOT_FOUND", NotFound, None;
+    TopicNotFound = "TOPIC_NOT_FOUND", NotFound, None,
+        "`tickfold topics` lists those that there are.";
     /// The topic has no such partition.
-    PartitionNotFound = "PARTITION_NOT_FOUND", NotFound, None;
+    PartitionNotFound = "PARTITION_NOT_FOUND", NotFound, None,
+        "`tickfold topics` tells how many there are.";
     /// The app has no secret of that id.
-    SecretNotFound = "SECRET_NOT_FOUND", NotFound, None;
+    SecretNotFound = "SECRET_NOT_FOUND", NotFound, None,
+        "Add the secret to the apps file, `tickfold reload`, then ask again.";
     /// The position has no dead letter.
-    DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", NotFound, None;
+    DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", NotFound, None,
+        "`tickfold dlq ls --all` lists the positions.";
     /// The node takes no webhooks, so it has no secrets to verify with.
-    NoSecrets = "NO_SECRETS", FailedPrecondition, None;
+    NoSecrets = "NO_SECRETS", FailedPrecondition, None,
+        "Ask a node that takes webhooks.";
     /// The node has no place for checkpoints: `store.checkpoint_dir` is not set.
-    CheckpointsOff = "CHECKPOINTS_OFF", FailedPrecondition, None;
+    CheckpointsOff = "CHECKPOINTS_OFF", FailedPrecondition, None,
+        "Set `store.checkpoint_dir` and restart.";
     /// What a reload read cannot be served; what was served before goes on.
-    ReloadRefused = "RELOAD_REFUSED", FailedPrecondition, None;
+    ReloadRefused = "RELOAD_REFUSED", FailedPrecondition, None,
+        "Correct what the message names, then reload again.";
     /// The node keeps no quarantine.
-    QuarantineOff = "QUARANTINE_OFF", FailedPrecondition, None;
+    QuarantineOff = "QUARANTINE_OFF", FailedPrecondition, None,
+        "Set `ingress.quarantine_bytes_max` and restart.";
     /// A partition has rules of that version or a later one.
-    RulesVersionNotAbove = "RULES_VERSION_NOT_ABOVE", FailedPrecondition, None;
+    RulesVersionNotAbove = "RULES_VERSION_NOT_ABOVE", FailedPrecondition, None,
+        "`tickfold rules show` tells the version in force: take a higher one.";
     /// There is no replay.
-    ReplayNotFound = "REPLAY_NOT_FOUND", NotFound, None;
+    ReplayNotFound = "REPLAY_NOT_FOUND", NotFound, None,
+        "Begin one with `tickfold replay run`.";
     /// There is a replay already, of something else.
-    ReplayExists = "REPLAY_EXISTS", FailedPrecondition, None;
+    ReplayExists = "REPLAY_EXISTS", FailedPrecondition, None,
+        "Discard it, or go on with it without naming anything.";
     /// The replay is running, or being compared.
-    ReplayBusy = "REPLAY_BUSY", FailedPrecondition, None;
+    ReplayBusy = "REPLAY_BUSY", FailedPrecondition, None,
+        "Wait for its end, or stop it.";
     /// The replay is not at its end.
-    ReplayUnfinished = "REPLAY_UNFINISHED", FailedPrecondition, None;
+    ReplayUnfinished = "REPLAY_UNFINISHED", FailedPrecondition, None,
+        "Let it run to its end.";
     /// The replay is one of a part, or by other rules, or ends somewhere: it is not the state of the log.
-    ReplayIsPart = "REPLAY_IS_PART", FailedPrecondition, None;
+    ReplayIsPart = "REPLAY_IS_PART", FailedPrecondition, None,
+        "Run a replay of everything, by the rules of the log.";
     /// The other state cannot take the place of the live one.
-    SwapRefused = "SWAP_REFUSED", FailedPrecondition, None;
+    SwapRefused = "SWAP_REFUSED", FailedPrecondition, None,
+        "Read the message: it names what the other state lacks.";
     /// The partition stopped while it was swapped: its next start has the one state or the other.
-    SwapInterrupted = "SWAP_INTERRUPTED", FailedPrecondition, None;
+    SwapInterrupted = "SWAP_INTERRUPTED", FailedPrecondition, None,
+        "Look at `tickfold replay status` once the partition is live again.";
     /// The raw log no longer has the record that the message, or the state of then, begins with.
-    RawTrimmed = "RAW_TRIMMED", FailedPrecondition, None;
+    RawTrimmed = "RAW_TRIMMED", FailedPrecondition, None,
+        "Ask for a later moment; what was deleted from raw can no longer be read.";
     /// Arguments are missing or malformed; the `BadRequest` names them.
-    InvalidArgument = "INVALID_ARGUMENT", InvalidArgument, None;
+    InvalidArgument = "INVALID_ARGUMENT", InvalidArgument, None,
+        "Correct the fields that the details name.";
     /// The page token is damaged, or of a version that this server does not know.
-    PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, None;
+    PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, None,
+        "Begin again without a page token.";
     /// The page token belongs to a request with other arguments.
-    PageTokenMismatch = "PAGE_TOKEN_MISMATCH", InvalidArgument, None;
+    PageTokenMismatch = "PAGE_TOKEN_MISMATCH", InvalidArgument, None,
+        "Keep every argument but `page_size` and `min_position`, or begin again without a page token.";
     /// The resume token is damaged, or of a version or log that this server does not know.
-    ResumeTokenInvalid = "RESUME_TOKEN_INVALID", InvalidArgument, None;
+    ResumeTokenInvalid = "RESUME_TOKEN_INVALID", InvalidArgument, None,
+        "Begin a watch without a token.";
     /// The resume token belongs to a watch with other arguments.
-    ResumeTokenMismatch = "RESUME_TOKEN_MISMATCH", InvalidArgument, None;
+    ResumeTokenMismatch = "RESUME_TOKEN_MISMATCH", InvalidArgument, None,
+        "Keep every argument of the watch, or begin one without a token.";
     /// The log no longer has what a watch was not told: begin without a token.
-    ResumeTokenExpired = "RESUME_TOKEN_EXPIRED", OutOfRange, None;
+    ResumeTokenExpired = "RESUME_TOKEN_EXPIRED", OutOfRange, None,
+        "Begin a watch without a token; what it missed is in the topics.";
     /// The stream is as old as streams get; another one goes on by its token.
-    StreamAgeReached = "STREAM_AGE_REACHED", Unavailable, Some(100);
+    StreamAgeReached = "STREAM_AGE_REACHED", Unavailable, Some(100),
+        "Watch again with the last token: nothing is missed.";
     /// A partition's store is not open yet: the process starts or restores.
-    StoreNotOpen = "STORE_NOT_OPEN", Unavailable, Some(1_000);
+    StoreNotOpen = "STORE_NOT_OPEN", Unavailable, Some(1_000),
+        "Ask again: the node starts or restores.";
     /// What is asked for is, if anywhere, in a partition that nobody can be asked of now: its owner
     /// is away, and another takes over.
-    PartitionUnreachable = "PARTITION_UNREACHABLE", Unavailable, Some(1_000);
+    PartitionUnreachable = "PARTITION_UNREACHABLE", Unavailable, Some(1_000),
+        "Ask again. If it stays, look at the nodes, and at their tokens and certificates for each other.";
     /// A node that asked this one for its partitions has an old map of the owners.
-    PartitionElsewhere = "PARTITION_ELSEWHERE", Unavailable, Some(100);
+    PartitionElsewhere = "PARTITION_ELSEWHERE", Unavailable, Some(100),
+        "Ask again, or ask the owner that the metadata names.";
     /// A store could not be read: a person must look at the disk.
-    StoreReadFailed = "STORE_READ_FAILED", Internal, None;
+    StoreReadFailed = "STORE_READ_FAILED", Internal, None,
+        "A person has to look at the disk of the node.";
     /// What a store holds cannot be what was written.
-    StoreUnreadable = "STORE_UNREADABLE", DataLoss, None;
+    StoreUnreadable = "STORE_UNREADABLE", DataLoss, None,
+        "A person has to look at the node: its state is damaged and can be folded again.";
     /// `min_position` was not applied before the deadline. The metadata says how far it got.
-    PositionNotReached = "POSITION_NOT_REACHED", DeadlineExceeded, None;
+    PositionNotReached = "POSITION_NOT_REACHED", DeadlineExceeded, None,
+        "Ask again, with a longer deadline or without `min_position`.";
     /// The deadline, the caller's or the server's, came before the answer.
-    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, None;
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, None,
+        "Ask again with a longer deadline, or for less.";
     /// The caller named itself by nothing that is known here: there is no token or certificate, or it is
     /// none of the tokens file, was taken back, or is over.
-    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, None;
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, None,
+        "Send `authorization: Bearer TOKEN` with a token of the tokens file, or a client certificate that an entry names.";
     /// The caller is known and may not do this; the metadata names the scope that it lacks.
-    ScopeMissing = "SCOPE_MISSING", PermissionDenied, None;
+    ScopeMissing = "SCOPE_MISSING", PermissionDenied, None,
+        "Use a token that has the scope; `tickfold token create` makes one.";
     /// Too many calls at once.
-    Overloaded = "OVERLOADED", ResourceExhausted, Some(500);
+    Overloaded = "OVERLOADED", ResourceExhausted, Some(500),
+        "Ask again after the pause, and less at once.";
     /// The reply would exceed the size limit: ask for fewer messages or a lesser view.
-    ResponseTooLarge = "RESPONSE_TOO_LARGE", ResourceExhausted, None;
+    ResponseTooLarge = "RESPONSE_TOO_LARGE", ResourceExhausted, None,
+        "Ask for fewer messages or a lesser view.";
     /// The server is stopping; another one, or the next start, answers.
-    ShuttingDown = "SHUTTING_DOWN", Unavailable, Some(1_000);
+    ShuttingDown = "SHUTTING_DOWN", Unavailable, Some(1_000),
+        "Ask again: another node answers, or this one after its start.";
     /// The log cannot be read now and may be later.
-    LogUnavailable = "LOG_UNAVAILABLE", Unavailable, Some(1_000);
+    LogUnavailable = "LOG_UNAVAILABLE", Unavailable, Some(1_000),
+        "Ask again. If it stays, look at the log: the brokers, or the disk.";
     /// Records of the log are missing or damaged: a person must act.
-    LogDamaged = "LOG_DAMAGED", DataLoss, None;
+    LogDamaged = "LOG_DAMAGED", DataLoss, None,
+        "A person has to look: `tickfold verify` says where.";
     /// A defect of the server.
-    Defect = "DEFECT", Internal, None;
+    Defect = "DEFECT", Internal, None,
+        "Report it with the log of the node.";
 }
 
 impl Reason {
@@ -234,6 +293,7 @@ impl From<Failure> for Status {
         if let Some(delay) = reason.retry_after() {
             details.set_retry_info(Some(delay));
         }
+        details.add_help_link(reason.advice(), HELP);
         let mut status = Self::with_error_details(reason.code(), message, details);
         if let Some(as_of) = as_of.filter(|_| reason.code() == Code::NotFound) {
             let value = MetadataValue::from_bytes(&as_of.encode_to_vec());
@@ -294,6 +354,38 @@ mod tests {
             assert_eq!(info.metadata["partition"], "3");
             let retry = details.retry_info().and_then(|retry| retry.retry_delay);
             assert_eq!(retry, reason.retry_after(), "{reason:?}");
+            let help = &details.help().unwrap().links[0];
+            assert_eq!(help.description, reason.advice());
+        }
+    }
+
+    /// The lines of the table between its marks in the page are made of the reasons;
+    /// `UPDATE_EXPECT=1` writes them.
+    #[test]
+    fn the_page_of_the_api_has_each_reason() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- reasons -->\n", "<!-- end of reasons -->\n");
+        let (before, rest) = page.split_once(begin).unwrap();
+        let (_, after) = rest.split_once(end).unwrap();
+        let mut table =
+            "| reason | code | retry | it means | do |\n|---|---|---|---|---|\n".to_owned();
+        for reason in Reason::ALL {
+            let retry = reason.retry_after().map(|pause| format!("after {} ms", pause.as_millis()));
+            table.push_str(&format!(
+                "| `{}` | {} | {} | {} | {} |\n",
+                reason.as_str(),
+                crate::metrics::code_word(reason.code()),
+                retry.as_deref().unwrap_or("–"),
+                reason.meaning(),
+                reason.advice()
+            ));
+        }
+        let wanted = format!("{before}{begin}{table}{end}{after}");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+        } else {
+            assert!(page == wanted, "UPDATE_EXPECT=1 writes the table of docs/api.md");
         }
     }
 

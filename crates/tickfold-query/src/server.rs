@@ -18,17 +18,19 @@ use tickfold_proto::query::v1::watch_service_server::WatchServiceServer;
 use tickfold_store::{ReadView, Stores};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::codec::CompressionEncoding;
+use tonic::codegen::http::HeaderMap;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
-use crate::access::{Guard, GuardLayer, Tokens};
+use crate::access::{Guard, GuardLayer, Scope, Tokens};
 use crate::admin::Admin;
 use crate::call::Limits;
 use crate::query::{History, Partitions, Query, Raw, RoleOf};
 use crate::watch::{Hub, Watches};
-use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, health, incoming};
+use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, ServerTls, health, incoming};
 
 /// Time that connections on which no call is running get to close by themselves at shutdown, and
 /// the last replies to reach their callers. A client that does not react to the goodbye, suspended
@@ -67,7 +69,9 @@ pub struct Parts {
 pub struct Auth {
     /// The callers that are known; `None`: nobody is authenticated, and everybody may everything.
     pub tokens: Option<Tokens>,
-    /// Whether something before the listener ends TLS, so that tokens come to it in plain text.
+    /// The listener's certificate; `None`: it speaks in plain text.
+    pub tls: Option<ServerTls>,
+    /// Whether something before the listener ends TLS, so that plain text is no risk.
     pub behind_proxy: bool,
 }
 
@@ -77,7 +81,18 @@ impl Auth {
         if self.tokens.is_none() {
             return Some("auth.tokens_file");
         }
-        None
+        let is_plain = self.tls.is_none() && !self.behind_proxy;
+        is_plain.then_some("auth.tls_cert_file, or auth.behind_proxy where a proxy ends TLS")
+    }
+
+    /// Whether a request over HTTP, with these headers, may do something: for other listeners of the
+    /// process.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED or PERMISSION_DENIED, as over gRPC.
+    pub fn permit(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Status> {
+        let guard = Guard::new(self.tokens.clone(), Clock::system());
+        Ok(guard.permit(headers, scope)?)
     }
 }
 
@@ -175,9 +190,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         .timeout(options.request_timeout_max)
         // Room for the accounts of a caller on whose behalf a node asks.
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
-        .layer(GuardLayer(Guard { tokens: auth.tokens, clock: Clock::system() }))
+        .layer(GuardLayer(Guard::new(auth.tokens, Clock::system())))
         .add_routes(routes);
-    let connections = incoming::incoming(listener, options.connections_max, cut.clone());
+    let connections = incoming::incoming(listener, auth.tls, options.connections_max, cut.clone());
     let stopping = stop.clone();
     let serve = server.serve_with_incoming_shutdown(connections, async move {
         stopping.cancelled().await;
@@ -269,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_served() {
+    fn without_tokens_only_loopback_is_served() {
         let options = QueryOptions::default();
         for address in ["127.0.0.1:50051", "127.9.9.9:1", "[::1]:50051"] {
             validate(address.parse().unwrap(), &options, &Auth::default()).unwrap();
@@ -278,5 +293,16 @@ mod tests {
             let refused = validate(address.parse().unwrap(), &options, &Auth::default());
             assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{address}");
         }
+    }
+
+    #[test]
+    fn tokens_are_not_enough_where_they_could_be_read_on_the_way() {
+        let address = "0.0.0.0:50051".parse().unwrap();
+        let tokens = Some(Tokens::new(Vec::new()).unwrap());
+        let plain = Auth { tokens, ..Auth::default() };
+        let refused = validate(address, &QueryOptions::default(), &plain).unwrap_err();
+        assert!(refused.to_string().contains("auth.tls_cert_file"), "{refused}");
+        let proxied = Auth { behind_proxy: true, ..plain };
+        validate(address, &QueryOptions::default(), &proxied).unwrap();
     }
 }

@@ -1,12 +1,13 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`. Never on a listener
-//! that faces the internet.
+//! that faces the internet. Where callers are authenticated the last two need a token of scope `admin`;
+//! probes and scrapes have none, and what they see names nobody.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,9 +17,10 @@ use tickfold_core::FOLD_VERSION;
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::{AppStatus, Apps, IngressStatus};
 use tickfold_processor::{Lags, PartitionStatus};
-use tickfold_query::{Peers, QueryState, QueryStatus};
+use tickfold_query::{Auth, Peers, QueryState, QueryStatus, Scope};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use crate::config::Layers;
 use crate::metrics::Observed;
@@ -28,6 +30,7 @@ use crate::node::{Role, now};
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub identity: Identity,
+    pub auth: Auth,
     pub observed: Observed,
     pub metrics: PrometheusHandle,
     pub front: Option<(Apps, IngressStatus)>,
@@ -197,7 +200,10 @@ struct Partition {
     detail: String,
 }
 
-async fn statusz(State(admin): State<Admin>) -> Json<Status> {
+async fn statusz(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    if let Some(refused) = refusal(&admin, &headers) {
+        return refused;
+    }
     let Identity { role, address, started, config_digest, config: _ } = admin.identity.clone();
     let uptime_ms = now().as_millis().saturating_sub(started.as_millis());
     let partitions = admin.partitions.iter().map(|(partition, status)| {
@@ -231,8 +237,23 @@ async fn statusz(State(admin): State<Admin>) -> Json<Status> {
         apps: admin.front.as_ref().map(|(apps, _)| apps.snapshot(now())).unwrap_or_default(),
         partitions: partitions.collect(),
     })
+    .into_response()
 }
 
-async fn configz(State(admin): State<Admin>) -> Response {
+/// The answer to whoever may not see a page, if it is one that not everybody may.
+fn refusal(admin: &Admin, headers: &HeaderMap) -> Option<Response> {
+    let refused = admin.auth.permit(headers, Scope::Admin).err()?;
+    let code = match refused.code() {
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        _ => StatusCode::UNAUTHORIZED,
+    };
+    let said = [(WWW_AUTHENTICATE, "Bearer")];
+    Some((code, said, format!("{}\n", refused.message())).into_response())
+}
+
+async fn configz(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    if let Some(refused) = refusal(&admin, &headers) {
+        return refused;
+    }
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], admin.identity.config).into_response()
 }

@@ -102,8 +102,8 @@ pub(crate) fn read(
 fn parse(path: &Path) -> Result<(AppsFile, &Path)> {
     let context = || context(path);
     let text = std::fs::read_to_string(path).with_context(context)?;
-    let file =
-        toml::from_str(&text).map_err(|error| unreadable(&error, &text)).with_context(context)?;
+    let file = toml::from_str(&text).map_err(|error| unreadable(&error, &text, "an apps file"));
+    let file = file.with_context(context)?;
     Ok((file, path.parent().unwrap_or_else(|| Path::new("."))))
 }
 
@@ -111,15 +111,16 @@ fn context(path: &Path) -> String {
     format!("read apps file {}", path.display())
 }
 
-/// What is wrong with an apps file, and where. The library's own text quotes the line and often the
+/// What is wrong with a file about secrets, and where. The library's own text quotes the line and often the
 /// value, and what stands there by mistake may be a secret.
-fn unreadable(error: &toml::de::Error, text: &str) -> anyhow::Error {
+pub(crate) fn unreadable(error: &toml::de::Error, text: &str, file: &str) -> anyhow::Error {
+    let form = format!("not the form of {file}");
     let message = error.message();
     // These name fields and nothing else.
     let named = ["unknown field", "missing field", "duplicate key"];
     let what = match named.iter().any(|begin| message.starts_with(begin)) {
         true => message,
-        false => "not the form of an apps file",
+        false => &form,
     };
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     anyhow::anyhow!("line {}: {what}", before.matches('\n').count() + 1)
@@ -180,7 +181,7 @@ fn text(source: Source, dir: &Path, get: impl Fn(&str) -> Option<String>) -> Res
     }
 }
 
-fn time(text: Option<String>) -> Result<Option<Timestamp>> {
+pub(crate) fn time(text: Option<String>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     let time: Rfc3339 = text
         .parse()

@@ -138,7 +138,12 @@ pub(crate) enum Command {
     /// that is accepted, up to the commit that ends a start: it puts a token beside the position again.
     /// Nothing new is folded or emitted. On Kafka the group must have no members.
     Recover(Recover),
-    /// Let a running node read its secrets, verify tokens and certificates again.
+    /// Make and list the tokens by which a node knows its callers (`auth.tokens_file`).
+    Token {
+        #[command(subcommand)]
+        what: Token,
+    },
+    /// Let a running node read its secrets, verify tokens, callers' tokens and certificates again.
     ///
     /// The same as SIGHUP, but it prints what changed, and what is wrong if something is: then the
     /// node goes on with what it had. Other settings need a restart.
@@ -1114,6 +1119,79 @@ fn duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "not a duration such as 5s, of a year at most".to_owned())
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token: it is printed once, its entry for the tokens file has its hash only.
+    ///
+    /// Scopes: `query` asks for state without personal data; `pii.read` is told personal data too;
+    /// `admin` does everything of the admin services; `node` is another node of the system. With
+    /// --client-name the caller is known by its certificate, and no token is made.
+    Create(TokenCreate),
+    /// Check a tokens file and list its entries.
+    Ls {
+        /// The tokens file.
+        #[arg(long, value_name = "FILE", env = "TICKFOLD_AUTH_TOKENS_FILE")]
+        file: PathBuf,
+        /// Form of the output.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreate {
+    /// Name of the caller in logs.
+    #[arg(long)]
+    pub name: String,
+    /// What it may: query, pii.read, admin, node; several with commas.
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', required = true)]
+    pub scopes: Vec<String>,
+    /// Account that it may ask of; several with commas, or again.
+    #[arg(
+        long = "waba",
+        value_name = "ID",
+        value_delimiter = ',',
+        required_unless_present = "all_wabas"
+    )]
+    pub wabas: Vec<String>,
+    /// It may ask of every account, those that come later too.
+    #[arg(long, conflicts_with = "wabas")]
+    pub all_wabas: bool,
+    /// From when on it may nothing more, e.g. 2027-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<String>,
+    /// Know the caller by this DNS name of its client certificate instead of by a token.
+    #[arg(long, value_name = "NAME")]
+    pub client_name: Option<String>,
+    /// Calls and streams that it may have open at once on a node.
+    #[arg(long, value_name = "N")]
+    pub calls_max: Option<usize>,
+    /// Append the entry to this tokens file instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    pub append: Option<PathBuf>,
+}
+
+/// How a command shows a node who it is, and knows the node.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Credentials {
+    /// File with the token to show; it may also be in TICKFOLD_TOKEN, or in the file that
+    /// TICKFOLD_TOKEN_FILE names.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Speak TLS, and trust these authorities (PEM).
+    #[arg(long, value_name = "FILE", env = "TICKFOLD_CA")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to show (PEM).
+    #[arg(long, value_name = "FILE", env = "TICKFOLD_CERT", requires = "ca", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", env = "TICKFOLD_KEY", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// DNS name that the node's certificate is for; the address unless given.
+    #[arg(long, value_name = "NAME", env = "TICKFOLD_SERVER_NAME", requires = "ca")]
+    pub server_name: Option<String>,
+}
+
 /// What every command that asks a running node has.
 #[derive(Debug, Args)]
 pub(crate) struct Client {
@@ -1125,6 +1203,8 @@ pub(crate) struct Client {
         env = "TICKFOLD_GRPC_ADDR"
     )]
     pub grpc_addr: SocketAddr,
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub topic_prefix: String,
     pub group: String,
     pub telemetry: Telemetry,
+    pub auth: Auth,
     pub ingress: Ingress,
     pub kafka: Kafka,
     pub log: Log,
@@ -56,6 +57,24 @@ pub(crate) struct Telemetry {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    #[serde(deserialize_with = "optional_path")]
+    pub tokens_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_cert_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_client_ca_file: Option<PathBuf>,
+    pub behind_proxy: bool,
+    #[serde(deserialize_with = "optional_path")]
+    pub peer_ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_text")]
+    pub peer_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

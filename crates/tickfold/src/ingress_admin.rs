@@ -1,4 +1,5 @@
-//! The admin service of the ingress of this process: reload and quarantine.
+//! The admin service of this process for what comes from outside it: reload, and the quarantine of
+//! webhooks.
 
 use std::sync::Arc;
 
@@ -25,13 +26,17 @@ impl IngressAdminService for IngressAdmin {
         _: Request<pb::ReloadRequest>,
     ) -> Result<Response<pb::ReloadResponse>, Status> {
         let reloaded = self.reload.run().await;
-        let Reloaded { apps, certificates } =
+        let Reloaded { apps, certificates, tokens } =
             reloaded.map_err(|failure| Reason::ReloadRefused.status(format!("{failure:#}")))?;
         Ok(Response::new(pb::ReloadResponse {
             secrets_added: apps.added,
             secrets_removed: apps.removed,
             secrets_kept: apps.kept,
             certificates_reloaded: certificates,
+            tokens_added: tokens.added,
+            tokens_changed: tokens.changed,
+            tokens_removed: tokens.removed,
+            tokens_kept: tokens.kept,
         }))
     }
 
@@ -40,8 +45,11 @@ impl IngressAdminService for IngressAdmin {
         request: Request<pb::AcceptQuarantineRequest>,
     ) -> Result<Response<pb::AcceptQuarantineResponse>, Status> {
         let pb::AcceptQuarantineRequest { app, secret_id } = request.into_inner();
+        let apps = self.reload.apps.as_ref().ok_or_else(|| {
+            Reason::NoSecrets.status("this node takes no webhooks: ask one that does")
+        })?;
         let quarantine = self.quarantine()?;
-        let secret = self.reload.apps.secret(&app, &secret_id).ok_or_else(|| {
+        let secret = apps.secret(&app, &secret_id).ok_or_else(|| {
             let message = format!("app {app:?} has no secret {secret_id:?} that is served");
             Reason::SecretNotFound.status(message)
         })?;

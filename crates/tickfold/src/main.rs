@@ -28,6 +28,7 @@ mod secrets;
 mod sign;
 mod state_admin;
 mod telemetry;
+mod tokens;
 mod topics;
 mod verify;
 
@@ -68,6 +69,7 @@ fn run(command: Command) -> Result<ExitCode> {
             layers.read()?;
             print(&layers.print());
         }
+        Command::Token { what } => return tokens::run(what),
         Command::Sign { header } => print(&sign::run(header)?),
         Command::Doctor(command) => {
             let layers = layers(&command.settings)?;

@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Departure, Log};
+use tickfold_query::Auth;
 use tracing::{error, info};
 
 use crate::admin::{self, Admin, Identity};
@@ -21,6 +22,7 @@ use crate::config::{Config, Layers};
 use crate::data_dir::DataDir;
 use crate::metrics::{self, Observed};
 use crate::raw_topic::RawTopic;
+use crate::reload::{Reload, Sources};
 use crate::{log, options, telemetry};
 
 use front::Front;
@@ -80,8 +82,10 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let signals = Signals::listen()?;
 
     // Whatever can be refused is refused before anything is bound or opened.
-    let front = role.takes_webhooks().then(|| Front::read(&config)).transpose()?;
-    check_addresses(&config)?;
+    let reload = Arc::new(Reload::first(Sources::new(&config, role.takes_webhooks())?)?);
+    let apps = reload.apps.clone();
+    let front = apps.map(|apps| Front::new(&config, apps, reload.tls.clone())).transpose()?;
+    check_addresses(&config, &reload.auth)?;
     let listeners = Listeners::bind(&config, role)?;
     let own_address = advertised(&config, &listeners)?;
     let data_dir = role.folds().then(|| DataDir::take(&config.data_dir)).transpose()?;
@@ -94,15 +98,18 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     };
     let identity = Identity::new(role, &own_address, layers);
     let peers = workers::peers(&config, workers.as_ref(), &log, &raw, own_address);
+    reload.identify_to(&peers, config.kafka.brokers.is_some())?;
     let front = match front {
         Some(front) => Some(front.open(&config, &log, &raw).await?),
         None => None,
     };
     let stop = StopSwitch::default();
-    let grpc = Grpc { config: &config, log: &log, raw: &raw, peers: &peers, stop: &stop };
+    let grpc =
+        Grpc { config: &config, log: &log, raw: &raw, peers: &peers, stop: &stop, reload: &reload };
     let (mut query, query_status) = grpc.serve(listeners.grpc, front.as_ref(), workers.as_ref())?;
     let admin = Admin {
         identity,
+        auth: reload.auth.clone(),
         metrics: rendered,
         observed: Observed::new(&config, workers.as_ref().map(Workers::rocks)),
         front: front.as_ref().map(Front::shown),
@@ -130,7 +137,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let mut departure = Departure::Restart;
     let failed = tokio::select! {
         () = announce => None,
-        how = signals.stop(front.as_ref().map(Front::reload)) => how.err(),
+        how = signals.stop(Arc::clone(&reload)) => how.err(),
         how = stop.requested() => {
             departure = how;
             None
@@ -194,14 +201,16 @@ fn bind(name: &str, address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Those that are not authenticated are for this machine only.
-fn check_addresses(config: &Config) -> Result<()> {
+/// Where nobody is authenticated, only this machine may ask.
+fn check_addresses(config: &Config, auth: &Auth) -> Result<()> {
     let query = options::query_options(config);
-    tickfold_query::validate(config.grpc_addr, &query, &tickfold_query::Auth::default())
-        .context("check query options")?;
+    tickfold_query::validate(config.grpc_addr, &query, auth).context("check query options")?;
     let admin_addr = config.admin_addr;
-    if !admin_addr.ip().is_loopback() {
-        bail!("admin_addr = {admin_addr} is not a loopback address: anyone could read it");
+    if !admin_addr.ip().is_loopback() && auth.tokens.is_none() {
+        bail!(
+            "admin_addr {admin_addr} is not loopback: it needs auth.tokens_file, since anyone could \
+             read it"
+        );
     }
     Ok(())
 }

@@ -855,7 +855,7 @@ pub mod dead_letter_service_client {
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
     /// Dead letters: what of the raw log could not be folded, and redrives, by which it is folded once
-    /// more. The same listener as AdminService, on loopback. What is listed is no personal data; `raw` and
+    /// more. The same listener as AdminService. What is listed is no personal data; `raw` and
     /// bodies are, and are told where they are asked for.
     ///
     /// A position is the partition and offset of the raw record that came from Meta. It may have several
@@ -1050,7 +1050,7 @@ pub mod dead_letter_service_server {
         ) -> std::result::Result<tonic::Response<super::RedriveDeadLettersResponse>, tonic::Status>;
     }
     /// Dead letters: what of the raw log could not be folded, and redrives, by which it is folded once
-    /// more. The same listener as AdminService, on loopback. What is listed is no personal data; `raw` and
+    /// more. The same listener as AdminService. What is listed is no personal data; `raw` and
     /// bodies are, and are told where they are asked for.
     ///
     /// A position is the partition and offset of the raw record that came from Meta. It may have several
@@ -1305,6 +1305,19 @@ pub struct ReloadResponse {
     /// Whether new connections get certificates that were read again; false without TLS.
     #[prost(bool, tag = "4")]
     pub certificates_reloaded: bool,
+    /// Names of callers' tokens that are known from now on; empty without a tokens file, as the three
+    /// below are.
+    #[prost(string, repeated, tag = "5")]
+    pub tokens_added: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of those that may something else than before, or are another token under the same name.
+    #[prost(string, repeated, tag = "6")]
+    pub tokens_changed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of those that are known no longer.
+    #[prost(string, repeated, tag = "7")]
+    pub tokens_removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of those that are as they were.
+    #[prost(string, repeated, tag = "8")]
+    pub tokens_kept: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks to accept what a secret verifies.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1350,7 +1363,8 @@ pub mod ingress_admin_service_client {
     )]
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
-    /// What operators ask of a running ingress. The same listener as AdminService, on loopback.
+    /// What operators ask of a running node, most of it of one that takes webhooks. The same listener as
+    /// AdminService.
     #[derive(Debug, Clone)]
     pub struct IngressAdminServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1430,8 +1444,9 @@ pub mod ingress_admin_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Reads secrets, verify tokens and certificates again from where they came from, checks all of
-        /// them, and serves them from the reply on: connections stay open, no webhook is refused for it.
+        /// Reads secrets, verify tokens, callers' tokens and certificates again from where they came from,
+        /// checks all of them, and serves them from the reply on: connections stay open, no webhook is
+        /// refused for it. Calls and streams by a token that is gone or changed end with UNAUTHENTICATED.
         /// The same as SIGHUP. FAILED_PRECONDITION with reason RELOAD_REFUSED says what is wrong with
         /// them, and what was served before goes on.
         pub async fn reload(
@@ -1509,8 +1524,9 @@ pub mod ingress_admin_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with IngressAdminServiceServer.
     #[async_trait]
     pub trait IngressAdminService: std::marker::Send + std::marker::Sync + 'static {
-        /// Reads secrets, verify tokens and certificates again from where they came from, checks all of
-        /// them, and serves them from the reply on: connections stay open, no webhook is refused for it.
+        /// Reads secrets, verify tokens, callers' tokens and certificates again from where they came from,
+        /// checks all of them, and serves them from the reply on: connections stay open, no webhook is
+        /// refused for it. Calls and streams by a token that is gone or changed end with UNAUTHENTICATED.
         /// The same as SIGHUP. FAILED_PRECONDITION with reason RELOAD_REFUSED says what is wrong with
         /// them, and what was served before goes on.
         async fn reload(
@@ -1532,7 +1548,8 @@ pub mod ingress_admin_service_server {
             request: tonic::Request<super::DiscardQuarantineRequest>,
         ) -> std::result::Result<tonic::Response<super::DiscardQuarantineResponse>, tonic::Status>;
     }
-    /// What operators ask of a running ingress. The same listener as AdminService, on loopback.
+    /// What operators ask of a running node, most of it of one that takes webhooks. The same listener as
+    /// AdminService.
     #[derive(Debug)]
     pub struct IngressAdminServiceServer<T> {
         inner: Arc<T>,
@@ -1785,7 +1802,7 @@ pub mod node_service_client {
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
     /// What operators ask of a running process as a whole, whichever roles it has. The same listener as
-    /// AdminService, on loopback.
+    /// AdminService.
     #[derive(Debug, Clone)]
     pub struct NodeServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1903,7 +1920,7 @@ pub mod node_service_server {
         ) -> std::result::Result<tonic::Response<super::StopResponse>, tonic::Status>;
     }
     /// What operators ask of a running process as a whole, whichever roles it has. The same listener as
-    /// AdminService, on loopback.
+    /// AdminService.
     #[derive(Debug)]
     pub struct NodeServiceServer<T> {
         inner: Arc<T>,
@@ -2510,7 +2527,7 @@ pub mod replay_service_client {
     use tonic::codegen::*;
     /// Replays: raw folded once more into a shadow beside the live state, and compared with it. Nothing is
     /// told twice, since a replay has no outputs; and nothing live is touched but by a swap. The same listener as
-    /// AdminService, on loopback. A node replays the partitions that it has, and has one replay at a time.
+    /// AdminService. A node replays the partitions that it has, and has one replay at a time.
     #[derive(Debug, Clone)]
     pub struct ReplayServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2831,7 +2848,7 @@ pub mod replay_service_server {
     }
     /// Replays: raw folded once more into a shadow beside the live state, and compared with it. Nothing is
     /// told twice, since a replay has no outputs; and nothing live is touched but by a swap. The same listener as
-    /// AdminService, on loopback. A node replays the partitions that it has, and has one replay at a time.
+    /// AdminService. A node replays the partitions that it has, and has one replay at a time.
     #[derive(Debug)]
     pub struct ReplayServiceServer<T> {
         inner: Arc<T>,
@@ -3341,7 +3358,7 @@ pub mod rules_service_client {
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
     /// The rules in force, and new ones. Rules are in the log: what is applied holds from its position in
-    /// each partition on, for every replay too. The same listener as AdminService, on loopback.
+    /// each partition on, for every replay too. The same listener as AdminService.
     #[derive(Debug, Clone)]
     pub struct RulesServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3495,7 +3512,7 @@ pub mod rules_service_server {
         ) -> std::result::Result<tonic::Response<super::ApplyRulesResponse>, tonic::Status>;
     }
     /// The rules in force, and new ones. Rules are in the log: what is applied holds from its position in
-    /// each partition on, for every replay too. The same listener as AdminService, on loopback.
+    /// each partition on, for every replay too. The same listener as AdminService.
     #[derive(Debug)]
     pub struct RulesServiceServer<T> {
         inner: Arc<T>,
@@ -3763,7 +3780,7 @@ pub mod state_service_client {
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
     /// The state of the partitions that a node has: checkpoints of it, and what of raw they stand in for.
-    /// The same listener as AdminService, on loopback. Each node answers for its own partitions.
+    /// The same listener as AdminService. Each node answers for its own partitions.
     #[derive(Debug, Clone)]
     pub struct StateServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3908,7 +3925,7 @@ pub mod state_service_server {
         ) -> std::result::Result<tonic::Response<super::PlanTrimResponse>, tonic::Status>;
     }
     /// The state of the partitions that a node has: checkpoints of it, and what of raw they stand in for.
-    /// The same listener as AdminService, on loopback. Each node answers for its own partitions.
+    /// The same listener as AdminService. Each node answers for its own partitions.
     #[derive(Debug)]
     pub struct StateServiceServer<T> {
         inner: Arc<T>,

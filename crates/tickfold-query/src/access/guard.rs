@@ -45,8 +45,10 @@ pub(crate) struct Peer {
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     /// `None`: nobody is authenticated, as only this machine reaches the listener.
-    pub(crate) tokens: Option<Tokens>,
-    pub(crate) clock: Clock,
+    tokens: Option<Tokens>,
+    clock: Clock,
+    /// Of everybody, where nobody is authenticated.
+    unchecked: Access,
 }
 
 /// A call that was let in.
@@ -58,10 +60,21 @@ struct Admitted {
 }
 
 impl Guard {
-    fn admit(&self, path: &str, headers: &HeaderMap, peer: &Peer) -> Result<Admitted, Failure> {
+    pub(crate) fn new(tokens: Option<Tokens>, clock: Clock) -> Self {
+        Self { tokens, clock, unchecked: Access::unchecked() }
+    }
+
+    /// Lets a call in; `caller` is told who it is as soon as that is known.
+    fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        peer: &Peer,
+        caller: &mut String,
+    ) -> Result<Admitted, Failure> {
         let needed = need(path);
         let Some(tokens) = &self.tokens else {
-            return Ok(Admitted { access: Access::unchecked(), left: None, slot: None });
+            return Ok(Admitted { access: self.unchecked.clone(), left: None, slot: None });
         };
         if needed == Need::Nothing {
             let nobody =
@@ -72,6 +85,7 @@ impl Guard {
         let Some((access, left)) = known.access(&self.clock) else {
             return Err(unauthenticated("the token is over"));
         };
+        access.name().clone_into(caller);
         let access = match behalf::read(headers)? {
             Some(told) if access.has(Scope::Node) && is_forwarded(path) => told.by(&access),
             Some(_) => {
@@ -81,6 +95,9 @@ impl Guard {
             }
             None => access,
         };
+        if access.name() != caller.as_str() {
+            *caller = format!("{caller} for {}", access.name());
+        }
         if let Need::Scopes(scopes) = needed {
             scopes.iter().try_for_each(|scope| access.check(*scope))?;
         }
@@ -90,6 +107,17 @@ impl Guard {
         };
         let slot = known.slot().map_err(too_many)?;
         Ok(Admitted { access, left, slot })
+    }
+}
+
+impl Guard {
+    /// Whether a request that is no call of ours may do something.
+    pub(crate) fn permit(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Failure> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let known = known(tokens, headers, &Peer::default())?;
+        let over = || unauthenticated("the token is over");
+        let (access, _) = known.access(&self.clock).ok_or_else(over)?;
+        access.check(scope)
     }
 }
 
@@ -162,7 +190,11 @@ where
         request.extensions_mut().insert(TcpConnectInfo { local_addr, remote_addr });
         let path = request.uri().path();
         let mut audit = is_audited(path).then(|| Audit::begin(path, peer.address));
-        let admitted = self.guard.admit(path, request.headers(), &peer);
+        let mut caller = String::new();
+        let admitted = self.guard.admit(path, request.headers(), &peer, &mut caller);
+        if let Some(audit) = &mut audit {
+            audit.caller = caller;
+        }
         let Admitted { access, left, slot } = match admitted {
             Ok(admitted) => admitted,
             Err(failure) => {
@@ -174,9 +206,6 @@ where
                 return Box::pin(std::future::ready(Ok(status.into_http())));
             }
         };
-        if let Some(audit) = &mut audit {
-            access.name().clone_into(&mut audit.caller);
-        }
         request.extensions_mut().insert(access.clone());
         let mut ended: Option<BoxFuture<'static, ()>> = None;
         if self.guard.tokens.is_some() {
@@ -200,6 +229,9 @@ where
             };
             if let Some(audit) = &mut audit {
                 audit.code = code(response.headers());
+            }
+            if ended.is_none() && audit.is_none() {
+                return Ok(response);
             }
             let watched =
                 |inner| Body::new(Watched { inner, ended, audit, done: false, _slot: slot });
@@ -282,7 +314,8 @@ impl HttpBody for Watched {
 }
 
 /// One admin call: it becomes a line of the log when it is over. What it was about is not told, since
-/// arguments may be personal data.
+/// arguments may be personal data. A call of nobody that is known is only counted, or anybody could fill
+/// the log.
 struct Audit {
     caller: String,
     method: String,
@@ -307,6 +340,12 @@ impl Drop for Audit {
         let address = self.address.map(|address| address.to_string()).unwrap_or_default();
         let elapsed_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let method = self.method.as_str();
-        tracing::info!(target: "tickfold::audit", caller, method, address, code, elapsed_ms, "admin call");
+        if self.caller.is_empty() && self.code == Some(Code::Unauthenticated) {
+            tracing::debug!(target: "tickfold::audit", method, address, code, "admin call of nobody");
+            return;
+        }
+        tracing::info!(
+            target: "tickfold::audit", caller, method, address, code, elapsed_ms, "admin call"
+        );
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Scoped {
 
 impl Scoped {
     /// The snapshot as the caller sees it.
-    pub(crate) fn new(all: Box<dyn Snapshot>, access: &Access) -> Box<dyn Snapshot> {
+    pub(crate) fn of(all: Box<dyn Snapshot>, access: &Access) -> Box<dyn Snapshot> {
         match access.accounts() {
             Accounts::All => all,
             Accounts::Only(_) => Box::new(Self { all, access: access.clone() }),

@@ -138,6 +138,8 @@ pub struct Tokens(Arc<RwLock<Vec<Arc<Known>>>>);
 #[derive(Debug)]
 pub(crate) struct Known {
     entry: TokenEntry,
+    access: Access,
+    /// Ends the access.
     ended: CancellationToken,
     slots: Option<Arc<Semaphore>>,
 }
@@ -171,10 +173,7 @@ impl Tokens {
                 }
                 None => told.added.push(entry.name.clone()),
             }
-            let slots = entry
-                .calls_max
-                .map(|max| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))));
-            known.push(Arc::new(Known { entry, ended: CancellationToken::new(), slots }));
+            known.push(Arc::new(Known::new(entry)));
         }
         for gone in old {
             gone.ended.cancel();
@@ -210,6 +209,14 @@ impl Tokens {
 }
 
 impl Known {
+    fn new(entry: TokenEntry) -> Self {
+        let ended = CancellationToken::new();
+        let TokenEntry { name, scopes, accounts, calls_max, .. } = entry.clone();
+        let access = Access::new(name, scopes, accounts, ended.clone());
+        let slots = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        Self { entry, access, ended, slots: calls_max.map(slots) }
+    }
+
     /// What the caller may, and how long it may still; `None` if its time is over.
     pub(crate) fn access(&self, clock: &Clock) -> Option<(Access, Option<Duration>)> {
         let left = match self.entry.expires {
@@ -219,8 +226,7 @@ impl Known {
                 Some(Duration::from_millis(u64::try_from(ms).ok().filter(|ms| *ms > 0)?))
             }
         };
-        let TokenEntry { name, scopes, accounts, .. } = self.entry.clone();
-        Some((Access::new(name, scopes, accounts, self.ended.clone()), left))
+        Some((self.access.clone(), left))
     }
 
     /// A slot of the entry's own, if its calls are counted; an error if all are taken.

@@ -175,7 +175,7 @@ impl Partitions {
                 let failure = Failure::new(Reason::StoreNotOpen, what);
                 return Err(failure.with("partition", partition));
             };
-            snapshots.push((partition, Scoped::new(snapshot, &call.access)));
+            snapshots.push((partition, Scoped::of(snapshot, &call.access)));
         }
         let role = range.into_iter().map(|partition| (self.role.0)(partition)).max();
         let media_valid_ms = RefCell::default();
@@ -191,7 +191,7 @@ impl Snapshots {
         partitions: &Partitions,
         call: &Call,
     ) -> Self {
-        let scoped = |(partition, all)| (partition, Scoped::new(all, &call.access));
+        let scoped = |(partition, all)| (partition, Scoped::of(all, &call.access));
         Self {
             snapshots: snapshots.into_iter().map(scoped).collect(),
             media_valid_ms: RefCell::default(),

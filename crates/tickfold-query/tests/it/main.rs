@@ -8,12 +8,14 @@
 )]
 
 mod admin;
+mod callers;
 mod explain;
 mod find;
 mod lookups;
 mod paging;
 mod peers;
 mod positions;
+mod reasons;
 mod serving;
 mod standing;
 mod told;

@@ -15,13 +15,13 @@ use crate::world::{P, World, Writers, after, inbound, reason, status, waba};
 
 /// Who has which partition, and whom the log names as owner.
 #[derive(Debug, Clone, Default)]
-struct Cluster {
+pub(crate) struct Cluster {
     has: Arc<Mutex<BTreeMap<u32, SocketAddr>>>,
     named: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 impl Cluster {
-    fn peers(&self, own: SocketAddr) -> Peers {
+    pub(crate) fn peers(&self, own: SocketAddr) -> Peers {
         let (has, named) = (Arc::clone(&self.has), Arc::clone(&self.named));
         let is_here = move |partition| has.lock().unwrap().get(&partition) == Some(&own);
         let owners = Owners::new(move || {
@@ -32,7 +32,7 @@ impl Cluster {
     }
 
     /// The node has the partition, and said so.
-    fn give(&self, partition: u32, to: SocketAddr) {
+    pub(crate) fn give(&self, partition: u32, to: SocketAddr) {
         self.has.lock().unwrap().insert(partition, to);
         let mut named = self.named.lock().unwrap();
         named.resize(P as usize, None);
@@ -42,6 +42,10 @@ impl Cluster {
     async fn node(&self) -> World {
         World::among(|own| self.peers(own), QueryOptions::default()).await
     }
+}
+
+pub(crate) fn cluster() -> Cluster {
+    Cluster::default()
 }
 
 /// Two nodes, of which each has one partition.

@@ -45,6 +45,7 @@ pub(crate) struct World {
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinHandle<Result<(), Error>>,
     pub(crate) channel: Channel,
+    pub(crate) peers: Peers,
 }
 
 impl World {
@@ -58,18 +59,38 @@ impl World {
         peers: impl FnOnce(SocketAddr) -> Peers,
         options: QueryOptions,
     ) -> Self {
+        Self::build(peers, options, Auth::default()).await
+    }
+
+    /// One that knows its callers, without other nodes.
+    pub(crate) async fn guarded(auth: Auth, options: QueryOptions) -> Self {
+        Self::build(|_| Peers::alone(), options, auth).await
+    }
+
+    /// One that knows its callers, among others.
+    pub(crate) async fn among_guarded(peers: impl FnOnce(SocketAddr) -> Peers, auth: Auth) -> Self {
+        Self::build(peers, QueryOptions::default(), auth).await
+    }
+
+    async fn build(
+        peers: impl FnOnce(SocketAddr) -> Peers,
+        options: QueryOptions,
+        auth: Auth,
+    ) -> Self {
+        let is_plain = auth.tls.is_none();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stores, log) = (MemStores::default(), MemLog::new(T0 * 1_000));
         let status = QueryStatus::new(P);
         let shutdown = CancellationToken::new();
+        let peers = peers(address);
         let parts = Parts {
             listener,
-            auth: Auth::default(),
+            auth,
             log: Arc::new(log.clone()),
             topic_prefix: "wa".to_owned(),
             options,
-            peers: peers(address),
+            peers: peers.clone(),
             reads: Some(Reads {
                 stores: Arc::new(stores.clone()),
                 partition_count: P,
@@ -83,9 +104,10 @@ impl World {
             services: tonic::service::Routes::default(),
         };
         let server = tokio::spawn(run(parts, shutdown.clone()));
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let channel =
-            Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { address, stores, log, status, shutdown, server, channel }
+            if is_plain { endpoint.connect().await.unwrap() } else { endpoint.connect_lazy() };
+        Self { address, stores, log, status, shutdown, server, channel, peers }
     }
 
     /// A server with open, empty stores and their writers.
@@ -333,7 +355,8 @@ pub(crate) fn after(time: Option<&prost_types::Timestamp>) -> Option<i64> {
     time.map(|time| time.seconds - T0)
 }
 
-/// No state of then: making one takes more than this crate has.
+/// No state of then: making one takes more than this crate has. At offsets that are numbers of reasons it
+/// fails for that reason, and at the last one it never ends.
 #[derive(Debug)]
 struct NoHistory;
 
@@ -345,6 +368,12 @@ impl History for NoHistory {
         _: tokio::time::Instant,
     ) -> futures_util::future::BoxFuture<'_, Result<Box<dyn Snapshot>, NotThen>> {
         let message = format!("{partition} at {moment:?}");
-        Box::pin(async { Err(NotThen { reason: Reason::RawTrimmed, message }) })
+        let number = match moment {
+            Moment::Offset(u64::MAX) => return Box::pin(std::future::pending()),
+            Moment::Offset(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            Moment::Time(_) => usize::MAX,
+        };
+        let reason = Reason::ALL.get(number).copied().unwrap_or(Reason::RawTrimmed);
+        Box::pin(async move { Err(NotThen { reason, message }) })
     }
 }

@@ -6,7 +6,6 @@ use anyhow::Result;
 use serde::Serialize;
 use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::admin::v1::dead_letter_service_client::DeadLetterServiceClient;
-use tonic::transport::Channel;
 
 use super::show;
 use crate::cli::{Client, DeadLetterFilter, Dlq, Output, Position};
@@ -207,7 +206,7 @@ async fn redrive(request: admin::RedriveDeadLettersRequest, client: &Client) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn service(client: &Client) -> Result<DeadLetterServiceClient<Channel>> {
+async fn service(client: &Client) -> Result<DeadLetterServiceClient<super::Connection>> {
     let service = DeadLetterServiceClient::new(super::connect(client).await?);
     Ok(service.max_decoding_message_size(REPLY_BYTES_MAX))
 }

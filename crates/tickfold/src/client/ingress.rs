@@ -6,7 +6,6 @@ use anyhow::Result;
 use serde::Serialize;
 use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::admin::v1::ingress_admin_service_client::IngressAdminServiceClient;
-use tonic::transport::Channel;
 
 use crate::cli::{Client, Quarantine};
 
@@ -16,6 +15,10 @@ struct Reloaded {
     secrets_removed: Vec<String>,
     secrets_kept: Vec<String>,
     certificates_reloaded: bool,
+    tokens_added: Vec<String>,
+    tokens_changed: Vec<String>,
+    tokens_removed: Vec<String>,
+    tokens_kept: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +43,10 @@ pub(crate) async fn reload(client: Client) -> Result<ExitCode> {
             secrets_removed: reply.secrets_removed,
             secrets_kept: reply.secrets_kept,
             certificates_reloaded: reply.certificates_reloaded,
+            tokens_added: reply.tokens_added,
+            tokens_changed: reply.tokens_changed,
+            tokens_removed: reply.tokens_removed,
+            tokens_kept: reply.tokens_kept,
         })
     })
 }
@@ -64,6 +71,6 @@ pub(crate) async fn quarantine(what: Quarantine) -> Result<ExitCode> {
     }
 }
 
-async fn service(client: &Client) -> Result<IngressAdminServiceClient<Channel>> {
+async fn service(client: &Client) -> Result<IngressAdminServiceClient<super::Connection>> {
     Ok(IngressAdminServiceClient::new(super::connect(client).await?))
 }

@@ -10,6 +10,7 @@ mod pages;
 mod replay;
 mod rules;
 mod show;
+mod signed;
 mod state;
 mod tail;
 mod watch;
@@ -17,13 +18,12 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1 as query;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
-use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
 
 use crate::cli::{At, Client, Get, Moment, Output, View};
@@ -37,12 +37,10 @@ pub(crate) use list::list;
 pub(crate) use node::stop;
 pub(crate) use replay::replay;
 pub(crate) use rules::rules;
+pub(crate) use signed::{Connection, connect_to};
 pub(crate) use state::{create_checkpoints, plan_trim};
 pub(crate) use tail::tail;
 pub(crate) use watch::watch;
-
-/// Silence on a connection with a call under way after which the node is asked whether it lives.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Exit code of a lookup whose thing is not there.
 const NOT_FOUND: u8 = 3;
@@ -195,23 +193,14 @@ pub(crate) fn listing<T: Serialize>(
     Ok(())
 }
 
-pub(crate) async fn queries(client: &Client) -> Result<QueryServiceClient<Channel>> {
+pub(crate) async fn queries(client: &Client) -> Result<QueryServiceClient<Connection>> {
     // Replies of the service stay below the limit that clients have by default.
     Ok(QueryServiceClient::new(connect(client).await?))
 }
 
-pub(crate) async fn connect(client: &Client) -> Result<Channel> {
-    let address = client.grpc_addr;
-    let endpoint =
-        Endpoint::from_shared(format!("http://{address}")).context("make the node's address")?;
-    let endpoint = endpoint
-        .connect_timeout(Duration::from_secs(client.timeout))
-        // A stream on which nothing comes would not notice that its node is gone.
-        .http2_keep_alive_interval(KEEPALIVE);
-    let Ok(channel) = endpoint.connect().await else {
-        bail!("no node answers on {address}: is `tickfold up` or a role of it running there?");
-    };
-    Ok(channel)
+pub(crate) async fn connect(client: &Client) -> Result<Connection> {
+    let limit = Duration::from_secs(client.timeout);
+    connect_to(client.grpc_addr, &client.credentials, limit).await
 }
 
 /// A request with the deadline of the command.
@@ -223,9 +212,11 @@ pub(crate) fn timed<R>(client: &Client, request: R) -> tonic::Request<R> {
 
 /// What the node said, with its stable reason where there is one.
 pub(crate) fn failed(status: &tonic::Status) -> anyhow::Error {
-    let reason = status.get_details_error_info().map(|info| info.reason);
-    let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()));
-    anyhow::anyhow!("{} ({reason})", status.message())
+    let info = status.get_details_error_info();
+    let lacks = info.as_ref().and_then(|info| info.metadata.get("scope")).map(String::as_str);
+    let hint = if lacks == Some("pii.read") { ", which `--view basic` does not need" } else { "" };
+    let reason = info.map_or_else(|| format!("{:?}", status.code()), |info| info.reason);
+    anyhow::anyhow!("{}{hint} ({reason})", status.message())
 }
 
 #[expect(clippy::print_stderr, reason = "what a command says beside its output")]

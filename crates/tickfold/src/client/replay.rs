@@ -14,7 +14,6 @@ use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::admin::v1::diff_replay_response::Part;
 use tickfold_proto::admin::v1::replay_scope::{From as Begin, To as End};
 use tickfold_proto::admin::v1::replay_service_client::ReplayServiceClient;
-use tonic::transport::Channel;
 
 use super::{connect, document, failed, find, found, print, report, rules, show, timed};
 use crate::cli::{Client, Output, Replay, ReplayCommand, ReplayPlan, ReplayScope};
@@ -212,7 +211,7 @@ pub(crate) async fn replay(Replay { what, plan }: Replay) -> Result<ExitCode> {
     }
 }
 
-async fn service(client: &Client) -> Result<ReplayServiceClient<Channel>> {
+async fn service(client: &Client) -> Result<ReplayServiceClient<super::Connection>> {
     Ok(ReplayServiceClient::new(connect(client).await?))
 }
 

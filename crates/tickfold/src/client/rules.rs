@@ -8,7 +8,6 @@ use serde::Serialize;
 use tickfold_core::rules::Rules;
 use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::admin::v1::rules_service_client::RulesServiceClient;
-use tonic::transport::Channel;
 
 use super::{connect, document, failed, print, report, timed};
 use crate::cli::{self, Client, Output};
@@ -95,7 +94,7 @@ async fn apply(file: &Path, client: &Client) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn service(client: &Client) -> Result<RulesServiceClient<Channel>> {
+async fn service(client: &Client) -> Result<RulesServiceClient<super::Connection>> {
     Ok(RulesServiceClient::new(connect(client).await?).max_decoding_message_size(REPLY_BYTES_MAX))
 }
 

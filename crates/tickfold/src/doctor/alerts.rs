@@ -13,9 +13,10 @@ use tickfold_processor::derived_topic;
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::admin::v1::{self as admin, tail_request::Start};
 use tokio::time::timeout;
-use tonic::transport::Endpoint;
 
 use super::{Finding, Patient};
+use crate::cli::Credentials;
+use crate::client;
 
 const NAME: &str = "subscriptions";
 
@@ -49,13 +50,11 @@ pub(super) async fn subscriptions(patient: &Patient<'_>) -> Finding {
 /// Accounts with what they never told of, from the alerts of the node.
 async fn missing(patient: &Patient<'_>) -> Result<BTreeMap<String, String>> {
     let address = patient.config.grpc_addr;
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .context("make the node's address")?
-        .connect_timeout(Duration::from_secs(1));
-    let channel = endpoint.connect().await;
-    let channel = channel.ok().with_context(|| {
-        format!("no node answers on {address}, and only one that runs knows what came")
-    })?;
+    let auth = &patient.config.auth;
+    let (ca, server_name) = (auth.peer_ca_file.clone(), auth.peer_name.clone());
+    let credentials = Credentials { ca, server_name, ..Credentials::default() };
+    let channel = client::connect_to(address, &credentials, Duration::from_secs(1)).await;
+    let channel = channel.context("only a node that runs knows what came")?;
     let request = admin::TailRequest {
         topic: derived_topic(&patient.config.topic_prefix, Topic::Alert),
         partitions: Vec::new(),

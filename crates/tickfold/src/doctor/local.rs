@@ -12,7 +12,7 @@ use tickfold_ingress::App;
 
 use super::{Finding, Patient};
 use crate::config::Config;
-use crate::{apps, environment};
+use crate::{apps, environment, tokens};
 
 /// How long before its end a last secret should have a successor.
 const SUCCESSOR_MS: i64 = 14 * DAY_MS;
@@ -76,6 +76,33 @@ fn secrets_of(app: &App, now: Timestamp) -> Finding {
         return Finding::warn(NAME, found, "add the verify token that the Meta app is given");
     }
     Finding::ok(NAME, format!("{found}, {} verify tokens", verify_tokens.len()))
+}
+
+/// The callers that are known, where there are to be any, and who may write their file.
+pub(super) fn tokens(config: &Config) -> Option<Finding> {
+    const NAME: &str = "tokens";
+    let path = config.auth.tokens_file.as_deref()?;
+    let entries = match tokens::read(path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let fix = "`tickfold token create` makes entries";
+            return Some(Finding::fail(NAME, format!("{error:#}"), fix));
+        }
+    };
+    let mode = fs::metadata(path).map(|found| found.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o002 != 0) {
+        let path = path.display();
+        let found = format!("every user of this machine may make callers known in {path}");
+        return Some(Finding::warn(NAME, found, format!("chmod o-w {path}")));
+    }
+    let ending = tokens::ending(&entries, now().plus(SUCCESSOR_MS));
+    if !ending.is_empty() {
+        let names: Vec<_> = ending.into_iter().collect();
+        let found = format!("over, or within 14 days: {}", names.join(", "));
+        let fix = "make their successors with `tickfold token create`, then `tickfold reload`";
+        return Some(Finding::warn(NAME, found, fix));
+    }
+    Some(Finding::ok(NAME, format!("{} callers are known", entries.len())))
 }
 
 fn secret_files(files: &[PathBuf]) -> Finding {

@@ -89,6 +89,7 @@ pub(crate) async fn run(layers: &Layers, command: &Doctor) -> Result<ExitCode> {
     if role.takes_webhooks() {
         findings.extend(local::secrets(config));
     }
+    findings.extend(local::tokens(config));
     if role.folds() || config.kafka.brokers.is_none() {
         findings.extend(local::data_dir(&patient));
         findings.push(local::checkpoints(&patient));

@@ -24,7 +24,6 @@ use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_workload::{
     Expectation, ExpectedConversation, ExpectedMessage, ExpectedTemplate, Findings, Message,
 };
-use tonic::transport::Channel;
 use tonic::{Code, Response};
 
 use crate::cli::Client;
@@ -149,7 +148,7 @@ impl Verification {
 /// The node that is asked.
 struct Node<'a> {
     client: &'a Client,
-    queries: QueryServiceClient<Channel>,
+    queries: QueryServiceClient<client::Connection>,
     /// Until when calls that were turned away are made again.
     deadline: Instant,
 }
@@ -158,7 +157,7 @@ struct Node<'a> {
 type Judged<'e> = (&'e Message, &'e ExpectedMessage, Findings);
 
 impl Node<'_> {
-    async fn ends_of_raw(&self, channel: Channel) -> Result<Vec<query::Position>> {
+    async fn ends_of_raw(&self, channel: client::Connection) -> Result<Vec<query::Position>> {
         let request = client::timed(self.client, ListTopicsRequest {});
         let reply = AdminServiceClient::new(channel).list_topics(request).await;
         let topics = reply.map_err(|status| client::failed(&status))?.into_inner().topics;
@@ -255,7 +254,7 @@ impl Node<'_> {
     async fn ask<Q: Clone, R, F>(
         &self,
         request: &Q,
-        call: impl Fn(QueryServiceClient<Channel>, tonic::Request<Q>) -> F,
+        call: impl Fn(QueryServiceClient<client::Connection>, tonic::Request<Q>) -> F,
     ) -> Result<R, tonic::Status>
     where
         F: Future<Output = Result<Response<R>, tonic::Status>>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tickfold_ingress::{
-    AppStatus, Apps, IngressOptions, IngressStatus, Quarantine, QuarantineParts,
+    AppStatus, Apps, IngressOptions, IngressStatus, Quarantine, QuarantineParts, Tls,
 };
 use tracing::warn;
 
@@ -14,7 +14,6 @@ use super::parts::Part;
 use super::{SharedLog, now};
 use crate::config::Config;
 use crate::raw_topic::RawTopic;
-use crate::reload::{Reload, Sources};
 use crate::{fail_points, options};
 
 /// Open files beside the connections of ingress: tables of log and state, other listeners.
@@ -23,22 +22,22 @@ const FILES_BESIDE: u64 = 2_048;
 /// What takes webhooks. [`Front::open`] makes it ready.
 #[derive(Debug)]
 pub(super) struct Front {
-    reload: Arc<Reload>,
+    apps: Apps,
+    tls: Option<Tls>,
     options: IngressOptions,
     status: IngressStatus,
     pub(super) quarantine: Option<Quarantine>,
 }
 
 impl Front {
-    /// Reads and checks everything that it needs beside the log.
-    pub(super) fn read(config: &Config) -> Result<Self> {
+    /// Checks everything that it needs beside the log.
+    pub(super) fn new(config: &Config, apps: Apps, tls: Option<Tls>) -> Result<Self> {
         raise_open_files_limit(config.ingress.connections_max);
-        let reload = Arc::new(Reload::first(Sources::new(config)?)?);
         let options = options::ingress_options(config);
         options.check().context("check ingress options")?;
-        let has_tls = reload.tls.is_some();
+        let has_tls = tls.is_some();
         options.check_listener(config.http_addr, has_tls).context("check http_addr")?;
-        Ok(Self { reload, options, status: IngressStatus::new(), quarantine: None })
+        Ok(Self { apps, tls, options, status: IngressStatus::new(), quarantine: None })
     }
 
     /// Opens the quarantine, if there is to be one; its topic is created with it.
@@ -71,12 +70,12 @@ impl Front {
             listener,
             log: fail_points::wrap(Arc::clone(log)),
             options: self.options.clone(),
-            apps: self.reload.apps.clone(),
+            apps: self.apps.clone(),
             raw_topic: raw.name.clone(),
             partition_count: raw.partitions,
             clock: now,
             status: self.status.clone(),
-            tls: self.reload.tls.clone(),
+            tls: self.tls.clone(),
             quarantine: self.quarantine.clone(),
         };
         Part::spawn("ingress", |stop| tickfold_ingress::run(parts, stop))
@@ -84,19 +83,20 @@ impl Front {
 
     /// Where the apps' webhooks go.
     pub(super) fn urls(&self, address: SocketAddr) -> String {
-        let scheme = if self.reload.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let url = |app: AppStatus| format!("{scheme}://{address}/webhook/{}", app.name);
-        let urls: Vec<_> = self.reload.apps.snapshot(now()).into_iter().map(url).collect();
+        let urls: Vec<_> = self.apps.snapshot(now()).into_iter().map(url).collect();
         urls.join(" ")
     }
 
-    pub(super) fn reload(&self) -> Arc<Reload> {
-        Arc::clone(&self.reload)
+    /// Who verifies what is redriven.
+    pub(super) fn apps(&self) -> Apps {
+        self.apps.clone()
     }
 
     /// What the admin listener shows of it.
     pub(super) fn shown(&self) -> (Apps, IngressStatus) {
-        (self.reload.apps.clone(), self.status.clone())
+        (self.apps.clone(), self.status.clone())
     }
 }
 

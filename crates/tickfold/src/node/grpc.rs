@@ -10,7 +10,7 @@ use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
 use tickfold_proto::admin::v1::replay_service_server::ReplayServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
 use tickfold_proto::admin::v1::state_service_server::StateServiceServer;
-use tickfold_query::{Auth, Clock, History, Parts, Peers, QueryStatus, Reads};
+use tickfold_query::{Clock, History, Parts, Peers, QueryStatus, Reads};
 use tonic::service::Routes;
 
 use super::SharedLog;
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::dead_letters::{self, DeadLetters};
 use crate::ingress_admin::IngressAdmin;
 use crate::raw_topic::RawTopic;
+use crate::reload::Reload;
 use crate::rules::RulesAdmin;
 use crate::state_admin::StateAdmin;
 use crate::{fail_points, options};
@@ -34,6 +35,7 @@ pub(super) struct Grpc<'a> {
     pub(super) raw: &'a RawTopic,
     pub(super) peers: &'a Peers,
     pub(super) stop: &'a StopSwitch,
+    pub(super) reload: &'a Arc<Reload>,
 }
 
 impl Grpc<'_> {
@@ -56,7 +58,7 @@ impl Grpc<'_> {
         });
         let parts = Parts {
             listener: tokio::net::TcpListener::from_std(listener).context("listen for gRPC")?,
-            auth: Auth::default(),
+            auth: self.reload.auth.clone(),
             log: Arc::clone(self.log),
             topic_prefix: self.config.topic_prefix.clone(),
             options: options::query_options(self.config),
@@ -80,7 +82,7 @@ impl Grpc<'_> {
             log: fail_points::wrap(Arc::clone(self.log)),
             raw: self.raw.clone(),
             topic_prefix: self.config.topic_prefix.clone(),
-            apps: front.map(|front| front.reload().apps.clone()),
+            apps: front.map(Front::apps),
             redriving: tokio::sync::Mutex::default(),
         });
         let routes = Routes::new(NodeServiceServer::new(self.stop.clone()))
@@ -98,8 +100,8 @@ impl Grpc<'_> {
                     checkpoints: workers.checkpoints(self.config),
                 })),
         };
-        let Some(front) = front else { return routes };
-        let ingress = IngressAdmin { reload: front.reload(), quarantine: front.quarantine.clone() };
+        let quarantine = front.and_then(|front| front.quarantine.clone());
+        let ingress = IngressAdmin { reload: Arc::clone(self.reload), quarantine };
         routes.add_service(IngressAdminServiceServer::new(ingress))
     }
 }

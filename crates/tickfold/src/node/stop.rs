@@ -31,14 +31,9 @@ impl Signals {
         })
     }
 
-    /// Reloads at each SIGHUP, where there is something to reload, until one that stops.
-    pub(super) async fn stop(mut self, reload: Option<Arc<Reload>>) -> Result<()> {
-        let reloads = async {
-            match reload {
-                Some(reload) => reload.on_hangup(self.hangup).await,
-                None => while self.hangup.recv().await.is_some() {},
-            }
-        };
+    /// Reloads at each SIGHUP, until one that stops.
+    pub(super) async fn stop(mut self, reload: Arc<Reload>) -> Result<()> {
+        let reloads = reload.on_hangup(self.hangup);
         tokio::select! {
             _ = self.interrupt.recv() => Ok(()),
             _ = self.terminate.recv() => Ok(()),

@@ -11,6 +11,7 @@
 
 mod admin;
 mod answers;
+mod callers;
 mod checkpoints;
 mod cli;
 mod corpus;
@@ -47,6 +48,7 @@ mod orders;
 mod overload;
 mod poison;
 mod questions;
+mod reasons;
 mod recover;
 mod reload_under_load;
 mod replay;

@@ -1,0 +1,200 @@
+//! Reasons of failures as clients see them: each over a real socket with its payloads, and for each the
+//! test that provokes it by its own cause.
+
+use std::path::Path;
+
+use tickfold_proto::query::v1 as pb;
+use tickfold_query::{QueryOptions, Reason};
+use tonic_types::StatusExt;
+
+use crate::world::{World, reason};
+
+/// Where each reason is provoked by its own cause over a real socket: in this crate, or in the binary.
+const PROVOKED: &[(Reason, &str)] = &[
+    (
+        Reason::MessageNotFound,
+        "lookups.rs::what_is_not_known_is_not_found_with_the_reason_of_its_kind",
+    ),
+    (
+        Reason::ConversationNotFound,
+        "lookups.rs::what_is_not_known_is_not_found_with_the_reason_of_its_kind",
+    ),
+    (
+        Reason::TemplateNotFound,
+        "lookups.rs::what_is_not_known_is_not_found_with_the_reason_of_its_kind",
+    ),
+    (
+        Reason::AccountNotFound,
+        "lookups.rs::what_is_not_known_is_not_found_with_the_reason_of_its_kind",
+    ),
+    (
+        Reason::NumberNotFound,
+        "standing.rs::what_is_said_of_a_number_is_told_of_its_account_until_its_id_is_known",
+    ),
+    (Reason::UserNotFound, "users.rs::a_user_is_one_under_each_identifier"),
+    (Reason::TopicNotFound, "admin.rs::what_does_not_exist_is_refused"),
+    (Reason::PartitionNotFound, "admin.rs::what_does_not_exist_is_refused"),
+    (Reason::SecretNotFound, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
+    (Reason::DeadLetterNotFound, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
+    (
+        Reason::NoSecrets,
+        "tickfold/callers.rs::kafka_nodes_ask_each_other_with_the_rights_of_their_caller",
+    ),
+    (Reason::CheckpointsOff, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
+    (
+        Reason::ReloadRefused,
+        "tickfold/secrets.rs::a_signal_and_a_call_reload_secrets_and_a_bad_file_changes_nothing",
+    ),
+    (Reason::QuarantineOff, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
+    (
+        Reason::RulesVersionNotAbove,
+        "tickfold/rules.rs::rules_are_shown_compared_and_applied_and_hold_after_a_crash",
+    ),
+    (Reason::ReplayNotFound, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
+    (Reason::ReplayExists, "tickfold/replay.rs::a_replay_of_everything_is_the_live_state"),
+    (Reason::ReplayBusy, "tickfold/replay.rs::a_killed_replay_goes_on_where_it_was"),
+    (Reason::ReplayUnfinished, "tickfold/replay.rs::a_killed_replay_goes_on_where_it_was"),
+    (
+        Reason::ReplayIsPart,
+        "tickfold/replay_swap.rs::what_is_not_the_state_of_the_log_is_not_swapped",
+    ),
+    (
+        Reason::SwapRefused,
+        "tickfold/replay_swap.rs::what_is_not_the_state_of_the_log_is_not_swapped",
+    ),
+    (Reason::RawTrimmed, "explain.rs::what_is_not_there_or_no_longer_in_the_log_is_refused"),
+    (Reason::InvalidArgument, "lookups.rs::malformed_arguments_are_named"),
+    (
+        Reason::PageTokenInvalid,
+        "paging.rs::a_token_is_good_for_the_request_it_came_from_and_after_a_restart",
+    ),
+    (
+        Reason::PageTokenMismatch,
+        "paging.rs::a_token_is_good_for_the_request_it_came_from_and_after_a_restart",
+    ),
+    (
+        Reason::ResumeTokenInvalid,
+        "watch.rs::a_watch_of_messages_goes_on_by_its_token_with_what_changed_since",
+    ),
+    (
+        Reason::ResumeTokenMismatch,
+        "watch.rs::a_watch_of_messages_goes_on_by_its_token_with_what_changed_since",
+    ),
+    (
+        Reason::ResumeTokenExpired,
+        "watch.rs::transitions_of_an_account_are_each_told_once_over_resumes",
+    ),
+    (
+        Reason::StreamAgeReached,
+        "watch.rs::idle_watches_get_bookmarks_and_old_ones_are_asked_to_come_again",
+    ),
+    (
+        Reason::StoreNotOpen,
+        "positions.rs::a_store_that_is_not_open_is_unavailable_and_worth_a_retry",
+    ),
+    (
+        Reason::PartitionUnreachable,
+        "peers.rs::without_the_owner_an_earlier_store_answers_or_nobody_does",
+    ),
+    (
+        Reason::PartitionElsewhere,
+        "peers.rs::a_call_of_another_node_is_answered_from_what_is_here_and_travels_no_further",
+    ),
+    (Reason::StoreReadFailed, "lookups.rs::a_store_that_cannot_be_read_is_internal"),
+    (
+        Reason::PositionNotReached,
+        "positions.rs::a_position_that_does_not_come_is_told_before_the_callers_deadline",
+    ),
+    (Reason::DeadlineExceeded, "reasons.rs::an_answer_that_does_not_come_ends_at_the_deadline"),
+    (
+        Reason::Unauthenticated,
+        "callers.rs::no_method_answers_without_a_token_and_none_says_why_to_whom_it_does_not_know",
+    ),
+    (Reason::ScopeMissing, "callers.rs::personal_data_needs_its_scope"),
+    (
+        Reason::Overloaded,
+        "admin.rs::a_tail_ends_with_an_error_at_shutdown_and_gives_its_slot_back_when_dropped",
+    ),
+    (Reason::ResponseTooLarge, "lookups.rs::a_reply_that_clients_would_refuse_is_refused_by_us"),
+    (
+        Reason::ShuttingDown,
+        "admin.rs::a_tail_ends_with_an_error_at_shutdown_and_gives_its_slot_back_when_dropped",
+    ),
+];
+
+/// Those that no test provokes by their own cause over a socket, and why. That errors of the ports become
+/// them, a test beside the reasons shows.
+const NOT_PROVOKED: &[(Reason, &str)] = &[
+    (Reason::SwapInterrupted, "a process that is killed in a swap answers nothing more"),
+    (Reason::StoreUnreadable, "a store that cannot be understood is set aside before it is read"),
+    (
+        Reason::LogUnavailable,
+        "reads of the log in memory do not fail, and a real one fails after its own patience",
+    ),
+    (Reason::LogDamaged, "an embedded log that is damaged does not open"),
+    (Reason::Defect, "there is none that we know of"),
+];
+
+#[test]
+fn each_reason_is_provoked_or_it_is_said_why_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut listed: Vec<_> = PROVOKED.iter().chain(NOT_PROVOKED).map(|(of, _)| *of).collect();
+    listed.sort();
+    assert_eq!(
+        listed,
+        Reason::ALL
+            .iter()
+            .copied()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+    );
+    for (of, place) in PROVOKED {
+        let (file, name) = place.split_once("::").unwrap();
+        let path = match file.strip_prefix("tickfold/") {
+            Some(file) => root.join("../tickfold/tests/it").join(file),
+            None => root.join("tests/it").join(file),
+        };
+        let text = std::fs::read_to_string(&path).unwrap();
+        let body = text.split_once(&format!("fn {name}(")).unwrap_or_else(|| panic!("{place}")).1;
+        // The word stands in the test, or in a function of the file that several tests call.
+        let word = of.as_str();
+        let of_kind = word.strip_suffix("_NOT_FOUND").is_some_and(|_| body.contains("_NOT_FOUND"));
+        assert!(text.contains(word) || of_kind, "{place} does not name {word}");
+    }
+}
+
+/// Asks for the state of a moment; that of the world fails for the reason of this number.
+fn then(offset: u64) -> pb::GetMessageRequest {
+    let moment = pb::moment::Moment::Position(pb::Position { partition: 0, offset });
+    let at = Some(pb::Moment { moment: Some(moment) });
+    pb::GetMessageRequest { wamid: "w".to_owned(), at, ..Default::default() }
+}
+
+#[tokio::test]
+async fn each_reason_arrives_with_its_code_and_what_to_do() {
+    let (world, _writers) = World::open().await;
+    for (number, of) in (0..).zip(Reason::ALL) {
+        let status = world.query().get_message(then(number)).await.unwrap_err();
+        assert_eq!(status.code(), of.code(), "{of:?}");
+        let partition = ("partition".to_owned(), "0".to_owned());
+        assert_eq!(reason(&status), (of.as_str().to_owned(), vec![partition]));
+        let details = status.get_error_details();
+        let retry = details.retry_info().and_then(|retry| retry.retry_delay);
+        assert_eq!(retry, of.retry_after(), "{of:?}");
+        let help = &details.help().unwrap().links[0];
+        assert_eq!(
+            (help.description.as_str(), help.url.as_str()),
+            (of.advice(), "docs/api.md#reasons")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_ends_at_the_deadline() {
+    let request_timeout = std::time::Duration::from_millis(200);
+    let options = QueryOptions { request_timeout, ..QueryOptions::default() };
+    let (world, _writers) = World::open_with(options).await;
+    let status = world.query().get_message(then(u64::MAX)).await.unwrap_err();
+    assert_eq!(reason(&status).0, "DEADLINE_EXCEEDED");
+}
