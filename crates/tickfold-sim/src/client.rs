@@ -171,6 +171,7 @@ impl Claiming {
     /// Begins. `before` is the producer that the claim replaces.
     pub(crate) fn new(by: Claimant, before: Option<&Producer>, bug: Option<Planted>) -> Self {
         let reused = before.filter(|_| bug == Some(Planted::Port(PortBug::ProducerReused)));
+        let by = reused.map_or(by, |producer| (by.0, producer.by.1));
         Self {
             by,
             epoch: reused.map(|producer| producer.epoch),
