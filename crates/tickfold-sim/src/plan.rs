@@ -144,7 +144,10 @@ impl Plan {
             partitions: dice.pick(&[1, 2, 2, 3]),
             processes: dice.pick(&[1, 2, 2, 3]),
             webhooks: 5 + dice.below(30),
-            steps: self.steps.unwrap_or(250 + dice.below(750)),
+            steps: {
+                let steps = 250 + dice.below(750);
+                self.steps.unwrap_or(steps)
+            },
             often: dice.pick(&[8, 20, 60]),
         }
     }

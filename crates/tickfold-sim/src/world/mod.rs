@@ -317,9 +317,8 @@ impl World {
                 }
                 None if slot.revoked_until_ms.is_some() => choices.push((*partition, None)),
                 None if slot.refused.is_some() => {
-                    if self.moved.contains_key(partition) {
-                        choices.push((*partition, None));
-                    }
+                    let is_moved = self.moved.contains_key(partition);
+                    choices.extend(is_moved.then_some((*partition, None)));
                 }
                 None if now_ms >= slot.restarts_ms => choices.push((*partition, None)),
                 None => {}
