@@ -19,6 +19,9 @@ use crate::broker::Broker;
 /// A derived record without its offset: key, value, headers, timestamp.
 pub(crate) type Plain = (Vec<u8>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>, i64);
 
+/// A row of the store.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
 /// An output with the raw record that it comes from.
 #[derive(Debug)]
 pub(crate) struct Due {
@@ -109,7 +112,7 @@ impl Golden {
     }
 
     /// The state, as rows.
-    pub(crate) fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn dump(&self) -> Vec<Row> {
         self.stores.dump(self.partition.id)
     }
 
@@ -120,10 +123,7 @@ impl Golden {
 }
 
 /// Everything folded in one go on nothing: outputs by topic, and the state as rows.
-pub(crate) fn in_one_go(
-    partition: Partition,
-    records: &[Record],
-) -> (Vec<Vec<Plain>>, Vec<(Vec<u8>, Vec<u8>)>) {
+pub(crate) fn in_one_go(partition: Partition, records: &[Record]) -> (Vec<Vec<Plain>>, Vec<Row>) {
     let mut overlay = Overlay::default();
     let mut by_topic: Vec<Vec<Plain>> = (0..=Topic::ALL.len()).map(|_| Vec::new()).collect();
     let mut cursor = 0;
