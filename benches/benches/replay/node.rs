@@ -56,8 +56,8 @@ impl Node {
         stream.read_to_string(&mut answer)?;
         let (_, body) = answer.split_once("\r\n\r\n").ok_or("no page")?;
         let page: Value = serde_json::from_str(body)?;
-        let partitions = page["partitions"].as_array().map_or(&[][..], Vec::as_slice);
-        Ok(partitions.iter().filter_map(|of| of["position"].as_u64()).sum())
+        let partitions = page.get("partitions").and_then(Value::as_array).ok_or("no partitions")?;
+        Ok(partitions.iter().filter_map(|of| of.get("position")?.as_u64()).sum())
     }
 
     /// CPU seconds so far.
@@ -68,7 +68,8 @@ impl Node {
     /// Folds everything again, and says how many records a second that took.
     pub(crate) fn replay(&self) -> Outcome<f64> {
         let status: Value = serde_json::from_str(&self.ask(&["run", "-o", "json"])?)?;
-        Ok(status["records_per_second"].as_f64().ok_or_else(|| status.to_string())?)
+        let rate = status.get("records_per_second").and_then(Value::as_f64);
+        Ok(rate.ok_or_else(|| status.to_string())?)
     }
 
     /// Fails if what was folded again differs from what is live.
