@@ -191,7 +191,7 @@ fn run_seeds(from: u64, seeds: u64, is_calm: bool) -> Result<()> {
 }
 
 /// What happens without any fault.
-const HAPPENS_IN_PEACE: [&str; 10] = [
+const HAPPENS_IN_PEACE: [&str; 14] = [
     "claimed",
     "commit done",
     "folded on top of a commit",
@@ -204,6 +204,12 @@ const HAPPENS_IN_PEACE: [&str; 10] = [
     "dropped when revoked",
     "orphan committed",
     "orphan failed",
+    // A driver whose partition is revoked while its claim or commit is on the way is refused, and its
+    // transaction stands open until the next owner comes, or expires.
+    "lost: log",
+    "lost: fenced",
+    "commit fenced",
+    "transaction expired",
 ];
 
 /// Adds the rows to the table of a soak, if this is one.

@@ -84,10 +84,7 @@ const PROVOKED: &[(Reason, &str)] = &[
         Reason::ResumeTokenExpired,
         "watch.rs::transitions_of_an_account_are_each_told_once_over_resumes",
     ),
-    (
-        Reason::StreamAgeReached,
-        "watch.rs::idle_watches_get_bookmarks_and_old_ones_are_asked_to_come_again",
-    ),
+    (Reason::StreamAgeReached, "watch.rs::old_watches_are_asked_to_come_again"),
     (
         Reason::StoreNotOpen,
         "positions.rs::a_store_that_is_not_open_is_unavailable_and_worth_a_retry",

@@ -48,6 +48,8 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_processor_refused_partition",
     "tickfold_query_fallbacks_total",
     "tickfold_query_forwards_total",
+    "tickfold_query_handshakes_failed_total",
+    "tickfold_query_refusals_total",
     "tickfold_query_unreachable_total",
     "tickfold_query_watch_conflated_total",
     "tickfold_query_watch_delay_seconds",
