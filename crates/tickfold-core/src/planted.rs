@@ -3,7 +3,7 @@
 //!
 //! Each is a bug that a careless change could make, or that some system had. What a fold must never
 //! look at, a clock and a configuration, is lent to it here by whoever plants the bug. Without the
-//! feature nothing of this is compiled: [`planted!`] is `false`.
+//! feature nothing of this is compiled: `planted!` is `false`.
 
 /// A bug of the fold to plant. `docs/testing.md` lists what catches which.
 #[cfg(feature = "planted-bugs")]
