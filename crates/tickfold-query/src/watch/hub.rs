@@ -81,8 +81,10 @@ impl Hub {
 /// Follows a partition until nobody watches its topic, or it cannot be read.
 async fn follow(feed: &Feed, partition: u32) {
     if let Err(failure) = try_follow(feed, partition).await {
-        let reason = failure.reason().as_str();
-        tracing::warn!(topic = feed.topic.name(), partition, reason, "cannot be watched");
+        if failure.reason() != Reason::ShuttingDown {
+            let reason = failure.reason().as_str();
+            tracing::warn!(topic = feed.topic.name(), partition, reason, "cannot be watched");
+        }
         feed.failed(partition, &failure);
     }
 }
