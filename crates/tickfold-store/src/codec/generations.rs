@@ -2,9 +2,8 @@
 
 use prost::Message as _;
 use tickfold_proto::store::v1 as proto;
-use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Damage, Persist};
+use super::{Damage, Persist, with_sum, without_sum};
 use crate::StoreHead;
 
 /// The stores of a partition, by number. The first one is 0.
@@ -29,27 +28,19 @@ pub(crate) struct Next {
 }
 
 impl Generations {
-    /// Bytes of the file: record and checksum, as of a manifest.
+    /// Bytes of the file.
     pub(crate) fn to_file(&self) -> Vec<u8> {
         let next = self.next.map(|next| proto::NextGeneration {
             generation: next.generation,
             head: Some(next.head.to_record()),
         });
         let Self { live, kept, next: _, turns } = *self;
-        let mut bytes = proto::Generations { live, kept, next, turns }.encode_to_vec();
-        let sum = xxh3_128(&bytes).to_be_bytes();
-        bytes.extend_from_slice(&sum);
-        bytes
+        with_sum(proto::Generations { live, kept, next, turns }.encode_to_vec())
     }
 
     /// Reads the file.
     pub(crate) fn from_file(bytes: &[u8]) -> Result<Self, Damage> {
-        let (record, sum) = bytes
-            .split_last_chunk::<16>()
-            .ok_or_else(|| Damage("list of generations is too short".to_owned()))?;
-        if xxh3_128(record).to_be_bytes() != *sum {
-            return Err(Damage("list of generations does not match its checksum".to_owned()));
-        }
+        let record = without_sum(bytes, "list of generations")?;
         let proto::Generations { live, kept, next, turns } = proto::Generations::decode(record)?;
         let next = next.map(|next| {
             let head = next.head.ok_or_else(|| Damage::missing("head"))?;

@@ -2,9 +2,8 @@
 
 use prost::Message as _;
 use tickfold_proto::store::v1 as proto;
-use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Damage, FORMAT_VERSION, Persist};
+use super::{Damage, FORMAT_VERSION, Persist, with_sum, without_sum};
 use crate::StoreHead;
 
 /// What a checkpoint says of itself.
@@ -25,29 +24,20 @@ pub(crate) struct FileSums {
 }
 
 impl Manifest {
-    /// Bytes of the file: record and checksum, since a file system does not check its files as
-    /// RocksDB checks its blocks.
+    /// Bytes of the file.
     pub(crate) fn to_file(&self) -> Vec<u8> {
-        let mut bytes = proto::Manifest {
+        let record = proto::Manifest {
             format_version: FORMAT_VERSION,
             partition: self.partition,
             head: Some(self.head.to_record()),
             files: self.files.iter().cloned().map(FileSums::into_record).collect(),
-        }
-        .encode_to_vec();
-        let sum = xxh3_128(&bytes).to_be_bytes();
-        bytes.extend_from_slice(&sum);
-        bytes
+        };
+        with_sum(record.encode_to_vec())
     }
 
     /// Reads the file of a checkpoint that this version can restore.
     pub(crate) fn from_file(bytes: &[u8]) -> Result<Self, Damage> {
-        let (record, sum) = bytes
-            .split_last_chunk::<16>()
-            .ok_or_else(|| Damage("manifest is too short".to_owned()))?;
-        if xxh3_128(record).to_be_bytes() != *sum {
-            return Err(Damage("manifest does not match its checksum".to_owned()));
-        }
+        let record = without_sum(bytes, "manifest")?;
         let manifest = proto::Manifest::decode(record)?;
         if manifest.format_version != FORMAT_VERSION {
             return Err(Damage(format!("format version {}", manifest.format_version)));

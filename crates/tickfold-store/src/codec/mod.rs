@@ -34,6 +34,8 @@ use prost::Message as _;
 use tickfold_core::state::{Journal, Status};
 use tickfold_core::time::Timestamp;
 use tickfold_proto::store::v1 as proto;
+#[cfg(feature = "rocks")]
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Stored bytes that no version of the codec can have written.
 #[derive(Debug)]
@@ -49,6 +51,26 @@ impl From<prost::DecodeError> for Damage {
     fn from(error: prost::DecodeError) -> Self {
         Self(error.to_string())
     }
+}
+
+/// A record that is a file of its own, with a checksum behind it: a file system does not check its
+/// files as RocksDB checks its blocks.
+#[cfg(feature = "rocks")]
+fn with_sum(mut record: Vec<u8>) -> Vec<u8> {
+    let sum = xxh3_128(&record).to_be_bytes();
+    record.extend_from_slice(&sum);
+    record
+}
+
+/// The record of such a file; `what` it is, for the refusal.
+#[cfg(feature = "rocks")]
+fn without_sum<'a>(file: &'a [u8], what: &str) -> Result<&'a [u8], Damage> {
+    let (record, sum) =
+        file.split_last_chunk::<16>().ok_or_else(|| Damage(format!("{what} is too short")))?;
+    if xxh3_128(record).to_be_bytes() != *sum {
+        return Err(Damage(format!("{what} does not match its checksum")));
+    }
+    Ok(record)
 }
 
 /// A domain type that is the value of a row.
