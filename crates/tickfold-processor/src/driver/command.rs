@@ -188,6 +188,33 @@ pub enum Input {
     TakenAway,
 }
 
+impl Command {
+    /// What it is, for traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::OpenStore => "open_store",
+            Self::ReadBounds => "read_bounds",
+            Self::ReadLastOutputs => "read_last_outputs",
+            Self::ReadRaw { .. } => "read_raw",
+            Self::LookForNext => "look_for_next",
+            Self::Succeed => "succeed",
+            Self::StandStill(_) => "stand_still",
+            Self::ListCheckpoints => "list_checkpoints",
+            Self::Reject(_) => "reject",
+            Self::Restore(_) => "restore",
+            Self::Commit { .. } => "commit",
+            Self::WriteStore { .. } => "write_store",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::Wait { .. } => "wait",
+            Self::Pause { .. } => "pause",
+            Self::Refused(_) => "refused",
+            Self::Lost(_) => "lost",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 impl Input {
     /// For messages about defects.
     pub(super) fn name(&self) -> &'static str {

@@ -115,31 +115,6 @@ pub(crate) const KINDS: [&str; 13] = [
     "pause",
 ];
 
-/// The kind of a command.
-pub(crate) fn kind(command: &Command) -> &'static str {
-    match command {
-        Command::Claim => "claim",
-        Command::OpenStore => "open_store",
-        Command::ReadBounds => "read_bounds",
-        Command::ReadLastOutputs => "read_last_outputs",
-        Command::ReadRaw { .. } => "read_raw",
-        Command::LookForNext => "look_for_next",
-        Command::Succeed => "succeed",
-        Command::StandStill(_) => "stand_still",
-        Command::ListCheckpoints => "list_checkpoints",
-        Command::Reject(_) => "reject",
-        Command::Restore(_) => "restore",
-        Command::Commit { .. } => "commit",
-        Command::WriteStore { .. } => "write_store",
-        Command::Checkpoint { .. } => "checkpoint",
-        Command::Wait { .. } => "wait",
-        Command::Pause { .. } => "pause",
-        Command::Refused(_) => "refused",
-        Command::Lost(_) => "lost",
-        Command::Stopped => "stopped",
-    }
-}
-
 impl World {
     /// A log with the topics, and so many processes with these options.
     pub(crate) fn new(processes: usize, options: &Options) -> Self {
@@ -212,12 +187,12 @@ impl World {
     /// The kind of the command that [`Self::execute`] would execute; a wait if all wait.
     pub(crate) fn next_kind(&self, process: usize) -> Option<&'static str> {
         let at = self.ready(process).first().copied().unwrap_or(0);
-        self.processes[process].running.as_ref()?.commands.get(at).map(kind)
+        self.processes[process].running.as_ref()?.commands.get(at).map(Command::kind)
     }
 
     /// The kind of a command.
     pub(crate) fn kind_of(&self, process: usize, at: usize) -> &'static str {
-        kind(&self.processes[process].running.as_ref().unwrap().commands[at])
+        self.processes[process].running.as_ref().unwrap().commands[at].kind()
     }
 
     /// Which commands can be executed now: all but waits for what has not come.
@@ -271,7 +246,7 @@ impl World {
         let Process { stores, running, .. } = &mut self.processes[process];
         let Running { owned, commands, .. } = running.as_mut().unwrap();
         let command = commands.remove(at).unwrap();
-        self.trace.push(kind(&command));
+        self.trace.push(command.kind());
         Executed::Answer(match command {
             Command::Claim => {
                 *owned = None;
@@ -328,7 +303,7 @@ impl World {
             }
         }
         running.commands.extend(commands);
-        let outstanding = running.commands.iter().map(kind);
+        let outstanding = running.commands.iter().map(Command::kind);
         let outstanding = outstanding.chain(running.held.iter().map(|(kind, _)| *kind));
         // The last one may come beside what it makes void.
         let (raw, batch): (Vec<_>, Vec<_>) = outstanding
@@ -516,7 +491,7 @@ impl World {
                     Input::RawRead(self.log.read_now(&self.raw, from, max_records, max_bytes))
                 }
                 Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(PARTITION)),
-                other => panic!("a look asks no {}", kind(&other)),
+                other => panic!("a look asks no {}", other.kind()),
             };
             looking.answer(answer).unwrap();
         }

@@ -345,17 +345,7 @@ impl World {
             return false;
         }
         let (partition, committing) = self.processes[id].orphans.remove(at);
-        let fate = self.fate(id);
-        let mut wire = Wire {
-            broker: &mut self.broker,
-            dice: &mut self.net,
-            fate,
-            process: id,
-            partition,
-            view: &self.processes[id].view,
-            bug: self.bug,
-        };
-        match committing.step(&mut wire) {
+        match committing.step(&mut self.wire_of(id, partition)) {
             Step::Goes(committing) => self.processes[id].orphans.push((partition, committing)),
             Step::Done(input, _) => {
                 self.event("orphan done", id, partition, 0);
@@ -436,7 +426,7 @@ impl World {
                 }
             }
             Work::Todo(command) => {
-                let (kind, bug) = (process::kind(&command), self.bug);
+                let (kind, bug) = (command.kind(), self.bug);
                 let process = &mut self.processes[id];
                 let is_write = matches!(command, Command::WriteStore { .. });
                 match process.execute(&self.broker, partition, command, bug) {
@@ -504,15 +494,10 @@ impl World {
         producer.map_or(0, |producer| producer.by().1)
     }
 
-    /// Lets a client take one step.
-    fn wire(
-        &mut self,
-        id: usize,
-        partition: u32,
-        step: impl FnOnce(&mut Wire<'_>) -> (Work, Option<crate::client::Producer>),
-    ) -> Work {
+    /// What the next request of a process goes over, with what becomes of it.
+    fn wire_of(&mut self, id: usize, partition: u32) -> Wire<'_> {
         let fate = self.fate(id);
-        let mut wire = Wire {
+        Wire {
             broker: &mut self.broker,
             dice: &mut self.net,
             fate,
@@ -520,8 +505,17 @@ impl World {
             partition,
             view: &self.processes[id].view,
             bug: self.bug,
-        };
-        let (work, producer) = step(&mut wire);
+        }
+    }
+
+    /// Lets a client take one step.
+    fn wire(
+        &mut self,
+        id: usize,
+        partition: u32,
+        step: impl FnOnce(&mut Wire<'_>) -> (Work, Option<crate::client::Producer>),
+    ) -> Work {
+        let (work, producer) = step(&mut self.wire_of(id, partition));
         if let Some(producer) = producer {
             self.running(id, partition).producer = Some(producer);
         }

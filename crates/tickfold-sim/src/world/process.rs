@@ -92,35 +92,10 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// The kind of a command.
-pub(crate) fn kind(command: &Command) -> &'static str {
-    match command {
-        Command::Claim => "claim",
-        Command::OpenStore => "open_store",
-        Command::ReadBounds => "read_bounds",
-        Command::ReadLastOutputs => "read_last_outputs",
-        Command::ReadRaw { .. } => "read_raw",
-        Command::LookForNext => "look_for_next",
-        Command::Succeed => "succeed",
-        Command::StandStill(_) => "stand_still",
-        Command::ListCheckpoints => "list_checkpoints",
-        Command::Reject(_) => "reject",
-        Command::Restore(_) => "restore",
-        Command::Commit { .. } => "commit",
-        Command::WriteStore { .. } => "write_store",
-        Command::Checkpoint { .. } => "checkpoint",
-        Command::Wait { .. } => "wait",
-        Command::Pause { .. } => "pause",
-        Command::Refused(_) => "refused",
-        Command::Lost(_) => "lost",
-        Command::Stopped => "stopped",
-    }
-}
-
 impl Work {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Todo(command) => kind(command),
+            Self::Todo(command) => command.kind(),
             Self::Claim(_) => "claim",
             Self::Commit(_) | Self::Write(_) => "commit",
             Self::Done(kind, _) => kind,
