@@ -16,6 +16,8 @@ pub const APPENDS_REFUSED: &str = "tickfold_log_appends_refused_total";
 pub const CLIENTS_RESCUED: &str = "tickfold_log_clients_rescued_total";
 /// Commits refused because another owner has the partition.
 pub const FENCED: &str = "tickfold_log_commits_fenced_total";
+/// Commits left in doubt since the Kafka client did not come back from them.
+pub const COMMITS_ABANDONED: &str = "tickfold_log_commits_abandoned_total";
 /// Records deleted on purpose.
 pub const RECORDS_TRIMMED: &str = "tickfold_log_records_trimmed_total";
 /// 1 once a write or sync failed.
@@ -29,6 +31,11 @@ pub fn describe() {
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes waiting to be written and synced");
     describe_counter!(APPENDS_REFUSED, Unit::Count, "Appends refused, the queue being full");
     describe_counter!(CLIENTS_RESCUED, Unit::Count, "Kafka clients that had lost their brokers");
+    describe_counter!(
+        COMMITS_ABANDONED,
+        Unit::Count,
+        "Commits in doubt since the Kafka client did not come back"
+    );
     describe_counter!(FENCED, Unit::Count, "Commits refused, another owner having claimed");
     describe_counter!(RECORDS_TRIMMED, Unit::Count, "Records deleted on purpose by trimming");
     describe_gauge!(POISONED, Unit::Count, "1 once a write or sync of the log failed");

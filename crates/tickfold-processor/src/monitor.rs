@@ -11,7 +11,7 @@ use std::time::Duration;
 use tickfold_log::TopicPartition;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::clock::Clock;
 use crate::lag::Lag;
@@ -24,6 +24,9 @@ use crate::watchdog::{Seen, Watchdog};
 
 /// How long the log has to tell its bounds; after that it counts as away.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The part of the time to be stuck after which a warning says that a partition does not get on.
+const EARLY: u64 = 6;
 
 /// Milliseconds without progress, by partition.
 pub(crate) type Stuck = BTreeMap<u32, u64>;
@@ -41,6 +44,9 @@ pub(crate) async fn watch_partition(
     let raw = TopicPartition::new(raw_topic(&parts.options.topic_prefix), partition);
     let clock = Clock::start();
     let mut dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
+    // Says so long before the other ends the process.
+    let early = |now_ms| Watchdog::new(parts.options.stuck_ms_max / EARLY, now_ms);
+    let mut pup = early(clock.now_ms());
     let mut was_assigned = false;
     let mut records = 0;
     metrics::live(partition, false);
@@ -61,6 +67,7 @@ pub(crate) async fn watch_partition(
                 records = 0;
             }
             dog = Watchdog::new(parts.options.stuck_ms_max, clock.now_ms());
+            pup = early(clock.now_ms());
             continue;
         }
         was_assigned = true;
@@ -75,14 +82,14 @@ pub(crate) async fn watch_partition(
             // Nothing is committed below the start where nothing was claimed yet.
             records = bounds.end.saturating_sub(position.max(bounds.start));
         }
-        let (restore_remaining, is_over) = match &*status.borrow() {
+        let (is_starting, restore_remaining, is_over) = match &*status.borrow() {
             // Assigned and still shown elsewhere: its thread has yet to take it up.
-            PartitionStatus::Starting
-            | PartitionStatus::Live { .. }
-            | PartitionStatus::Elsewhere
-            | PartitionStatus::Following { .. } => (None, false),
-            PartitionStatus::Restoring { remaining } => (Some(*remaining), false),
-            PartitionStatus::Refused(_) | PartitionStatus::Stopped => (None, true),
+            PartitionStatus::Starting | PartitionStatus::Elsewhere => (true, None, false),
+            PartitionStatus::Live { .. } | PartitionStatus::Following { .. } => {
+                (false, None, false)
+            }
+            PartitionStatus::Restoring { remaining } => (true, Some(*remaining), false),
+            PartitionStatus::Refused(_) | PartitionStatus::Stopped => (false, None, true),
         };
         metrics::live(partition, status.borrow().is_live());
         // While the log is away what waits is what waited last.
@@ -94,9 +101,16 @@ pub(crate) async fn watch_partition(
         let times_log_away = parts.pulse.times_log_away();
         // What it is in hand for takes as long as there are rows.
         let is_over = is_over || parts.pulse.stands_still();
-        let seen = Seen { position, end, restore_remaining, times_log_away, is_over };
-        if let Some(stuck_ms) = dog.see(&seen, clock.now_ms()) {
-            error!(partition, position, end, stuck_ms, "partition is stuck");
+        let seen = Seen { position, end, restore_remaining, is_starting, times_log_away, is_over };
+        let now_ms = clock.now_ms();
+        if let Some(for_ms) = pup.see(&seen, now_ms) {
+            let waits_for = parts.pulse.doing();
+            warn!(partition, position, end, for_ms, %waits_for, "partition does not get on");
+            pup = early(now_ms);
+        }
+        if let Some(stuck_ms) = dog.see(&seen, now_ms) {
+            let waits_for = parts.pulse.doing();
+            error!(partition, position, end, stuck_ms, %waits_for, "partition is stuck");
             stuck.send_modify(|stuck| _ = stuck.insert(partition, stuck_ms));
             // Said once; whoever listens ends the process.
             return;

@@ -1,6 +1,7 @@
 //! What a task tells of itself while it runs: to the lag, and to the watchdog.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tickfold_core::time::Timestamp;
 use tickfold_log::Offset;
@@ -15,6 +16,18 @@ pub(crate) struct Pulse {
     log_away: AtomicU64,
     stands_still: AtomicBool,
     claimed: Notify,
+    doing: Mutex<Doing>,
+}
+
+/// The kinds of the commands whose answers a task waits for, by lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Doing {
+    /// A commit, a claim, or a pause before one.
+    pub(crate) commit: Option<&'static str>,
+    /// A read of the log, or a wait for it.
+    pub(crate) raw: Option<&'static str>,
+    /// What it is at itself: the store takes its time.
+    pub(crate) store: Option<&'static str>,
 }
 
 const UNKNOWN: i64 = i64::MIN;
@@ -27,6 +40,7 @@ impl Default for Pulse {
             log_away: AtomicU64::new(0),
             stands_still: AtomicBool::new(false),
             claimed: Notify::new(),
+            doing: Mutex::default(),
         }
     }
 }
@@ -66,6 +80,16 @@ impl Pulse {
         self.log_away.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// It waits for this from now on.
+    pub(crate) fn does(&self, doing: Doing) {
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    }
+
+    /// What it waits for.
+    pub(crate) fn doing(&self) -> Doing {
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// It stands still since somebody has it in hand, or no longer.
     pub(crate) fn stand_still(&self, stands: bool) {
         self.stands_still.store(stands, Ordering::Relaxed);
@@ -84,5 +108,14 @@ impl Pulse {
     /// How often the log was away.
     pub(crate) fn times_log_away(&self) -> u64 {
         self.log_away.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Display for Doing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds = [self.store, self.commit, self.raw];
+        let mut kinds = kinds.into_iter().flatten();
+        f.write_str(kinds.next().unwrap_or("nothing"))?;
+        kinds.try_for_each(|kind| write!(f, " and {kind}"))
     }
 }

@@ -28,7 +28,7 @@ use crate::driver::{Command, Derived, Driver, Input, Lost, Progress, Purpose, Re
 use crate::metrics;
 use crate::options::{Options, fail_point};
 use crate::outputs::{DerivedTopics, derived_topic, raw_topic, source_offset};
-use crate::pulse::Pulse;
+use crate::pulse::{Doing, Pulse};
 use crate::status::PartitionStatus;
 use crate::swap::SwapAsks;
 use crate::tenure::Tenure;
@@ -87,6 +87,7 @@ pub(crate) async fn run_driver(
             }
         }
         ports.publish(driver.progress(), status);
+        parts.pulse.does(lanes.doing());
         let input = tokio::select! {
             biased;
             () = tenure.lost() => Input::TakenAway,
@@ -104,13 +105,16 @@ pub(crate) async fn run_driver(
 
 type Owned = Option<Box<dyn OwnedPartition>>;
 
+/// What is waited for, and the kind of the command that it answers.
+type Lane<'a, T> = Option<(&'static str, LogFuture<'a, T>)>;
+
 /// What is outstanding.
 #[derive(Default)]
 struct Lanes<'a> {
     /// A commit, or what finds out about it. It has the claim in its hands and gives it back.
-    commit: Option<LogFuture<'a, (Owned, Input)>>,
+    commit: Lane<'a, (Owned, Input)>,
     /// A read of the log, or a wait for it.
-    raw: Option<LogFuture<'a, Input>>,
+    raw: Lane<'a, Input>,
     /// Answers of the store.
     ready: VecDeque<Input>,
     /// The right to commit, by the latest claim.
@@ -118,11 +122,18 @@ struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
+    /// As others may be told.
+    fn doing(&self) -> Doing {
+        let commit = self.commit.as_ref().map(|(kind, _)| *kind);
+        let raw = self.raw.as_ref().map(|(kind, _)| *kind);
+        Doing { store: None, commit, raw }
+    }
+
     /// The next answer. A commit is looked at first: that is what sends it.
     async fn next(&mut self) -> Input {
         std::future::poll_fn(|context| {
             use std::task::Poll::{Pending, Ready};
-            if let Some(commit) = &mut self.commit
+            if let Some((_, commit)) = &mut self.commit
                 && let Ready((owned, input)) = commit.as_mut().poll(context)
             {
                 self.commit = None;
@@ -132,7 +143,7 @@ impl Lanes<'_> {
             if let Some(input) = self.ready.pop_front() {
                 return Ready(input);
             }
-            if let Some(raw) = &mut self.raw
+            if let Some((_, raw)) = &mut self.raw
                 && let Ready(input) = raw.as_mut().poll(context)
             {
                 self.raw = None;
@@ -172,54 +183,66 @@ impl<'a> Ports<'a> {
 
     /// Begins a command of the log, or does one of the store.
     fn begin<'b>(&'b self, command: Command, lanes: &mut Lanes<'b>) -> Result<(), End> {
-        let (id, stores) = (self.id(), &self.parts.stores);
+        let (id, stores, kind) = (self.id(), &self.parts.stores, command.kind());
+        self.parts.pulse.does(Doing { store: Some(kind), ..lanes.doing() });
         let done = match command {
             Command::Claim => {
                 // An older claim is void from here on.
                 lanes.owned = None;
-                lanes.commit = Some(Box::pin(self.claim()));
+                lanes.commit = Some((kind, Box::pin(self.claim())));
                 return Ok(());
             }
             Command::Commit { purpose, outputs, position } => {
                 let owned = lanes.owned.take();
-                lanes.commit = Some(Box::pin(self.commit(owned, purpose, outputs, position)));
+                lanes.commit =
+                    Some((kind, Box::pin(self.commit(owned, purpose, outputs, position))));
                 return Ok(());
             }
             Command::Pause { until } => {
                 let owned = lanes.owned.take();
-                lanes.commit = Some(Box::pin(async move {
-                    self.clock.wait_until(Some(until)).await;
-                    (owned, Input::Paused)
-                }));
+                lanes.commit = Some((
+                    kind,
+                    Box::pin(async move {
+                        self.clock.wait_until(Some(until)).await;
+                        (owned, Input::Paused)
+                    }),
+                ));
                 return Ok(());
             }
             Command::StandStill(head) => {
                 let owned = lanes.owned.take();
-                lanes.commit = Some(Box::pin(async move {
-                    self.parts.pulse.stand_still(true);
-                    let _goes_on = GoesOn(&self.parts.pulse);
-                    (owned, Input::Released(self.parts.swaps.stand(head).await))
-                }));
+                lanes.commit = Some((
+                    kind,
+                    Box::pin(async move {
+                        self.parts.pulse.stand_still(true);
+                        let _goes_on = GoesOn(&self.parts.pulse);
+                        (owned, Input::Released(self.parts.swaps.stand(head).await))
+                    }),
+                ));
                 return Ok(());
             }
             Command::ReadBounds => {
                 let bounds = self.parts.log.bounds(&self.raw);
-                lanes.raw = Some(Box::pin(async { Input::BoundsRead(self.heard(bounds.await)) }));
+                lanes.raw =
+                    Some((kind, Box::pin(async { Input::BoundsRead(self.heard(bounds.await)) })));
                 return Ok(());
             }
             Command::ReadLastOutputs => {
                 let outputs = self.last_outputs();
-                lanes.raw =
-                    Some(Box::pin(async { Input::LastOutputsRead(self.heard(outputs.await)) }));
+                lanes.raw = Some((
+                    kind,
+                    Box::pin(async { Input::LastOutputsRead(self.heard(outputs.await)) }),
+                ));
                 return Ok(());
             }
             Command::ReadRaw { from, max_records, max_bytes } => {
                 let read = self.parts.log.read(&self.raw, from, max_records, max_bytes);
-                lanes.raw = Some(Box::pin(async { Input::RawRead(self.heard(read.await)) }));
+                lanes.raw =
+                    Some((kind, Box::pin(async { Input::RawRead(self.heard(read.await)) })));
                 return Ok(());
             }
             Command::Wait { past, until } => {
-                lanes.raw = Some(Box::pin(self.wait(past, until)));
+                lanes.raw = Some((kind, Box::pin(self.wait(past, until))));
                 return Ok(());
             }
             Command::WriteStore { mut store, write } => {

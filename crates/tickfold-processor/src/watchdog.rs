@@ -1,7 +1,7 @@
 //! Tells a task that is stuck from one that waits.
 //!
-//! A task is stuck when input waits for it and nothing comes of it: neither does the committed
-//! position move, nor does a restore get further than it ever was. Where the log says that it can
+//! A task is stuck when input waits for it, or its start is not done, and nothing comes of it: neither
+//! does the committed position move, nor does a restore get further than it ever was. Where the log says that it can
 //! do nothing now, or does not answer, there is nobody to blame: a new process would find the same
 //! log, so the time starts anew with each such answer. A partition that fails over and over for
 //! another reason is stuck too, since a new process may get further: it opens log and stores anew.
@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     pub(crate) end: Option<Offset>,
     /// Offsets that a restore has still to go; `None` if none is under way.
     pub(crate) restore_remaining: Option<u64>,
+    /// It is not live yet.
+    pub(crate) is_starting: bool,
     /// How often the log said that it can do nothing now.
     pub(crate) times_log_away: u64,
     /// It is refused or stopped, or stands still for somebody: it is not to work.
@@ -49,8 +51,8 @@ impl Watchdog {
         let restores = remaining < self.remaining_min;
         let log_away = seen.end.is_none() || seen.times_log_away != self.times_log_away;
         let nothing_waits = seen.end.is_some_and(|end| end <= seen.position);
-        // A restore has to be done whether or not there is new input.
-        let idle = nothing_waits && seen.restore_remaining.is_none();
+        // A start has to be done whether or not there is new input.
+        let idle = nothing_waits && !seen.is_starting;
         if moved {
             self.remaining_min = u64::MAX;
         }
@@ -73,8 +75,14 @@ mod tests {
     const LIMIT_MS: u64 = 60_000;
 
     fn waiting() -> Seen {
-        let (end, restore_remaining) = (Some(100), None);
-        Seen { position: 40, end, restore_remaining, times_log_away: 0, is_over: false }
+        Seen {
+            position: 40,
+            end: Some(100),
+            restore_remaining: None,
+            is_starting: false,
+            times_log_away: 0,
+            is_over: false,
+        }
     }
 
     /// Looks every second for five minutes; returns when it barked and for how long it was stuck.
@@ -111,6 +119,15 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_gets_nowhere_is_stuck_also_without_input() {
+        let starts = Seen { end: Some(40), is_starting: true, ..waiting() };
+        assert_eq!(watch(|_| starts), Some((60, LIMIT_MS)));
+        let live_at_50 = |second| Seen { is_starting: second < 50, ..starts };
+        assert_eq!(watch(live_at_50), None);
+        assert_eq!(watch(|second| Seen { times_log_away: second / 30, ..starts }), None);
+    }
+
+    #[test]
     fn a_log_that_is_away_is_no_reason_until_it_is_back() {
         assert_eq!(watch(|_| Seen { end: None, ..waiting() }), None);
         assert_eq!(watch(|second| Seen { times_log_away: second / 30, ..waiting() }), None);
@@ -120,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_restore_that_gets_on_is_progress_and_one_that_begins_anew_is_not() {
-        let restoring = |remaining| Seen { restore_remaining: Some(remaining), ..waiting() };
+        let restoring =
+            |remaining| Seen { restore_remaining: Some(remaining), is_starting: true, ..waiting() };
         assert_eq!(watch(|second| restoring(1_000 - second)), None);
         assert_eq!(watch(|second| restoring(1_000 - second % 20)), Some((79, LIMIT_MS)));
         assert_eq!(watch(|_| Seen { end: Some(40), ..restoring(9) }), Some((60, LIMIT_MS)));

@@ -51,7 +51,7 @@ use super::{
     member::{Speechless, Tenure},
     native::Native,
     options::KafkaOptions,
-    owned::Request,
+    owned::{Request, Unbounded},
     places::Place,
 };
 use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
@@ -86,6 +86,8 @@ pub(super) struct Committer {
     #[cfg(feature = "test-util")]
     trust_repeated: bool,
     state: State,
+    /// Tells of the step that librdkafka does not bound.
+    adding: Arc<Unbounded>,
     /// Given up and not taken down yet.
     retired: Option<Arc<BaseProducer<Reports>>>,
 }
@@ -149,6 +151,7 @@ impl Committer {
         speaker: Speaker,
         group_name: &str,
         input: TopicPartition,
+        adding: Arc<Unbounded>,
     ) -> Result<(Option<Committed>, Self), Error> {
         let id = format!("{group_name}/{}/{}", input.topic, input.partition);
         let failed =
@@ -174,6 +177,7 @@ impl Committer {
             #[cfg(feature = "test-util")]
             trust_repeated: options.trust_repeated,
             state: State::Ready(producer),
+            adding,
             retired: None,
         };
         Ok((committed, committer))
@@ -222,9 +226,11 @@ impl Committer {
             place.set_metadata(&position.metadata);
         }
         let member = self.speaker.metadata()?;
-        producer
-            .send_offsets_to_transaction(&offsets, &member, Timeout::Never)
-            .map_err(|error| self.speaker.refused(&error))?;
+        let add = || {
+            (self.fail_point)(fail_point::ADDING_POSITION);
+            producer.send_offsets_to_transaction(&offsets, &member, Timeout::Never)
+        };
+        self.adding.run(add).map_err(|error| self.speaker.refused(&error))?;
         (self.fail_point)(fail_point::POSITION_ADDED);
         // `Never` is the rest of the transaction's time, which is what librdkafka recommends.
         producer

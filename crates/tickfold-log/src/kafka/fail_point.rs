@@ -8,10 +8,12 @@ pub const CLAIMED: &str = "claimed";
 pub const BEGUN: &str = "begun";
 /// The outputs are on their way to the brokers.
 pub const PRODUCING: &str = "producing";
+/// The brokers have the outputs, and are about to be given the position.
+pub const ADDING_POSITION: &str = "adding_position";
 /// The brokers have outputs and position; the transaction is open.
 pub const POSITION_ADDED: &str = "position_added";
 /// The brokers have said that the transaction is committed.
 pub const ENDED: &str = "ended";
 
 /// All of them.
-pub const ALL: [&str; 5] = [CLAIMED, BEGUN, PRODUCING, POSITION_ADDED, ENDED];
+pub const ALL: [&str; 6] = [CLAIMED, BEGUN, PRODUCING, ADDING_POSITION, POSITION_ADDED, ENDED];

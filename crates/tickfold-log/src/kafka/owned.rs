@@ -3,6 +3,12 @@
 //! A claim is one transactional producer (`committer`) on a thread of its own, since every step of a
 //! transaction blocks. The handle sends it one commit at a time. A commit whose future was dropped
 //! goes on; since nobody saw its outcome, the handle takes no further one.
+//!
+//! librdkafka 2.12 bounds every step but one: while it adds a position it looks for the group's
+//! coordinator, and where the broker it asks is let go of meanwhile, nothing may ever wake it again
+//! (its issue 5511, open in November 2026). So that step has a limit here. A commit that passes it is
+//! in doubt like any other; its thread stays behind, fenced by the next claim, until a connection
+//! changes and librdkafka goes on.
 
 use std::{
     collections::HashMap,
@@ -11,6 +17,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    time::{Duration, Instant},
 };
 
 use rdkafka::ClientConfig;
@@ -36,23 +43,55 @@ pub(super) struct Request {
     pub(super) position: Committed,
     pub(super) answer: oneshot::Sender<Result<(), CommitError>>,
     /// Held until it is answered: closing the log waits for it.
-    pub(super) open: Open,
+    pub(super) open: Arc<Open>,
 }
 
 /// Counts commits under way.
 #[derive(Debug)]
-pub(super) struct Open(Arc<watch::Sender<usize>>);
+pub(super) struct Open {
+    count: Arc<watch::Sender<usize>>,
+    counts: AtomicBool,
+}
 
 impl Open {
-    pub(super) fn new(count: &Arc<watch::Sender<usize>>) -> Self {
+    pub(super) fn new(count: &Arc<watch::Sender<usize>>) -> Arc<Self> {
         count.send_modify(|count| *count += 1);
-        Self(Arc::clone(count))
+        Arc::new(Self { count: Arc::clone(count), counts: AtomicBool::new(true) })
+    }
+
+    /// Counts no longer, whoever holds it.
+    fn give_up(&self) {
+        if self.counts.swap(false, Ordering::AcqRel) {
+            self.count.send_modify(|count| *count = count.saturating_sub(1));
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
+        self.give_up();
+    }
+}
+
+/// Since when a step that nothing else bounds is under way.
+#[derive(Debug, Default)]
+pub(super) struct Unbounded(Mutex<Option<Instant>>);
+
+impl Unbounded {
+    /// Does the step.
+    pub(super) fn run<T>(&self, step: impl FnOnce() -> T) -> T {
+        *self.since() = Some(Instant::now());
+        let outcome = step();
+        *self.since() = None;
+        outcome
+    }
+
+    fn lasts(&self) -> Duration {
+        self.since().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,6 +101,7 @@ pub(super) struct Owned {
     requests: mpsc::Sender<Request>,
     /// Set while a commit is under way: a future that was dropped leaves it set.
     in_doubt: Arc<AtomicBool>,
+    adding: Arc<Unbounded>,
 }
 
 impl std::fmt::Debug for Owned {
@@ -88,10 +128,23 @@ impl OwnedPartition for Owned {
             // Behind the count, so that a close that did not see it is seen here.
             self.inner.check_open().map_err(aborted)?;
             self.in_doubt.store(true, Ordering::Release);
-            let (answer, answered) = oneshot::channel();
-            let request = Request { outputs, position, answer, open };
+            let (answer, mut answered) = oneshot::channel();
+            let request = Request { outputs, position, answer, open: Arc::clone(&open) };
             self.requests.send(request).map_err(|_| unclear("the claim has ended"))?;
-            let outcome = answered.await;
+            let limit = self.inner.options.call_timeout;
+            let outcome = loop {
+                match tokio::time::timeout(limit / 4, &mut answered).await {
+                    Ok(outcome) => break outcome,
+                    Err(_) if self.adding.lasts() > limit => {
+                        metrics::counter!(crate::metrics::COMMITS_ABANDONED).increment(1);
+                        open.give_up();
+                        return Err(unclear(
+                            "the client does not come back from adding the position",
+                        ));
+                    }
+                    Err(_) => {}
+                }
+            };
             self.in_doubt.store(false, Ordering::Release);
             outcome.unwrap_or_else(|_| Err(unclear("the claim has ended")))
         })
@@ -109,9 +162,11 @@ pub(super) async fn claim(
     let speaker = Speaker { group: inner.group(&group)?, tenure };
     let keeper = Arc::clone(&inner.keeper);
     let (requests, waiting) = mpsc::channel();
+    let adding = Arc::<Unbounded>::default();
+    let marks = Arc::clone(&adding);
     let (answer, answered) = oneshot::channel();
     spawn("tickfold-kafka-commit", move || {
-        match Committer::claim(&options, &keeper, speaker, &group, input) {
+        match Committer::claim(&options, &keeper, speaker, &group, input, marks) {
             Ok((committed, committer)) => {
                 if answer.send(Ok(committed)).is_ok() {
                     committer.run(&waiting);
@@ -123,7 +178,7 @@ pub(super) async fn claim(
     })?;
     let committed = answered.await.map_err(|_| Error::Closed)??;
     let in_doubt = Arc::default();
-    let owned = Owned { inner: Arc::clone(inner), requests, in_doubt };
+    let owned = Owned { inner: Arc::clone(inner), requests, in_doubt, adding };
     Ok(Claim { committed, partition: Box::new(owned) })
 }
 

@@ -1,6 +1,9 @@
 //! Transactions as readers and owners meet them, with Kafka's own producer as the other party.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use rdkafka::{
@@ -9,10 +12,12 @@ use rdkafka::{
     producer::{BaseProducer, Producer},
     util::Timeout,
 };
-use tickfold_log::{Bounds, CommitError, Error, Log, TopicPartition};
+use tickfold_log::{
+    Bounds, CommitError, Error, KafkaLog, KafkaOptions, Log, TopicPartition, kafka_fail_point,
+};
 
 use crate::{
-    bench::{Bench, admin, all, append, position, unique, values},
+    bench::{Bench, admin, all, append, options, position, unique, values},
     broker,
 };
 
@@ -160,4 +165,49 @@ async fn a_marker_wakes_nobody() {
     let offset = log.append(vec![append(&at, "b")]).await.unwrap()[0];
     waiting.await.unwrap();
     assert_eq!(log.read(&at, next, 1, 1).await.unwrap()[0].offset, offset);
+}
+
+/// librdkafka may never come back from adding a position. That leaves a commit in doubt, and neither
+/// the partition nor the way out waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_client_does_not_come_back_from_is_in_doubt() {
+    const LIMIT: Duration = Duration::from_secs(3);
+    const HELD: Duration = Duration::from_secs(12);
+    static HOLDS: AtomicBool = AtomicBool::new(false);
+    fn hold(place: &'static str) {
+        if place == kafka_fail_point::ADDING_POSITION && HOLDS.swap(false, Ordering::SeqCst) {
+            std::thread::sleep(HELD);
+        }
+    }
+    let bench = Bench::new(broker::shared(), "held").await;
+    let with = KafkaOptions { call_timeout: LIMIT, fail_point: hold, ..options(&bench.brokers) };
+    let log = KafkaLog::connect(with).unwrap();
+    let (at, commit) = (bench.at(0), |value| vec![append(&bench.at(1), value)]);
+    let mut older = log.claim("g", &at).await.unwrap().partition;
+    older.commit(commit("a"), position(1, "a")).await.expect("nothing is held");
+
+    HOLDS.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    let unclear = older.commit(commit("never"), position(2, "never")).await;
+    let took = begun.elapsed();
+    assert!(matches!(unclear, Err(CommitError::Unclear { .. })), "{unclear:?}");
+    assert!(took >= LIMIT && took < HELD, "{took:?}");
+    let again = older.commit(vec![], position(2, "never")).await;
+    assert!(matches!(again, Err(CommitError::Unclear { .. })), "{again:?}");
+
+    let mut claim = log.claim("g", &at).await.unwrap();
+    assert_eq!(claim.committed, Some(position(1, "a")));
+    claim.partition.commit(commit("b"), position(2, "b")).await.unwrap();
+    assert!(begun.elapsed() < HELD, "it is held all the while");
+    HOLDS.store(true, Ordering::SeqCst);
+    let last = claim.partition.commit(commit("never"), position(3, "never")).await;
+    assert!(matches!(last, Err(CommitError::Unclear { .. })), "{last:?}");
+    let closing = Instant::now();
+    log.close().await.unwrap();
+    assert!(closing.elapsed() < HELD - LIMIT, "closed after {:?}", closing.elapsed());
+
+    // The first goes on when the position is another's: it is refused.
+    tokio::time::sleep(HELD.saturating_sub(begun.elapsed()) + Duration::from_secs(1)).await;
+    assert_eq!(bench.log.claim("g", &at).await.unwrap().committed, Some(position(2, "b")));
+    assert_eq!(bench.values(1).await, ["a", "b"]);
 }

@@ -36,6 +36,7 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_ingress_tls_handshake_failures_total",
     "tickfold_log_appends_refused_total",
     "tickfold_log_clients_rescued_total",
+    "tickfold_log_commits_abandoned_total",
     "tickfold_log_commits_fenced_total",
     "tickfold_log_poisoned",
     "tickfold_log_records_trimmed_total",

@@ -222,6 +222,25 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// The threads of a process, a line each: name, state, what it waits in. For one that does not get
+/// on.
+fn threads(child: &Child) -> String {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else {
+        return "none".to_owned();
+    };
+    let mut lines: Vec<String> = tasks
+        .flatten()
+        .map(|task| {
+            let read = |of: &str| std::fs::read_to_string(task.path().join(of)).unwrap_or_default();
+            let stat = read("stat");
+            let state = stat.rsplit_once(") ").map_or("?", |(_, state)| &state[..1]).to_owned();
+            format!("{} {state} {}", read("comm").trim_end(), read("wchan"))
+        })
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
 /// A running `tickfold up`. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -277,9 +296,11 @@ impl Node {
             rest
         });
         let Ok(line) = first.recv_timeout(PATIENCE) else {
+            let threads = threads(&child);
             let _ = child.kill();
             let _ = child.wait();
-            panic!("up printed nothing; its log:\n{}", read_from(&stderr_path(root), begin));
+            let log = read_from(&stderr_path(root), begin);
+            panic!("up printed nothing; its log:\n{log}\nits threads:\n{threads}");
         };
         if line.is_empty() {
             let code = child.wait().unwrap().code();
