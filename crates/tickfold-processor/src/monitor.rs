@@ -25,8 +25,10 @@ use crate::watchdog::{Seen, Watchdog};
 /// How long the log has to tell its bounds; after that it counts as away.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The part of the time to be stuck after which a warning says that a partition does not get on.
+/// The parts of the time to be stuck after which a warning says that a partition does not get on: one
+/// that starts has nothing to wait for, ticks may wait for their commit.
 const EARLY: u64 = 6;
+const LATE: u64 = 2;
 
 /// Milliseconds without progress, by partition.
 pub(crate) type Stuck = BTreeMap<u32, u64>;
@@ -103,7 +105,9 @@ pub(crate) async fn watch_partition(
         let is_over = is_over || parts.pulse.stands_still();
         let seen = Seen { position, end, restore_remaining, is_starting, times_log_away, is_over };
         let now_ms = clock.now_ms();
-        if let Some(for_ms) = pup.see(&seen, now_ms) {
+        if let Some(for_ms) = pup.see(&seen, now_ms)
+            && (is_starting || for_ms >= parts.options.stuck_ms_max / LATE)
+        {
             let waits_for = parts.pulse.doing();
             warn!(partition, position, end, for_ms, %waits_for, "partition does not get on");
             pup = early(now_ms);

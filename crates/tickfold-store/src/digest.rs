@@ -4,6 +4,7 @@
 //! two stores with the same rows have the same digest however they came to them. It finds defects
 //! and damage, not forgery.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 
 use tickfold_core::overlay::{Change, Overlay, Table};
@@ -34,27 +35,30 @@ impl Digest {
         self.sum
     }
 
-    fn add(&mut self, key: &[u8], value: &[u8]) {
-        self.sum = self.sum.wrapping_add(self.hash(key, value));
+    /// Returns the hash that was added.
+    fn add(&mut self, key: &[u8], value: &[u8]) -> u128 {
+        let hash = hash(&mut self.buffer, key, value);
+        self.sum = self.sum.wrapping_add(hash);
+        hash
     }
 
     fn subtract(&mut self, key: &[u8], value: &[u8]) {
-        self.sum = self.sum.wrapping_sub(self.hash(key, value));
+        self.sum = self.sum.wrapping_sub(hash(&mut self.buffer, key, value));
     }
+}
 
-    /// Family byte, length of the rest of the key in four bytes, rest of the key, value. The length
-    /// keeps apart two rows whose keys and values only together are the same bytes.
-    fn hash(&mut self, key: &[u8], value: &[u8]) -> u128 {
-        let (family, rest) = key.split_at_checked(1).unwrap_or((key, &[]));
-        // Keys are bounded by the ids in them, far below 4 GiB; the cut would only weaken the hash.
-        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        self.buffer.clear();
-        self.buffer.extend_from_slice(family);
-        self.buffer.extend_from_slice(&length.to_be_bytes());
-        self.buffer.extend_from_slice(rest);
-        self.buffer.extend_from_slice(value);
-        xxh3_128(&self.buffer)
-    }
+/// Family byte, length of the rest of the key in four bytes, rest of the key, value. The length
+/// keeps apart two rows whose keys and values only together are the same bytes.
+fn hash(buffer: &mut Vec<u8>, key: &[u8], value: &[u8]) -> u128 {
+    let (family, rest) = key.split_at_checked(1).unwrap_or((key, &[]));
+    // Keys are bounded by the ids in them, far below 4 GiB; the cut would only weaken the hash.
+    let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+    buffer.clear();
+    buffer.extend_from_slice(family);
+    buffer.extend_from_slice(&length.to_be_bytes());
+    buffer.extend_from_slice(rest);
+    buffer.extend_from_slice(value);
+    xxh3_128(buffer)
 }
 
 /// The changed rows of an overlay, and the digest of a store once it has them. Rows are encoded
@@ -63,15 +67,54 @@ impl Digest {
 pub(crate) struct Changed {
     pub(crate) digest: u128,
     pub(crate) entries: Vec<Entry>,
+    /// The hashes of the new rows, in the order of the first entries; 0 for one that goes.
+    hashes: Vec<u128>,
+}
+
+/// The hashes of rows as the store has them, of those that were read or written lately: a row that
+/// changes has mostly been read just before, and so need not be encoded again to be summed out.
+///
+/// A batch may be folded while the one before is being committed, so what is known outlives one
+/// write, and goes with the next.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    newer: HashMap<Vec<u8>, u128>,
+    older: HashMap<Vec<u8>, u128>,
+    buffer: Vec<u8>,
+}
+
+impl Known {
+    /// The store has this row.
+    pub(crate) fn read(&mut self, key: Vec<u8>, value: &[u8]) {
+        let hash = hash(&mut self.buffer, &key, value);
+        self.newer.insert(key, hash);
+    }
+
+    /// The store has these changes now.
+    pub(crate) fn written(&mut self, changed: &Changed) {
+        self.older = std::mem::take(&mut self.newer);
+        for ((key, value), hash) in changed.entries.iter().zip(&changed.hashes) {
+            self.older.remove(key);
+            if value.is_some() {
+                self.newer.insert(key.clone(), *hash);
+            }
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<u128> {
+        self.newer.get(key).or_else(|| self.older.get(key)).copied()
+    }
 }
 
 /// Sums changes and keeps the new rows.
-struct Changes {
+struct Changes<'a> {
     digest: Digest,
     entries: Vec<Entry>,
+    hashes: Vec<u128>,
+    known: &'a Known,
 }
 
-impl Changes {
+impl Changes<'_> {
     fn table<K, V>(&mut self, table: &Table<K, V>, key: impl Fn(&K) -> Vec<u8>)
     where
         K: Eq + Hash + Clone,
@@ -80,11 +123,12 @@ impl Changes {
         for (id, Change { before, after }) in table.changes() {
             let (key, after) = (key(id), after.as_ref().map(V::encode));
             if let Some(before) = before {
-                self.digest.subtract(&key, &before.encode());
+                match self.known.get(&key) {
+                    Some(hash) => self.digest.sum = self.digest.sum.wrapping_sub(hash),
+                    None => self.digest.subtract(&key, &before.encode()),
+                }
             }
-            if let Some(after) = &after {
-                self.digest.add(&key, after);
-            }
+            self.hashes.push(after.as_ref().map_or(0, |after| self.digest.add(&key, after)));
             self.entries.push((key, after));
         }
     }
@@ -96,8 +140,10 @@ pub(crate) fn after<R: Rows + ?Sized>(
     digest: u128,
     overlay: &Overlay,
     tables: Tables<'_, R>,
+    known: &Known,
 ) -> Result<Changed, Error> {
-    let mut changes = Changes { digest: Digest::new(digest), entries: Vec::new() };
+    let digest = Digest::new(digest);
+    let mut changes = Changes { digest, entries: Vec::new(), hashes: Vec::new(), known };
     changes.table(&overlay.messages, key::message);
     changes.table(&overlay.conversations, key::conversation);
     changes.table(&overlay.templates, key::template);
@@ -114,13 +160,14 @@ pub(crate) fn after<R: Rows + ?Sized>(
     for (timer, armed) in &overlay.timers {
         let key = key::timer(timer);
         match (tables.rows.get(&key)?.is_some(), armed) {
-            (false, true) => changes.digest.add(&key, &[]),
+            (false, true) => _ = changes.digest.add(&key, &[]),
             (true, false) => changes.digest.subtract(&key, &[]),
             (true, true) | (false, false) => {}
         }
         changes.entries.push((key, armed.then(Vec::new)));
     }
-    Ok(Changed { digest: changes.digest.sum(), entries: changes.entries })
+    let Changes { digest, entries, hashes, known: _ } = changes;
+    Ok(Changed { digest: digest.sum(), entries, hashes })
 }
 
 /// The digest from all rows.
@@ -147,7 +194,7 @@ mod tests {
 
     fn of(rows: &[(&[u8], &[u8])]) -> u128 {
         let mut digest = Digest::new(0);
-        rows.iter().for_each(|(key, value)| digest.add(key, value));
+        rows.iter().for_each(|(key, value)| _ = digest.add(key, value));
         digest.sum()
     }
 

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 
 use crate::batch::{self, Batch};
 use crate::census;
-use crate::codec::ChangeLog;
-use crate::digest::{self, Changed};
+use crate::codec::{ChangeLog, Persist};
+use crate::digest::{self, Changed, Known};
 use crate::key::{self, Family};
 use crate::tables::{IsNew, Rows, Tables};
 use crate::{Census, Checkpoint, Error, PartitionStore, Snapshot, StoreHead, Transition};
@@ -51,6 +51,7 @@ pub(crate) struct Store<B> {
     timer_told: RefCell<Option<(Option<TimerKey>, Option<TimerKey>)>>,
     /// The rows of the last digest that was asked for, which are likely to be written next.
     changed: RefCell<Option<Changed>>,
+    known: RefCell<Known>,
 }
 
 impl<B: Backend> Store<B> {
@@ -77,11 +78,21 @@ impl<B: Backend> Store<B> {
             timer_floor: RefCell::new(floor.to_vec()),
             timer_told: RefCell::default(),
             changed: RefCell::default(),
+            known: RefCell::default(),
         })
     }
 
     fn tables(&self) -> Tables<'_, B> {
         Tables { rows: &self.backend, partition: self.partition }
+    }
+
+    /// A row that the fold asks for, and is likely to change.
+    fn row<V: Persist>(&self, key: Vec<u8>) -> Result<Option<V>, SourceError> {
+        let found = self.backend.get(&key).map_err(to_source)?;
+        let Some(bytes) = found else { return Ok(None) };
+        let value = self.tables().read(V::decode(&bytes)).map_err(to_source)?;
+        self.known.borrow_mut().read(key, &bytes);
+        Ok(Some(value))
     }
 
     /// Refuses what would build on a write that failed.
@@ -102,7 +113,8 @@ impl<B: Backend> PartitionStore for Store<B> {
     }
 
     fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error> {
-        let changed = digest::after(self.head.digest, overlay, self.tables())?;
+        let known = self.known.borrow();
+        let changed = digest::after(self.head.digest, overlay, self.tables(), &known)?;
         let digest = changed.digest;
         self.changed.replace(Some(changed));
         Ok(digest)
@@ -124,8 +136,9 @@ impl<B: Backend> PartitionStore for Store<B> {
         // rows encoded now.
         let changed = match self.changed.take().filter(|changed| changed.digest == to.digest) {
             Some(changed) => changed,
-            None => digest::after(self.head.digest, overlay, self.tables())?,
+            None => digest::after(self.head.digest, overlay, self.tables(), &self.known.borrow())?,
         };
+        self.known.get_mut().written(&changed);
         let state = changed.entries;
         let written = batch::of_write(state, overlay, transitions, to, self.changes, self.tables())
             .and_then(|(batch, changes)| self.backend.apply(batch).map(|()| changes));
@@ -197,55 +210,55 @@ impl<B: Backend> Source for Store<B> {
     }
 
     fn message(&self, key: &Wamid) -> Result<Option<Message>, SourceError> {
-        self.tables().message(key).map_err(to_source)
+        self.row(key::message(key))
     }
 
     fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, SourceError> {
-        self.tables().conversation(key).map_err(to_source)
+        self.row(key::conversation(key))
     }
 
     fn template(&self, key: &TemplateKey) -> Result<Option<Template>, SourceError> {
-        self.tables().template(key).map_err(to_source)
+        self.row(key::template(key))
     }
 
     fn account(&self, key: &WabaId) -> Result<Option<Account>, SourceError> {
-        self.tables().account(key).map_err(to_source)
+        self.row(key::account(key))
     }
 
     fn number(&self, key: &PhoneNumberId) -> Result<Option<Number>, SourceError> {
-        self.tables().number(key).map_err(to_source)
+        self.row(key::number(key))
     }
 
     fn user(&self, key: &UserKey) -> Result<Option<User>, SourceError> {
-        self.tables().user(key).map_err(to_source)
+        self.row(key::user(key))
     }
 
     fn call(&self, key: &CallId) -> Result<Option<Call>, SourceError> {
-        self.tables().call(key).map_err(to_source)
+        self.row(key::call(key))
     }
 
     fn group(&self, key: &GroupKey) -> Result<Option<Group>, SourceError> {
-        self.tables().group(key).map_err(to_source)
+        self.row(key::group(key))
     }
 
     fn payment(&self, key: &PaymentKey) -> Result<Option<Payment>, SourceError> {
-        self.tables().payment(key).map_err(to_source)
+        self.row(key::payment(key))
     }
 
     fn regime(&self) -> Result<Option<Regime>, SourceError> {
-        self.tables().regime().map_err(to_source)
+        self.row(key::regime())
     }
 
     fn decided(&self, key: &ActionId) -> Result<Option<Decided>, SourceError> {
-        self.tables().decided(key).map_err(to_source)
+        self.row(key::decided(key))
     }
 
     fn total(&self, key: &TotalKey) -> Result<Option<Total>, SourceError> {
-        self.tables().total(key).map_err(to_source)
+        self.row(key::total(key))
     }
 
     fn natural(&self, key: &NaturalKey) -> Result<Option<Natural>, SourceError> {
-        self.tables().natural(key).map_err(to_source)
+        self.row(key::natural(key))
     }
 
     fn next_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {

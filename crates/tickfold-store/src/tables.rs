@@ -3,12 +3,12 @@
 use tickfold_core::action::ActionId;
 use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
-    CallId, ConversationKey, GroupKey, NaturalKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey,
-    WabaId, Wamid,
+    CallId, ConversationKey, GroupKey, PaymentKey, PhoneNumberId, TemplateKey, UserKey, WabaId,
+    Wamid,
 };
 use tickfold_core::state::{
-    Account, Call, Conversation, Decided, Group, ListedBy, Message, Natural, Number, Payment,
-    Regime, Template, TimerKey, User,
+    Account, Call, Conversation, Decided, Group, ListedBy, Message, Number, Payment, Regime,
+    Template, TimerKey, User,
 };
 
 use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
@@ -111,14 +111,6 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
 
     pub(crate) fn decided(self, key: &ActionId) -> Result<Option<Decided>, Error> {
         self.value(&key::decided(key))
-    }
-
-    pub(crate) fn total(self, key: &TotalKey) -> Result<Option<Total>, Error> {
-        self.value(&key::total(key))
-    }
-
-    pub(crate) fn natural(self, key: &NaturalKey) -> Result<Option<Natural>, Error> {
-        self.value(&key::natural(key))
     }
 
     /// The first timer at or above a key of the timer family.

@@ -81,6 +81,14 @@ impl MutedFold {
         Self { rules, ..self }
     }
 
+    /// With so many records in a batch at most.
+    #[must_use]
+    pub fn in_batches_of(self, records: usize) -> Self {
+        let batch_records_max = records.clamp(1, self.options.batch_records_max.max(1));
+        let options = Arc::new(Options { batch_records_max, ..(*self.options).clone() });
+        Self { options, ..self }
+    }
+
     /// Gives an empty store the offset to begin at, and any store the rules to go by. Not to be done
     /// again once something is folded.
     pub fn begin(&self, store: &mut dyn PartitionStore, at: Offset) -> Result<(), StoreError> {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rocksdb::{
-    DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
-    properties,
+    DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions, properties,
 };
 use self_cell::self_cell;
 
+use super::options::Shared;
 use crate::Error;
 use crate::batch::Batch;
 use crate::metrics::Sizes;
@@ -20,6 +20,7 @@ use crate::tables::{Row, Rows};
 pub(super) struct Database {
     pub(super) db: DB,
     partition: u32,
+    writes: WriteOptions,
     /// A write failed: RocksDB may accept the next one, on top of a hole.
     poisoned: AtomicBool,
     /// Dropped after `db`, as fields are dropped in their order.
@@ -33,12 +34,17 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    pub(super) fn open(options: &Options, path: &Path, partition: u32) -> Result<Self, Error> {
-        let db = DB::open(options, path)
+    pub(super) fn open(shared: &Shared, path: &Path, partition: u32) -> Result<Self, Error> {
+        let db = DB::open(&shared.database(), path)
             .map_err(|error| failed(partition, &format!("open {}", path.display()), error))?;
+        // Not synced: the log has committed the records, and what is lost is folded again.
+        let mut writes = WriteOptions::default();
+        writes.set_sync(false);
+        writes.disable_wal(shared.options().without_log);
         Ok(Self {
             db,
             partition,
+            writes,
             poisoned: AtomicBool::new(false),
             closed: SignalClosed::default(),
         })
@@ -66,10 +72,7 @@ impl Database {
                 None => writes.delete(key),
             }
         }
-        // Not synced: the log has committed the records, and what is lost is folded again.
-        let mut options = WriteOptions::default();
-        options.set_sync(false);
-        self.db.write_opt(writes, &options).map_err(|error| {
+        self.db.write_opt(writes, &self.writes).map_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             self.failed("write batch", error)
         })

@@ -99,6 +99,12 @@ impl RocksStores {
         self.paths.get(&partition).cloned().unwrap_or_else(|| self.live_dir(partition))
     }
 
+    /// Writes everything of a partition to its files, if it is open.
+    pub fn flush(&self, partition: u32) -> Result<(), Error> {
+        let served = lock(&self.slot(partition).served).clone();
+        served.map_or(Ok(()), |database| database.flush())
+    }
+
     /// Writes everything of a partition to its files and closes it, so that its directory can be
     /// moved. Its [`PartitionStore`] must have been dropped.
     pub fn close(&self, partition: u32) -> Result<(), Error> {
@@ -160,8 +166,7 @@ impl Stores for RocksStores {
                 if is_here {
                     slot.close("open store", partition)?;
                 }
-                let options = self.shared.database();
-                Arc::new(Database::open(&options, &path, partition)?)
+                Arc::new(Database::open(&self.shared, &path, partition)?)
             }
         };
         slot.has_writer.store(true, Ordering::SeqCst);

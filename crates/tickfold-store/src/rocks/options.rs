@@ -20,6 +20,9 @@ pub struct RocksOptions {
     /// Where checkpoints go: outside the data directory, or they are lost with it. Without it no
     /// checkpoint can be made. Default: none.
     pub checkpoint_dir: Option<PathBuf>,
+    /// Write without RocksDB's log: a crash loses what was not flushed, from some batch on. For
+    /// stores that are folded on from wherever they are found. Default: false.
+    pub without_log: bool,
 }
 
 impl Default for RocksOptions {
@@ -30,6 +33,7 @@ impl Default for RocksOptions {
             open_files_max: 256,
             background_jobs_max: 2,
             checkpoint_dir: None,
+            without_log: false,
         }
     }
 }

@@ -18,8 +18,16 @@ use crate::config::Config;
 use crate::options;
 use crate::raw_topic::RawTopic;
 
-/// Memory of a state beside the live one: block cache, and write buffers.
-const BESIDE_BYTES: usize = 32 * 1024 * 1024;
+/// Memory of states beside the live one at most: block cache, and write buffers. The greater the
+/// buffers, the less often a row that changes is written to a file.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
+const BUFFER_BYTES: usize = 128 * 1024 * 1024;
+
+/// Bounds of a batch, which waits for no commit and nobody waits for: a row that changes often is
+/// written once.
+const BATCH_RECORDS_MAX: usize = 20_000;
+const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+const BATCH_OUTPUTS_MAX: usize = 100_000;
 
 /// What has to stay free of the disk: 1 GiB.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -50,13 +58,16 @@ impl Ground {
         state_dir: PathBuf,
     ) -> Self {
         let store_options = RocksOptions {
-            block_cache_bytes: BESIDE_BYTES,
-            write_buffer_bytes_total: BESIDE_BYTES,
+            block_cache_bytes: CACHE_BYTES,
+            write_buffer_bytes_total: BUFFER_BYTES,
+            // After a crash it is folded on from wherever it is found.
+            without_log: true,
             ..options::store_options(config)
         };
         let fold_options = Options {
-            batch_records_max: config.processor.batch_records_max,
-            batch_bytes_max: config.processor.batch_bytes_max,
+            batch_records_max: BATCH_RECORDS_MAX,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            batch_outputs_max: BATCH_OUTPUTS_MAX,
             ..Options::default()
         };
         Self {

@@ -115,7 +115,8 @@ async fn states(
         }
         Duration::ZERO
     };
-    let folded = shadow.fold_partition(partition, &mut *store, to_offset, &end, each).await;
+    let folded =
+        shadow.fold_partition(partition, &mut *store, to_offset, u32::MAX, &end, each).await;
     folded.map_err(failed)?;
     drop(store);
     if end.is_cancelled() {

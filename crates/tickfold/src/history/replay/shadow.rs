@@ -285,7 +285,11 @@ impl Shadow {
             progress.positions.insert(partition, position);
             due(progress.records, rate_max).saturating_sub(progress.elapsed)
         };
-        runtime.block_on(self.fold_partition(partition, &mut *store, range.to, stop, each))
+        // Not more than a second's worth, so that the pauses behind batches are short.
+        let batch = if rate_max == 0 { u32::MAX } else { rate_max };
+        let to = range.to;
+        runtime.block_on(self.fold_partition(partition, &mut *store, to, batch, stop, each))?;
+        self.stores.flush(partition).context("flush the shadow")
     }
 
     /// The store of a partition, at the beginning of its range or further on.
@@ -326,18 +330,20 @@ impl Shadow {
         Ok(store)
     }
 
-    /// Folds a partition up to an offset. `each` is told of each batch, and says for how long to
+    /// Folds a partition up to an offset, at most `batch` records at a time. `each` is told of each batch, and says for how long to
     /// pause after it.
     pub(super) async fn fold_partition(
         &self,
         partition: u32,
         store: &mut dyn PartitionStore,
         until: Offset,
+        batch: u32,
         stop: &CancellationToken,
         each: impl Fn(u64, u64, Offset) -> Duration,
     ) -> Result<()> {
         let (fold, place) =
             (self.spec.fold(&self.ground, partition)?, self.ground.place(partition));
+        let fold = fold.in_batches_of(usize::try_from(batch).unwrap_or(usize::MAX));
         while !stop.is_cancelled() {
             check_disk(&self.dir)?;
             let step = fold.step(self.ground.log.as_ref(), &place, store, until).await;

@@ -231,7 +231,7 @@ async fn fold(
     stop: &CancellationToken,
 ) -> Result<(), Status> {
     let each = |_, _, _| Duration::ZERO;
-    shadow.fold_partition(partition, store, to, stop, each).await.map_err(failed)?;
+    shadow.fold_partition(partition, store, to, u32::MAX, stop, each).await.map_err(failed)?;
     if stop.is_cancelled() { Err(stopped()) } else { Ok(()) }
 }
 
