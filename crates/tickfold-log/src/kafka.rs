@@ -72,6 +72,7 @@ use crate::{
     TopicInfo, TopicPartition, TopicSpec,
 };
 
+pub use convert::panic_is_caught;
 pub use members::GroupMember;
 pub use options::{Compression, KafkaOptions, Password, Sasl, SaslMechanism, Security, Tls};
 pub use probe::{Ends, KafkaProbe};

@@ -33,7 +33,7 @@ pub use group::{Change, Departure, GroupSpec, Member};
 pub use kafka::{
     Compression, Ends, Found, GroupMember, KafkaLog, KafkaOptions, KafkaProbe, KafkaTopics,
     Password, Sasl, SaslMechanism, Security, Setting, Survey, Tls, Weight,
-    fail_point as kafka_fail_point,
+    fail_point as kafka_fail_point, panic_is_caught,
 };
 pub use mem::MemLog;
 pub use port::{Bounds, Claim, Committed, Log, LogFuture, OwnedPartition, TopicInfo, TopicSpec};

@@ -4,7 +4,7 @@
 //! that place, after writing the name to the file that `TICKFOLD_FAIL_POINT_FILE` names, so that a
 //! test can prove that its fault landed. With `TICKFOLD_FAIL_POINT_DELAY_US=n` it kills itself so
 //! many microseconds later, unless the commit that reached the place was answered before: then it
-//! waits for the next. `TICKFOLD_BUG=name` plants a bug in commit or start code.
+//! waits for the next. With `TICKFOLD_FAIL_POINT_PANICS=1` the thread panics there instead. `TICKFOLD_BUG=name` plants a bug in commit or start code.
 //! `TICKFOLD_KAFKA_PATIENCE_MS=n` bounds what is waited for at the brokers, for tests that stop them;
 //! `TICKFOLD_KAFKA_SESSION_TIMEOUT_MS=n` how long the group waits, for tests that stop its members.
 //! `TICKFOLD_LOG_CLOCK=origin_ms:speed` makes the embedded log's clock run so many times as fast
@@ -67,6 +67,7 @@ mod armed {
         /// How often it may still be reached.
         left: AtomicU64,
         delay: Duration,
+        panics: bool,
         /// The thread that reached the place and is killed when the delay is over.
         doomed: Mutex<Option<ThreadId>>,
     }
@@ -87,8 +88,9 @@ mod armed {
             let left = AtomicU64::new(count.parse().context("TICKFOLD_FAIL_POINT: count")?);
             let delay = number("TICKFOLD_FAIL_POINT_DELAY_US")?.unwrap_or(0);
             let delay = Duration::from_micros(delay);
+            let panics = number("TICKFOLD_FAIL_POINT_PANICS")?.is_some();
             let (place, doomed) = (name.to_owned(), Mutex::new(None));
-            let _ = ARMED.set(Armed { place, left, delay, doomed });
+            let _ = ARMED.set(Armed { place, left, delay, panics, doomed });
             options.fail_point = reached;
         }
         if let Ok(name) = std::env::var("TICKFOLD_BUG") {
@@ -154,6 +156,9 @@ mod armed {
         if armed.place != name || armed.left.fetch_sub(1, Ordering::SeqCst) != 1 {
             return;
         }
+        if armed.panics {
+            panics(name);
+        }
         if armed.delay.is_zero() {
             die(name);
         }
@@ -181,6 +186,11 @@ mod armed {
                 self.left.store(1, Ordering::SeqCst);
             }
         }
+    }
+
+    #[expect(clippy::panic, reason = "a test asks for it")]
+    fn panics(name: &str) -> ! {
+        panic!("reached {name}");
     }
 
     fn die(name: &str) -> ! {

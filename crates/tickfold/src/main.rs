@@ -20,6 +20,7 @@ mod metrics;
 mod node;
 mod options;
 mod owners;
+mod panics;
 mod raw_topic;
 mod recover;
 mod reload;

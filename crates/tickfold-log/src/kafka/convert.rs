@@ -1,5 +1,6 @@
 //! Records as librdkafka takes and gives them.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::BytesMut;
@@ -71,12 +72,23 @@ pub(super) fn from_kafka(message: &BorrowedMessage<'_>) -> Result<Record, &'stat
     })
 }
 
+thread_local! {
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while a panic of this thread would be caught: a hook for panics has nothing to do then.
+pub fn panic_is_caught() -> bool {
+    CAUGHT.get()
+}
+
 /// Names and values.
 fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Vec<(&'a str, &'a [u8])>, &'static str> {
     let Some(headers) = message.headers() else { return Ok(Vec::new()) };
     let part = |header: KafkaHeader<'a, &'a [u8]>| (header.key, header.value.unwrap_or_default());
     // The binding panics on a name that is no UTF-8. We write none, but others may write here.
+    CAUGHT.set(true);
     let all = catch_unwind(AssertUnwindSafe(|| headers.iter().map(part).collect()));
+    CAUGHT.set(false);
     all.map_err(|_| "the name of a header is not UTF-8")
 }
 

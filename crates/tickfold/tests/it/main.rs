@@ -46,6 +46,7 @@ mod metrics;
 mod oracle;
 mod orders;
 mod overload;
+mod panics;
 mod poison;
 mod questions;
 mod reasons;
