@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use tickfold_sim::{Faults, Plan, Planted, minimise, run};
 
-use crate::on_all_cores;
+use crate::cores::on_all_cores;
 
 /// Runs with the faults of a bug switched off are those up to its catch, and so many more.
 const BEYOND: u64 = 40;
@@ -61,10 +61,11 @@ fn first(seeds: u64, plan: impl Fn(u64) -> Plan + Sync, bug: Planted) -> Option<
     while from < seeds {
         let until = (from + 16).min(seeds);
         let is_caught = AtomicBool::new(false);
-        let caught = on_all_cores(from..until, |seed| {
+        let with_bug = |seed| format!("{} --bug {}", plan(seed), bug.name());
+        let caught = on_all_cores(from..until, with_bug, |seed| {
             // A later one than a catch says nothing new.
             let broke = (!is_caught.load(Ordering::Relaxed))
-                .then(|| run(&plan(seed), Some(bug), false).broke)
+                .then(|| run(&plan(seed), Some(bug), None).broke)
                 .flatten();
             if broke.is_some() {
                 is_caught.store(true, Ordering::Relaxed);

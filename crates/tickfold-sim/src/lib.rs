@@ -50,13 +50,12 @@ pub struct Outcome {
     pub steps: u64,
     /// Outputs that were due.
     pub outputs: usize,
-    /// Everything that happened, if it was asked for.
-    pub trace: Vec<String>,
 }
 
-/// Runs a plan. A panic of what is under test is a failure like any other.
-pub fn run(plan: &Plan, bug: Option<Planted>, is_traced: bool) -> Outcome {
-    let mut world = World::new(plan, bug, is_traced);
+/// Runs a plan, and tells everything that happens when it does, so that also a run without an end can
+/// be looked at. A panic of what is under test is a failure like any other.
+pub fn run(plan: &Plan, bug: Option<Planted>, tell: Option<fn(&str)>) -> Outcome {
+    let mut world = World::new(plan, bug, tell);
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     let broke = match ran {
         Ok(Ok(())) => None,
@@ -73,6 +72,5 @@ pub fn run(plan: &Plan, bug: Option<Planted>, is_traced: bool) -> Outcome {
         hash: world.hash(),
         steps: world.steps(),
         outputs: world.outputs(),
-        trace: world.take_trace(),
     }
 }

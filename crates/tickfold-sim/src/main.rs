@@ -3,16 +3,18 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the tool of developers")]
 #![allow(clippy::expect_used, reason = "a simulation that is wrong about its world should fail")]
 
+mod cores;
 mod hunt;
 mod kept;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use tickfold_sim::{Outcome, Plan, Planted, minimise, run};
+
+use crate::cores::on_all_cores;
 
 /// What the tool does, for whoever asks.
 const HELP: &str = "\
@@ -28,6 +30,9 @@ tickfold-sim: deterministic simulation of the processor
   tickfold-sim kept                           run the plans of crates/tickfold-sim/seeds
 
 A PLAN is a seed and what is left out of it: 17 --off kill,pause --steps 200 --skip 3,4";
+
+/// The command that replays a plan.
+pub(crate) const REPLAY: &str = "cargo run --profile sim -p tickfold-sim -- replay";
 
 /// Seeds of which every so many-th is run twice.
 const TWICE_EVERY: u64 = 50;
@@ -56,10 +61,7 @@ fn tool() -> Result<()> {
         }
         "replay" => {
             let (plan, bug) = plan_and_bug(&arguments)?;
-            let outcome = run(&plan, bug, true);
-            for line in &outcome.trace {
-                println!("{line}");
-            }
+            let outcome = run(&plan, bug, Some(|line| println!("{line}")));
             println!("plan {plan}: hash {:016x}, {} steps", outcome.hash, outcome.steps);
             println!("landed: {:?}", outcome.landed);
             match outcome.broke {
@@ -83,7 +85,7 @@ fn tool() -> Result<()> {
             let wanted: Vec<&str> =
                 arguments.first().map_or("", String::as_str).split(", ").collect();
             for seed in 0..option(&arguments, "--seeds")?.unwrap_or(20_000) {
-                let landed = run(&Plan::seed(seed), None, false).landed;
+                let landed = run(&Plan::seed(seed), None, None).landed;
                 if wanted.iter().all(|what| landed.contains_key(what)) {
                     println!("{seed}");
                     return Ok(());
@@ -114,46 +116,25 @@ fn plan_and_bug(arguments: &[String]) -> Result<(Plan, Option<Planted>)> {
     Ok((words.join(" ").parse()?, bug))
 }
 
-/// Does something with each number, on all cores, and gives the results in order.
-pub(crate) fn on_all_cores<T: Send>(
-    numbers: std::ops::Range<u64>,
-    act: impl Fn(u64) -> T + Sync,
-) -> Vec<T> {
-    let next = AtomicU64::new(numbers.start);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= numbers.end {
-                return done;
-            }
-            done.push((number, act(number)));
-        }
-    };
-    let mut all: Vec<(u64, T)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let workers = workers.into_iter().map(|worker| worker.join().expect("a run is caught"));
-        workers.flatten().collect()
-    });
-    all.sort_by_key(|(number, _)| *number);
-    all.into_iter().map(|(_, done)| done).collect()
-}
-
 fn run_seeds(from: u64, seeds: u64, is_calm: bool) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "how fast it is")]
     let begin = std::time::Instant::now();
     let plan = |seed| if is_calm { Plan::calm(seed) } else { Plan::seed(seed) };
-    let outcomes = on_all_cores(from..from + seeds, |seed| {
-        let outcome = run(&plan(seed), None, false);
-        let is_same = !seed.is_multiple_of(TWICE_EVERY) || run(&plan(seed), None, false) == outcome;
-        (seed, outcome, is_same)
-    });
+    let outcomes = on_all_cores(
+        from..from + seeds,
+        |seed| plan(seed).to_string(),
+        |seed| {
+            let outcome = run(&plan(seed), None, None);
+            let is_same =
+                !seed.is_multiple_of(TWICE_EVERY) || run(&plan(seed), None, None) == outcome;
+            (seed, outcome, is_same)
+        },
+    );
     let seconds = begin.elapsed().as_secs_f64();
     let mut landed: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let (mut steps, mut outputs, mut failing) = (0, 0, Vec::new());
     for (seed, outcome, is_same) in &outcomes {
-        let Outcome { broke, landed: here, hash: _, steps: of, outputs: due, trace: _ } = outcome;
+        let Outcome { broke, landed: here, hash: _, steps: of, outputs: due } = outcome;
         for (what, count) in here {
             let (seeds, times) = landed.entry(what).or_default();
             (*seeds, *times) = (*seeds + 1, *times + count);
@@ -181,7 +162,7 @@ fn run_seeds(from: u64, seeds: u64, is_calm: bool) -> Result<()> {
     }
     if let Some((seed, _)) = failing.first() {
         let small = minimise(&plan(*seed), None, 1_000);
-        println!("cargo run --profile sim -p tickfold-sim -- replay {small}");
+        println!("{REPLAY} {small}");
         bail!("{} of {seeds} seeds fail", failing.len());
     }
     if is_calm && !landed.keys().all(|what| HAPPENS_IN_PEACE.contains(what)) {

@@ -11,7 +11,7 @@ pub fn minimise(plan: &Plan, bug: Option<Planted>, runs_max: usize) -> Plan {
     let mut best = plan.clone();
     let mut fails = |plan: &Plan| {
         left = left.saturating_sub(1);
-        left > 0 && run(plan, bug, false).broke.is_some()
+        left > 0 && run(plan, bug, None).broke.is_some()
     };
     // Steps first: everything after is quicker then.
     let mut steps = plan.swarm().steps;

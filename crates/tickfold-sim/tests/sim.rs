@@ -11,10 +11,10 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let mut hashes = Vec::new();
     for seed in 0..4 {
         let (first, second) =
-            (run(&Plan::seed(seed), None, true), run(&Plan::seed(seed), None, true));
+            (run(&Plan::seed(seed), None, None), run(&Plan::seed(seed), None, None));
         assert_eq!(first, second, "seed {seed}");
         assert_eq!(first.broke, None, "seed {seed}");
-        assert!(first.steps > 100 && !first.trace.is_empty(), "seed {seed}");
+        assert!(first.steps > 100, "seed {seed}");
         hashes.push(first.hash);
     }
     hashes.dedup();
@@ -24,7 +24,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 #[test]
 fn without_faults_none_happens() {
     for seed in 0..4 {
-        let outcome = run(&Plan::calm(seed), None, false);
+        let outcome = run(&Plan::calm(seed), None, None);
         assert_eq!(outcome.broke, None, "seed {seed}");
         let faults: Vec<_> =
             Fault::ALL.iter().filter(|f| outcome.landed.contains_key(f.word())).collect();
@@ -36,11 +36,11 @@ fn without_faults_none_happens() {
 #[test]
 fn a_planted_bug_is_seen_and_made_smaller() {
     let bug = Some(Planted::Driver(Bug::UnclearIsSuccess));
-    let failing = (0..60).map(Plan::seed).find(|plan| run(plan, bug, false).broke.is_some());
+    let failing = (0..60).map(Plan::seed).find(|plan| run(plan, bug, None).broke.is_some());
     let failing = failing.unwrap_or_else(|| panic!("it is not seen"));
-    assert_eq!(run(&failing, None, false).broke, None, "without the bug: {failing}");
+    assert_eq!(run(&failing, None, None).broke, None, "without the bug: {failing}");
     let small = minimise(&failing, bug, 120);
-    assert!(run(&small, bug, false).broke.is_some(), "{small}");
+    assert!(run(&small, bug, None).broke.is_some(), "{small}");
     let (before, after) = (failing.faults().count(), small.faults().count());
     assert!(after < before, "{before} faults, then {after}: {small}");
     assert_eq!(small.to_string().parse::<Plan>().unwrap(), small);

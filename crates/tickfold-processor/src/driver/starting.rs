@@ -37,6 +37,8 @@ pub(super) struct Starting {
     pub(super) tried: BTreeSet<String>,
     /// True once the store was rejected for an empty one: there is nothing left to try.
     pub(super) emptied: bool,
+    /// True once the table refused what was found, and everything was asked again.
+    pub(super) looked_again: bool,
 }
 
 /// A store on its way out, and what comes in its place.
@@ -238,8 +240,21 @@ impl Driver {
                 self.phase = Phase::Starting(starting);
                 Ok(vec![command])
             }
-            Decision::Refuse(refusal) => Err(Command::Refused(refusal)),
+            Decision::Refuse(refusal) if starting.looked_again => Err(Command::Refused(refusal)),
+            Decision::Refuse(_) => Ok(self.look_again(starting)),
         }
+    }
+
+    /// Asks everything once more. A refusal calls a person, and it compares what the claim found with
+    /// what was read after it: a process that stood still in between compares an old position with
+    /// what another owner did since. A claim of now finds that owner's position, or none to claim.
+    fn look_again(&mut self, starting: Starting) -> Vec<Command> {
+        self.store = None;
+        let Starting { accepted, tried, emptied, .. } = starting;
+        let again =
+            Starting { accepted, tried, emptied, looked_again: true, ..Starting::default() };
+        self.phase = Phase::Starting(again);
+        vec![Command::Claim]
     }
 
     /// Chooses what comes in the store's place.

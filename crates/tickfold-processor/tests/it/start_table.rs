@@ -152,6 +152,36 @@ fn no_e_nothing_readable_and_no_store_is_refused() {
     assert_eq!(refused(&mut world), Refusal::NothingReadable);
 }
 
+#[test]
+fn what_another_owner_did_since_the_claim_is_no_reason_to_refuse() {
+    let foreign = |world: &World| {
+        let append = Append {
+            to: TopicPartition::new("wa.event.v1", PARTITION),
+            key: None,
+            value: Some(Bytes::from("x")),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        };
+        world.log.append_now(vec![append]).unwrap();
+    };
+    // Process 0 claims, finds no position, and stands still. Process 1 is the owner meanwhile, and of its
+    // first transaction the derived topics have records that nobody can read.
+    let mut world = World::new(2, &Options::default());
+    world.start(0);
+    world.run_to(0, "read_last_outputs");
+    assert_eq!(world.start_and_settle(1), Rest::Idle { until: None });
+    foreign(&world);
+    world.trace.clear();
+    assert_eq!(world.settle(0), Rest::Idle { until: None }, "{:?}", world.trace);
+    assert_eq!(world.trace.iter().filter(|kind| **kind == "claim").count(), 1, "looked again");
+
+    // The same without another owner is a reason, and is looked at twice.
+    let mut world = World::single();
+    foreign(&world);
+    assert_eq!(refused(&mut world), Refusal::NothingReadable);
+    assert_eq!(world.trace.iter().filter(|kind| **kind == "claim").count(), 2);
+}
+
 // ── E without our token ────────────────────────────────────────────────────────────────────────
 
 #[test]

@@ -5,6 +5,7 @@ use tickfold_processor::driver::Input;
 
 use super::World;
 use super::process::Leaving;
+use crate::broker::TRANSACTION_MS;
 use crate::plan::Fault;
 
 impl World {
@@ -143,9 +144,17 @@ impl World {
         }
         self.broker.sync();
         self.pass(70_000)?;
-        while !self.broker.is_settled() {
+        loop {
             for partition in self.broker.ending() {
                 self.broker.mark(partition, 0);
+            }
+            if self.broker.is_settled() {
+                break;
+            }
+            if self.broker.ending().is_empty() {
+                // What came late began a transaction, and nobody is there to end it: its time does.
+                self.land("begun by a late request");
+                self.pass(TRANSACTION_MS)?;
             }
         }
         self.settle_decisions()?;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use tickfold_core::fold::Partition;
 use tickfold_core::planted;
 use tickfold_log::Committed;
-use tickfold_processor::driver::{Command, Input, Lost, Refusal};
+use tickfold_processor::driver::{Command, Input, Lost, Progress, Refusal};
 use tickfold_processor::{Address, Options};
 
 use crate::audit::Audit;
@@ -58,11 +58,11 @@ pub(crate) struct World {
     landed: Landed,
     hash: u64,
     steps: u64,
-    trace: Option<Vec<String>>,
+    tell: Option<fn(&str)>,
 }
 
 impl World {
-    pub(crate) fn new(plan: &Plan, bug: Option<Planted>, is_traced: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, bug: Option<Planted>, tell: Option<fn(&str)>) -> Self {
         let swarm = plan.swarm();
         let mut dice = Dice::of(plan.seed, "world");
         let options = Options {
@@ -96,7 +96,7 @@ impl World {
             landed: Landed::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             steps: 0,
-            trace: is_traced.then(Vec::new),
+            tell,
             strikes: Fault::ALL.iter().map(strike).collect(),
             net: Dice::of(plan.seed, "net"),
             plan: plan.clone(),
@@ -126,10 +126,6 @@ impl World {
         self.steps
     }
 
-    pub(crate) fn take_trace(&mut self) -> Vec<String> {
-        self.trace.take().unwrap_or_default()
-    }
-
     /// Outputs that are due in all partitions.
     pub(crate) fn outputs(&self) -> usize {
         let outputs = self.audits.iter().flat_map(|audit| &audit.golden.outputs);
@@ -143,9 +139,9 @@ impl World {
         for byte in bytes {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        if let Some(trace) = &mut self.trace {
+        if let Some(tell) = self.tell {
             let now_ms = self.broker.now_ms;
-            trace.push(format!("{now_ms:>10} p{process} /{partition} {what} {detail}"));
+            tell(&format!("{now_ms:>10} p{process} /{partition} {what} {detail}"));
         }
     }
 
@@ -316,10 +312,7 @@ impl World {
                     choices.extend(ready.map(|(at, _)| (*partition, Some(at))));
                 }
                 None if slot.revoked_until_ms.is_some() => choices.push((*partition, None)),
-                None if slot.refused.is_some() => {
-                    let is_moved = self.moved.contains_key(partition);
-                    choices.extend(is_moved.then_some((*partition, None)));
-                }
+                None if slot.refused.is_some() => choices.push((*partition, None)),
                 None if now_ms >= slot.restarts_ms => choices.push((*partition, None)),
                 None => {}
             }
@@ -367,10 +360,11 @@ impl World {
         if slot.revoked_until_ms.is_some() {
             self.release(id, partition);
         } else if slot.refused.take().is_some() {
-            // The operator puts the position back.
-            let original = self.moved.remove(&partition);
-            self.broker.set_position(partition, original);
-            self.event("position put back", id, partition, 0);
+            // The operator puts the position back, unless that was done when another was refused.
+            if let Some(original) = self.moved.remove(&partition) {
+                self.broker.set_position(partition, Some(original));
+                self.event("position put back", id, partition, 0);
+            }
         } else {
             let running =
                 Running::start(&process.options, Partition { id: partition, count }, now_ms);
@@ -405,6 +399,10 @@ impl World {
                 let (by, bug) = ((id, self.claims), self.bug);
                 let running = self.running(id, partition);
                 let before = running.producer.take();
+                if before.is_some() && running.driver.progress() == Progress::Starting {
+                    // It would be refused.
+                    self.land("looked again");
+                }
                 Work::Claim(Claiming::new(by, before.as_ref(), bug))
             }
             Work::Todo(Command::Commit { outputs, position, .. }) => {
@@ -461,6 +459,8 @@ impl World {
         if let Work::Done("claim", Input::Claimed(Ok(_))) = &next {
             let by = (id, self.claimed_by(id, partition));
             self.audits[partition as usize].claimed(by);
+            let found_moved = self.moved.contains_key(&partition);
+            self.running(id, partition).found_moved = found_moved;
         }
         if let Work::Done(kind, input) = &next {
             self.event(outcome(input).unwrap_or(kind), id, partition, 1);
@@ -582,6 +582,7 @@ impl World {
         let slot = self.processes[id].slots.get_mut(&partition).expect("it is assigned");
         let running = slot.running.take();
         let was_live = running.as_ref().is_some_and(Running::is_live);
+        let found_moved = running.as_ref().is_some_and(|running| running.found_moved);
         let orphan = running.and_then(Running::into_orphan);
         self.processes[id].orphans.extend(orphan.map(|committing| (partition, committing)));
         let slot = self.processes[id].slots.get_mut(&partition).expect("it is assigned");
@@ -598,9 +599,7 @@ impl World {
             End::Lost(Lost::NotAssigned) => "lost: not assigned",
             End::Lost(Lost::Store(_)) => "lost: store",
             End::Lost(_) => "lost: log",
-            End::Refused(refusal @ Refusal::OffsetMoved { .. })
-                if self.moved.contains_key(&partition) =>
-            {
+            End::Refused(refusal @ Refusal::OffsetMoved { .. }) if found_moved => {
                 slot.refused = Some(refusal);
                 "refused: offset moved"
             }

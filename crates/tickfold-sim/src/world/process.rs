@@ -71,6 +71,8 @@ pub(crate) struct Running {
     pub(crate) driver: Driver,
     pub(crate) producer: Option<Producer>,
     pub(crate) works: Vec<Work>,
+    /// Its claim found a position that an operator had moved. By now it may be put back.
+    pub(crate) found_moved: bool,
 }
 
 /// A command on its way to its answer.
@@ -132,7 +134,7 @@ impl Running {
     pub(crate) fn start(options: &Arc<Options>, partition: Partition, now_ms: u64) -> Self {
         let mut driver = Driver::new(Arc::clone(options), partition);
         let works = driver.step(Input::Start, now_ms).into_iter().map(Work::Todo).collect();
-        Self { driver, producer: None, works }
+        Self { driver, producer: None, works, found_moved: false }
     }
 
     /// Tells the driver something and takes its commands.
