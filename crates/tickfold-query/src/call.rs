@@ -97,7 +97,7 @@ impl Limits {
     where
         F: Future<Output = Result<R, Failure>>,
     {
-        let mut count = Count { method, since: Instant::now(), code: Code::Cancelled };
+        let mut count = Count::begin(method);
         let result = match self.enter(&request) {
             Ok(call) => {
                 let deadline = call.deadline;
@@ -122,8 +122,16 @@ struct Count {
     code: Code,
 }
 
+impl Count {
+    fn begin(method: &'static str) -> Self {
+        metrics::running(1.0);
+        Self { method, since: Instant::now(), code: Code::Cancelled }
+    }
+}
+
 impl Drop for Count {
     fn drop(&mut self) {
+        metrics::running(-1.0);
         metrics::request(self.method, self.code, Some(self.since.elapsed()));
     }
 }

@@ -62,7 +62,8 @@ pub(crate) fn incoming(
         let (tls, cut) = (tls.clone(), Box::pin(cut.clone().cancelled_owned()));
         async move {
             let (io, peer) = shaken(tls, stream, peer).await?;
-            Some(Ok(Connection { io, peer, cut, _slot: slot }))
+            let _open = metrics::OpenConnection::new();
+            Some(Ok(Connection { io, peer, cut, _slot: slot, _open }))
         }
     });
     connected.buffer_unordered(HANDSHAKES_MAX).filter_map(std::future::ready)
@@ -96,6 +97,7 @@ pub(crate) struct Connection {
     peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: OwnedSemaphorePermit,
+    _open: metrics::OpenConnection,
 }
 
 #[derive(Debug)]

@@ -13,6 +13,10 @@ use crate::Reason;
 pub const REQUESTS: &str = "tickfold_query_requests_total";
 /// Time of a unary call, by `method`.
 pub const REQUEST_SECONDS: &str = "tickfold_query_request_seconds";
+/// Connections open.
+pub const CONNECTIONS: &str = "tickfold_query_connections";
+/// Lookups running.
+pub const RUNNING: &str = "tickfold_query_running_requests";
 /// Tail streams open.
 pub const TAIL_STREAMS: &str = "tickfold_query_tail_streams";
 /// Watches open, by `method`.
@@ -48,6 +52,12 @@ pub fn describe() {
         Unit::Seconds,
         "Time from the decoded request to the reply, waiting for min_position included, by method."
     );
+    describe_gauge!(
+        CONNECTIONS,
+        Unit::Count,
+        "Connections that hold a place under query.connections_max."
+    );
+    describe_gauge!(RUNNING, Unit::Count, "Calls running that are no streams.");
     describe_gauge!(TAIL_STREAMS, Unit::Count, "Tail streams open.");
     describe_gauge!(WATCHES, Unit::Count, "Watches open, by method.");
     describe_counter!(
@@ -124,9 +134,26 @@ pub(crate) fn fallback() {
     counter!(FALLBACKS).increment(1);
 }
 
+/// Counts a connection as open until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(());
+
 /// Counts a tail stream as open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenTail(());
+
+impl OpenConnection {
+    pub(crate) fn new() -> Self {
+        gauge!(CONNECTIONS).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!(CONNECTIONS).decrement(1.0);
+    }
+}
 
 impl OpenTail {
     pub(crate) fn new() -> Self {
@@ -156,6 +183,11 @@ impl Drop for OpenWatch {
     fn drop(&mut self) {
         gauge!(WATCHES, "method" => self.0).decrement(1.0);
     }
+}
+
+/// So many more calls are running.
+pub(crate) fn running(more: f64) {
+    gauge!(RUNNING).increment(more);
 }
 
 pub(crate) fn watch_item(method: &'static str, delay_ms: Option<i64>) {

@@ -184,7 +184,10 @@ pub(crate) struct Query {
     pub request_timeout: Duration,
     #[serde(deserialize_with = "duration")]
     pub request_timeout_max: Duration,
+    pub connections_max: usize,
     pub concurrent_requests_max: usize,
+    pub tail_streams_max: usize,
+    pub watch_streams_max: usize,
     #[serde(deserialize_with = "duration")]
     pub drain_limit: Duration,
 }

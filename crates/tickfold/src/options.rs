@@ -46,7 +46,10 @@ pub(crate) fn query_options(config: &Config) -> QueryOptions {
     QueryOptions {
         request_timeout: c.request_timeout,
         request_timeout_max: c.request_timeout_max,
+        connections_max: c.connections_max,
         concurrent_requests_max: c.concurrent_requests_max,
+        tail_streams_max: c.tail_streams_max,
+        watch_streams_max: c.watch_streams_max,
         drain_limit: c.drain_limit,
         ..QueryOptions::default()
     }

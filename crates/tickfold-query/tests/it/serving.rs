@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tickfold_query::{Error, QueryOptions, QueryState};
 use tickfold_store::Stores;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use tonic_health::pb::HealthCheckRequest;
@@ -118,6 +118,27 @@ async fn a_client_without_calls_that_ignores_the_goodbye_is_cut_long_before_the_
     world.shutdown.cancel();
     world.server.await.unwrap().unwrap();
     assert!(since.elapsed() < QueryOptions::default().drain_limit / 3, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_above_the_cap_waits_for_a_place() {
+    let options = QueryOptions { connections_max: 1, ..QueryOptions::default() };
+    let (world, _writers) = World::open_with(options).await;
+    assert_eq!(health(&world, "").await, ServingStatus::Serving);
+    // The preface of HTTP/2 and its empty settings; the answer begins with those of the server.
+    let mut second = TcpStream::connect(world.address).await.unwrap();
+    second.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut frame = [0; 9];
+    let early = tokio::time::timeout(Duration::from_millis(300), second.read_exact(&mut frame));
+    assert!(early.await.is_err(), "served above the cap: {frame:?}");
+    // The first one goes.
+    drop(world.channel);
+    let served = tokio::time::timeout(Duration::from_secs(30), second.read_exact(&mut frame));
+    served.await.expect("it has the place").unwrap();
+    assert_eq!(frame[3], 4, "settings");
+    world.shutdown.cancel();
+    drop(second);
+    world.server.await.unwrap().unwrap();
 }
 
 #[tokio::test]
