@@ -12,6 +12,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::positions::{self, Positions};
+
 /// Seconds in `Retry-After`: soon, since Meta gives up one day and the pause is its choice anyway.
 pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -26,8 +28,8 @@ const ALLOWED: &str = "GET, POST";
 pub(crate) enum Answer {
     /// Not through a trusted proxy, or not from an allowed peer.
     PeerRefused,
-    /// The log holds the body.
-    Accepted,
+    /// The log holds the body, at these places.
+    Accepted(Positions),
     /// The handshake's bare challenge.
     Challenge(String),
     /// Handshake without the right mode, token or challenge.
@@ -69,7 +71,7 @@ impl Answer {
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::PeerRefused => "peer_refused",
-            Self::Accepted => "accepted",
+            Self::Accepted(_) => "accepted",
             Self::Challenge(_) => "handshake",
             Self::HandshakeRefused => "handshake_refused",
             Self::SignatureRefused => "signature_refused",
@@ -88,7 +90,7 @@ impl Answer {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Accepted | Self::Challenge(_) => StatusCode::OK,
+            Self::Accepted(_) | Self::Challenge(_) => StatusCode::OK,
             Self::PeerRefused | Self::HandshakeRefused => StatusCode::FORBIDDEN,
             Self::SignatureRefused => StatusCode::UNAUTHORIZED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -110,7 +112,7 @@ impl Answer {
             | Self::MethodNotAllowed
             | Self::EncodingRefused => true,
             Self::PeerRefused
-            | Self::Accepted
+            | Self::Accepted(_)
             | Self::Challenge(_)
             | Self::HandshakeRefused
             | Self::SignatureRefused
@@ -127,7 +129,7 @@ impl Answer {
             Self::MethodNotAllowed => Some((header::ALLOW, ALLOWED)),
             Self::Unavailable(_) => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),
             Self::PeerRefused
-            | Self::Accepted
+            | Self::Accepted(_)
             | Self::HandshakeRefused
             | Self::SignatureRefused
             | Self::NotFound
@@ -141,6 +143,11 @@ impl IntoResponse for Answer {
         let mut headers = HeaderMap::new();
         if let Some((name, value)) = self.header() {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Self::Accepted(positions) = &self
+            && let Some(value) = positions.header()
+        {
+            headers.insert(positions::HEADER, value);
         }
         let status = self.status();
         let body = match self {

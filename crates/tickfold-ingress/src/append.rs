@@ -18,6 +18,7 @@ use tracing::warn;
 use crate::answer::Cause;
 use crate::budget::Reservation;
 use crate::lanes::{Lanes, NotAppended};
+use crate::positions::Positions;
 use crate::throttle::Throttle;
 use crate::ticks::Activity;
 
@@ -37,7 +38,8 @@ impl RawTopic {
         route(body, self.partition_count)
     }
 
-    /// Appends a body once to each destination. `Ok` only when all of them are durable.
+    /// Appends a body once to each destination. `Ok` only when all of them are durable, with where they
+    /// are.
     pub(crate) async fn append(
         &self,
         headers: &WebhookHeaders,
@@ -45,10 +47,13 @@ impl RawTopic {
         body: &Bytes,
         reservation: Reservation,
         deadline: Instant,
-    ) -> Result<(), Cause> {
+    ) -> Result<Positions, Cause> {
         let records = records(&self.name, headers, destinations, body);
         let appended = self.lanes.append(records, Some(reservation), deadline).await;
-        let Err(NotAppended { late, reason }) = appended else { return Ok(()) };
+        let NotAppended { late, reason } = match appended {
+            Ok(positions) => return Ok(positions),
+            Err(not) => not,
+        };
         let cause = if late { Cause::LogSlow } else { Cause::LogFailed };
         if let Some(count) = self.failures.pass() {
             let (request_id, reason) = (headers.request_id.as_str(), &*reason);

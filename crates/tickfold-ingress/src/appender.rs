@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tickfold_log::{Append, Log, RECORD_BYTES_MAX};
+use tickfold_log::{Append, Log, Offset, RECORD_BYTES_MAX};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::budget::Reservation;
 use crate::lanes::Health;
 use crate::metrics;
+use crate::positions::Positions;
 use crate::ticks::Activity;
 
 /// Appends under way at once. The log groups what it is given, so it should have the next group at
@@ -41,6 +42,9 @@ const UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Why an append failed, shared by all of its batch.
 pub(crate) type Failure = Arc<str>;
+
+/// How the append of one request or of the ticks ended: where its records are.
+pub(crate) type Appended = Result<Positions, Failure>;
 
 /// Appends for all requests of a lane; shared.
 #[derive(Debug)]
@@ -78,11 +82,13 @@ struct UnderWay {
 #[derive(Debug)]
 struct Entry {
     records: Vec<Append>,
+    /// As many as there were, when a batch has taken them.
+    count: usize,
     bytes: usize,
     since: Instant,
     /// The bytes of a webhook, which may be on several lanes; ticks have none.
     reservation: Option<Arc<Reservation>>,
-    answer: oneshot::Sender<Result<(), Failure>>,
+    answer: oneshot::Sender<Appended>,
 }
 
 /// Entries that go into one append.
@@ -111,7 +117,7 @@ impl Appender {
         self: &Arc<Self>,
         records: Vec<Append>,
         reservation: Option<Arc<Reservation>>,
-    ) -> oneshot::Receiver<Result<(), Failure>> {
+    ) -> oneshot::Receiver<Appended> {
         let (answer, answered) = oneshot::channel();
         let mut bytes = 0;
         for record in &records {
@@ -126,6 +132,7 @@ impl Appender {
         state.forget_abandoned();
         state.waiting_bytes += bytes;
         state.waiting.push_back(Entry {
+            count: records.len(),
             records,
             bytes,
             since: Instant::now(),
@@ -185,11 +192,16 @@ impl Appender {
             };
             self.state().latest = began.elapsed();
             metrics::appended(entries.len());
-            let failure: Option<Failure> = appended.err().map(|error| error.to_string().into());
-            if failure.is_none() {
-                partitions.iter().for_each(|&partition| self.activity.written(partition));
-            }
-            self.answer(entries, failure.as_ref());
+            let appended = match appended {
+                Ok(offsets) if offsets.len() == partitions.len() => {
+                    partitions.iter().for_each(|&partition| self.activity.written(partition));
+                    Ok(partitions.into_iter().zip(offsets).collect())
+                }
+                // Where they are is a part of the answer.
+                Ok(_) => Err("the log did not say where the records are".into()),
+                Err(error) => Err(error.to_string().into()),
+            };
+            self.answer(entries, appended);
         }
     }
 
@@ -201,19 +213,30 @@ impl Appender {
         batch
     }
 
-    fn answer(&self, entries: Vec<Entry>, failure: Option<&Failure>) {
+    fn answer(&self, entries: Vec<Entry>, appended: Result<Vec<(u32, Offset)>, Failure>) {
         let mut in_time = false;
-        for Entry { since, reservation, answer, .. } in entries {
+        let failed = appended.is_err();
+        // In the order of the records: first those of the first entry.
+        let mut places = appended.map(Vec::into_iter);
+        for Entry { count, since, reservation, answer, .. } in entries {
             if let Some(reservation) = reservation {
                 metrics::append(since.elapsed());
                 drop(reservation);
             }
-            in_time |=
-                answer.send(failure.map_or(Ok(()), |failure| Err(Arc::clone(failure)))).is_ok();
+            let told = match &mut places {
+                Ok(places) => {
+                    let mut positions = Positions::default();
+                    let own = places.by_ref().take(count);
+                    own.for_each(|(partition, offset)| positions.add(partition, offset));
+                    Ok(positions)
+                }
+                Err(failure) => Err(Arc::clone(failure)),
+            };
+            in_time |= answer.send(told).is_ok();
         }
         // A success that came after everybody's deadline is no sign of health.
-        if failure.is_some() || in_time {
-            self.health.set(self.lane, failure.is_some());
+        if failed || in_time {
+            self.health.set(self.lane, failed);
         }
     }
 

@@ -32,6 +32,7 @@ use crate::body;
 use crate::budget::{Budget, Reservation};
 use crate::metrics;
 use crate::peers::{PeerFault, peer};
+use crate::positions::Positions;
 use crate::quarantine::{Quarantine, Refused};
 use crate::redelivery::{Fingerprint, Redelivery};
 use crate::served::{Apps, Served};
@@ -175,7 +176,7 @@ impl Ingress {
         let peer = parts.extensions.get().map(|&Peer(address)| address);
         let sender = Sender { name, app, request_id: &request_id, peer };
         let answer = match self.accept(&sender, &parts.headers, body).await {
-            Ok(()) => Answer::Accepted,
+            Ok(positions) => Answer::Accepted(positions),
             Err(answer) => answer,
         };
         // A log that failed is told of where it failed, a drain where it began.
@@ -194,7 +195,7 @@ impl Ingress {
         sender: &Sender<'_>,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(), Answer> {
+    ) -> Result<Positions, Answer> {
         if !is_identity(headers) {
             return Err(Answer::EncodingRefused);
         }
@@ -203,7 +204,7 @@ impl Ingress {
         let fingerprint = Fingerprint::of(&signature);
         let taken = self.take(sender, signature, body).await;
         match &taken {
-            Ok(()) => self.redelivery.accepted(fingerprint),
+            Ok(_) => self.redelivery.accepted(fingerprint),
             Err(Answer::Unavailable(_)) => self.redelivery.refused(fingerprint),
             Err(Answer::SignatureRefused | Answer::TooLarge) => {
                 self.redelivery.refused_for_good(fingerprint);
@@ -214,7 +215,7 @@ impl Ingress {
                 Answer::BodyIncomplete
                 | Answer::PeerRefused
                 | Answer::EncodingRefused
-                | Answer::Accepted
+                | Answer::Accepted(_)
                 | Answer::Challenge(_)
                 | Answer::HandshakeRefused
                 | Answer::NotFound
@@ -229,7 +230,7 @@ impl Ingress {
         sender: &Sender<'_>,
         signature: Signature,
         body: Body,
-    ) -> Result<(), Answer> {
+    ) -> Result<Positions, Answer> {
         let promised = body::promised_bytes(&body);
         if promised > self.options.body_bytes_max {
             return Err(Answer::TooLarge);

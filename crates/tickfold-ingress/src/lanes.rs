@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::appender::{Appender, Failure};
+use crate::appender::{Appended, Appender, Failure};
 use crate::budget::Reservation;
 use crate::metrics;
+use crate::positions::Positions;
 use crate::status::IngressStatus;
 use crate::ticks::Activity;
 
@@ -71,22 +72,22 @@ impl Lanes {
         lanes.map(|lane| lane.expected_latency()).max().unwrap_or_default()
     }
 
-    /// Appends records. `Ok` only when all of them are durable. After an error some may be, and
-    /// more may become so; what no append has taken by the deadline is taken back.
+    /// Appends records, one to a partition. `Ok` only when all of them are durable. After an error some
+    /// may be, and more may become so; what no append has taken by the deadline is taken back.
     pub(crate) async fn append(
         &self,
         records: Vec<Append>,
         reservation: Option<Reservation>,
         deadline: Instant,
-    ) -> Result<(), NotAppended> {
+    ) -> Result<Positions, NotAppended> {
         let reservation = reservation.map(Arc::new);
         let mut waiting = self.hand_over(records, reservation);
-        let mut result = Ok(());
+        let mut result = Ok(Positions::default());
         for (lane, answer) in &mut waiting {
             let late = |reason: &str| Err(NotAppended { late: true, reason: reason.into() });
             let failed = |reason| Err(NotAppended { late: false, reason });
             let answered = match timeout_at(deadline, answer).await {
-                Ok(Ok(Ok(()))) => Ok(()),
+                Ok(Ok(Ok(positions))) => Ok(positions),
                 Ok(Ok(Err(failure))) => failed(failure),
                 Ok(Err(_)) => failed("the append panicked".into()),
                 Err(_) => late("no answer before the deadline"),
@@ -94,9 +95,11 @@ impl Lanes {
             if answered.is_err() {
                 self.health.set(*lane, true);
             }
-            // A failure says more than that another one was late.
-            if matches!(result, Ok(()) | Err(NotAppended { late: true, .. })) && answered.is_err() {
-                result = answered;
+            match (&mut result, answered) {
+                (Ok(all), Ok(positions)) => all.append(positions),
+                // A failure says more than that another one was late.
+                (Ok(_) | Err(NotAppended { late: true, .. }), Err(not)) => result = Err(not),
+                (Err(_), _) => {}
             }
         }
         result
@@ -112,7 +115,7 @@ impl Lanes {
         &self,
         records: Vec<Append>,
         reservation: Option<Arc<Reservation>>,
-    ) -> Vec<(usize, oneshot::Receiver<Result<(), Failure>>)> {
+    ) -> Vec<(usize, oneshot::Receiver<Appended>)> {
         let mut by_lane: Vec<(usize, Vec<Append>)> = Vec::with_capacity(1);
         for record in records {
             let lane = self.lane_of(record.to.partition);

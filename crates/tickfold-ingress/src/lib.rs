@@ -28,6 +28,7 @@ pub mod metrics;
 mod options;
 mod peers;
 mod places;
+mod positions;
 mod quarantine;
 mod redelivery;
 mod served;

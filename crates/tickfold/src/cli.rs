@@ -726,6 +726,10 @@ pub(crate) struct At {
     /// --timeout says how long, and the same command again goes on.
     #[arg(long, value_name = "OFFSET|TIME", value_parser = moment)]
     pub at: Option<Moment>,
+    /// Wait until these places of the raw log are folded, or until --timeout: as the answer to a webhook
+    /// names them in its header tickfold-positions.
+    #[arg(long, value_name = "PARTITION:OFFSET,…", value_delimiter = ',', value_parser = place)]
+    pub min_position: Vec<Position>,
 }
 
 #[derive(Debug, Args)]
@@ -1094,6 +1098,16 @@ fn position(text: &str) -> Result<Position, String> {
     let (partition, offset) =
         read.ok_or_else(|| "is not PARTITION@OFFSET, such as 3@42".to_owned())?;
     Ok(Position { partition, offset })
+}
+
+/// A place as the header of an answer has it.
+fn place(text: &str) -> Result<Position, String> {
+    let odd = || "is no PARTITION:OFFSET such as 3:42".to_owned();
+    let (partition, offset) = text.split_once(':').ok_or_else(odd)?;
+    match (partition.parse(), offset.parse()) {
+        (Ok(partition), Ok(offset)) => Ok(Position { partition, offset }),
+        _ => Err(odd()),
+    }
 }
 
 fn moment(text: &str) -> Result<Moment, String> {

@@ -7,7 +7,7 @@ use tickfold_core::ids::WabaId;
 use tickfold_core::raw::partition_of;
 use tokio::time::{Instant, sleep};
 
-use super::support::{PARTITIONS, Rig, parts, rig_of};
+use super::support::{PARTITIONS, Rig, TOPIC, parts, rig, rig_of};
 use crate::IngressOptions;
 
 const AWAY: u32 = 3;
@@ -70,6 +70,31 @@ async fn a_body_for_two_partitions_is_durable_once_both_have_it() {
     assert_eq!(answer, (200, ms(700)));
     let partitions: Vec<_> = rig.raw().into_iter().map(|(partition, _)| partition).collect();
     assert_eq!(partitions, [1, AWAY, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_names_the_places_of_its_own_records() {
+    // All in one batch, and in one of each partition.
+    for rig in [rig(IngressOptions::default()), rig_apart()] {
+        let (rig, mut places) = (&rig, 0);
+        let post = async |n: u32| {
+            let partitions = [n % PARTITIONS, (n + 3) % PARTITIONS];
+            let body = body_for(&partitions[..1 + n as usize % 2], n);
+            let answer = rig.post(body.as_str()).await;
+            (body, answer.header("tickfold-positions").map(str::to_owned))
+        };
+        for (body, told) in join_all((0..300).map(post)).await {
+            for place in told.unwrap().split(',') {
+                let (partition, next) = place.split_once(':').unwrap();
+                let (partition, next): (u32, usize) =
+                    (partition.parse().unwrap(), next.parse().unwrap());
+                let records = rig.log.records(TOPIC, partition);
+                assert_eq!(records[next - 1].value.as_deref(), Some(body.as_bytes()), "{place}");
+                places += 1;
+            }
+        }
+        assert_eq!(places, rig.raw().len(), "and of all of them");
+    }
 }
 
 #[tokio::test(start_paused = true)]

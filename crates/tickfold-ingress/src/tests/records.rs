@@ -41,7 +41,10 @@ async fn a_body_of_several_accounts_is_appended_once_to_each_partition() {
         "{{\"object\":\"whatsapp_business_account\",\n\"entry\":[{}]}} ",
         entries.join(",")
     );
-    assert_eq!(rig.post(body.as_str()).await.status, 200);
+    let told =
+        |answer: &super::support::Answered| answer.header("tickfold-positions").map(str::to_owned);
+    let answer = rig.post(body.as_str()).await;
+    assert_eq!((answer.status.as_u16(), told(&answer).as_deref()), (200, Some("3:1,6:1")));
 
     let raw = rig.raw();
     let places: Vec<(u32, &[u8])> =

@@ -66,6 +66,9 @@ impl Row {
         let Some(answer) = &self.answer else { return };
         let retry = (status == 503).then_some("1");
         assert_eq!(answer.header("retry-after"), retry, "{cause}");
+        // Whatever is answered 200 is told where it stands.
+        let positions = answer.header("tickfold-positions");
+        assert_eq!(positions.is_some(), status == 200 && cause != "handshake", "{cause}");
         let allow = (status == 405).then_some("GET, POST");
         assert_eq!(answer.header("allow"), allow, "{cause}");
         let challenge: &[u8] = if cause == "handshake" { b"4711" } else { b"" };

@@ -86,12 +86,13 @@ struct Document {
 /// Prints records as they come. Exit code 1 if the explanation stops before its end.
 pub(crate) async fn explain(command: Explain) -> Result<ExitCode> {
     let Explain { wamid, view, limit, at, client } = command;
+    let (min_position, at) = super::place(at);
     let request = query::ExplainMessageRequest {
         wamid,
         view: super::view_of(view).into(),
         limit: limit.unwrap_or_default(),
-        min_position: Vec::new(),
-        at: super::moment(at),
+        min_position,
+        at,
     };
     let reply =
         super::queries(&client).await?.explain_message(super::timed(&client, request)).await;

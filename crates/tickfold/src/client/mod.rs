@@ -26,7 +26,7 @@ use tickfold_proto::query::v1 as query;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tonic_types::StatusExt as _;
 
-use crate::cli::{At, Client, Get, Moment, Output, View};
+use crate::cli::{At, Client, Get, Moment, Output, Position, View};
 use show::Show;
 
 pub(crate) use dlq::dlq;
@@ -49,50 +49,47 @@ const NOT_FOUND: u8 = 3;
 pub(crate) async fn get(what: Get) -> Result<ExitCode> {
     match what {
         Get::Message { wamid, view, at, client } => {
-            let (view, min_position) = (view_of(view).into(), Vec::new());
-            let at = moment(at);
+            let view = view_of(view).into();
+            let (min_position, at) = place(at);
             let request = query::GetMessageRequest { wamid, view, min_position, at };
             let reply = queries(&client).await?.get_message(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::message(reply.message?, reply.as_of)))
         }
         Get::Conversation { phone_number_id, party, messages, view, at, client } => {
+            let (min_position, at) = place(at);
             let request = query::GetConversationRequest {
                 phone_number_id,
                 party,
-                min_position: Vec::new(),
+                min_position,
                 message_count: messages,
                 message_view: view_of(view).into(),
-                at: moment(at),
+                at,
             };
             let reply = queries(&client).await?.get_conversation(timed(&client, request)).await;
             answer(&client, reply, show::conversation)
         }
         Get::User { waba_id, party, at, client } => {
-            let (min_position, at) = (Vec::new(), moment(at));
+            let (min_position, at) = place(at);
             let request = query::GetUserRequest { waba_id, party, min_position, at };
             let reply = queries(&client).await?.get_user(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::user(reply.user?, reply.as_of)))
         }
         Get::Template { waba_id, template_id, language, at, client } => {
-            let request = query::GetTemplateRequest {
-                waba_id,
-                template_id,
-                language,
-                min_position: Vec::new(),
-                at: moment(at),
-            };
+            let (min_position, at) = place(at);
+            let request =
+                query::GetTemplateRequest { waba_id, template_id, language, min_position, at };
             let reply = queries(&client).await?.get_template(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::template(reply.template?, reply.as_of)))
         }
         Get::Account { waba_id, month, at, client } => {
             let month = month.unwrap_or_default();
-            let (min_position, at) = (Vec::new(), moment(at));
+            let (min_position, at) = place(at);
             let request = query::GetAccountRequest { waba_id, month, min_position, at };
             let reply = queries(&client).await?.get_account(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::account(reply.account?, reply.as_of)))
         }
         Get::Number { phone_number_id, at, client } => {
-            let (min_position, at) = (Vec::new(), moment(at));
+            let (min_position, at) = place(at);
             let request = query::GetNumberRequest { phone_number_id, min_position, at };
             let reply = queries(&client).await?.get_number(timed(&client, request)).await;
             answer(&client, reply, |reply| Some(show::number(reply.number?, reply.as_of)))
@@ -100,9 +97,15 @@ pub(crate) async fn get(what: Get) -> Result<ExitCode> {
     }
 }
 
-fn moment(At { at }: At) -> Option<query::Moment> {
+/// The places to wait for, and the moment to ask of.
+fn place(At { at, min_position }: At) -> (Vec<query::Position>, Option<query::Moment>) {
+    let position = |Position { partition, offset }| query::Position { partition, offset };
+    (min_position.into_iter().map(position).collect(), at.map(moment))
+}
+
+fn moment(at: Moment) -> query::Moment {
     use query::moment::Moment as Told;
-    let moment = match at? {
+    let moment = match at {
         Moment::Offset(offset) => Told::Offset(offset),
         Moment::Position { partition, offset } => {
             Told::Position(query::Position { partition, offset })
@@ -113,7 +116,7 @@ fn moment(At { at }: At) -> Option<query::Moment> {
             Told::Time(prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos })
         }
     };
-    Some(query::Moment { moment: Some(moment) })
+    query::Moment { moment: Some(moment) }
 }
 
 fn view_of(view: View) -> query::MessageView {

@@ -1,8 +1,11 @@
 //! The answers of the public port over real sockets. Refused requests leave nothing in the log.
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Http, Node, VERIFY_TOKEN, WABA, WEBHOOK, eventually, signature, status_body};
+use crate::support::{
+    Http, Node, VERIFY_TOKEN, WABA, WEBHOOK, eventually, signature, status_body, status_body_of,
+};
 
 const SIGNATURE: &str = "x-hub-signature-256";
 
@@ -92,6 +95,45 @@ fn a_raw_record_holds_the_body_and_what_ingress_knew() {
     assert_eq!(header("wa-partition-count"), Some("8"));
     for name in ["wa-received-time", "wa-secret-id", "wa-request-id"] {
         assert!(header(name).is_some_and(|value| !value.is_empty()), "{name}");
+    }
+    node.stop();
+}
+
+#[test]
+fn what_was_posted_is_read_at_the_places_that_its_answer_names() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    let mut rpc = node.rpc();
+    // One body of accounts that live in several partitions.
+    let of = |n: usize| -> Value {
+        let body = status_body_of(&format!("21558990000020{n}"), &format!("wamid.P{n}"), "sent", 1);
+        serde_json::from_str(&body).unwrap()
+    };
+    let mut body = of(0);
+    let entries = body["entry"].as_array_mut().unwrap();
+    entries.extend((1..6).map(|n| of(n)["entry"][0].take()));
+    let answer = node.webhooks().post_signed(body.to_string().as_bytes()).unwrap();
+    let positions = answer.positions();
+    for n in 0..6 {
+        let read = rpc.try_message(&format!("wamid.P{n}"), &positions).unwrap();
+        assert!(read.is_some(), "wamid.P{n} at {positions:?}");
+    }
+    let raw = node.raw_webhooks();
+    let behind = raw.iter().map(|record| (record.partition, record.offset + 1));
+    let told = positions.iter().map(|position| (position.partition, position.offset));
+    assert_eq!(behind.collect::<Vec<_>>(), told.collect::<Vec<_>>());
+    assert!(positions.len() > 1, "{positions:?}");
+    // The command takes the header as it is.
+    let header = answer.header("tickfold-positions").unwrap();
+    let get = node.cli(&["get", "message", "wamid.P5", "--min-position", header]);
+    assert_eq!(get.code, Some(0), "{get:?}");
+    let odd = node.cli(&["get", "message", "wamid.P5", "--min-position", "3@1"]);
+    assert!(odd.code == Some(2) && odd.stderr.contains("PARTITION:OFFSET"), "{odd:?}");
+    // Whoever does not wait may come too early; whoever does, never.
+    for n in 0..50 {
+        let wamid = format!("wamid.OWN{n}");
+        let positions = node.post(status_body(&wamid, "sent", n));
+        assert!(rpc.try_message(&wamid, &positions).unwrap().is_some(), "{wamid} {positions:?}");
     }
     node.stop();
 }

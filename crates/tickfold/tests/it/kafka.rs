@@ -37,6 +37,13 @@ fn everything_holds_with_the_log_on_kafka() {
     });
     assert_eq!(message.state_text, "read");
     assert_golden(&node);
+    // Whoever posts reads it at the place that the answer names.
+    let mut rpc = node.rpc();
+    for n in 0..20 {
+        let wamid = format!("wamid.OWN{n}");
+        let positions = node.post(status_body(&wamid, "sent", n));
+        assert!(rpc.try_message(&wamid, &positions).unwrap().is_some(), "{wamid} {positions:?}");
+    }
 
     let mut command = tickfold();
     let url = format!("http://{}/webhook/main", node.http);

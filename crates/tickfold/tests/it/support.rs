@@ -353,9 +353,11 @@ impl Node {
         Http::new(&self.http)
     }
 
-    /// Posts one signed body on a connection of its own and expects 200.
-    pub(crate) fn post(&self, body: impl AsRef<[u8]>) {
-        assert_eq!(self.webhooks().post_signed(body.as_ref()).unwrap().status, 200);
+    /// Posts one signed body on a connection of its own and expects 200, and where it is.
+    pub(crate) fn post(&self, body: impl AsRef<[u8]>) -> Vec<pb::Position> {
+        let answer = self.webhooks().post_signed(body.as_ref()).unwrap();
+        assert_eq!(answer.status, 200);
+        answer.positions()
     }
 
     /// GET on the admin port.
@@ -514,6 +516,16 @@ impl Answer {
 
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    /// Where a webhook that was taken stands, as queries take it.
+    pub(crate) fn positions(&self) -> Vec<pb::Position> {
+        let header = self.header("tickfold-positions").expect("each 200 says where it stands");
+        let position = |text: &str| {
+            let (partition, offset) = text.split_once(':').unwrap();
+            pb::Position { partition: partition.parse().unwrap(), offset: offset.parse().unwrap() }
+        };
+        header.split(',').map(position).collect()
     }
 }
 
