@@ -143,6 +143,12 @@ reasons! {
     /// The page token belongs to a request with other arguments.
     PageTokenMismatch = "PAGE_TOKEN_MISMATCH", InvalidArgument, None,
         "Keep every argument but `page_size` and `min_position`, or begin again without a page token.";
+    /// The filter cannot be read. The metadata has the character, from 1, and what could stand there.
+    FilterInvalid = "FILTER_INVALID", InvalidArgument, None,
+        "Write at that character what `allowed` names; docs/api.md has the grammar.";
+    /// The filter names nothing by which messages are listed, so that all of them would have to be read.
+    FilterNotIndexed = "FILTER_NOT_INDEXED", InvalidArgument, None,
+        "Add a comparison of one of the fields that `allowed` names.";
     /// The resume token is damaged, or of a version or log that this server does not know.
     ResumeTokenInvalid = "RESUME_TOKEN_INVALID", InvalidArgument, None,
         "Begin a watch without a token.";
@@ -255,6 +261,11 @@ impl Failure {
 
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    #[cfg(test)]
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     pub(crate) fn reason(&self) -> Reason {

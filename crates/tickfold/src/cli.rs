@@ -395,6 +395,9 @@ pub(crate) enum List {
 
 #[derive(Debug, Args)]
 pub(crate) struct Paging {
+    /// Only those that meet it, such as 'status = PAUSED'; docs/api.md has the grammar.
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
     /// Stop after so many.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
@@ -407,6 +410,10 @@ pub(crate) struct Paging {
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
+    /// Only messages that meet it, such as 'state = FAILED AND error_code = 131026'; docs/api.md has the
+    /// grammar.
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
     /// Only messages from this time on, such as 2026-11-20T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,

@@ -1015,7 +1015,8 @@ pub struct GetMessageRequest {
     /// How much to return.
     #[prost(enumeration = "MessageView", tag = "2")]
     pub view: i32,
-    /// Answer only once each of these positions is applied, so that a caller reads its own writes. If
+    /// Answer only once each of these positions is applied, so that a caller reads its own writes: the
+    /// answer to a webhook names them in its header `tickfold-positions`. If
     /// the deadline (the caller's, or the server's own limit) comes first, the call fails with
     /// DEADLINE_EXCEEDED and reason POSITION_NOT_REACHED. At most one entry per partition.
     #[prost(message, repeated, tag = "3")]
@@ -1087,6 +1088,11 @@ pub struct ListMessagesRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "6")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Only messages that meet it, such as `state = FAILED AND error_code = 131026`: docs/api.md has the
+    /// grammar and the fields. What is read is the conversation, or its part between two times, so a
+    /// page may be shorter, or empty, without being the last.
+    #[prost(string, tag = "7")]
+    pub filter: ::prost::alloc::string::String,
 }
 /// A page of a conversation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1245,6 +1251,9 @@ pub struct ListTemplatesRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "6")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Another way to write `waba_id`, `status`, `quality`: `status = PAUSED`. Grammar in docs/api.md.
+    #[prost(string, tag = "7")]
+    pub filter: ::prost::alloc::string::String,
 }
 /// A page of templates.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1278,6 +1287,9 @@ pub struct ListAccountsRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "5")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Another way to write `state`, `restriction_type`: `state = restricted`. Grammar in docs/api.md.
+    #[prost(string, tag = "6")]
+    pub filter: ::prost::alloc::string::String,
 }
 /// A page of accounts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1316,6 +1328,9 @@ pub struct ListNumbersRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "7")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
+    /// Another way to write `waba_id`, `state`, `quality_event`, `restriction_type`: `state = flagged`. Grammar in docs/api.md.
+    #[prost(string, tag = "8")]
+    pub filter: ::prost::alloc::string::String,
 }
 /// A page of business phone numbers.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1379,13 +1394,17 @@ pub struct FindMessagesRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "8")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
-    /// What to look for. Required.
+    /// Only messages that meet it, as in ListMessagesRequest. It can stand for `what` if it names a label
+    /// or a trace id: `labels.campaign = "spring" AND state = FAILED`.
+    #[prost(string, tag = "9")]
+    pub filter: ::prost::alloc::string::String,
+    /// What to look for. Required, here or in `filter`.
     #[prost(oneof = "find_messages_request::What", tags = "1, 2")]
     pub what: ::core::option::Option<find_messages_request::What>,
 }
 /// Nested message and enum types in `FindMessagesRequest`.
 pub mod find_messages_request {
-    /// What to look for. Required.
+    /// What to look for. Required, here or in `filter`.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum What {
         /// An `fbtrace_id`, as Meta's support names it.

@@ -11,6 +11,7 @@ use tickfold_proto::query::v1::find_messages_request::What;
 use tickfold_store::MessageListItem;
 
 use super::arguments::{View, id};
+use super::filter::{self, Conditions, FoundBy};
 use super::joined;
 use super::list::{self, Cut, List, Messages, Order, REPLY_EXTRA_BYTES};
 use super::page::Page;
@@ -22,8 +23,7 @@ use crate::reasons::Failure;
 #[derive(Debug)]
 pub(super) struct Search {
     by: By,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    pub(super) conditions: Conditions,
     view: View,
     page: Page,
 }
@@ -38,24 +38,31 @@ impl Search {
     /// Reads and checks the arguments.
     pub(super) fn of(request: &pb::FindMessagesRequest) -> Result<Self, Failure> {
         let view = View::of(request.view)?;
-        let from = bound("from_time", request.from_time.as_ref())?;
-        let to = bound("to_time", request.to_time.as_ref())?;
-        let by = match &request.what {
-            Some(What::FbtraceId(trace)) => By::Trace(id("fbtrace_id", trace.clone())?),
-            Some(What::Labels(labels)) => By::Labels(wanted(labels)?),
-            None => return Err(Failure::argument("what", "is required")),
+        let found_by = filter::found_by(request.what.as_ref(), &request.filter)?;
+        let FoundBy { what, mut conditions } = found_by;
+        if let Some(from) = bound("from_time", request.from_time.as_ref())? {
+            conditions.not_before(from);
+        }
+        if let Some(to) = bound("to_time", request.to_time.as_ref())? {
+            conditions.before(to);
+        }
+        let by = match what {
+            What::FbtraceId(trace) => By::Trace(id("fbtrace_id", trace)?),
+            What::Labels(labels) => By::Labels(wanted(&labels)?),
         };
-        let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-        let (from_text, to_text) = (time(from), time(to));
-        let mut parts = vec![from_text.as_str(), to_text.as_str()];
+        let ([from, to], looked_at) = (conditions.bounds(), conditions.looked_at());
+        let mut parts = vec![from.as_str(), to.as_str()];
         match &by {
             By::Trace(trace) => parts.extend(["trace", trace]),
             By::Labels(labels) => {
                 parts.extend(labels.iter().flat_map(|(name, value)| [*name, value.as_str()]));
             }
         }
+        if !looked_at.is_empty() {
+            parts.extend(["filter", looked_at.as_str()]);
+        }
         let page = Page::of_search(view, &parts, &request.page_token)?;
-        Ok(Self { by, from, to, view, page })
+        Ok(Self { by, conditions, view, page })
     }
 
     /// What tokens are bound to, and how what is found is ordered.
@@ -74,33 +81,27 @@ impl Search {
         size: usize,
         bytes_max: usize,
     ) -> Result<Messages, Failure> {
-        let Self { by, from, to, view, page } = self;
+        let Self { by, conditions, view, page } = self;
         match by {
             By::Labels(labels) => {
-                let page = page.not_above(to);
-                let cut = Cut { page: &page, from, view, size, bytes_max };
+                let page = page.not_above(conditions.to);
+                let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
                 list::page(snapshots, &List::Labels(labels), &cut)
             }
             By::Trace(trace) => {
-                let within = |at: Timestamp| {
-                    from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to)
-                };
-                of_trace(snapshots, &trace, &page, view, size, bytes_max, within)
+                let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
+                of_trace(snapshots, &trace, &cut)
             }
         }
     }
 }
 
 /// Messages of a trace id, by wamid: there are few.
-fn of_trace(
-    snapshots: &Snapshots,
-    trace: &str,
-    page: &Page,
-    view: View,
-    size: usize,
-    bytes_max: usize,
-    within: impl Fn(Timestamp) -> bool,
-) -> Result<Messages, Failure> {
+fn of_trace(snapshots: &Snapshots, trace: &str, cut: &Cut<'_>) -> Result<Messages, Failure> {
+    let Cut { page, conditions, view, size, bytes_max } = *cut;
+    let within = |at: Timestamp| {
+        conditions.from.is_none_or(|from| from <= at) && conditions.to.is_none_or(|to| at < to)
+    };
     let after: Option<&Wamid> = page.last.as_ref().map(|last| &last.wamid);
     let mut wamids = BTreeSet::new();
     for (_, snapshot) in snapshots.each() {
@@ -111,6 +112,7 @@ fn of_trace(
     for (index, wamid) in wamids.into_iter().enumerate() {
         let found = joined::message(snapshots, &wamid)?.filter(|found| within(found.list_time));
         let message = found.map(|found| convert::message(&found, view));
+        let message = message.filter(|message| conditions.are_met(message));
         let more = message.as_ref().map_or(0, pb::Message::encoded_len);
         let full = index >= size || (bytes + more > bytes_max && !told.messages.is_empty());
         if full && let Some(wamid) = last {

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use tickfold_core::ids::{ConversationKey, PartyId, Wamid};
 use tickfold_core::state::MessageFacts;
-use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as pb;
 use tickfold_store::MessageListItem;
 
 use super::arguments::View;
+use super::filter::Conditions;
 use super::joined::join_messages;
 use super::page::Page;
 use super::partitions::Snapshots;
@@ -48,8 +48,8 @@ pub(super) enum Order {
 pub(super) struct Cut<'a> {
     /// Where it begins.
     pub(super) page: &'a Page,
-    /// Where the list ends: the oldest time told.
-    pub(super) from: Option<Timestamp>,
+    /// Where the list ends, and what is told of it.
+    pub(super) conditions: &'a Conditions,
     pub(super) view: View,
     pub(super) size: usize,
     /// Unless it is a single message.
@@ -121,13 +121,14 @@ pub(super) fn page(snapshots: &Snapshots, list: &List, cut: &Cut<'_>) -> Result<
         let lines = list.lines(snapshots, last.as_ref(), limit)?;
         let is_end = lines.len() < limit;
         for line in lines {
-            if cut.from.is_some_and(|from| line.list_time < from) {
+            if cut.conditions.from.is_some_and(|from| line.list_time < from) {
                 return Ok(told);
             }
             let (mut message, mut full) = (None, told.messages.len() >= cut.size);
             full |= looked_at >= LINES_MAX;
             if !full {
                 message = read(snapshots, list, cut.view, &line)?;
+                message = message.filter(|message| cut.conditions.are_met(message));
                 let more = message.as_ref().map_or(0, pb::Message::encoded_len);
                 full = bytes + more > cut.bytes_max && !told.messages.is_empty();
                 bytes += more;

@@ -11,6 +11,7 @@ use tickfold_core::state::{LISTED_BYTES_MAX, ListedBy};
 use tickfold_proto::query::v1 as pb;
 use tickfold_store::Snapshot;
 
+use super::filter;
 use super::list::REPLY_EXTRA_BYTES;
 use super::page::{Page, Parts};
 use super::partitions::{Asked, Snapshots};
@@ -45,31 +46,52 @@ pub(super) type Listed<T> = (Vec<T>, String);
 
 impl Listing {
     pub(super) fn of_templates(request: &pb::ListTemplatesRequest) -> Result<Self, Failure> {
+        let (mut waba_id, mut status, mut quality) =
+            (request.waba_id.clone(), request.status.clone(), request.quality.clone());
+        let arguments =
+            &mut [("waba_id", &mut waba_id), ("status", &mut status), ("quality", &mut quality)];
+        filter::entities(&request.filter, arguments)?;
         let words = [
-            (ListedBy::Quality, word("quality", request.quality.to_ascii_uppercase())?),
-            (ListedBy::State, word("status", request.status.to_ascii_uppercase())?),
+            (ListedBy::Quality, word("quality", quality.to_ascii_uppercase())?),
+            (ListedBy::State, word("status", status.to_ascii_uppercase())?),
         ];
-        Self::of("templates", account(&request.waba_id)?, words.into(), &request.page_token)
+        Self::of("templates", account(&waba_id)?, words.into(), &request.page_token)
     }
 
     pub(super) fn of_accounts(request: &pb::ListAccountsRequest) -> Result<Self, Failure> {
-        let restriction = request.restriction_type.to_ascii_uppercase();
+        let (mut state, mut restriction) =
+            (request.state.clone(), request.restriction_type.clone());
+        let arguments = &mut [("state", &mut state), ("restriction_type", &mut restriction)];
+        filter::entities(&request.filter, arguments)?;
+        let restriction = restriction.to_ascii_uppercase();
         let words = [
             (ListedBy::Restriction, word("restriction_type", restriction)?),
-            (ListedBy::State, word("state", request.state.to_ascii_lowercase())?),
+            (ListedBy::State, word("state", state.to_ascii_lowercase())?),
         ];
         Self::of("accounts", None, words.into(), &request.page_token)
     }
 
     pub(super) fn of_numbers(request: &pb::ListNumbersRequest) -> Result<Self, Failure> {
-        let restriction = request.restriction_type.to_ascii_uppercase();
-        let words = [
-            (ListedBy::Account, word("waba_id", request.waba_id.clone())?),
-            (ListedBy::Restriction, word("restriction_type", restriction)?),
-            (ListedBy::Quality, word("quality_event", request.quality_event.to_ascii_uppercase())?),
-            (ListedBy::State, word("state", request.state.to_ascii_lowercase())?),
+        let (mut waba_id, mut state, mut quality, mut restriction) = (
+            request.waba_id.clone(),
+            request.state.clone(),
+            request.quality_event.clone(),
+            request.restriction_type.clone(),
+        );
+        let arguments = &mut [
+            ("waba_id", &mut waba_id),
+            ("state", &mut state),
+            ("quality_event", &mut quality),
+            ("restriction_type", &mut restriction),
         ];
-        Self::of("numbers", account(&request.waba_id)?, words.into(), &request.page_token)
+        filter::entities(&request.filter, arguments)?;
+        let words = [
+            (ListedBy::Account, word("waba_id", waba_id.clone())?),
+            (ListedBy::Restriction, word("restriction_type", restriction.to_ascii_uppercase())?),
+            (ListedBy::Quality, word("quality_event", quality.to_ascii_uppercase())?),
+            (ListedBy::State, word("state", state.to_ascii_lowercase())?),
+        ];
+        Self::of("numbers", account(&waba_id)?, words.into(), &request.page_token)
     }
 
     fn of(

@@ -15,6 +15,7 @@ use tickfold_proto::query::v1 as pb;
 use tickfold_store::MessageListItem;
 
 use super::arguments::{View, conversation_key};
+use super::filter;
 use super::find::Search;
 use super::list::{Messages, Order, REPLY_EXTRA_BYTES};
 use super::page::Page;
@@ -173,15 +174,18 @@ impl Spread for pb::ListMessagesRequest {
         options: &QueryOptions,
     ) -> Result<pb::ListMessagesResponse, Failure> {
         let key = conversation_key(self.phone_number_id.clone(), self.party.clone())?;
-        let page = Page::new(&key, View::of(self.view)?, &self.page_token)?;
+        let (view, conditions) = (View::of(self.view)?, filter::in_conversation(&self.filter)?);
+        let page = Page::of_conversation(&key, view, &conditions, &self.page_token)?;
         let size = super::arguments::page_size(self.page_size, options)?;
         let of = |reply: pb::ListMessagesResponse| Messages {
             messages: reply.messages,
             next_page_token: reply.next_page_token,
         };
         let replies = replies.into_iter().map(of).collect();
-        let Messages { messages, next_page_token } =
+        let Messages { mut messages, next_page_token } =
             pages(replies, (&page, Order::Newest), size, options.response_bytes_max)?;
+        // What two nodes know of a message may meet by halves what it does not as a whole.
+        messages.retain(|message| conditions.are_met(message));
         Ok(pb::ListMessagesResponse { messages, next_page_token, as_of: None })
     }
 
@@ -217,8 +221,9 @@ impl Spread for pb::FindMessagesRequest {
             next_page_token: reply.next_page_token,
         };
         let replies = replies.into_iter().map(of).collect();
-        let Messages { messages, next_page_token } =
+        let Messages { mut messages, next_page_token } =
             pages(replies, search.order(), size, options.response_bytes_max)?;
+        messages.retain(|message| search.conditions.are_met(message));
         Ok(pb::FindMessagesResponse { messages, next_page_token, as_of: None })
     }
 

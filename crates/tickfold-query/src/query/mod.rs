@@ -8,6 +8,7 @@
 pub(crate) mod arguments;
 mod decisions;
 mod explain;
+mod filter;
 mod find;
 mod joined;
 mod learned;
@@ -42,6 +43,7 @@ use crate::reasons::{Failure, Reason};
 use crate::{QueryOptions, metrics};
 use arguments::{conversation_key, id};
 use explain::Explanation;
+use filter::Conditions;
 use find::Search;
 use list::{Cut, List, Messages};
 use partitions::{Asked, Snapshots};
@@ -198,11 +200,13 @@ impl Query {
         let view = View::of(request.view)?;
         let options = &self.options;
         let size = arguments::page_size(request.page_size, options)?;
-        let page = page::Page::new(&key, view, &request.page_token)?;
+        let conditions = filter::in_conversation(&request.filter)?;
+        let page = page::Page::of_conversation(&key, view, &conditions, &request.page_token)?;
+        let page = page.not_above(conditions.to);
         let bytes_max = options.response_bytes_max;
         let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
             let list = List::of_user(&key, &joined::parties(&snapshots, &key)?);
-            let cut = Cut { page: &page, from: None, view, size, bytes_max };
+            let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
             let Messages { messages, next_page_token } = list::page(&snapshots, &list, &cut)?;
             let as_of = Some(snapshots.as_of());
             Ok(pb::ListMessagesResponse { messages, next_page_token, as_of })
@@ -234,7 +238,8 @@ impl Query {
             let conversation = Some(convert::conversation(&found, personal));
             let mut reply = pb::GetConversationResponse { conversation, ..Default::default() };
             if count > 0 {
-                let cut = Cut { page: &page, from: None, view, size: count, bytes_max };
+                let conditions = &Conditions::default();
+                let cut = Cut { page: &page, conditions, view, size: count, bytes_max };
                 let newest = list::page(&snapshots, &list, &cut)?;
                 (reply.messages, reply.next_page_token) = (newest.messages, newest.next_page_token);
             }

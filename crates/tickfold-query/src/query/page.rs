@@ -17,6 +17,7 @@ use tickfold_core::time::Timestamp;
 use tickfold_store::MessageListItem;
 
 use super::arguments::View;
+use super::filter::Conditions;
 use crate::reasons::{Failure, Reason};
 
 const DIGEST_BYTES: usize = 8;
@@ -89,6 +90,22 @@ impl Page {
     /// Reads the token of a request for a conversation; the empty one is the first page.
     pub(super) fn new(key: &ConversationKey, view: View, token: &str) -> Result<Self, Failure> {
         Self::of(arguments(view, &[key.phone_number_id.as_str(), key.party.as_str()]), token)
+    }
+
+    /// The same of a list that is filtered; without conditions it is the same list.
+    pub(super) fn of_conversation(
+        key: &ConversationKey,
+        view: View,
+        conditions: &Conditions,
+        token: &str,
+    ) -> Result<Self, Failure> {
+        let (looked_at, [from, to]) = (conditions.looked_at(), conditions.bounds());
+        let filter = [looked_at.as_str(), from.as_str(), to.as_str()];
+        if filter.iter().all(|part| part.is_empty()) {
+            return Self::new(key, view, token);
+        }
+        let parts = ["filtered", key.phone_number_id.as_str(), key.party.as_str()];
+        Self::of(arguments(view, &[parts, filter].concat()), token)
     }
 
     /// Reads the token of a search, which is named by all its other arguments.

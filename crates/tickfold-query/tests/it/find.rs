@@ -1,9 +1,10 @@
 //! Finding messages by label and by trace id, in pages and within times.
 
+use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1::find_messages_request::What;
 use tickfold_proto::query::v1::{self as pb, MessageView};
 
-use crate::world::{T0, World, Writers, fields, reason, status, waba};
+use crate::world::{T0, World, Writers, change, fields, inbound, reason, status, waba};
 
 /// Messages of two campaigns in two accounts, at rising times.
 fn campaigns(writers: &mut Writers) {
@@ -130,4 +131,219 @@ async fn a_search_without_sense_is_refused_and_a_token_is_of_one_search() {
     let other = pb::FindMessagesRequest { page_token, ..labels("autumn", "") };
     let error = world.query().find_messages(other).await.unwrap_err();
     assert_eq!(reason(&error).0, "PAGE_TOKEN_MISMATCH");
+}
+
+/// Nine messages of a campaign: sent, failed for one of two errors, and delivered, in turn.
+fn outcomes(writers: &mut Writers) {
+    for n in 0..9_i64 {
+        let wamid = format!("wamid.{n}");
+        let label = r#","biz_opaque_callback_data":"campaign=spring""#;
+        let account = waba(u32::try_from(n % 2).unwrap());
+        writers.post(&status(&account, &wamid, "sent", n, label));
+        let code = 131_026 + n % 2;
+        match n % 3 {
+            0 => {}
+            1 => {
+                let errors = format!(r#","errors":[{{"code":{code}}}]"#);
+                writers.post(&status(&account, &wamid, "failed", n + 20, &errors));
+            }
+            _ => {
+                writers.post(&status(&account, &wamid, "delivered", n + 20, ""));
+            }
+        }
+    }
+}
+
+fn filtered(filter: &str) -> pb::FindMessagesRequest {
+    pb::FindMessagesRequest { filter: filter.to_owned(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_filter_finds_what_its_label_lists_and_its_comparisons_leave() {
+    let (world, mut writers) = World::open().await;
+    outcomes(&mut writers);
+    let time = |after: i64| Timestamp::from_millis((T0 + after) * 1_000);
+    let wamids = |wanted: &[i64]| wanted.iter().map(|n| format!("wamid.{n}")).collect::<Vec<_>>();
+    for (filter, wanted) in [
+        (String::new(), &[8, 7, 6, 5, 4, 3, 2, 1, 0][..]),
+        ("state = FAILED".to_owned(), &[7, 4, 1]),
+        ("state != failed".to_owned(), &[8, 6, 5, 3, 2, 0]),
+        ("state = FAILED AND error_code = 131026".to_owned(), &[4]),
+        ("error_code != 131026".to_owned(), &[8, 7, 6, 5, 3, 2, 1, 0]),
+        (format!("waba_id = {}", waba(1)), &[7, 5, 3, 1]),
+        (format!("list_time >= \"{}\" AND list_time < \"{}\"", time(3), time(6)), &[5, 4, 3]),
+        (format!("list_time > \"{}\" AND state = DELIVERED", time(5)), &[8]),
+        (format!("list_time = \"{}\"", time(2)), &[2]),
+        ("direction = INBOUND".to_owned(), &[]),
+    ] {
+        let (by_label, both) = (labels("spring", ""), "labels.campaign = spring AND ");
+        for page_size in [1, 2, 100] {
+            let request =
+                pb::FindMessagesRequest { page_size, filter: filter.clone(), ..by_label.clone() };
+            assert_eq!(found(&world, request).await, wamids(wanted), "{filter}");
+            // The label may stand in the filter as well, and the filter narrows what times leave.
+            if !filter.is_empty() {
+                let request =
+                    pb::FindMessagesRequest { page_size, ..filtered(&format!("{both}{filter}")) };
+                assert_eq!(found(&world, request).await, wamids(wanted), "{both}{filter}");
+            }
+        }
+    }
+    let to_time = Some(prost_types::Timestamp { seconds: T0 + 5, nanos: 0 });
+    let request = pb::FindMessagesRequest {
+        to_time,
+        ..filtered("labels.campaign = spring AND state = FAILED")
+    };
+    assert_eq!(found(&world, request).await, ["wamid.4", "wamid.1"]);
+    let rest = r#","errors":[{"code":131000,"fbtrace_id":"AbC"}]"#;
+    writers.post(&status(&waba(0), "wamid.T", "failed", 90, rest));
+    writers.post(&status(&waba(1), "wamid.U", "failed", 91, rest));
+    let request = filtered(&format!("fbtrace_id = AbC AND waba_id = {}", waba(1)));
+    assert_eq!(found(&world, request).await, ["wamid.U"]);
+}
+
+#[tokio::test]
+async fn a_conversation_is_filtered_in_pages() {
+    let (world, mut writers) = World::open().await;
+    for n in 0..30 {
+        writers.post(&inbound(&waba(0), &format!("wamid.{n:02}"), n));
+        if n % 3 == 0 {
+            writers.post(&status(&waba(0), &format!("wamid.out{n:02}"), "read", n, ""));
+        }
+    }
+    let time = Timestamp::from_millis((T0 + 12) * 1_000);
+    let list = |filter: &str, page_size, page_token: &str| pb::ListMessagesRequest {
+        phone_number_id: "1".into(),
+        party: "49170".into(),
+        page_size,
+        page_token: page_token.into(),
+        filter: filter.into(),
+        ..Default::default()
+    };
+    let filter = format!("direction = OUTBOUND AND state = READ AND list_time >= {time}");
+    for page_size in [1, 3, 100] {
+        let (mut token, mut seen) = (String::new(), Vec::new());
+        loop {
+            let request = list(&filter, page_size, &token);
+            let page = world.query().list_messages(request).await.unwrap().into_inner();
+            seen.extend(page.messages.into_iter().map(|message| message.wamid));
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        let wanted = [27, 24, 21, 18, 15, 12].map(|n| format!("wamid.out{n}"));
+        assert_eq!(seen, wanted, "pages of {page_size}");
+    }
+    // A token is of its filter, however that is written, and of no other one.
+    let first = world.query().list_messages(list(&filter, 1, "")).await.unwrap().into_inner();
+    let token = first.next_page_token;
+    let spaced = filter.replace(" = ", "=");
+    world.query().list_messages(list(&spaced, 1, &token)).await.unwrap();
+    for other in
+        ["", "direction = OUTBOUND", &filter.replace("READ", "SENT"), &filter.replace(":12", ":13")]
+    {
+        assert_ne!(other, filter);
+        let error = world.query().list_messages(list(other, 1, &token)).await.unwrap_err();
+        assert_eq!(reason(&error).0, "PAGE_TOKEN_MISMATCH", "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_is_refused_at_its_place_or_if_no_list_answers_it() {
+    let (world, mut writers) = World::open().await;
+    campaigns(&mut writers);
+    let refused = async |request: pb::FindMessagesRequest| {
+        let error = world.query().find_messages(request).await.unwrap_err();
+        assert_eq!(error.code(), tonic::Code::InvalidArgument);
+        assert_eq!(fields(&error), ["filter"]);
+        reason(&error)
+    };
+    let (word, metadata) = refused(filtered("labels.campaign = spring AND party = 49170")).await;
+    assert_eq!(word, "FILTER_INVALID");
+    let position = ("position".to_owned(), "30".to_owned());
+    assert!(metadata.contains(&position), "{metadata:?}");
+    assert!(metadata.iter().any(|(key, text)| key == "allowed" && text.contains("labels.intent")));
+    assert!(metadata.iter().all(|(_, text)| !text.contains("49170")), "{metadata:?}");
+    let (word, metadata) = refused(filtered("state = FAILED AND error_code = 131026")).await;
+    assert_eq!(word, "FILTER_NOT_INDEXED");
+    assert!(metadata[0].1.ends_with("labels.language, fbtrace_id"), "{metadata:?}");
+    // One thing to find by, said once.
+    for (what, filter, at) in [
+        (labels("spring", ""), "labels.campaign = spring", 1),
+        (labels("spring", ""), "state = SENT AND fbtrace_id = x", 18),
+        (trace("x"), "labels.campaign = spring", 1),
+        (trace("x"), "fbtrace_id = x", 1),
+        (labels("spring", ""), "labels.intent = a AND labels.intent = b", 23),
+    ] {
+        let (word, metadata) =
+            refused(pb::FindMessagesRequest { filter: filter.into(), ..what }).await;
+        let at = ("position".to_owned(), at.to_string());
+        assert!(word == "FILTER_INVALID" && metadata.contains(&at), "{filter}: {metadata:?}");
+    }
+    // A label of another name comes to those of the argument.
+    let both =
+        pb::FindMessagesRequest { filter: "labels.language = de".into(), ..labels("spring", "") };
+    assert_eq!(found(&world, both).await, ["wamid.3", "wamid.2", "wamid.0"]);
+    // A page of one search is none of another.
+    let first = pb::FindMessagesRequest {
+        page_size: 1,
+        ..filtered("labels.campaign = spring AND state = SENT")
+    };
+    let page = world.query().find_messages(first.clone()).await.unwrap().into_inner();
+    for filter in ["labels.campaign = spring", "labels.campaign = spring AND state != SENT"] {
+        let (page_token, filter) = (page.next_page_token.clone(), filter.to_owned());
+        let other = pb::FindMessagesRequest { page_token, filter, ..first.clone() };
+        let error = world.query().find_messages(other).await.unwrap_err();
+        assert_eq!(reason(&error).0, "PAGE_TOKEN_MISMATCH");
+    }
+}
+
+#[tokio::test]
+async fn lists_of_entities_take_their_arguments_as_a_filter() {
+    let (world, mut writers) = World::open().await;
+    for (n, event) in [(0, "PAUSED"), (0, "APPROVED"), (1, "PAUSED")] {
+        let template = format!(
+            r#"{{"message_template_id":60010000000{n},"message_template_name":"t","message_template_language":"{event}","event":"{event}"}}"#
+        );
+        writers.post(&change(&waba(n), "message_template_status_update", &template));
+    }
+    let list =
+        |filter: &str| pb::ListTemplatesRequest { filter: filter.into(), ..Default::default() };
+    let mut client = world.query();
+    for (filter, count) in [
+        (String::new(), 3),
+        ("status = paused".to_owned(), 2),
+        (format!("status = PAUSED AND waba_id = {}", waba(1)), 1),
+        ("quality = RED".to_owned(), 0),
+    ] {
+        let page = client.list_templates(list(&filter)).await.unwrap().into_inner();
+        assert_eq!(page.templates.len(), count, "{filter}");
+    }
+    // The same list, however it is written.
+    let first = pb::ListTemplatesRequest { page_size: 1, ..list("status = PAUSED") };
+    let page = client.list_templates(first).await.unwrap().into_inner();
+    let page_token = page.next_page_token;
+    let plain = pb::ListTemplatesRequest {
+        status: "PAUSED".into(),
+        page_token: page_token.clone(),
+        ..list("")
+    };
+    assert_eq!(client.list_templates(plain).await.unwrap().into_inner().templates.len(), 1);
+    let other = pb::ListTemplatesRequest { page_token, ..list("status = APPROVED") };
+    let error = client.list_templates(other).await.unwrap_err();
+    assert_eq!(reason(&error).0, "PAGE_TOKEN_MISMATCH");
+    let twice = pb::ListTemplatesRequest { status: "PAUSED".into(), ..list("status = PAUSED") };
+    for odd in [twice, list("status != PAUSED"), list("state = x")] {
+        let error = client.list_templates(odd).await.unwrap_err();
+        assert_eq!(reason(&error).0, "FILTER_INVALID");
+    }
+    let accounts =
+        |filter: &str| pb::ListAccountsRequest { filter: filter.into(), ..Default::default() };
+    client.list_accounts(accounts("state = restricted AND restriction_type = X")).await.unwrap();
+    let error = client.list_accounts(accounts("waba_id = 1")).await.unwrap_err();
+    assert_eq!(reason(&error).0, "FILTER_INVALID");
+    let filter = "waba_id = 1 AND state = flagged AND quality_event = FLAGGED".into();
+    let numbers = pb::ListNumbersRequest { filter, ..Default::default() };
+    client.list_numbers(numbers).await.unwrap();
 }

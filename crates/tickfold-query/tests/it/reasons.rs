@@ -72,6 +72,11 @@ const PROVOKED: &[(Reason, &str)] = &[
         Reason::PageTokenMismatch,
         "paging.rs::a_token_is_good_for_the_request_it_came_from_and_after_a_restart",
     ),
+    (Reason::FilterInvalid, "find.rs::a_filter_is_refused_at_its_place_or_if_no_list_answers_it"),
+    (
+        Reason::FilterNotIndexed,
+        "find.rs::a_filter_is_refused_at_its_place_or_if_no_list_answers_it",
+    ),
     (
         Reason::ResumeTokenInvalid,
         "watch.rs::a_watch_of_messages_goes_on_by_its_token_with_what_changed_since",

@@ -17,7 +17,7 @@ pub(crate) async fn find(what: Find) -> Result<ExitCode> {
         Find::Fbtrace { id, search } => (What::FbtraceId(id), search),
         Find::Label { labels, search } => (What::Labels(labels_of(&labels)?), search),
     };
-    let Search { from, to, limit, page_token, view, client } = search;
+    let Search { filter, from, to, limit, page_token, view, client } = search;
     let mut queries = super::queries(&client).await?;
     let (from_time, to_time) = (time(from.as_deref())?, time(to.as_deref())?);
     let mut pages = Pages::new("messages", &client, limit, page_token.as_deref());
@@ -30,6 +30,7 @@ pub(crate) async fn find(what: Find) -> Result<ExitCode> {
             page_token,
             view: super::view_of(view).into(),
             min_position: Vec::new(),
+            filter: filter.clone().unwrap_or_default(),
         };
         let reply = queries.find_messages(super::timed(&client, request)).await;
         let page = reply.map_err(|status| super::failed(&status))?.into_inner();

@@ -24,6 +24,7 @@ pub(crate) async fn list(what: List) -> Result<ExitCode> {
                     page_size,
                     page_token,
                     min_position: Vec::new(),
+                    filter: paging.filter.clone().unwrap_or_default(),
                 };
                 let reply = queries.list_templates(super::timed(&paging.client, request)).await;
                 let page = reply.map_err(|status| super::failed(&status))?.into_inner();
@@ -42,6 +43,7 @@ pub(crate) async fn list(what: List) -> Result<ExitCode> {
                     page_size,
                     page_token,
                     min_position: Vec::new(),
+                    filter: paging.filter.clone().unwrap_or_default(),
                 };
                 let reply = queries.list_accounts(super::timed(&paging.client, request)).await;
                 let page = reply.map_err(|status| super::failed(&status))?.into_inner();
@@ -62,6 +64,7 @@ pub(crate) async fn list(what: List) -> Result<ExitCode> {
                     page_size,
                     page_token,
                     min_position: Vec::new(),
+                    filter: paging.filter.clone().unwrap_or_default(),
                 };
                 let reply = queries.list_numbers(super::timed(&paging.client, request)).await;
                 let page = reply.map_err(|status| super::failed(&status))?.into_inner();

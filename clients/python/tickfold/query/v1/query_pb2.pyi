@@ -820,20 +820,22 @@ class LookupMessagesResponse(_message.Message):
     def __init__(self, found: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., missing: _Optional[_Iterable[str]] = ..., as_of: _Optional[_Union[AsOf, _Mapping]] = ...) -> None: ...
 
 class ListMessagesRequest(_message.Message):
-    __slots__ = ("phone_number_id", "party", "page_size", "page_token", "view", "min_position")
+    __slots__ = ("phone_number_id", "party", "page_size", "page_token", "view", "min_position", "filter")
     PHONE_NUMBER_ID_FIELD_NUMBER: _ClassVar[int]
     PARTY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     phone_number_id: str
     party: str
     page_size: int
     page_token: str
     view: MessageView
     min_position: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, phone_number_id: _Optional[str] = ..., party: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[MessageView, str]] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    filter: str
+    def __init__(self, phone_number_id: _Optional[str] = ..., party: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[MessageView, str]] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListMessagesResponse(_message.Message):
     __slots__ = ("messages", "next_page_token", "as_of")
@@ -934,20 +936,22 @@ class GetNumberResponse(_message.Message):
     def __init__(self, number: _Optional[_Union[Number, _Mapping]] = ..., as_of: _Optional[_Union[AsOf, _Mapping]] = ...) -> None: ...
 
 class ListTemplatesRequest(_message.Message):
-    __slots__ = ("waba_id", "status", "quality", "page_size", "page_token", "min_position")
+    __slots__ = ("waba_id", "status", "quality", "page_size", "page_token", "min_position", "filter")
     WABA_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     waba_id: str
     status: str
     quality: str
     page_size: int
     page_token: str
     min_position: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, waba_id: _Optional[str] = ..., status: _Optional[str] = ..., quality: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    filter: str
+    def __init__(self, waba_id: _Optional[str] = ..., status: _Optional[str] = ..., quality: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListTemplatesResponse(_message.Message):
     __slots__ = ("templates", "next_page_token", "as_of")
@@ -960,18 +964,20 @@ class ListTemplatesResponse(_message.Message):
     def __init__(self, templates: _Optional[_Iterable[_Union[Template, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., as_of: _Optional[_Union[AsOf, _Mapping]] = ...) -> None: ...
 
 class ListAccountsRequest(_message.Message):
-    __slots__ = ("state", "restriction_type", "page_size", "page_token", "min_position")
+    __slots__ = ("state", "restriction_type", "page_size", "page_token", "min_position", "filter")
     STATE_FIELD_NUMBER: _ClassVar[int]
     RESTRICTION_TYPE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     state: str
     restriction_type: str
     page_size: int
     page_token: str
     min_position: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, state: _Optional[str] = ..., restriction_type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    filter: str
+    def __init__(self, state: _Optional[str] = ..., restriction_type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListAccountsResponse(_message.Message):
     __slots__ = ("accounts", "next_page_token", "as_of")
@@ -984,7 +990,7 @@ class ListAccountsResponse(_message.Message):
     def __init__(self, accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., as_of: _Optional[_Union[AsOf, _Mapping]] = ...) -> None: ...
 
 class ListNumbersRequest(_message.Message):
-    __slots__ = ("waba_id", "state", "quality_event", "restriction_type", "page_size", "page_token", "min_position")
+    __slots__ = ("waba_id", "state", "quality_event", "restriction_type", "page_size", "page_token", "min_position", "filter")
     WABA_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     QUALITY_EVENT_FIELD_NUMBER: _ClassVar[int]
@@ -992,6 +998,7 @@ class ListNumbersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     waba_id: str
     state: str
     quality_event: str
@@ -999,7 +1006,8 @@ class ListNumbersRequest(_message.Message):
     page_size: int
     page_token: str
     min_position: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, waba_id: _Optional[str] = ..., state: _Optional[str] = ..., quality_event: _Optional[str] = ..., restriction_type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    filter: str
+    def __init__(self, waba_id: _Optional[str] = ..., state: _Optional[str] = ..., quality_event: _Optional[str] = ..., restriction_type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListNumbersResponse(_message.Message):
     __slots__ = ("numbers", "next_page_token", "as_of")
@@ -1032,7 +1040,7 @@ class GetUserResponse(_message.Message):
     def __init__(self, user: _Optional[_Union[User, _Mapping]] = ..., as_of: _Optional[_Union[AsOf, _Mapping]] = ...) -> None: ...
 
 class FindMessagesRequest(_message.Message):
-    __slots__ = ("fbtrace_id", "labels", "from_time", "to_time", "page_size", "page_token", "view", "min_position")
+    __slots__ = ("fbtrace_id", "labels", "from_time", "to_time", "page_size", "page_token", "view", "min_position", "filter")
     FBTRACE_ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     FROM_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -1041,6 +1049,7 @@ class FindMessagesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     fbtrace_id: str
     labels: Labels
     from_time: _timestamp_pb2.Timestamp
@@ -1049,7 +1058,8 @@ class FindMessagesRequest(_message.Message):
     page_token: str
     view: MessageView
     min_position: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, fbtrace_id: _Optional[str] = ..., labels: _Optional[_Union[Labels, _Mapping]] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[MessageView, str]] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    filter: str
+    def __init__(self, fbtrace_id: _Optional[str] = ..., labels: _Optional[_Union[Labels, _Mapping]] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[MessageView, str]] = ..., min_position: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class FindMessagesResponse(_message.Message):
     __slots__ = ("messages", "next_page_token", "as_of")

@@ -1085,7 +1085,8 @@ export interface GetMessageRequest {
   /** How much to return. */
   view: MessageView;
   /**
-   * Answer only once each of these positions is applied, so that a caller reads its own writes. If
+   * Answer only once each of these positions is applied, so that a caller reads its own writes: the
+   * answer to a webhook names them in its header `tickfold-positions`. If
    * the deadline (the caller's, or the server's own limit) comes first, the call fails with
    * DEADLINE_EXCEEDED and reason POSITION_NOT_REACHED. At most one entry per partition.
    */
@@ -1152,6 +1153,12 @@ export interface ListMessagesRequest {
   view: MessageView;
   /** Positions to wait for, as in GetMessageRequest. */
   minPosition: Position[];
+  /**
+   * Only messages that meet it, such as `state = FAILED AND error_code = 131026`: docs/api.md has the
+   * grammar and the fields. What is read is the conversation, or its part between two times, so a
+   * page may be shorter, or empty, without being the last.
+   */
+  filter: string;
 }
 
 /** A page of a conversation. */
@@ -1297,6 +1304,8 @@ export interface ListTemplatesRequest {
   pageToken: string;
   /** Positions to wait for, as in GetMessageRequest. */
   minPosition: Position[];
+  /** Another way to write `waba_id`, `status`, `quality`: `status = PAUSED`. Grammar in docs/api.md. */
+  filter: string;
 }
 
 /** A page of templates. */
@@ -1324,6 +1333,8 @@ export interface ListAccountsRequest {
   pageToken: string;
   /** Positions to wait for, as in GetMessageRequest. */
   minPosition: Position[];
+  /** Another way to write `state`, `restriction_type`: `state = restricted`. Grammar in docs/api.md. */
+  filter: string;
 }
 
 /** A page of accounts. */
@@ -1352,6 +1363,8 @@ export interface ListNumbersRequest {
   pageToken: string;
   /** Positions to wait for, as in GetMessageRequest. */
   minPosition: Position[];
+  /** Another way to write `waba_id`, `state`, `quality_event`, `restriction_type`: `state = flagged`. Grammar in docs/api.md. */
+  filter: string;
 }
 
 /** A page of business phone numbers. */
@@ -1418,6 +1431,11 @@ export interface FindMessagesRequest {
   view: MessageView;
   /** Positions to wait for, as in GetMessageRequest. */
   minPosition: Position[];
+  /**
+   * Only messages that meet it, as in ListMessagesRequest. It can stand for `what` if it names a label
+   * or a trace id: `labels.campaign = "spring" AND state = FAILED`.
+   */
+  filter: string;
 }
 
 /** A page of messages. */
@@ -6892,7 +6910,7 @@ export const LookupMessagesResponse: MessageFns<LookupMessagesResponse> = {
 };
 
 function createBaseListMessagesRequest(): ListMessagesRequest {
-  return { phoneNumberId: "", party: "", pageSize: 0, pageToken: "", view: 0, minPosition: [] };
+  return { phoneNumberId: "", party: "", pageSize: 0, pageToken: "", view: 0, minPosition: [], filter: "" };
 }
 
 export const ListMessagesRequest: MessageFns<ListMessagesRequest> = {
@@ -6914,6 +6932,9 @@ export const ListMessagesRequest: MessageFns<ListMessagesRequest> = {
     }
     for (const v of message.minPosition) {
       Position.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.filter !== "") {
+      writer.uint32(58).string(message.filter);
     }
     return writer;
   },
@@ -6979,6 +7000,14 @@ export const ListMessagesRequest: MessageFns<ListMessagesRequest> = {
             message.minPosition.push(Position.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7002,6 +7031,7 @@ export const ListMessagesRequest: MessageFns<ListMessagesRequest> = {
     message.pageToken = object.pageToken ?? "";
     message.view = object.view ?? 0;
     message.minPosition = object.minPosition?.map((e) => Position.fromPartial(e)) || [];
+    message.filter = object.filter ?? "";
     return message;
   },
 };
@@ -7774,7 +7804,7 @@ export const GetNumberResponse: MessageFns<GetNumberResponse> = {
 };
 
 function createBaseListTemplatesRequest(): ListTemplatesRequest {
-  return { wabaId: "", status: "", quality: "", pageSize: 0, pageToken: "", minPosition: [] };
+  return { wabaId: "", status: "", quality: "", pageSize: 0, pageToken: "", minPosition: [], filter: "" };
 }
 
 export const ListTemplatesRequest: MessageFns<ListTemplatesRequest> = {
@@ -7796,6 +7826,9 @@ export const ListTemplatesRequest: MessageFns<ListTemplatesRequest> = {
     }
     for (const v of message.minPosition) {
       Position.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.filter !== "") {
+      writer.uint32(58).string(message.filter);
     }
     return writer;
   },
@@ -7861,6 +7894,14 @@ export const ListTemplatesRequest: MessageFns<ListTemplatesRequest> = {
             message.minPosition.push(Position.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7884,6 +7925,7 @@ export const ListTemplatesRequest: MessageFns<ListTemplatesRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.minPosition = object.minPosition?.map((e) => Position.fromPartial(e)) || [];
+    message.filter = object.filter ?? "";
     return message;
   },
 };
@@ -7968,7 +8010,7 @@ export const ListTemplatesResponse: MessageFns<ListTemplatesResponse> = {
 };
 
 function createBaseListAccountsRequest(): ListAccountsRequest {
-  return { state: "", restrictionType: "", pageSize: 0, pageToken: "", minPosition: [] };
+  return { state: "", restrictionType: "", pageSize: 0, pageToken: "", minPosition: [], filter: "" };
 }
 
 export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
@@ -7987,6 +8029,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     }
     for (const v of message.minPosition) {
       Position.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.filter !== "") {
+      writer.uint32(50).string(message.filter);
     }
     return writer;
   },
@@ -8044,6 +8089,14 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
             message.minPosition.push(Position.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8066,6 +8119,7 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.minPosition = object.minPosition?.map((e) => Position.fromPartial(e)) || [];
+    message.filter = object.filter ?? "";
     return message;
   },
 };
@@ -8150,7 +8204,16 @@ export const ListAccountsResponse: MessageFns<ListAccountsResponse> = {
 };
 
 function createBaseListNumbersRequest(): ListNumbersRequest {
-  return { wabaId: "", state: "", qualityEvent: "", restrictionType: "", pageSize: 0, pageToken: "", minPosition: [] };
+  return {
+    wabaId: "",
+    state: "",
+    qualityEvent: "",
+    restrictionType: "",
+    pageSize: 0,
+    pageToken: "",
+    minPosition: [],
+    filter: "",
+  };
 }
 
 export const ListNumbersRequest: MessageFns<ListNumbersRequest> = {
@@ -8175,6 +8238,9 @@ export const ListNumbersRequest: MessageFns<ListNumbersRequest> = {
     }
     for (const v of message.minPosition) {
       Position.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.filter !== "") {
+      writer.uint32(66).string(message.filter);
     }
     return writer;
   },
@@ -8248,6 +8314,14 @@ export const ListNumbersRequest: MessageFns<ListNumbersRequest> = {
             message.minPosition.push(Position.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8272,6 +8346,7 @@ export const ListNumbersRequest: MessageFns<ListNumbersRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.minPosition = object.minPosition?.map((e) => Position.fromPartial(e)) || [];
+    message.filter = object.filter ?? "";
     return message;
   },
 };
@@ -8523,6 +8598,7 @@ function createBaseFindMessagesRequest(): FindMessagesRequest {
     pageToken: "",
     view: 0,
     minPosition: [],
+    filter: "",
   };
 }
 
@@ -8551,6 +8627,9 @@ export const FindMessagesRequest: MessageFns<FindMessagesRequest> = {
     }
     for (const v of message.minPosition) {
       Position.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.filter !== "") {
+      writer.uint32(74).string(message.filter);
     }
     return writer;
   },
@@ -8632,6 +8711,14 @@ export const FindMessagesRequest: MessageFns<FindMessagesRequest> = {
             message.minPosition.push(Position.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8659,6 +8746,7 @@ export const FindMessagesRequest: MessageFns<FindMessagesRequest> = {
     message.pageToken = object.pageToken ?? "";
     message.view = object.view ?? 0;
     message.minPosition = object.minPosition?.map((e) => Position.fromPartial(e)) || [];
+    message.filter = object.filter ?? "";
     return message;
   },
 };
