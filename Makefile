@@ -81,8 +81,8 @@ generated: setup # generated files are up to date
 asyncapi: checks-setup # the AsyncAPI document under the specification's own JSON Schema, and that broken ones are refused
 	@$(ENV) "$$tickfold_checks_dir/bin/python" scripts/asyncapi/check.py "$$tickfold_asyncapi_specs" schemas/asyncapi.json
 
-buf: checks-setup # protos under buf STANDARD
-	@$(ENV) buf lint proto
+buf: checks-setup # protos under buf STANDARD, and nothing taken back of what was published
+	@scripts/buf.sh
 
 shell: checks-setup # shell scripts
 	@$(ENV) if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh docker/*.sh benches/peers/*/*.sh clients/*.sh .ci/run \
