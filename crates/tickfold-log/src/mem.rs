@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 #[cfg(feature = "test-util")]
-pub use faults::{AppendFault, CommitFault};
+pub use faults::{AppendFault, CommitFault, ReadFault};
 pub use member::MemMember;
 use state::State;
 

@@ -41,7 +41,32 @@ pub enum AppendFault {
     HalfWay,
 }
 
+/// How reads fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFault {
+    /// [`Error::Unavailable`], as of a log that is not there.
+    Unavailable,
+    /// [`Error::Damaged`], as of records that are not what was appended.
+    Damaged,
+}
+
+impl ReadFault {
+    pub(super) fn error(self) -> Error {
+        let reason = "reads fail on request".to_owned();
+        match self {
+            Self::Unavailable => Error::Unavailable { reason },
+            Self::Damaged => Error::Damaged { reason, first_lost: None },
+        }
+    }
+}
+
 impl MemLog {
+    /// Until it is taken back with `None`, records, bounds and topics are read like this. Appends and
+    /// commits go on.
+    pub fn fail_reads_with(&self, fault: Option<ReadFault>) {
+        self.change(|state| state.read_fault = fault);
+    }
+
     /// The next commit that is not fenced ends like this. Called several times, the faults queue
     /// up, one for each coming commit.
     pub fn fail_next_commit(&self, fault: CommitFault) {

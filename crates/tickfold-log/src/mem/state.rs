@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) append_faults_met: u64,
     #[cfg(feature = "test-util")]
     pub(super) append_delay: Option<std::time::Duration>,
+    #[cfg(feature = "test-util")]
+    pub(super) read_fault: Option<super::ReadFault>,
     pub(super) fail_trims: bool,
     pub(super) commit_faults: VecDeque<Fault>,
     topics: BTreeMap<String, Topic>,
@@ -91,6 +93,15 @@ impl State {
         if self.closed { Err(Error::Closed) } else { Ok(()) }
     }
 
+    fn check_readable(&self) -> Result<(), Error> {
+        self.check_open()?;
+        #[cfg(feature = "test-util")]
+        if let Some(fault) = self.read_fault {
+            return Err(fault.error());
+        }
+        Ok(())
+    }
+
     pub(super) fn ensure_topics(&mut self, specs: &[TopicSpec]) -> Result<Vec<TopicInfo>, Error> {
         self.check_open()?;
         // All checks come before the first creation, so a refused call changes nothing.
@@ -109,7 +120,7 @@ impl State {
     }
 
     pub(super) fn topic_infos(&self) -> Result<Vec<TopicInfo>, Error> {
-        self.check_open()?;
+        self.check_readable()?;
         Ok(self.topics.values().map(Topic::info).collect())
     }
 
@@ -147,7 +158,7 @@ impl State {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, Error> {
-        self.check_open()?;
+        self.check_readable()?;
         let mut bytes = 0_usize;
         let mut read = Vec::new();
         for record in self.partition(from)?.records.range(offset..).map(|(_, r)| r) {
@@ -166,7 +177,7 @@ impl State {
     }
 
     pub(super) fn bounds(&self, of: &TopicPartition) -> Result<Bounds, Error> {
-        self.check_open()?;
+        self.check_readable()?;
         Ok(self.partition(of)?.bounds())
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tickfold_log::mem::ReadFault;
 use tickfold_log::{Append, Header, MemLog, TopicPartition, TopicSpec};
 use tickfold_proto::admin::v1::tail_request::Start;
 use tickfold_proto::admin::v1::{self as pb, TopicKind};
@@ -176,4 +177,28 @@ async fn topics_are_listed_with_kind_range_and_description() {
     assert_eq!(reply.topics[0].partitions[1], range);
     assert_eq!(reply.topics[1].kind(), TopicKind::Stream);
     assert!(reply.topics[1].description.starts_with("Webhooks exactly"));
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_told_apart_from_one_that_is_damaged() {
+    let (world, _writers) = World::open().await;
+    create(&world.log);
+    append(&world.log, 1, "a", None);
+    for (fault, code, word) in [
+        (ReadFault::Unavailable, Code::Unavailable, "LOG_UNAVAILABLE"),
+        (ReadFault::Damaged, Code::DataLoss, "LOG_DAMAGED"),
+    ] {
+        world.log.fail_reads_with(Some(fault));
+        let listed = world.admin().list_topics(pb::ListTopicsRequest {}).await.map(drop);
+        let tailed = match world.admin().tail(tail(None, false)).await {
+            Ok(stream) => stream.into_inner().next().await.unwrap().map(drop),
+            Err(refused) => Err(refused),
+        };
+        for answered in [listed, tailed] {
+            let error = answered.unwrap_err();
+            assert_eq!((error.code(), reason(&error).0.as_str()), (code, word));
+        }
+        world.log.fail_reads_with(None);
+        world.admin().list_topics(pb::ListTopicsRequest {}).await.unwrap();
+    }
 }

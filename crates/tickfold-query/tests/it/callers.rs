@@ -38,16 +38,16 @@ pub(crate) fn entry(name: &str, scopes: &[Scope], accounts: Accounts) -> TokenEn
     }
 }
 
-fn only(ids: &[&str]) -> Accounts {
+pub(crate) fn only(ids: &[&str]) -> Accounts {
     Accounts::Only(ids.iter().map(|id| WabaId::from(*id)).collect())
 }
 
-fn auth(entries: Vec<TokenEntry>) -> (Auth, Tokens) {
+pub(crate) fn auth(entries: Vec<TokenEntry>) -> (Auth, Tokens) {
     let tokens = Tokens::new(entries).unwrap();
     (Auth { tokens: Some(tokens.clone()), ..Auth::default() }, tokens)
 }
 
-fn signed<T>(token: &str, message: T) -> Request<T> {
+pub(crate) fn signed<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     request
@@ -157,18 +157,19 @@ async fn each_method_needs_its_scope_and_no_other_will_do() {
 }
 
 /// A tenant of a story: everything of it is told by its own ids.
-struct Tenant {
-    waba: String,
-    number: &'static str,
-    party: &'static str,
-    user_id: &'static str,
-    wamid: &'static str,
-    template: &'static str,
-    display: &'static str,
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) waba: String,
+    pub(crate) number: &'static str,
+    pub(crate) party: &'static str,
+    pub(crate) user_id: &'static str,
+    pub(crate) wamid: &'static str,
+    pub(crate) template: &'static str,
+    pub(crate) display: &'static str,
 }
 
 /// Two accounts in one partition and one in the other.
-fn tenants() -> [Tenant; 3] {
+pub(crate) fn tenants() -> [Tenant; 3] {
     let mut ids = (215_589_900_000_100..).map(|n: u64| n.to_string());
     let partition =
         |id: &String| tickfold_core::raw::partition_of(&WabaId::from(id.as_str()), crate::world::P);
@@ -186,7 +187,7 @@ fn tenants() -> [Tenant; 3] {
 }
 
 impl Tenant {
-    fn post(&self, writers: &mut Writers) {
+    pub(crate) fn post(&self, writers: &mut Writers) {
         let Self { waba, number, party, user_id, wamid, template, display } = self;
         let messages = |rest: &str| {
             let value = format!(
@@ -225,7 +226,7 @@ impl Tenant {
     }
 
     /// What must not come to anybody else. Positions and counts of partitions say nothing.
-    fn marks(&self) -> Vec<String> {
+    pub(crate) fn marks(&self) -> Vec<String> {
         let Self { waba, number, party, user_id, wamid, template, display } = self;
         [number, party, user_id, wamid, template, display]
             .into_iter()
@@ -253,12 +254,53 @@ impl Rng {
 struct Answered {
     asked: String,
     told: Vec<u8>,
-    next_page_token: String,
+    token: String,
     code: Code,
 }
 
+/// Tokens that somebody was given, of pages and of watches.
+#[derive(Default)]
+struct Given {
+    pages: Vec<String>,
+    watches: Vec<String>,
+}
+
+/// Opens a watch, and reads it until it has told what there is.
+async fn watch<Q, R>(
+    channel: &Channel,
+    method: &str,
+    request: Request<Q>,
+    is_mark: fn(&R) -> bool,
+) -> Result<Vec<R>, Status>
+where
+    Q: prost::Message + Send + Sync + 'static,
+    R: prost::Message + Default + Send + Sync + 'static,
+{
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path: PathAndQuery = format!("/tickfold.query.v1.WatchService/{method}").parse().unwrap();
+    let codec = ProstCodec::default();
+    let mut replies = client.server_streaming(request, path, codec).await?.into_inner();
+    let mut all = Vec::new();
+    loop {
+        let reply = tokio::time::timeout(Duration::from_secs(30), replies.message());
+        let reply: R = reply.await.expect("a mark").map(|reply| reply.expect("no end"))?;
+        let is_last = is_mark(&reply);
+        all.push(reply);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
 /// One generated call of one of the methods, with arguments of anybody.
-async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Tenant]) -> Answered {
+async fn generated(
+    channel: &Channel,
+    token: &str,
+    rng: &mut Rng,
+    tenants: &[Tenant],
+    given: &mut Given,
+) -> Answered {
     let mut any = |of: fn(&Tenant) -> String| of(&tenants[rng.below(tenants.len())]);
     let wamid = any(|t| t.wamid.to_owned());
     let (waba_id, number) = (any(|t| t.waba.clone()), any(|t| t.number.to_owned()));
@@ -268,6 +310,13 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
     let wamid = format!("{wamid}{}", rng.one(&["0", "1", "2", "3", "4", "in"]));
     let view = [0, 1, 2, 3][rng.below(4)];
     let page_size = [0, 1, 2, 3][rng.below(4)];
+    let one_of = |rng: &mut Rng, tokens: &[String]| match rng.below(3) {
+        0 if !tokens.is_empty() => tokens[rng.below(tokens.len())].clone(),
+        _ => String::new(),
+    };
+    let (page_token, resume_token) = (one_of(rng, &given.pages), one_of(rng, &given.watches));
+    let filter = rng.one(&["", "", "state = FAILED", "error_code = 131026 AND state != SENT"]);
+    let filter = filter.to_owned();
     let maybe_waba = if rng.below(2) == 0 { String::new() } else { waba_id.clone() };
     macro_rules! ask {
         ($method:literal, $request:expr, $reply:ty, $token:expr) => {{
@@ -276,22 +325,19 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
             let path = concat!("/tickfold.query.v1.QueryService/", $method);
             let replies = call::<_, $reply>(channel, path, signed(token, request)).await;
             let page: fn(&$reply) -> String = $token;
-            let (mut told, mut next_page_token, mut code) = (Vec::new(), String::new(), Code::Ok);
-            match replies {
-                Ok(replies) => {
-                    told.extend(replies.iter().flat_map(|reply| reply.encode_to_vec()));
-                    next_page_token = replies.last().map(page).unwrap_or_default();
-                }
-                Err(status) => {
-                    code = status.code();
-                    told.extend(format!("{status:?}").into_bytes());
-                    told.extend(status.details());
-                }
-            }
-            Answered { asked, told, next_page_token, code }
+            answered(asked, replies, page, &mut given.pages)
         }};
     }
-    match rng.below(13) {
+    macro_rules! watch {
+        ($method:literal, $request:expr, $reply:ty, $item:path) => {{
+            let request = $request;
+            let asked = format!("{} {request:?}", $method);
+            let is_mark: fn(&$reply) -> bool = |reply| matches!(reply.item, Some($item(_)));
+            let replies = watch(channel, $method, signed(token, request), is_mark).await;
+            answered(asked, replies, |reply| reply.resume_token.clone(), &mut given.watches)
+        }};
+    }
+    match rng.below(20) {
         0 => {
             let request = pb::GetMessageRequest { wamid, view, ..Default::default() };
             ask!("GetMessage", request, pb::GetMessageResponse, |_| String::new())
@@ -307,7 +353,9 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
                 phone_number_id: number,
                 party,
                 page_size,
+                page_token,
                 view,
+                filter,
                 ..Default::default()
             };
             ask!("ListMessages", request, pb::ListMessagesResponse, |reply| reply
@@ -349,6 +397,7 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
                 waba_id: maybe_waba,
                 status,
                 page_size,
+                page_token,
                 ..Default::default()
             };
             ask!("ListTemplates", request, pb::ListTemplatesResponse, |reply| reply
@@ -357,7 +406,8 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
         }
         8 => {
             let state = rng.one(&["", "restricted"]).to_owned();
-            let request = pb::ListAccountsRequest { state, page_size, ..Default::default() };
+            let request =
+                pb::ListAccountsRequest { state, page_size, page_token, ..Default::default() };
             ask!("ListAccounts", request, pb::ListAccountsResponse, |reply| reply
                 .next_page_token
                 .clone())
@@ -368,6 +418,7 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
                 waba_id: maybe_waba,
                 state,
                 page_size,
+                page_token,
                 ..Default::default()
             };
             ask!("ListNumbers", request, pb::ListNumbersResponse, |reply| reply
@@ -384,24 +435,101 @@ async fn generated(channel: &Channel, token: &str, rng: &mut Rng, tenants: &[Ten
                 0 => What::Labels(campaign),
                 _ => What::FbtraceId("Shared".to_owned()),
             };
-            let request =
-                pb::FindMessagesRequest { what: Some(what), page_size, view, ..Default::default() };
+            let request = pb::FindMessagesRequest {
+                what: Some(what),
+                page_size,
+                page_token,
+                view,
+                filter,
+                ..Default::default()
+            };
             ask!("FindMessages", request, pb::FindMessagesResponse, |reply| reply
                 .next_page_token
                 .clone())
         }
-        _ => {
+        12 => {
             let request = pb::ExplainMessageRequest { wamid, view, ..Default::default() };
             ask!("ExplainMessage", request, pb::ExplainMessageResponse, |_| String::new())
         }
+        13 => {
+            use pb::watch_messages_response::Item;
+            let own = tenants.iter().map(|t| format!("{}1", t.wamid));
+            let wamids = own.chain([wamid]).collect();
+            let request = pb::WatchMessagesRequest { wamids, view, resume_token };
+            watch!("WatchMessages", request, pb::WatchMessagesResponse, Item::Mark)
+        }
+        14 => {
+            use pb::watch_conversation_response::Item;
+            let request =
+                pb::WatchConversationRequest { phone_number_id: number, party, resume_token };
+            watch!("WatchConversation", request, pb::WatchConversationResponse, Item::Mark)
+        }
+        15 => {
+            use pb::watch_number_response::Item;
+            let request = pb::WatchNumberRequest { phone_number_id: number, resume_token };
+            watch!("WatchNumber", request, pb::WatchNumberResponse, Item::Mark)
+        }
+        16 => {
+            use pb::watch_account_response::Item;
+            let request = pb::WatchAccountRequest { waba_id, resume_token };
+            watch!("WatchAccount", request, pb::WatchAccountResponse, Item::Mark)
+        }
+        17 => {
+            use pb::watch_transitions_response::Item;
+            let from_beginning = resume_token.is_empty();
+            let request = pb::WatchTransitionsRequest {
+                waba_id: maybe_waba,
+                view,
+                resume_token,
+                from_beginning,
+            };
+            watch!("WatchTransitions", request, pb::WatchTransitionsResponse, Item::Mark)
+        }
+        18 => {
+            use pb::watch_actions_response::Item;
+            let from_beginning = resume_token.is_empty();
+            let waba_id = maybe_waba;
+            let request = pb::WatchActionsRequest { waba_id, view, resume_token, from_beginning };
+            watch!("WatchActions", request, pb::WatchActionsResponse, Item::Mark)
+        }
+        _ => {
+            use pb::watch_alerts_response::Item;
+            let from_beginning = resume_token.is_empty();
+            let waba_id = maybe_waba;
+            let request = pb::WatchAlertsRequest { waba_id, view, resume_token, from_beginning };
+            watch!("WatchAlerts", request, pb::WatchAlertsResponse, Item::Mark)
+        }
     }
+}
+
+/// What came of a call, and its last token among those that were given.
+fn answered<R: prost::Message>(
+    asked: String,
+    replies: Result<Vec<R>, Status>,
+    token_of: fn(&R) -> String,
+    given: &mut Vec<String>,
+) -> Answered {
+    let (mut told, mut token, mut code) = (Vec::new(), String::new(), Code::Ok);
+    match replies {
+        Ok(replies) => {
+            told.extend(replies.iter().flat_map(|reply| reply.encode_to_vec()));
+            token = replies.last().map(token_of).unwrap_or_default();
+        }
+        Err(status) => {
+            code = status.code();
+            told.extend(format!("{status:?}").into_bytes());
+            told.extend(status.details());
+        }
+    }
+    given.extend(Some(token.clone()).filter(|token| !token.is_empty()));
+    Answered { asked, told, token, code }
 }
 
 /// The marks that an answer has and its question has not.
 fn leaked(answered: &Answered, marks: &[String]) -> Vec<String> {
     use base64::Engine as _;
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let token = engine.decode(&answered.next_page_token).unwrap_or_default();
+    let token = engine.decode(&answered.token).unwrap_or_default();
     let has =
         |text: &[u8], mark: &str| text.windows(mark.len()).any(|part| part == mark.as_bytes());
     let told = |mark: &&String| {
@@ -423,15 +551,20 @@ async fn a_thousand_calls_of_a_tenant_tell_nothing_of_another() {
     world.state(&QueryState::Serving).await;
     all.iter().for_each(|tenant| tenant.post(&mut writers));
     world.append(&mut writers).await;
+    world.publish(&mut writers).await;
     let foreign: Vec<String> = all[1..].iter().flat_map(Tenant::marks).collect();
     let own = all[0].marks();
     let seed = std::env::var("TICKFOLD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let (mut of_a, mut of_all) = ((0, 0), 0);
-    for (token, rng) in [("a", &mut Rng(seed)), ("everybody", &mut Rng(seed))] {
+    let (mut of_a, mut of_all, mut went_on) = ((0, 0), 0, 0);
+    // The tenant is given the tokens of those who see everything, and asks the same.
+    let mut given = Given::default();
+    for (token, rng) in [("everybody", &mut Rng(seed)), ("a", &mut Rng(seed))] {
         for n in 0..1_000 {
-            let answered = generated(&world.channel, token, rng, &all).await;
+            let answered = generated(&world.channel, token, rng, &all, &mut given).await;
             let code = answered.code;
-            assert!(matches!(code, Code::Ok | Code::NotFound), "seed {seed}, call {n}: {code:?}");
+            // Most tokens are of something else.
+            let expected = matches!(code, Code::Ok | Code::NotFound | Code::InvalidArgument);
+            assert!(expected, "seed {seed}, call {n}: {code:?} {}", answered.asked);
             let leaks = leaked(&answered, &foreign);
             match token {
                 "a" => {
@@ -443,6 +576,8 @@ async fn a_thousand_calls_of_a_tenant_tell_nothing_of_another() {
                     // What is asked for by an id of its own is told with the others.
                     of_a.0 += usize::from(!leaked(&answered, &own).is_empty());
                     of_a.1 += usize::from(code == Code::NotFound);
+                    went_on +=
+                        usize::from(code == Code::Ok && answered.asked.contains("_token: \"A"));
                 }
                 _ => of_all += usize::from(!leaks.is_empty()),
             }
@@ -450,6 +585,8 @@ async fn a_thousand_calls_of_a_tenant_tell_nothing_of_another() {
     }
     // The same search finds what there is to find, and the tenant is told its own.
     assert!(of_all > 200 && of_a.0 > 100 && of_a.1 > 100, "{of_all} {of_a:?}");
+    // `tenants` tries each kind of token by its own request.
+    assert!(went_on > 0, "{went_on} calls went on by a token");
 }
 
 #[tokio::test]

@@ -289,6 +289,15 @@ async fn a_reply_that_clients_would_refuse_is_refused_by_us() {
 }
 
 #[tokio::test]
+async fn a_store_that_cannot_be_understood_is_data_loss() {
+    let (world, mut writers) = World::open().await;
+    writers.post(&status(&waba(0), "wamid.A", "sent", 0, ""));
+    world.stores.garble_messages(0);
+    let error = world.query().get_message(get("wamid.A", MessageView::Basic)).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).0.as_str()), (Code::DataLoss, "STORE_UNREADABLE"));
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_read_is_internal() {
     let (world, mut writers) = World::open().await;
     writers.post(&status(&waba(0), "wamid.A", "sent", 0, ""));

@@ -18,6 +18,7 @@ mod positions;
 mod reasons;
 mod serving;
 mod standing;
+mod tenants;
 mod told;
 mod users;
 mod watch;

@@ -102,6 +102,15 @@ const PROVOKED: &[(Reason, &str)] = &[
         Reason::PartitionElsewhere,
         "peers.rs::a_call_of_another_node_is_answered_from_what_is_here_and_travels_no_further",
     ),
+    (Reason::StoreUnreadable, "lookups.rs::a_store_that_cannot_be_understood_is_data_loss"),
+    (
+        Reason::LogUnavailable,
+        "admin.rs::a_log_that_cannot_be_read_is_told_apart_from_one_that_is_damaged",
+    ),
+    (
+        Reason::LogDamaged,
+        "admin.rs::a_log_that_cannot_be_read_is_told_apart_from_one_that_is_damaged",
+    ),
     (Reason::StoreReadFailed, "lookups.rs::a_store_that_cannot_be_read_is_internal"),
     (
         Reason::PositionNotReached,
@@ -128,12 +137,6 @@ const PROVOKED: &[(Reason, &str)] = &[
 /// them, a test beside the reasons shows.
 const NOT_PROVOKED: &[(Reason, &str)] = &[
     (Reason::SwapInterrupted, "a process that is killed in a swap answers nothing more"),
-    (Reason::StoreUnreadable, "a store that cannot be understood is set aside before it is read"),
-    (
-        Reason::LogUnavailable,
-        "reads of the log in memory do not fail, and a real one fails after its own patience",
-    ),
-    (Reason::LogDamaged, "an embedded log that is damaged does not open"),
     (Reason::Defect, "there is none that we know of"),
 ];
 

@@ -5,8 +5,11 @@ use std::sync::atomic::Ordering;
 
 use super::{MemStores, RowMap};
 use crate::codec::Persist;
-use crate::key::{self, DIGESTED};
+use crate::key::{self, DIGESTED, Family};
 use crate::{NextStore, StoreHead};
+
+/// The family of messages.
+const MESSAGE: u8 = Family::Message as u8;
 
 impl MemStores {
     /// A crash that loses the newest `n` batches, of which at most the last 256 can be lost. The
@@ -47,6 +50,15 @@ impl MemStores {
     pub fn corrupt_format(&self, partition: u32) {
         self.change_rows(partition, |rows| {
             rows.insert(key::FORMAT.to_vec(), u32::MAX.to_be_bytes().to_vec());
+        });
+    }
+
+    /// Overwrites the messages with bytes that mean nothing: reading one is
+    /// [`crate::Error::Unreadable`].
+    pub fn garble_messages(&self, partition: u32) {
+        self.change_rows(partition, |rows| {
+            let messages = rows.iter_mut().filter(|(key, _)| key.first() == Some(&MESSAGE));
+            messages.for_each(|(_, value)| value.fill(u8::MAX));
         });
     }
 

@@ -4,11 +4,12 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tickfold_core::time::Timestamp;
 
 use crate::support::{
     Ended, Http, Node, RAW, WABA, eventually, messages_of, role_args, run, say, status,
@@ -56,6 +57,33 @@ fn as_caller(node: &Node, dir: &Path, name: &str, args: &[&str]) -> Ended {
     run(command, b"")
 }
 
+/// A time so many seconds from now.
+fn after(seconds: u64) -> Timestamp {
+    let then = SystemTime::now() + Duration::from_secs(seconds);
+    let ms = then.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    Timestamp::from_millis(ms.try_into().unwrap())
+}
+
+/// A watch by the command line that has told something.
+fn watching(dir: &Path, grpc: &str, name: &str, flags: &[&str]) -> Child {
+    let mut command = tickfold();
+    command.args(["watch", "transitions", "--from-beginning", "-o", "jsonl", "--grpc-addr", grpc]);
+    command.arg("--token-file").arg(dir.join(name)).args(flags).current_dir(dir);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("sent"), "{name}: {line:?}");
+    child
+}
+
+/// Waits until a watch is over for want of a token that counts.
+fn ended_for_its_token(mut child: Child) {
+    let ended = eventually("the watch ends", || child.try_wait().unwrap());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(ended.code() == Some(1) && said.contains("UNAUTHENTICATED"), "{ended:?}: {said}");
+}
+
 #[test]
 fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
     let dir = TempDir::new().unwrap();
@@ -66,6 +94,9 @@ fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
         create(dir, "operator", &["--scope", "admin,query,pii.read", "--all-wabas"]),
         create(dir, "short", &["--scope", "admin,pii.read", "--all-wabas"]),
     ];
+    let expires = after(15);
+    let until = expires.to_string();
+    tokens.push(create(dir, "brief", &["--scope", "query", "--all-wabas", "--expires", &until]));
     let file = dir.join("tokens.toml");
     let list = tickfold_ls(&file);
     assert_eq!(list.code, Some(0), "{list:?}");
@@ -80,6 +111,12 @@ fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
     let told =
         eventually("the message is there", || (get("crm").code == Some(0)).then(|| get("crm")));
     assert!(told.stdout.contains("wamid.C"), "{told:?}");
+    let brief = watching(dir, &node.grpc, "brief", &[]);
+    let brief = std::thread::spawn(move || {
+        ended_for_its_token(brief);
+        after(0)
+    });
+    let crm = watching(dir, &node.grpc, "crm", &[]);
     let nobody = node.cli(&basic);
     assert!(nobody.code == Some(1) && nobody.stderr.contains("UNAUTHENTICATED"), "{nobody:?}");
     assert_eq!(get("other").code, Some(3), "it is not there");
@@ -121,10 +158,13 @@ fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
     assert!(took < Duration::from_secs(1), "{took:?}");
     say(&format!("token taken back → its stream over: {took:?}, the reload command included"));
     take_back(dir, "crm");
+    let since = Instant::now();
     node.signal(Signal::HUP);
-    eventually("the signal takes it back", || {
-        get("crm").stderr.contains("UNAUTHENTICATED").then_some(())
-    });
+    ended_for_its_token(crm);
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    say(&format!("token taken back by a signal → its watch over: {took:?}"));
+    assert!(get("crm").stderr.contains("UNAUTHENTICATED"));
 
     // The admin listener: probes and scrapes as ever, the rest by token.
     for (path, name, status) in [
@@ -164,6 +204,10 @@ fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
     has("short", "AdminService/Tail", "code=\"UNAUTHENTICATED\"");
     has("crm", "AdminService/ListTopics", "code=\"PERMISSION_DENIED\"");
     assert!(audit.iter().all(|line| line.contains("127.0.0.1:") && !line.contains("QueryService")));
+    // One that has its time is over by itself, in the middle of a watch.
+    let late = brief.join().unwrap().as_millis() - expires.as_millis();
+    assert!((0..1_500).contains(&late), "{late} ms after its end");
+    assert!(get("brief").stderr.contains("UNAUTHENTICATED"));
     // At `trace`, and searched for what is known to be there.
     assert!(log.contains("ListTopics"), "the search finds what there is");
     for token in &tokens {
@@ -367,6 +411,10 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
         let refused = ask(node, "operator", &accept);
         assert!(refused.stderr.contains("NO_SECRETS"), "{refused:?}");
     }
+    let until = after(8).to_string();
+    create(dir, "brief", &["--scope", "query", "--all-wabas", "--expires", &until]);
+    assert_eq!(ask(&nodes[0], "operator", &["reload"]).code, Some(0));
+    let brief = watching(dir, &nodes[0].grpc, "brief", &flags[..4]);
     // One of them asked the other for it. A signal reaches a node that takes no webhooks too.
     let forwards =
         |node: &Node| node.admin("/metrics").text().contains("tickfold_query_forwards_total");
@@ -377,6 +425,8 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
         eventually("the signal takes it back", || (get(node, "crm") == Some(1)).then_some(()));
         assert_eq!(ask(node, "operator", &["reload"]).code, Some(0));
     }
+    ended_for_its_token(brief);
+    assert_eq!(get(&nodes[0], "brief"), Some(1));
     for node in nodes {
         node.stop();
     }

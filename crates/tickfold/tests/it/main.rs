@@ -41,6 +41,7 @@ mod kafka_state;
 mod kafka_zombie;
 mod latency;
 mod load;
+mod log_scan;
 mod logs;
 mod metrics;
 mod oracle;

@@ -34,6 +34,7 @@ use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::log_scan::assert_silent;
 use crate::schemas::assert_valid;
 
 pub(crate) const SECRET: &str = "an-app-secret-of-tests";
@@ -255,6 +256,8 @@ pub(crate) struct Node {
     prefix: String,
     /// What was printed after the line that says it is up, until the end.
     rest: Option<thread::JoinHandle<String>>,
+    /// Where its part of `stderr` begins.
+    log_begin: u64,
     _counted: Counted,
 }
 
@@ -309,7 +312,8 @@ impl Node {
         }
         let (http, grpc, admin) = addresses(&line).unwrap_or_else(|| panic!("odd line {line:?}"));
         let root = root.to_owned();
-        Ok(Self { root, child, http, grpc, admin, prefix, rest: Some(rest), _counted: counted })
+        let (rest, log_begin) = (Some(rest), begin);
+        Ok(Self { root, child, http, grpc, admin, prefix, rest, log_begin, _counted: counted })
     }
 
     /// SIGTERM, and the orderly end that has to follow.
@@ -425,7 +429,9 @@ impl Drop for Node {
         let _ = self.child.wait();
         if thread::panicking() {
             say(&format!("log of the node of the failed test:\n{}", self.log()));
+            return;
         }
+        assert_silent(&read_from(&stderr_path(&self.root), self.log_begin));
     }
 }
 

@@ -1,0 +1,368 @@
+//! What is another tenant's is answered exactly as what is nobody's, and what a tenant is told of its own is
+//! the same whether there are others or not.
+
+use std::time::Duration;
+
+use tickfold_proto::query::v1 as pb;
+use tickfold_proto::query::v1::find_messages_request::What;
+use tickfold_query::{Accounts, QueryOptions, QueryState, Scope};
+use tonic::{Status, Streaming};
+
+use crate::callers::{Tenant, auth, entry, only, signed, tenants};
+use crate::world::{World, Writers, reason};
+
+/// Somebody who was never seen, with an account in the same partition.
+fn nobody(of: &Tenant) -> Tenant {
+    let partition = |id: &str| {
+        tickfold_core::raw::partition_of(&tickfold_core::ids::WabaId::from(id), crate::world::P)
+    };
+    let mut ids = (215_589_900_000_900..).map(|n: u64| n.to_string());
+    Tenant {
+        waba: ids.find(|id| partition(id) == partition(&of.waba)).unwrap(),
+        number: "318840000000009",
+        party: "491709900099",
+        user_id: "DE.UN",
+        wamid: "wamid.NNNN",
+        template: "600100000009",
+        display: "15550000009",
+    }
+}
+
+/// What a watch tells until its first mark, or its end.
+async fn until_mark<R>(
+    opened: Result<tonic::Response<Streaming<R>>, Status>,
+    is_mark: fn(&R) -> bool,
+) -> Result<Vec<R>, Status> {
+    let (mut stream, mut all) = (opened?.into_inner(), Vec::new());
+    while !all.last().is_some_and(is_mark) {
+        let response = tokio::time::timeout(Duration::from_secs(30), stream.message());
+        all.push(response.await.expect("a mark")?.expect("no end"));
+    }
+    Ok(all)
+}
+
+/// The answers to one call of each method about a tenant, as text in which its ids have no values.
+async fn answers(world: &World, token: &str, of: &Tenant) -> Vec<(&'static str, String)> {
+    let (mut query, mut watch) = (world.query(), world.watch());
+    let mut all = Vec::new();
+    let wamid = format!("{}1", of.wamid);
+    let (number, party) = (of.number.to_owned(), of.party.to_owned());
+    let unnamed = |text: String| {
+        let marks = of.marks().into_iter().map(|mark| (mark.len(), mark));
+        let mut marks: Vec<_> = marks.collect();
+        marks.sort_unstable_by(|a, b| b.cmp(a));
+        marks.into_iter().fold(text, |text, (_, mark)| text.replace(&mark, "ID"))
+    };
+    let refused = |status: Status| {
+        let absent = status.metadata().get_bin("tickfold-as-of-bin").map(|as_of| as_of.to_bytes());
+        format!("{:?} {} {:?} {absent:?}", status.code(), status.message(), reason(&status))
+    };
+    macro_rules! ask {
+        ($method:ident, $request:expr) => {{
+            let answered = query.$method(signed(token, $request)).await;
+            let text = match answered {
+                Ok(reply) => format!("{:?}", reply.into_inner()),
+                Err(status) => refused(status),
+            };
+            all.push((stringify!($method), unnamed(text)));
+        }};
+    }
+    macro_rules! watched {
+        ($method:ident, $request:expr, $item:path) => {{
+            let opened = watch.$method(signed(token, $request)).await;
+            let text = match until_mark(opened, |one| matches!(one.item, Some($item(_)))).await {
+                Ok(told) => {
+                    let items: Vec<_> = told.into_iter().map(|one| one.item).collect();
+                    format!("{items:?}")
+                }
+                Err(status) => refused(status),
+            };
+            all.push((stringify!($method), unnamed(text)));
+        }};
+    }
+    ask!(get_message, pb::GetMessageRequest { wamid: wamid.clone(), ..Default::default() });
+    let wamids = vec![wamid.clone(), format!("{}in", of.wamid)];
+    ask!(
+        lookup_messages,
+        pb::LookupMessagesRequest { wamids: wamids.clone(), ..Default::default() }
+    );
+    let (phone_number_id, of_party) = (number.clone(), party.clone());
+    ask!(
+        list_messages,
+        pb::ListMessagesRequest { phone_number_id, party: of_party, ..Default::default() }
+    );
+    let (phone_number_id, of_party) = (number.clone(), party.clone());
+    ask!(
+        get_conversation,
+        pb::GetConversationRequest {
+            phone_number_id,
+            party: of_party,
+            message_count: 3,
+            ..Default::default()
+        }
+    );
+    let (waba_id, template_id) = (of.waba.clone(), of.template.to_owned());
+    let language = "en_US".to_owned();
+    ask!(
+        get_template,
+        pb::GetTemplateRequest { waba_id, template_id, language, ..Default::default() }
+    );
+    ask!(get_account, pb::GetAccountRequest { waba_id: of.waba.clone(), ..Default::default() });
+    ask!(
+        get_number,
+        pb::GetNumberRequest { phone_number_id: number.clone(), ..Default::default() }
+    );
+    ask!(
+        list_templates,
+        pb::ListTemplatesRequest { waba_id: of.waba.clone(), ..Default::default() }
+    );
+    ask!(list_numbers, pb::ListNumbersRequest { waba_id: of.waba.clone(), ..Default::default() });
+    for party in [of.party, of.user_id] {
+        let (waba_id, party) = (of.waba.clone(), party.to_owned());
+        ask!(get_user, pb::GetUserRequest { waba_id, party, ..Default::default() });
+    }
+    let intent = format!("i-{wamid}");
+    let what = Some(What::Labels(pb::Labels { intent, ..Default::default() }));
+    ask!(find_messages, pb::FindMessagesRequest { what, ..Default::default() });
+    let filter = format!("fbtrace_id = Shared AND waba_id = {}", of.waba);
+    ask!(find_messages, pb::FindMessagesRequest { filter, ..Default::default() });
+    let explain = pb::ExplainMessageRequest { wamid, ..Default::default() };
+    let explained = match query.explain_message(signed(token, explain)).await {
+        Ok(_) => "a stream".to_owned(),
+        Err(status) => refused(status),
+    };
+    all.push(("explain_message", unnamed(explained)));
+    watched!(
+        watch_messages,
+        pb::WatchMessagesRequest { wamids, ..Default::default() },
+        pb::watch_messages_response::Item::Mark
+    );
+    let (phone_number_id, resume_token) = (number.clone(), String::new());
+    watched!(
+        watch_conversation,
+        pb::WatchConversationRequest { phone_number_id, party, resume_token },
+        pb::watch_conversation_response::Item::Mark
+    );
+    watched!(
+        watch_number,
+        pb::WatchNumberRequest { phone_number_id: number, ..Default::default() },
+        pb::watch_number_response::Item::Mark
+    );
+    watched!(
+        watch_account,
+        pb::WatchAccountRequest { waba_id: of.waba.clone(), ..Default::default() },
+        pb::watch_account_response::Item::Mark
+    );
+    let (waba_id, from_beginning) = (of.waba.clone(), true);
+    watched!(
+        watch_transitions,
+        pb::WatchTransitionsRequest { waba_id, from_beginning, ..Default::default() },
+        pb::watch_transitions_response::Item::Mark
+    );
+    let waba_id = of.waba.clone();
+    watched!(
+        watch_actions,
+        pb::WatchActionsRequest { waba_id, from_beginning, ..Default::default() },
+        pb::watch_actions_response::Item::Mark
+    );
+    let waba_id = of.waba.clone();
+    watched!(
+        watch_alerts,
+        pb::WatchAlertsRequest { waba_id, from_beginning, ..Default::default() },
+        pb::watch_alerts_response::Item::Mark
+    );
+    all
+}
+
+async fn world_of(told: &[&Tenant], own: &Tenant) -> (World, Writers) {
+    let scopes = [Scope::Query, Scope::PersonalData];
+    let (auth, _) = auth(vec![
+        entry("own", &scopes, only(&[&own.waba])),
+        entry("everybody", &scopes, Accounts::All),
+    ]);
+    let world = World::guarded(auth, QueryOptions::default()).await;
+    let mut writers = Writers::open(&world.stores);
+    world.state(&QueryState::Serving).await;
+    told.iter().for_each(|tenant| tenant.post(&mut writers));
+    world.append(&mut writers).await;
+    world.publish(&mut writers).await;
+    (world, writers)
+}
+
+#[tokio::test]
+async fn what_is_anothers_is_answered_like_what_is_nobodys() {
+    let all = tenants();
+    let (world, _writers) = world_of(&all.each_ref(), &all[0]).await;
+    // One in the partition of the caller's own account, one in the other.
+    for other in &all[1..] {
+        let nobody = nobody(other);
+        let theirs = answers(&world, "own", other).await;
+        let nobodys = answers(&world, "own", &nobody).await;
+        assert_eq!(theirs.len(), 21);
+        for (theirs, nobodys) in theirs.iter().zip(&nobodys) {
+            assert_eq!(theirs, nobodys);
+        }
+        // Whoever may see them is answered otherwise by every method.
+        let seen = answers(&world, "everybody", other).await;
+        for (seen, theirs) in seen.iter().zip(&theirs) {
+            assert_ne!(seen, theirs, "{}", seen.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_of_a_tenant_are_cut_as_if_there_were_no_other() {
+    let all = tenants();
+    let (alone, _alone) = world_of(&[&all[0]], &all[0]).await;
+    // Posted after its own, as their offsets are told.
+    let (among, _among) = world_of(&all.each_ref(), &all[0]).await;
+    let mut pages_seen = 0;
+    for page_size in [1, 2, 3, 100] {
+        for what in [
+            What::Labels(pb::Labels { campaign: "spring".to_owned(), ..Default::default() }),
+            What::FbtraceId("Shared".to_owned()),
+        ] {
+            for filter in ["", "state = FAILED", "state = SENT"] {
+                let mut request = pb::FindMessagesRequest {
+                    what: Some(what.clone()),
+                    page_size,
+                    filter: filter.to_owned(),
+                    ..Default::default()
+                };
+                loop {
+                    let [own, same] = [&alone, &among].map(|world| {
+                        let (mut query, request) = (world.query(), signed("own", request.clone()));
+                        async move { query.find_messages(request).await.unwrap().into_inner() }
+                    });
+                    let (own, same) = (own.await, same.await);
+                    assert_eq!(own.messages, same.messages, "{request:?}");
+                    assert_eq!(own.next_page_token, same.next_page_token, "{request:?}");
+                    pages_seen += 1;
+                    request.page_token = own.next_page_token;
+                    if request.page_token.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        macro_rules! list {
+            ($method:ident, $request:ident, $entries:ident) => {{
+                let mut request = pb::$request { page_size, ..Default::default() };
+                loop {
+                    let own = alone.query().$method(signed("own", request.clone())).await;
+                    let same = among.query().$method(signed("own", request.clone())).await;
+                    let (own, same) = (own.unwrap().into_inner(), same.unwrap().into_inner());
+                    assert_eq!(own.$entries, same.$entries);
+                    assert_eq!(own.next_page_token, same.next_page_token);
+                    pages_seen += own.$entries.len();
+                    request.page_token = own.next_page_token;
+                    if request.page_token.is_empty() {
+                        break;
+                    }
+                }
+            }};
+        }
+        list!(list_templates, ListTemplatesRequest, templates);
+        list!(list_accounts, ListAccountsRequest, accounts);
+        list!(list_numbers, ListNumbersRequest, numbers);
+    }
+    assert!(pages_seen > 50, "{pages_seen}");
+}
+
+#[tokio::test]
+async fn tokens_of_others_open_nothing() {
+    let all = tenants();
+    let (world, _writers) = world_of(&all.each_ref(), &all[0]).await;
+    let foreign: Vec<String> = all[1..].iter().flat_map(Tenant::marks).collect();
+    let told = |asked: String, answer: String| {
+        let leaks = foreign.iter().filter(|mark| answer.contains(*mark) && !asked.contains(*mark));
+        leaks.cloned().collect::<Vec<_>>()
+    };
+    let mut tried = 0;
+    macro_rules! pages {
+        ($method:ident, $request:expr) => {{
+            let mut request = $request;
+            loop {
+                let page = world.query().$method(signed("everybody", request.clone())).await;
+                request.page_token = page.unwrap().into_inner().next_page_token;
+                if request.page_token.is_empty() {
+                    break;
+                }
+                let asked = format!("{request:?}");
+                let own = world.query().$method(signed("own", request.clone())).await;
+                let leaks = told(asked.clone(), format!("{:?}", own.unwrap().into_inner()));
+                assert!(leaks.is_empty(), "{asked}: {leaks:?}");
+                tried += 1;
+            }
+        }};
+    }
+    macro_rules! resumed {
+        ($method:ident, $request:expr, $item:path) => {{
+            let mut request = $request;
+            let opened = world.watch().$method(signed("everybody", request.clone())).await;
+            let first = until_mark(opened, |one| matches!(one.item, Some($item(_)))).await;
+            for response in first.unwrap() {
+                request.resume_token = response.resume_token;
+                let asked = format!("{request:?}");
+                let opened = world.watch().$method(signed("own", request.clone())).await;
+                let again = until_mark(opened, |one| matches!(one.item, Some($item(_)))).await;
+                let items: Vec<_> = again.unwrap().into_iter().map(|one| one.item).collect();
+                let leaks = told(asked.clone(), format!("{items:?}"));
+                assert!(leaks.is_empty(), "{asked}: {leaks:?}");
+                tried += 1;
+            }
+        }};
+    }
+    let page_size = 1;
+    let campaign = pb::Labels { campaign: "spring".to_owned(), ..Default::default() };
+    let labels = Some(What::Labels(campaign));
+    pages!(
+        find_messages,
+        pb::FindMessagesRequest { what: labels, page_size, ..Default::default() }
+    );
+    let trace = Some(What::FbtraceId("Shared".to_owned()));
+    pages!(find_messages, pb::FindMessagesRequest { what: trace, page_size, ..Default::default() });
+    pages!(list_templates, pb::ListTemplatesRequest { page_size, ..Default::default() });
+    pages!(list_accounts, pb::ListAccountsRequest { page_size, ..Default::default() });
+    pages!(list_numbers, pb::ListNumbersRequest { page_size, ..Default::default() });
+    for other in &all[1..] {
+        let (phone_number_id, party) = (other.number.to_owned(), other.party.to_owned());
+        pages!(
+            list_messages,
+            pb::ListMessagesRequest { phone_number_id, party, page_size, ..Default::default() }
+        );
+        let wamids = (0..5).map(|n| format!("{}{n}", other.wamid)).collect();
+        resumed!(
+            watch_messages,
+            pb::WatchMessagesRequest { wamids, ..Default::default() },
+            pb::watch_messages_response::Item::Mark
+        );
+        for waba_id in [String::new(), other.waba.clone()] {
+            let request = pb::WatchTransitionsRequest {
+                waba_id: waba_id.clone(),
+                from_beginning: true,
+                ..Default::default()
+            };
+            let resumed = pb::WatchTransitionsRequest { from_beginning: false, ..request.clone() };
+            let opened = world.watch().watch_transitions(signed("everybody", request)).await;
+            use pb::watch_transitions_response::Item;
+            let is_mark: fn(&pb::WatchTransitionsResponse) -> bool =
+                |one| matches!(one.item, Some(Item::Mark(_)));
+            for response in until_mark(opened, is_mark).await.unwrap() {
+                let resume_token = response.resume_token;
+                let request = pb::WatchTransitionsRequest { resume_token, ..resumed.clone() };
+                let opened = world.watch().watch_transitions(signed("own", request)).await;
+                let items: Vec<_> = until_mark(opened, is_mark)
+                    .await
+                    .unwrap()
+                    .into_iter()
+                    .map(|one| one.item)
+                    .collect();
+                let leaks = told(waba_id.clone(), format!("{items:?}"));
+                assert!(leaks.is_empty(), "{leaks:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 60, "{tried}");
+}
