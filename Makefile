@@ -38,7 +38,7 @@ sim: ## the driver in simulated worlds: kept plans, the null control, 5,000 seed
 
 soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
 
-.PHONY: soak-one soak-sim soak-kills soak-faults
+.PHONY: soak-one soak-sim soak-kills soak-faults soak-watch
 soak-one: setup # those that need no broker
 	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --bins --test '*' -- --skip kafka --skip late
 
@@ -47,6 +47,9 @@ soak-sim: setup # a million simulated worlds
 
 soak-kills: setup # kill -9 of processors on Kafka
 	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash
+
+soak-watch: setup # watchers over kills, which soak-one and soak-kills run among others
+	@$(ENV) scripts/soak.sh 'Watches' $(TEST) --test it -- watch
 
 soak-faults: setup # brokers that die or freeze, zombies, requests that come late
 	@$(ENV) scripts/soak.sh 'Kafka: brokers, zombies, late requests' $(TEST) --test it --test kafka -- kafka_broker kafka_zombie late

@@ -24,6 +24,7 @@ mod broker;
 #[path = "../kafka/cpu.rs"]
 mod cpu;
 mod fill;
+#[allow(dead_code, reason = "another benchmark asks for more")]
 mod node;
 
 use std::path::Path;

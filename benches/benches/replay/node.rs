@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A node that runs; it ends with this value.
 pub(crate) struct Node {
     child: Child,
-    grpc: String,
+    pub(crate) http: String,
+    pub(crate) grpc: String,
     admin: String,
 }
 
@@ -44,7 +45,17 @@ impl Node {
             let (_, rest) = line.split_once(name).ok_or_else(|| format!("it said {line:?}"))?;
             Ok(rest.split([',', '\n']).next().unwrap_or_default().to_owned())
         };
-        Ok(Self { grpc: of("gRPC ")?, admin: of("admin http://")?, child })
+        let webhooks = of("webhooks http://")?;
+        let http = webhooks.split('/').next().unwrap_or_default().to_owned();
+        Ok(Self { http, grpc: of("gRPC ")?, admin: of("admin http://")?, child })
+    }
+
+    /// Ends it as a supervisor would.
+    pub(crate) fn stop(mut self) -> Outcome<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("it ended with {status}").into()) }
     }
 
     /// Records folded, over all partitions.
