@@ -33,6 +33,7 @@ mod tokens;
 mod topics;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -154,7 +155,8 @@ fn print(text: &str) {
     print!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the last line of a command that failed")]
+/// The last line of a command that failed.
 fn report(error: &anyhow::Error) {
-    eprintln!("tickfold: {error:#}");
+    // There is nowhere to say that it could not be said.
+    let _ = writeln!(std::io::stderr(), "tickfold: {error:#}");
 }

@@ -37,6 +37,8 @@ pub(crate) fn init_logs(telemetry: &Telemetry) -> Result<()> {
     let filter = EnvFilter::try_new(&telemetry.log)
         .with_context(|| format!("telemetry.log = {:?} is not a filter", telemetry.log))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, on a full disk, is lost; to complain of it there would panic.
+    let builder = builder.log_internal_errors(false);
     match telemetry.log_format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -15,6 +15,7 @@ mod state;
 mod tail;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -222,13 +223,12 @@ pub(crate) fn failed(status: &tonic::Status) -> anyhow::Error {
     anyhow::anyhow!("{}{hint} ({reason})", status.message())
 }
 
-#[expect(clippy::print_stderr, reason = "what a command says beside its output")]
+/// What a command says beside its output; nobody may hear it.
 pub(crate) fn report(text: &str) {
-    eprintln!("tickfold: {text}");
+    let _ = writeln!(std::io::stderr(), "tickfold: {text}");
 }
 
 pub(crate) fn print(text: &str) {
-    use std::io::Write as _;
     // A reader that has seen enough closes the pipe; that is no failure.
     if std::io::stdout().write_all(text.as_bytes()).is_err() {
         std::process::exit(0);

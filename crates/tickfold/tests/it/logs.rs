@@ -5,12 +5,13 @@
 //! it. The same search over the raw topic finds them, so it can find them.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::corpus::{Sample, corpus};
-use crate::support::{Node, WEBHOOK, assert_golden, signature, up};
+use crate::support::{Node, WEBHOOK, assert_golden, signature, status_body, up};
 
 #[test]
 fn nothing_that_is_written_about_the_corpus_names_anybody_in_it() {
@@ -61,6 +62,33 @@ fn nothing_that_is_written_about_the_corpus_names_anybody_in_it() {
             .collect(),
     );
     assert!(found.is_empty(), "{found:#?}");
+    node.stop();
+}
+
+/// The disk that takes the log lines may be full, and that is no reason to stop.
+#[test]
+fn log_lines_that_cannot_be_written_are_lost_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let plain = up(dir.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>/dev/full"]).arg(plain.get_program());
+    command.args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let node = Node::spawn(dir.path(), command).unwrap_or_else(|ended| panic!("{ended:?}"));
+    assert_eq!(
+        node.webhooks()
+            .post_signed(status_body("wamid.lost-line", "sent", 1).as_bytes())
+            .unwrap()
+            .status,
+        200
+    );
+    assert_eq!(node.raw_webhooks().len(), 1);
+    assert_eq!(node.log().trim(), "--- start", "the lines went elsewhere");
     node.stop();
 }
 
