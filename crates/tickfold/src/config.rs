@@ -433,6 +433,8 @@ fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pa
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -505,6 +507,31 @@ mod tests {
         let mut again = Layers::defaults().unwrap();
         again.file("printed", &layers.print()).unwrap();
         assert_eq!(again.table, layers.table);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// As it stands in a file, with anything in the place of one value; and as text from elsewhere.
+        #[test]
+        fn any_value_is_taken_or_refused(
+            at in 0..200_usize, value in "\\PC{0,12}|-?[0-9]{1,22}(ms|s|KiB|GiB)?|\"[0-9a-z:/.,]{0,12}\""
+        ) {
+            let keys = Layers::defaults().unwrap().keys();
+            let key = &keys[at % keys.len()];
+            let mut from_text = Layers::defaults().unwrap();
+            if from_text.set(key, &value, "test").is_ok() && from_text.read().is_ok() {
+                let mut again = Layers::defaults().unwrap();
+                again.file("printed", &from_text.print()).unwrap();
+                prop_assert_eq!(again.digest(), from_text.digest());
+            }
+            let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+            let section = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+            let mut from_file = Layers::defaults().unwrap();
+            if from_file.file("test", &format!("{section}{name} = {value}\n")).is_ok() {
+                let _ = from_file.read();
+            }
+        }
     }
 
     #[test]

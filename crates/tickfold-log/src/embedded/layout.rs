@@ -183,7 +183,7 @@ pub(super) fn decode_record(
 const SHORT: Unreadable = Unreadable("value is shorter than its content");
 
 /// Builds CRC, version and content of a value in one buffer.
-fn seal(key: &[u8], content: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(super) fn seal(key: &[u8], content: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut value = vec![0, 0, 0, 0, VALUE_VERSION];
     content(&mut value);
     if let Some((crc, sealed)) = value.split_first_chunk_mut::<4>() {

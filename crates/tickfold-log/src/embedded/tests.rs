@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::FileExt};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use rocksdb::{DB, WriteBatch};
 use tempfile::TempDir;
 
@@ -11,7 +12,7 @@ use super::{
     layout::{self, Unreadable},
     mark::{self, Mark, MarkError, MarkFile, MarkedTopic},
 };
-use crate::{Append, Committed, Error, Header, TopicPartition, TopicSpec};
+use crate::{Append, Committed, Error, Header, Record, TopicPartition, TopicSpec};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -88,6 +89,34 @@ fn every_flipped_bit_and_every_other_key_is_noticed() {
     }
     let other = layout::decode_record(&layout::record_key(1, 2, 4), 4, &value);
     assert_eq!(other, Err(Unreadable("checksum of the value does not match")));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// A sum is no signature: what it is right for may still be anything.
+    #[test]
+    fn any_content_behind_a_right_sum_is_read_or_refused(
+        content in prop::collection::vec(prop_oneof![0..4_u8, any::<u8>()], 0..60)
+    ) {
+        let key = layout::record_key(1, 2, 3);
+        let value = layout::seal(&key, |out| out.extend_from_slice(&content));
+        if let Ok((record, _)) = layout::decode_record(&key, 3, &value) {
+            let Record { key: of, value: text, headers, timestamp_ms, .. } = record;
+            let to = TopicPartition::new("t", 2);
+            let timestamp_ms = Some(timestamp_ms);
+            let append = Append { to, key: of, value: text, headers, timestamp_ms };
+            let again = layout::encode_record(&key, &append, 0);
+            // But for the flags, of which some mean nothing.
+            prop_assert_eq!(&again[6..], &value[6..]);
+        }
+        let _ = layout::decode_topic(&key, &value);
+        let _ = layout::decode_committed(&key, &value);
+        let _ = layout::decode_start(&key, &value);
+        let _ = layout::parse_group_key(&content);
+        let _ = layout::parse_topic_key(&content);
+        let _ = layout::parse_record_key(&content, 1, 2);
+    }
 }
 
 fn topics(end: u64) -> std::collections::BTreeMap<u16, MarkedTopic> {

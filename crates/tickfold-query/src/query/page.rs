@@ -203,6 +203,7 @@ fn digest(bytes: &[u8]) -> [u8; DIGEST_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tickfold_core::ids::{PartyId, PhoneNumberId};
 
     use super::*;
@@ -289,6 +290,30 @@ mod tests {
                 reason(Page::new(&key("1", "23"), View::Full, bad)),
                 Reason::PageTokenInvalid
             );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Whoever makes one up knows the sum, which is no secret.
+        #[test]
+        fn any_place_behind_a_right_sum_is_read_or_refused(
+            version in 0..4_u8, place in prop::collection::vec(any::<u8>(), 0..60)
+        ) {
+            let list = Page::of_list(&["templates"], "").unwrap();
+            let mut bytes = vec![version];
+            bytes.extend(list.arguments);
+            bytes.extend(place);
+            bytes.extend(digest(&bytes));
+            let token = URL_SAFE_NO_PAD.encode(bytes);
+            if let Some(parts) = list.place(&token).ok().flatten() {
+                prop_assert_eq!(list.place(&list.token_after(&parts)).unwrap(), Some(parts));
+            }
+            let messages = Page::<MessageListItem> { last: None, arguments: list.arguments };
+            if let Some(last) = messages.place(&token).ok().flatten() {
+                prop_assert_eq!(messages.place(&messages.token_after(&last)).unwrap(), Some(last));
+            }
         }
     }
 }

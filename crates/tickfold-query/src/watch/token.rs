@@ -187,6 +187,8 @@ fn write_varint(bytes: &mut Vec<u8>, mut number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bound(account: &str) -> Bound {
@@ -234,6 +236,37 @@ mod tests {
         }
         for bad in ["x", "%%%", &token[1..], &"A".repeat(100_000)] {
             assert_eq!(reason::<Offsets>(bound("1"), bad), Reason::ResumeTokenInvalid);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Whoever makes one up knows the sum, which is no secret.
+        #[test]
+        fn any_places_behind_a_right_sum_are_read_or_refused(
+            kind in 0x10..0x14_u8, places in prop::collection::vec(any::<u8>(), 0..60)
+        ) {
+            let bound = bound("1");
+            let mut bytes = vec![kind];
+            bytes.extend(bound.digest);
+            bytes.extend(places);
+            bytes.extend(short(&bytes));
+            let token = URL_SAFE_NO_PAD.encode(bytes);
+            if let Ok(Some(offsets)) = bound.place::<Offsets>(&token) {
+                prop_assert!(offsets.keys().all(|partition| *partition < 8));
+                prop_assert_eq!(bound.place(&bound.token(&offsets)).unwrap(), Some(offsets));
+            }
+            if let Ok(Some(told)) = bound.place::<Vec<Told>>(&token) {
+                prop_assert_eq!(told.len(), 8);
+                prop_assert_eq!(bound.place(&bound.token(&told)).unwrap(), Some(told));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(token in "\\PC{0,40}|[A-Za-z0-9_-]{0,60}") {
+            let _ = bound("1").place::<Offsets>(&token);
+            let _ = bound("1").place::<Vec<Told>>(&token);
         }
     }
 }
