@@ -1,5 +1,6 @@
 //! What the partition goes by, what it decided, and what was charged.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tickfold_core::charge::Total;
@@ -27,18 +28,34 @@ impl Persist for Regime {
     fn from_record(record: proto::Regime) -> Result<Self, Damage> {
         let rules = match record.rules {
             None => Rules::built_in(),
-            Some(json) => {
-                let rules = Rules::parse(&json)
-                    .map_err(|invalid| Damage(format!("rules are not valid: {invalid}")))?;
-                if rules.version() <= BUILT_IN_RULES || rules.canonical() != json {
-                    return Err(Damage("rules are not in their canonical form".to_owned()));
-                }
-                Arc::new(rules)
-            }
+            Some(json) => canonical(&json)?,
         };
         let deadlines_wait_until = from_ms(record.deadlines_wait_until_ms);
         Ok(Self { rules, deadlines_wait_until })
     }
+}
+
+thread_local! {
+    /// The rules that were read last, with what they were read from. They change seldom and are read
+    /// with every batch; parsing and checking them takes as long as folding several statuses.
+    static LAST: RefCell<Option<(Vec<u8>, Arc<Rules>)>> = const { RefCell::new(None) };
+}
+
+fn canonical(json: &[u8]) -> Result<Arc<Rules>, Damage> {
+    let last = LAST.with_borrow(|last| {
+        last.as_ref().filter(|(of, _)| of == json).map(|(_, rules)| Arc::clone(rules))
+    });
+    if let Some(rules) = last {
+        return Ok(rules);
+    }
+    let rules =
+        Rules::parse(json).map_err(|invalid| Damage(format!("rules are not valid: {invalid}")))?;
+    if rules.version() <= BUILT_IN_RULES || rules.canonical() != json {
+        return Err(Damage("rules are not in their canonical form".to_owned()));
+    }
+    let rules = Arc::new(rules);
+    LAST.set(Some((json.to_vec(), Arc::clone(&rules))));
+    Ok(rules)
 }
 
 impl Persist for Decided {
