@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sim soak bench ci lint fmt clippy doc deny generated asyncapi buf shell docker proto schemas clean-cache
+.PHONY: help setup run test sim soak bench ci lint fmt clippy doc deny generated asyncapi openapi buf shell docker proto schemas clean-cache
 
 ENV := . scripts/env.sh;
 
@@ -62,7 +62,7 @@ bench: setup ## benchmarks, each against a floor or a peer in the same run, with
 ci: ## what CI runs: the tests and every check below
 	@.ci/run
 
-lint: fmt clippy doc deny generated asyncapi buf shell docker ## every check that is not a test
+lint: fmt clippy doc deny generated asyncapi openapi buf shell docker ## every check that is not a test
 
 fmt: # formatting
 	@cargo fmt --all --check
@@ -83,6 +83,9 @@ generated: setup # generated files are up to date
 
 asyncapi: checks-setup # the AsyncAPI document under the specification's own JSON Schema, and that broken ones are refused
 	@$(ENV) "$$tickfold_checks_dir/bin/python" scripts/asyncapi/check.py "$$tickfold_asyncapi_specs" schemas/asyncapi.json
+
+openapi: checks-setup # the OpenAPI document likewise; a test keeps it that of the routes
+	@$(ENV) "$$tickfold_checks_dir/bin/python" scripts/openapi/check.py docs/openapi.json
 
 buf: checks-setup # protos under buf STANDARD, and nothing taken back of what was published
 	@scripts/buf.sh

@@ -9,8 +9,13 @@ const ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo";
 export function reasonsOf(error: ServiceError): string[] {
   const encoded = error.metadata?.get("grpc-status-details-bin")[0];
   if (!(encoded instanceof Uint8Array)) return [];
-  const details = fields(encoded, 3).map((any) => ({ type: text(fields(any, 1)[0]), value: fields(any, 2)[0] }));
-  return details.filter((any) => any.type === ERROR_INFO).map((any) => text(any.value && fields(any.value, 1)[0]));
+  return reasonsIn(fields(encoded, 3).map((any) => ({ type: text(fields(any, 1)[0]), value: fields(any, 2)[0] })));
+}
+
+/** The same of details that a client has taken apart already, as Connect's does; a type may be an URL or a name. */
+export function reasonsIn(details: { type: string; value?: Uint8Array }[]): string[] {
+  const infos = details.filter(({ type }) => ERROR_INFO.endsWith(type) && type !== "");
+  return infos.map(({ value }) => text(value && fields(value, 1)[0]));
 }
 
 /** All values of a field that holds bytes. */

@@ -14,10 +14,12 @@ mod admin;
 mod call;
 mod clock;
 mod convert;
+mod door;
 mod error;
 mod health;
 mod incoming;
 pub mod metrics;
+mod mirror;
 mod options;
 mod peers;
 mod query;
@@ -25,14 +27,17 @@ mod reasons;
 mod server;
 mod tls;
 mod watch;
+mod web;
 
 pub use access::{
     Access, Accounts, Proof, Scope, TOKEN_PREFIX, TokenEntry, Tokens, TokensReplaced,
 };
 pub use admin::TAIL_MESSAGE_BYTES_MAX;
 pub use clock::Clock;
+pub use door::Door;
 pub use error::Error;
 pub use health::{QueryState, QueryStatus};
+pub use mirror::{openapi, router as mirror};
 pub use options::QueryOptions;
 pub use peers::{Credentials, Owners, Peers, Split, named_partitions};
 pub use query::{History, Moment, NotThen, Role, RoleOf};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, web};
 
 /// What gRPC clients accept in one message unless told otherwise.
 const CLIENT_DECODE_DEFAULT: usize = 4 * 1024 * 1024;
@@ -45,6 +45,8 @@ pub struct QueryOptions {
     pub request_timeout: Duration,
     /// Longest deadline a call gets, whatever it asks for; Tail and watches have none. Default: 60 s.
     pub request_timeout_max: Duration,
+    /// Origins whose pages may call by gRPC-web, e.g. `https://crm.example`. Default: none.
+    pub web_origins: Vec<String>,
     /// Time that calls under way get to finish at shutdown; then connections are cut. Default:
     /// 10 s.
     pub drain_limit: Duration,
@@ -73,6 +75,7 @@ impl Default for QueryOptions {
             watch_age_max: Duration::from_secs(30 * 60),
             request_timeout: Duration::from_secs(10),
             request_timeout_max: Duration::from_secs(60),
+            web_origins: Vec::new(),
             drain_limit: Duration::from_secs(10),
             lookup_max: 1000,
             page_size_max: 1000,
@@ -119,6 +122,9 @@ impl QueryOptions {
             let reason = "response_bytes_max is not between 64 KiB and 4 MiB";
             return Err(Error::Options(reason.to_owned()));
         }
+        for origin in &self.web_origins {
+            web::check_origin(origin).map_err(Error::Options)?;
+        }
         if self.request_timeout > self.request_timeout_max {
             let reason = "request_timeout is above request_timeout_max";
             return Err(Error::Options(reason.to_owned()));
@@ -143,6 +149,7 @@ mod tests {
             QueryOptions { page_size_max: 0, ..default.clone() },
             QueryOptions { response_bytes_max: CLIENT_DECODE_DEFAULT, ..default.clone() },
             QueryOptions { request_timeout: Duration::from_secs(61), ..default.clone() },
+            QueryOptions { web_origins: vec!["*".to_owned()], ..default.clone() },
             QueryOptions { keepalive_interval: Duration::ZERO, ..default },
         ];
         for options in bad {

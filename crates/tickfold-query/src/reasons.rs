@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// Metadata of NOT_FOUND: what the absence reflects, an encoded `AsOf`.
-const AS_OF: &str = "tickfold-as-of-bin";
+pub(crate) const AS_OF: &str = "tickfold-as-of-bin";
 
 /// Where each reason is explained.
 const HELP: &str = "docs/api.md#reasons";
@@ -187,6 +187,10 @@ reasons! {
     /// none of the tokens file, was taken back, or is over.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, None,
         "Send `authorization: Bearer TOKEN` with a token of the tokens file, or a client certificate that an entry names.";
+    /// A page called whose origin is not in `query.web_origins`; or nobody is authenticated here, and the
+    /// caller came by a name that any page could give this machine.
+    OriginNotAllowed = "ORIGIN_NOT_ALLOWED", PermissionDenied, None,
+        "Name the origin in `query.web_origins`. A node without tokens is asked by localhost or a loopback address.";
     /// The caller is known and may not do this; the metadata names the scope that it lacks.
     ScopeMissing = "SCOPE_MISSING", PermissionDenied, None,
         "Use a token that has the scope; `tickfold token create` makes one.";

@@ -24,13 +24,16 @@ use tonic::codegen::http::HeaderMap;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
+use tonic_web::GrpcWebLayer;
+use tower::Layer;
 
 use crate::access::{Guard, GuardLayer, Scope, Tokens};
 use crate::admin::Admin;
 use crate::call::Limits;
 use crate::query::{History, Partitions, Query, Raw, RoleOf};
 use crate::watch::{Hub, Watches};
-use crate::{Clock, Error, Peers, QueryOptions, QueryStatus, ServerTls, health, incoming};
+use crate::web::{OriginLayer, cors};
+use crate::{Clock, Door, Error, Peers, QueryOptions, QueryStatus, ServerTls, health, incoming};
 
 /// Time that connections on which no call is running get to close by themselves at shutdown, and
 /// the last replies to reach their callers. A client that does not react to the goodbye, suspended
@@ -62,6 +65,8 @@ pub struct Parts {
     pub reads: Option<Reads>,
     /// Further services of the process on the same listener. Their calls do not hold up a drain.
     pub services: Routes,
+    /// Opened for callers inside the process while the server runs.
+    pub door: Door,
 }
 
 /// Who is let in.
@@ -124,7 +129,7 @@ pub fn validate(address: SocketAddr, options: &QueryOptions, auth: &Auth) -> Res
 /// Serves until `shutdown`, then lets calls finish within the drain limit. When it returns, no
 /// connection is open any more.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
-    let Parts { listener, auth, log, topic_prefix, options, peers, reads, services } = parts;
+    let Parts { listener, auth, log, topic_prefix, options, peers, reads, services, door } = parts;
     validate(listener.local_addr().map_err(Error::Listener)?, &options, &auth)?;
 
     // Whichever way this returns, what it started ends with it.
@@ -179,7 +184,11 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
             reflection().build_v1alpha().map_err(|error| Error::Reflection(error.into()))?,
         );
 
+    let guard = GuardLayer(Guard::new(auth.tokens, Clock::system()));
+    let _open = door.open(guard.layer(routes.clone()), options.request_timeout_max);
     let server = Server::builder()
+        // gRPC-web comes by either version. What else comes by HTTP/1.1 is refused.
+        .accept_http1(true)
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         // No grace: with one, tonic skips the polite GOAWAY and cuts calls that are under way.
@@ -190,7 +199,10 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         .timeout(options.request_timeout_max)
         // Room for the accounts of a caller on whose behalf a node asks.
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
-        .layer(GuardLayer(Guard::new(auth.tokens, Clock::system())))
+        .layer(cors(&options.web_origins))
+        .layer(GrpcWebLayer::new())
+        .layer(OriginLayer::new(&options.web_origins))
+        .layer(guard)
         .add_routes(routes);
     let connections = incoming::incoming(listener, auth.tls, options.connections_max, cut.clone());
     let stopping = stop.clone();

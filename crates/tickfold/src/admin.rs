@@ -1,9 +1,10 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`. Never on a listener
-//! that faces the internet. Where callers are authenticated the last two need a token of scope `admin`;
-//! probes and scrapes have none, and what they see names nobody.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`, and the mirror of the gRPC
+//! services under `/v1`. Never on a listener that faces the internet. Where callers are authenticated
+//! `/statusz` and `/configz` need a token of scope `admin`, and the mirror what gRPC needs; probes and
+//! scrapes have none, and what they see names nobody.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -17,7 +18,7 @@ use tickfold_core::FOLD_VERSION;
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::{AppStatus, Apps, IngressStatus};
 use tickfold_processor::{Lags, PartitionStatus};
-use tickfold_query::{Auth, Peers, QueryState, QueryStatus, Scope};
+use tickfold_query::{Auth, Door, Peers, QueryState, QueryStatus, Scope, mirror};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -38,6 +39,8 @@ pub(crate) struct Admin {
     pub partitions: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
     pub lags: BTreeMap<u32, Lags>,
     pub peers: Peers,
+    /// To the services that the mirror shows.
+    pub door: Door,
 }
 
 /// What the process is, from its start to its end.
@@ -69,19 +72,35 @@ pub(crate) async fn run(
     listener: TcpListener,
     admin: Admin,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) -> anyhow::Result<()> {
+    let shown = shown(&listener, &admin)?;
     let router = Router::new()
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/statusz", get(statusz))
         .route("/configz", get(configz))
-        .with_state(admin);
-    let server = axum_server::from_tcp(listener)?.serve(router.into_make_service());
+        .with_state(admin)
+        .merge(shown)
+        .into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum_server::from_tcp(listener)?.serve(router);
     tokio::select! {
-        served = server => served,
+        served = server => Ok(served?),
         () = stop.cancelled() => Ok(()),
     }
+}
+
+/// The mirror. Tokens and personal data go through them, so on an address that others reach
+/// it is served only where a proxy ends TLS, as gRPC is.
+fn shown(listener: &TcpListener, admin: &Admin) -> anyhow::Result<Router> {
+    if listener.local_addr()?.ip().is_loopback() || admin.auth.behind_proxy {
+        return Ok(mirror(&admin.door, &admin.auth)?);
+    }
+    tracing::warn!(
+        "no /v1: admin_addr is not loopback, and auth.behind_proxy does not say that a proxy \
+         ends TLS before it"
+    );
+    Ok(Router::new())
 }
 
 /// The reasons for which a node is not ready; empty is ready. Warnings are for a person and do not

@@ -188,6 +188,7 @@ pub(crate) struct Query {
     pub concurrent_requests_max: usize,
     pub tail_streams_max: usize,
     pub watch_streams_max: usize,
+    pub web_origins: Vec<String>,
     #[serde(deserialize_with = "duration")]
     pub drain_limit: Duration,
 }

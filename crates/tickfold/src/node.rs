@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Departure, Log};
-use tickfold_query::Auth;
+use tickfold_query::{Auth, Door};
 use tracing::{error, info};
 
 use crate::admin::{self, Admin, Identity};
@@ -104,9 +104,16 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
         Some(front) => Some(front.open(&config, &log, &raw).await?),
         None => None,
     };
-    let stop = StopSwitch::default();
-    let grpc =
-        Grpc { config: &config, log: &log, raw: &raw, peers: &peers, stop: &stop, reload: &reload };
+    let (stop, door) = (StopSwitch::default(), Door::default());
+    let grpc = Grpc {
+        config: &config,
+        log: &log,
+        raw: &raw,
+        peers: &peers,
+        stop: &stop,
+        reload: &reload,
+        door: &door,
+    };
     let (mut query, query_status) = grpc.serve(listeners.grpc, front.as_ref(), workers.as_ref())?;
     let admin = Admin {
         identity,
@@ -118,6 +125,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
         partitions: workers.as_ref().map(Workers::statuses).unwrap_or_default(),
         lags: workers.as_ref().map(Workers::lags).unwrap_or_default(),
         peers,
+        door,
     };
     let (grpc_address, admin_address) = (listeners.grpc_address, listeners.admin.local_addr()?);
     let mut ingress = match (&front, listeners.http) {

@@ -50,6 +50,7 @@ pub(crate) fn query_options(config: &Config) -> QueryOptions {
         concurrent_requests_max: c.concurrent_requests_max,
         tail_streams_max: c.tail_streams_max,
         watch_streams_max: c.watch_streams_max,
+        web_origins: c.web_origins.clone(),
         drain_limit: c.drain_limit,
         ..QueryOptions::default()
     }

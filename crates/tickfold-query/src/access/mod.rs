@@ -20,7 +20,8 @@ use tonic::{Request, Status};
 
 use crate::reasons::{Failure, Reason};
 
-pub(crate) use guard::{Guard, GuardLayer, Peer};
+pub(crate) use guard::{Guard, GuardLayer, Guarded, Peer};
+pub(crate) use methods::{Need, need};
 pub(crate) use scoped::Scoped;
 pub use tokens::{Proof, TOKEN_PREFIX, TokenEntry, Tokens, TokensReplaced};
 

@@ -54,7 +54,11 @@ pub(crate) fn signed<T>(token: &str, message: T) -> Request<T> {
 }
 
 /// Calls any method with any message, whatever its kind: all that came, and how it ended.
-async fn call<Q, R>(channel: &Channel, path: &str, request: Request<Q>) -> Result<Vec<R>, Status>
+pub(crate) async fn call<Q, R>(
+    channel: &Channel,
+    path: &str,
+    request: Request<Q>,
+) -> Result<Vec<R>, Status>
 where
     Q: prost::Message + Send + Sync + 'static,
     R: prost::Message + Default + Send + Sync + 'static,
@@ -236,16 +240,16 @@ impl Tenant {
     }
 }
 
-struct Rng(u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(crate) fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
     }
 }

@@ -36,6 +36,7 @@ const PROVOKED: &[(Reason, &str)] = &[
     (Reason::PartitionNotFound, "admin.rs::what_does_not_exist_is_refused"),
     (Reason::SecretNotFound, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
     (Reason::DeadLetterNotFound, "tickfold/reasons.rs::what_a_node_has_not_is_refused_by_name"),
+    (Reason::OriginNotAllowed, "web.rs::a_page_may_call_if_its_origin_is_named"),
     (
         Reason::NoSecrets,
         "tickfold/callers.rs::kafka_nodes_ask_each_other_with_the_rights_of_their_caller",

@@ -144,7 +144,7 @@ async fn a_connection_above_the_cap_waits_for_a_place() {
 #[tokio::test]
 async fn an_address_that_others_reach_is_refused() {
     use std::sync::Arc;
-    use tickfold_query::{Auth, Parts, Peers, run};
+    use tickfold_query::{Auth, Door, Parts, Peers, run};
     let parts = Parts {
         listener: tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap(),
         auth: Auth::default(),
@@ -154,6 +154,7 @@ async fn an_address_that_others_reach_is_refused() {
         peers: Peers::alone(),
         reads: None,
         services: tonic::service::Routes::default(),
+        door: Door::default(),
     };
     let refused = run(parts, tokio_util::sync::CancellationToken::new()).await;
     assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{refused:?}");

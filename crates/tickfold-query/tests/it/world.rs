@@ -17,7 +17,7 @@ use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::query::v1::query_service_client::QueryServiceClient;
 use tickfold_proto::query::v1::watch_service_client::WatchServiceClient;
 use tickfold_query::{
-    Auth, Clock, Error, History, Moment, NotThen, Parts, Peers, QueryOptions, QueryState,
+    Auth, Clock, Door, Error, History, Moment, NotThen, Parts, Peers, QueryOptions, QueryState,
     QueryStatus, Reads, Reason, Role, RoleOf, run,
 };
 use tickfold_store::{MemStores, PartitionStore, Snapshot, StoreHead, Stores};
@@ -46,6 +46,7 @@ pub(crate) struct World {
     pub(crate) server: JoinHandle<Result<(), Error>>,
     pub(crate) channel: Channel,
     pub(crate) peers: Peers,
+    pub(crate) door: Door,
 }
 
 impl World {
@@ -83,7 +84,7 @@ impl World {
         let (stores, log) = (MemStores::default(), MemLog::new(T0 * 1_000));
         let status = QueryStatus::new(P);
         let shutdown = CancellationToken::new();
-        let peers = peers(address);
+        let (peers, door) = (peers(address), Door::default());
         let parts = Parts {
             listener,
             auth,
@@ -102,12 +103,13 @@ impl World {
                 status: status.clone(),
             }),
             services: tonic::service::Routes::default(),
+            door: door.clone(),
         };
         let server = tokio::spawn(run(parts, shutdown.clone()));
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let channel =
             if is_plain { endpoint.connect().await.unwrap() } else { endpoint.connect_lazy() };
-        Self { address, stores, log, status, shutdown, server, channel, peers }
+        Self { address, stores, log, status, shutdown, server, channel, peers, door }
     }
 
     /// A server with open, empty stores and their writers.

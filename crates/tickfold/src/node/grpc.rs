@@ -10,7 +10,7 @@ use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
 use tickfold_proto::admin::v1::replay_service_server::ReplayServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
 use tickfold_proto::admin::v1::state_service_server::StateServiceServer;
-use tickfold_query::{Clock, History, Parts, Peers, QueryStatus, Reads};
+use tickfold_query::{Clock, Door, History, Parts, Peers, QueryStatus, Reads};
 use tonic::service::Routes;
 
 use super::SharedLog;
@@ -36,6 +36,7 @@ pub(super) struct Grpc<'a> {
     pub(super) peers: &'a Peers,
     pub(super) stop: &'a StopSwitch,
     pub(super) reload: &'a Arc<Reload>,
+    pub(super) door: &'a Door,
 }
 
 impl Grpc<'_> {
@@ -65,6 +66,7 @@ impl Grpc<'_> {
             peers: self.peers.clone(),
             reads,
             services: self.services(front, workers),
+            door: self.door.clone(),
         };
         Ok((Part::spawn("query", |stop| tickfold_query::run(parts, stop)), status))
     }

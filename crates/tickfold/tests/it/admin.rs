@@ -79,7 +79,7 @@ fn probes_metrics_and_status_tell_what_the_node_does() {
         assert_eq!(node.admin(path).status, 404, "{path}");
     }
     // Not on the port that faces the internet.
-    for path in ["/metrics", "/statusz", "/configz", "/readyz", "/livez"] {
+    for path in ["/metrics", "/statusz", "/configz", "/readyz", "/livez", "/v1/accounts"] {
         assert_eq!(node.webhooks().send("GET", path, &[], b"").unwrap().status, 404, "{path}");
     }
     node.stop();

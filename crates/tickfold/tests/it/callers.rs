@@ -19,7 +19,7 @@ use crate::support::{
 const ELSE: &str = "215589900000999";
 
 /// Makes a token through the command line, its entry in `tokens.toml`, and keeps it in a file.
-fn create(dir: &Path, name: &str, args: &[&str]) -> String {
+pub(crate) fn create(dir: &Path, name: &str, args: &[&str]) -> String {
     let mut command = tickfold();
     let file = dir.join("tokens.toml");
     command.args(["token", "create", "--name", name, "--append", file.to_str().unwrap()]);
@@ -44,7 +44,7 @@ fn take_back(dir: &Path, name: &str) {
     std::fs::write(&file, kept).unwrap();
 }
 
-fn guarded(dir: &Path) -> Command {
+pub(crate) fn guarded(dir: &Path) -> Command {
     let mut command = up(dir);
     command.env("TICKFOLD_AUTH_TOKENS_FILE", dir.join("tokens.toml"));
     command

@@ -1,5 +1,5 @@
 //! Clients of other languages and makes: grpcio, @grpc/grpc-js, grpcurl and buf's curl ask the binary what
-//! a service asks, on the embedded log and on Kafka with two processors, and get one answer. The
+//! a service asks, Connect's client what a page asks by gRPC-web, Python's the mirror beside gRPC, on the embedded log and on Kafka with two processors, and get one answer. The
 //! examples of `clients/` take the ways that they show.
 
 use std::path::{Path, PathBuf};
@@ -130,6 +130,31 @@ fn scenario(clients: &Clients, node: &Node) {
     assert_eq!(said[0], said[1]);
 }
 
+/// By gRPC-web: the same lines as of the scenario.
+fn web(clients: &Clients, node: &Node) {
+    let descriptors =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tickfold-proto/src/gen/descriptor.bin");
+    let mut command = Command::new("node");
+    command.arg(clients.compiled.path().join("dist/tests/web.js"));
+    command.arg(format!("http://{}", node.grpc)).arg(descriptors).arg(WABA);
+    command.args(["wamid.A", "wamid.B", "wamid.C"]);
+    let printed = succeeds(command);
+    let lines: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for expected in told().iter().filter(|line| line[0] != "list") {
+        assert!(lines.contains(expected), "no {expected} in {lines:#?}");
+    }
+    assert_eq!(lines.iter().filter(|line| line[0] == "message").count(), 3, "{lines:#?}");
+}
+
+/// The mirror says what gRPC says, by another library's reading of it.
+fn mirrored(clients: &Clients, node: &Node) {
+    let [(_, mut command), _] = clients.programs("tests/mirror");
+    command.args([&node.grpc, &node.admin, WABA, NUMBER, PARTY, "wamid.A", "wamid.B", "wamid.C"]);
+    let equal: Vec<u32> = serde_json::from_str(&succeeds(command)).unwrap();
+    assert!(equal[0] > 30 && equal[1] > 5, "{equal:?}");
+}
+
 /// Each line for grpcurl and buf in the documentation, as it stands there.
 fn documented(clients: &Clients, node: &Node) {
     let mut ran = 0;
@@ -211,6 +236,8 @@ fn grpc_clients_of_other_makes_are_answered_alike() {
     tell(&node);
     assert_golden(&node);
     scenario(&clients, &node);
+    web(&clients, &node);
+    mirrored(&clients, &node);
     documented(&clients, &node);
     examples(&clients, &node, &node);
     node.stop();
