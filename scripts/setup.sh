@@ -35,6 +35,8 @@ command -v node >/dev/null 2>&1 || packages+=(nodejs)
 command -v npm >/dev/null 2>&1 || packages+=(npm)
 command -v go >/dev/null 2>&1 || packages+=(golang-go)
 
+# In which the test of the console looks at it.
+command -v chromium >/dev/null 2>&1 || packages+=(chromium)
 
 if command -v dpkg-query >/dev/null 2>&1; then
   missing=()
@@ -55,7 +57,7 @@ if command -v dpkg-query >/dev/null 2>&1; then
   fi
 else
   missing=()
-  tools=(clang pkg-config make g++ python3 strace curl java mvn kcat node npm go)
+  tools=(clang pkg-config make g++ python3 strace curl java mvn kcat node npm go chromium)
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null 2>&1 || missing+=("$tool")
   done

@@ -1,5 +1,5 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`, and the mirror of the gRPC
-//! services under `/v1`. Never on a listener that faces the internet. Where callers are authenticated
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`, the mirror of the gRPC
+//! services under `/v1`, and the console. Never on a listener that faces the internet. Where callers are authenticated
 //! `/statusz` and `/configz` need a token of scope `admin`, and the mirror what gRPC needs; probes and
 //! scrapes have none, and what they see names nobody.
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::config::Layers;
+use crate::console;
 use crate::metrics::Observed;
 use crate::node::{Role, now};
 
@@ -90,14 +91,14 @@ pub(crate) async fn run(
     }
 }
 
-/// The mirror. Tokens and personal data go through them, so on an address that others reach
-/// it is served only where a proxy ends TLS, as gRPC is.
+/// The mirror and the console. Tokens and personal data go through them, so on an address that others reach
+/// they are served only where a proxy ends TLS, as gRPC is.
 fn shown(listener: &TcpListener, admin: &Admin) -> anyhow::Result<Router> {
     if listener.local_addr()?.ip().is_loopback() || admin.auth.behind_proxy {
-        return Ok(mirror(&admin.door, &admin.auth)?);
+        return Ok(mirror(&admin.door, &admin.auth)?.merge(console::router()));
     }
     tracing::warn!(
-        "no /v1: admin_addr is not loopback, and auth.behind_proxy does not say that a proxy \
+        "no /v1 and no console: admin_addr is not loopback, and auth.behind_proxy does not say that a proxy \
          ends TLS before it"
     );
     Ok(Router::new())

@@ -7,6 +7,7 @@ mod checkpoint;
 mod cli;
 mod client;
 mod config;
+mod console;
 mod data_dir;
 mod dead_letters;
 mod demo;

@@ -75,11 +75,11 @@ fn probes_metrics_and_status_tell_what_the_node_does() {
     let config = node.admin("/configz").text();
     assert!(config.contains("topic_prefix = \"wa\""), "{config}");
 
-    for path in ["/", "/nowhere", "/webhook/main"] {
+    for path in ["/nowhere", "/webhook/main", "/console/", "/console/../statusz"] {
         assert_eq!(node.admin(path).status, 404, "{path}");
     }
     // Not on the port that faces the internet.
-    for path in ["/metrics", "/statusz", "/configz", "/readyz", "/livez", "/v1/accounts"] {
+    for path in ["/metrics", "/statusz", "/configz", "/readyz", "/livez", "/", "/v1/accounts"] {
         assert_eq!(node.webhooks().send("GET", path, &[], b"").unwrap().status, 404, "{path}");
     }
     node.stop();

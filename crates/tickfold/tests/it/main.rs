@@ -11,9 +11,11 @@
 
 mod admin;
 mod answers;
+mod browser;
 mod callers;
 mod checkpoints;
 mod cli;
+mod console;
 mod corpus;
 mod crash;
 mod dead_letters;
