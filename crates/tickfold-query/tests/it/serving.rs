@@ -156,6 +156,6 @@ async fn an_address_that_others_reach_is_refused() {
         services: tonic::service::Routes::default(),
         door: Door::default(),
     };
-    let refused = run(parts, tokio_util::sync::CancellationToken::new()).await;
+    let refused = Box::pin(run(parts, tokio_util::sync::CancellationToken::new())).await;
     assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{refused:?}");
 }
