@@ -30,10 +30,10 @@ test: setup ## all tests: unit tests of every crate first, then integration and 
 # Optimised, with the assertions of our own crates on. Few crates, and none of them C++.
 SIM := cargo run --quiet --locked --profile sim -p tickfold-sim --
 
-sim: ## the driver in simulated worlds: kept plans, the null control, 5,000 seeds, planted bugs
+sim: ## the driver in simulated worlds: kept plans, the null control, 20,000 seeds, planted bugs
 	@$(ENV) $(SIM) kept
 	@$(ENV) $(SIM) calm --seeds 1000
-	@$(ENV) $(SIM) run --seeds 5000
+	@$(ENV) $(SIM) run --seeds 20000
 	@$(ENV) $(SIM) bugs
 
 soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
