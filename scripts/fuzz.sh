@@ -23,6 +23,16 @@ RUSTFLAGS="${coverage[*]}" cargo build --quiet --locked --release --manifest-pat
   --target "$host" --target-dir target/fuzz
 fuzzer=target/fuzz/$host/release/tickfold-fuzz
 
+# Without guidance, or without a word of what is found, nothing below would say anything.
+planted=$(mktemp -d)
+if TICKFOLD_FUZZ=planted "$fuzzer" -seed=1 -runs=2000000 -max_len=64 -artifact_prefix="$planted/" >"$planted/log" 2>&1 \
+  || ! grep -q 'the planted bug is found' "$planted/log"; then
+  tail -n 20 "$planted/log"
+  echo 'fuzz: the planted bug is not found'
+  exit 1
+fi
+rm -rf "$planted"
+
 one() { # NAME:RUNS
   local name=${1%:*} runs=$((${1#*:} * rounds)) found=target/fuzz/found inputs=fuzz/inputs/${1%:*} dir options
   dir=target/fuzz/corpus/$name

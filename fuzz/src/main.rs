@@ -8,6 +8,7 @@
 
 mod headers;
 mod json;
+mod planted;
 mod rules;
 mod texts;
 mod webhook;
@@ -27,6 +28,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         "json" => json::check,
         "rules" => rules::check,
         "texts" => texts::check,
+        "planted" => planted::check,
         _ => panic!("TICKFOLD_FUZZ = {name:?} is no target"),
     }
 });
