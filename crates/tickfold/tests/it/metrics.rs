@@ -75,6 +75,7 @@ const LAST_WORDS: &[&str] = &[
     "info",
     "ratio",
     "refusals",
+    "requests",
     "keys",
     "stopped",
 ];

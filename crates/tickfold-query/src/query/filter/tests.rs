@@ -1,3 +1,5 @@
+//! The filter: what it takes, what it refuses and where, and that no text makes it panic.
+
 use super::messages::{OF_SEARCH, Of};
 use super::*;
 
