@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options,
+    WriteBufferManager,
 };
 
 /// Memory and places of the stores of one process.
@@ -83,8 +84,12 @@ impl Shared {
         blocks.set_block_cache(&self.block_cache);
         // Lookups by wamid ask every partition, and most have never heard of it.
         blocks.set_bloom_filter(10.0, false);
-        // Indexes and filters count against the budget too.
+        // Indexes and filters count against the budget too. In parts of a block each: as one piece per
+        // file they are megabytes, and a look at a file whose piece was evicted reads all of it.
         blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
 
         let mut options = Options::default();
