@@ -33,7 +33,7 @@ pub(crate) struct Called {
 enum Which {
     /// Any, again and again.
     Any,
-    /// The next of those that nobody else asks for, so many times.
+    /// Those that nobody else asks for, in so many calls.
     Own { count: usize },
 }
 
@@ -60,6 +60,12 @@ impl Callers {
         during: Duration,
     ) -> Outcome<Called> {
         self.round(messages, together, Which::Any, during)
+    }
+
+    /// Looks up all messages, many at a time.
+    pub(crate) fn read_all(&self, messages: usize, together: usize) -> Outcome<Called> {
+        let count = messages.div_ceil(self.clients.len() * together);
+        self.round(messages, together, Which::Own { count }, Duration::from_secs(600))
     }
 
     /// Looks up so many messages, each once.

@@ -76,7 +76,7 @@ fn measure_embedded(round: usize, webhooks: usize) -> Outcome<f64> {
     std::fs::create_dir_all(&log_dir)?;
     let log = EmbeddedLog::open(&log_dir, EmbeddedOptions::default())?;
     let records = fill::fill(log, round, webhooks)?;
-    measure("embedded", round, &Node::start(dir.path(), None)?, records)
+    measure("embedded", round, &Node::start(dir.path(), None, &[])?, records)
 }
 
 fn measure_kafka(round: usize, webhooks: usize) -> Outcome<f64> {
@@ -89,7 +89,7 @@ fn measure_kafka(round: usize, webhooks: usize) -> Outcome<f64> {
         ..KafkaOptions::new(&broker.plain)
     };
     let records = fill::fill(KafkaLog::connect(options)?, round, webhooks)?;
-    measure("kafka", round, &Node::start(dir.path(), Some(&broker.plain))?, records)
+    measure("kafka", round, &Node::start(dir.path(), Some(&broker.plain), &[])?, records)
 }
 
 /// The ratio of the two rates.

@@ -23,8 +23,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// `up` in a directory, on the embedded log or on brokers.
-    pub(crate) fn start(dir: &Path, brokers: Option<&str>) -> Outcome<Self> {
+    /// `up` in a directory, on the embedded log or on brokers, with settings by their names in the
+    /// environment.
+    pub(crate) fn start(
+        dir: &Path,
+        brokers: Option<&str>,
+        settings: &[(&str, &str)],
+    ) -> Outcome<Self> {
         let mut command = Command::new(binary());
         command.arg("up").arg("--data-dir").arg(dir.join("data"));
         for address in ["HTTP", "GRPC", "ADMIN"] {
@@ -33,6 +38,7 @@ impl Node {
         command.env("TICKFOLD_APP_SECRET", "bench-secret").env("TICKFOLD_VERIFY_TOKEN", "token");
         command.env("TICKFOLD_TELEMETRY_LOG", "warn").env("TICKFOLD_TOPIC_PREFIX", fill::PREFIX);
         command.env("TICKFOLD_PARTITIONS", PARTITIONS.to_string());
+        command.envs(settings.iter().copied());
         if let Some(brokers) = brokers {
             command.args(["--kafka", brokers]);
             command.env("TICKFOLD_KAFKA_REPLICATION_FACTOR", "1");

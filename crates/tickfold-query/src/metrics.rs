@@ -13,6 +13,8 @@ use crate::Reason;
 pub const REQUESTS: &str = "tickfold_query_requests_total";
 /// Time of a unary call, by `method`.
 pub const REQUEST_SECONDS: &str = "tickfold_query_request_seconds";
+/// Lookups of one thing by where they were answered from, `outcome`: `memory` or `disk`.
+pub const LOOKUPS: &str = "tickfold_query_lookups_total";
 /// Connections open.
 pub const CONNECTIONS: &str = "tickfold_query_connections";
 /// Lookups running.
@@ -51,6 +53,11 @@ pub fn describe() {
         REQUEST_SECONDS,
         Unit::Seconds,
         "Time from the decoded request to the reply, waiting for min_position included, by method."
+    );
+    describe_counter!(
+        LOOKUPS,
+        Unit::Count,
+        "Lookups of one thing, by where they were answered from: memory, or the threads that may wait for the disk. Many from the disk ask for a greater store.block_cache_bytes."
     );
     describe_gauge!(
         CONNECTIONS,
@@ -112,6 +119,10 @@ pub(crate) fn request(method: &'static str, code: Code, elapsed: Option<Duration
     if let Some(elapsed) = elapsed {
         histogram!(REQUEST_SECONDS, "method" => method).record(elapsed.as_secs_f64());
     }
+}
+
+pub(crate) fn lookup(outcome: &'static str) {
+    counter!(LOOKUPS, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn forward(method: &'static str, code: Code) {

@@ -230,12 +230,15 @@ pub(crate) struct Failure {
     violations: Vec<(String, String)>,
     /// What it reflects, if state was read.
     pub(crate) as_of: Option<Box<pb::AsOf>>,
+    /// It was read from memory alone, and only the disk can tell. Never a caller's to see.
+    is_not_in_memory: bool,
 }
 
 impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         let (metadata, violations) = (BTreeMap::new(), Vec::new());
-        Self { reason, message: message.into(), metadata, violations, as_of: None }
+        let (message, as_of, is_not_in_memory) = (message.into(), None, false);
+        Self { reason, message, metadata, violations, as_of, is_not_in_memory }
     }
 
     /// A malformed argument.
@@ -276,6 +279,10 @@ impl Failure {
         self.reason
     }
 
+    pub(crate) fn is_not_in_memory(&self) -> bool {
+        self.is_not_in_memory
+    }
+
     /// What another node failed with; `None` if the status is none of a node's own: the connection
     /// broke, or there was none.
     pub(crate) fn of_peer(status: &Status) -> Option<Self> {
@@ -290,13 +297,14 @@ impl Failure {
             metadata: info.metadata.clone().into_iter().collect(),
             violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
             as_of: as_of(status).map(Box::new),
+            is_not_in_memory: false,
         })
     }
 }
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        let Failure { reason, message, metadata, violations, as_of } = failure;
+        let Failure { reason, message, metadata, violations, as_of, is_not_in_memory: _ } = failure;
         let mut details = ErrorDetails::with_error_info(
             reason.as_str(),
             ERROR_DOMAIN,
@@ -328,6 +336,10 @@ impl From<tickfold_store::Error> for Failure {
     fn from(error: tickfold_store::Error) -> Self {
         use tickfold_store::Error as E;
         let reason = match &error {
+            E::NotInMemory => {
+                let failure = Self::new(Reason::StoreReadFailed, error.to_string());
+                return Self { is_not_in_memory: true, ..failure };
+            }
             E::Unreadable { .. } => Reason::StoreUnreadable,
             _ => Reason::StoreReadFailed,
         };

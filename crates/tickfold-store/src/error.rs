@@ -22,6 +22,9 @@ pub enum Error {
         /// What does not add up.
         reason: String,
     },
+    /// What was to be read from memory alone is only on the disk.
+    #[error("not in memory")]
+    NotInMemory,
     /// A batch that does not continue the store: a defect of the caller; nothing was written.
     #[error("batch from {batch_from} does not continue store at {cursor}")]
     NotContinuous {

@@ -174,6 +174,12 @@ pub trait ReadView: std::fmt::Debug + Send + Sync {
     /// The state now; `None` while no store was opened yet.
     fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>, Error>;
 
+    /// The same state for threads that must not wait for the disk: a read that would have to fails
+    /// with [`Error::NotInMemory`], and so does this one.
+    fn snapshot_in_memory(&self) -> Result<Option<Box<dyn Snapshot>>, Error> {
+        self.snapshot()
+    }
+
     /// The cursor as it moves, for waiting until a position is applied: 0 before the first open.
     fn cursor(&self) -> watch::Receiver<u64>;
 }
@@ -253,6 +259,8 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<PhoneNumberId>, Error>;
     /// What is remembered of an action or alert that was decided.
     fn decided(&self, key: &ActionId) -> Result<Option<Decided>, Error>;
+    /// The same of several, in their order.
+    fn decided_each(&self, keys: &[ActionId]) -> Result<Vec<Option<Decided>>, Error>;
     /// Totals of charges of an account, in the order of their keys, at most `limit`; of one month
     /// if given.
     fn totals_of(

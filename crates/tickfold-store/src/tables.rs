@@ -23,6 +23,11 @@ pub(crate) trait Rows: std::fmt::Debug {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
 
+    /// The values of several keys, in their order.
+    fn get_each(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     /// Rows with `from` ≤ key < `until`, rising, at most `limit`.
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error>;
 }
@@ -111,6 +116,13 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
 
     pub(crate) fn decided(self, key: &ActionId) -> Result<Option<Decided>, Error> {
         self.value(&key::decided(key))
+    }
+
+    fn decided_each(self, keys: &[ActionId]) -> Result<Vec<Option<Decided>>, Error> {
+        let keys: Vec<_> = keys.iter().map(key::decided).collect();
+        let rows = self.rows.get_each(&keys)?.into_iter();
+        rows.map(|bytes| bytes.map(|bytes| self.read(Decided::decode(&bytes))).transpose())
+            .collect()
     }
 
     /// The first timer at or above a key of the timer family.
@@ -271,6 +283,12 @@ impl<R: Rows> RowsSnapshot<R> {
         Ok(Self { rows, partition, head })
     }
 
+    /// `head` is that of the rows.
+    #[cfg(feature = "rocks")]
+    pub(crate) fn with_head(rows: R, partition: u32, head: StoreHead) -> Self {
+        Self { rows, partition, head }
+    }
+
     fn tables(&self) -> Tables<'_, R> {
         Tables { rows: &self.rows, partition: self.partition }
     }
@@ -379,6 +397,10 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
 
     fn decided(&self, key: &ActionId) -> Result<Option<Decided>, Error> {
         self.tables().decided(key)
+    }
+
+    fn decided_each(&self, keys: &[ActionId]) -> Result<Vec<Option<Decided>>, Error> {
+        self.tables().decided_each(keys)
     }
 
     fn totals_of(

@@ -203,6 +203,10 @@ impl Snapshot for Scoped {
         self.all.decided(key)
     }
 
+    fn decided_each(&self, keys: &[ActionId]) -> Result<Vec<Option<Decided>>, Error> {
+        self.all.decided_each(keys)
+    }
+
     fn totals_of(
         &self,
         waba_id: &WabaId,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tickfold_core::action::{ActionId, ActionKind, Decision, asked_for};
+use tickfold_core::action::{ActionId, ActionKind, Asked, Decision, asked_for};
 use tickfold_core::charge::Charge;
 use tickfold_core::fold::charge_of_message;
 use tickfold_core::ids::{Participant, Wamid};
@@ -46,14 +46,13 @@ pub(super) fn decisions(
     wamid: &Wamid,
     message: &Message,
 ) -> Result<Vec<DecidedFor>, Failure> {
-    let mut decisions = Vec::new();
-    for asked in asked_for(wamid, message) {
-        if let Some(decided) = snapshot.decided(&asked.id)? {
-            let (what, id, participant) = (asked.what, asked.id, asked.participant);
-            decisions.push(DecidedFor { what, id, participant, partition, decided });
-        }
-    }
-    Ok(decisions)
+    let asked = asked_for(wamid, message);
+    let ids: Vec<_> = asked.iter().map(|asked| asked.id.clone()).collect();
+    let remembered = asked.into_iter().zip(snapshot.decided_each(&ids)?);
+    let decisions = remembered.filter_map(|(Asked { what, id, participant }, decided)| {
+        Some(DecidedFor { what, id, participant, partition, decided: decided? })
+    });
+    Ok(decisions.collect())
 }
 
 impl JoinedMessage {

@@ -2,7 +2,8 @@
 //! domain turned into proto. Each call is first spread over the nodes that own the partitions it asks
 //! (`spread`), unless they are all here.
 //!
-//! Reads run on the blocking pool: a store may wait for the disk, and the runtime must not.
+//! Reads run on the blocking pool: a store may wait for the disk, and the runtime must not. Lookups of
+//! one thing are tried in memory first, on the thread of the call, which most of them find there.
 //! Explaining a message also reads the raw log, as a stream.
 
 pub(crate) mod arguments;
@@ -116,12 +117,7 @@ impl Query {
         asked: Asked,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let wanted = self.partitions.wanted(&min_position)?;
-        let reached = self.partitions.reached(&wanted, call.deadline);
-        let Some(reached) = call.shutdown.run_until_cancelled(reached).await else {
-            return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
-        };
-        reached?;
+        self.reached(call, &min_position).await?;
         let (partitions, call) = (Arc::clone(&self.partitions), call.clone());
         // The read goes on when the caller hangs up, and so does its slot, which is in the call.
         let task = tokio::task::spawn_blocking(move || read(partitions.snapshots(&asked, &call)?));
@@ -129,6 +125,16 @@ impl Query {
             tracing::error!(error = &error as &dyn std::error::Error, "a read panicked");
             Err(Failure::new(Reason::Defect, "the read failed"))
         })
+    }
+
+    /// Waits until the positions are applied.
+    async fn reached(&self, call: &Call, min_position: &[pb::Position]) -> Result<(), Failure> {
+        let wanted = self.partitions.wanted(min_position)?;
+        let reached = self.partitions.reached(&wanted, call.deadline);
+        let Some(reached) = call.shutdown.run_until_cancelled(reached).await else {
+            return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
+        };
+        reached
     }
 
     /// Refuses a reply that clients would refuse.
@@ -148,7 +154,7 @@ impl Query {
     ) -> Result<pb::GetMessageResponse, Failure> {
         let wamid = Wamid::new(id("wamid", request.wamid)?);
         let view = View::of(request.view)?;
-        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
+        let asked = Lookup::of(request.at, request.min_position, Asked::All)?.short();
         let key = wamid.clone();
         let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.message(&key)?.is_some());
         let reply = self.look_up(call, asked, holds, move |snapshots| {
@@ -257,7 +263,7 @@ impl Query {
         let waba_id = WabaId::new(id("waba_id", request.waba_id)?);
         let party = PartyId::new(id("party", request.party)?);
         let asked = Asked::AccountOf(waba_id.clone());
-        let asked = Lookup::of(request.at, request.min_position, asked)?;
+        let asked = Lookup::of(request.at, request.min_position, asked)?.short();
         let reply = self.look_up(
             call,
             asked,

@@ -164,13 +164,32 @@ impl Partitions {
     /// Takes the snapshots for a call, as its caller sees them. All must be open: an answer from some
     /// would pass for the answer.
     pub(super) fn snapshots(&self, asked: &Asked, call: &Call) -> Result<Snapshots, Failure> {
+        self.take(asked, call, |view| view.snapshot())
+    }
+
+    /// The same, for a thread that must not wait for the disk: reads may fail for what is not in
+    /// memory.
+    pub(super) fn snapshots_in_memory(
+        &self,
+        asked: &Asked,
+        call: &Call,
+    ) -> Result<Snapshots, Failure> {
+        self.take(asked, call, |view| view.snapshot_in_memory())
+    }
+
+    fn take(
+        &self,
+        asked: &Asked,
+        call: &Call,
+        of: impl Fn(&dyn ReadView) -> Result<Option<Box<dyn Snapshot>>, tickfold_store::Error>,
+    ) -> Result<Snapshots, Failure> {
         let (mut range, only) = (self.of(asked), call.only.as_ref());
         range.retain(|partition| only.is_none_or(|only| only.contains(partition)));
         let mut snapshots = Vec::new();
         for (partition, view) in
             range.iter().filter_map(|p| Some((*p, self.views.get(*p as usize)?)))
         {
-            let Some(snapshot) = view.snapshot()? else {
+            let Some(snapshot) = of(&**view)? else {
                 let what = format!("the store of partition {partition} is not open yet");
                 let failure = Failure::new(Reason::StoreNotOpen, what);
                 return Err(failure.with("partition", partition));

@@ -88,7 +88,7 @@ impl Query {
         let template_id = TemplateId::new(id("template_id", request.template_id)?);
         let language = id("language", request.language)?;
         let asked = Asked::AccountOf(waba_id.clone());
-        let asked = Lookup::of(request.at, request.min_position, asked)?;
+        let asked = Lookup::of(request.at, request.min_position, asked)?.short();
         let key = TemplateKey::new(waba_id, template_id, &language);
         let reply = self.look_up(
             call,
@@ -157,7 +157,7 @@ impl Query {
         call: Call,
     ) -> Result<pb::GetNumberResponse, Failure> {
         let key = PhoneNumberId::new(id("phone_number_id", request.phone_number_id)?);
-        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
+        let asked = Lookup::of(request.at, request.min_position, Asked::All)?.short();
         let held = key.clone();
         let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.number(&held)?.is_some());
         let reply = self.look_up(call, asked, holds, move |snapshots| {

@@ -16,6 +16,7 @@ use super::Query;
 use super::find::bound;
 use super::partitions::{Asked, Snapshots};
 use crate::call::Call;
+use crate::metrics;
 use crate::reasons::{Failure, Reason};
 
 /// Makes states of then.
@@ -55,6 +56,8 @@ pub(super) struct Lookup {
     then: Option<(Option<u32>, Moment)>,
     min_position: Vec<pb::Position>,
     asked: Asked,
+    /// It reads a few rows.
+    is_short: bool,
 }
 
 impl Lookup {
@@ -73,24 +76,40 @@ impl Lookup {
             }
             None => Err(Failure::argument("at", "is empty")),
         });
-        Ok(Self { then: then.transpose()?, min_position, asked })
+        Ok(Self { then: then.transpose()?, min_position, asked, is_short: false })
+    }
+
+    /// The same, of something so small that reading it from memory holds up no other call.
+    pub(super) fn short(self) -> Self {
+        Self { is_short: true, ..self }
     }
 }
 
 impl Query {
     /// Reads the live state, or that of then. `holds` tells of a live partition whether it knows what
-    /// is looked for.
+    /// is looked for. `read` may run twice: what is not in memory is read again from the disk.
     pub(super) async fn look_up<R: Send + 'static>(
         &self,
         call: Call,
         lookup: Lookup,
         holds: impl Fn(&dyn Snapshot) -> Result<bool, tickfold_store::Error> + Send + 'static,
-        read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
+        read: impl Fn(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let read = |snapshots: Snapshots| {
+        let read = move |snapshots: Snapshots| {
             let as_of = snapshots.as_of();
             read(snapshots).map_err(|failure| failure.reflecting(Some(as_of)))
         };
+        if lookup.then.is_none() && lookup.is_short {
+            self.reached(&call, &lookup.min_position).await?;
+            let snapshots = self.partitions.snapshots_in_memory(&lookup.asked, &call);
+            match snapshots.and_then(&read) {
+                Err(failure) if failure.is_not_in_memory() => metrics::lookup("disk"),
+                answered => {
+                    metrics::lookup("memory");
+                    return answered;
+                }
+            }
+        }
         self.look_up_at(&call, lookup, holds, read).await
     }
 
@@ -101,7 +120,7 @@ impl Query {
         holds: impl Fn(&dyn Snapshot) -> Result<bool, tickfold_store::Error> + Send + 'static,
         read: impl FnOnce(Snapshots) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let Lookup { then, min_position, asked } = lookup;
+        let Lookup { then, min_position, asked, is_short: _ } = lookup;
         let Some((partition, moment)) = then else {
             return self.read_at(call, min_position, asked, read).await;
         };

@@ -209,8 +209,11 @@ pub fn decisions_and_totals_are_read_by_name_and_by_account(disk: &dyn Disk) {
     assert_eq!(of("7", Some("2026-11"), 9), [november, utility]);
     assert_eq!(of("7", Some("2026-1"), 9), []);
     assert_eq!(of("", None, 9), []);
+    let unknown = ActionId::new("resend", "", "");
     assert_eq!(snapshot(&*stores).decided(&id).unwrap(), Some(decided));
-    assert_eq!(snapshot(&*stores).decided(&ActionId::new("resend", "", "")).unwrap(), None);
+    assert_eq!(snapshot(&*stores).decided(&unknown).unwrap(), None);
+    let each = snapshot(&*stores).decided_each(&[id.clone(), unknown, id]).unwrap();
+    assert_eq!(each, [Some(decided), None, Some(decided)]);
 }
 
 pub fn transitions_are_a_range_and_old_ones_go(disk: &dyn Disk) {

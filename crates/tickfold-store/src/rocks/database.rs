@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rocksdb::{
-    DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions, properties,
+    DB, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    properties,
 };
 use self_cell::self_cell;
 
@@ -150,29 +151,47 @@ impl Rows for Database {
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
-        let rows = self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), below(until));
-        self.collect(rows, limit)
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(until);
+        let rows = self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), options);
+        collect(rows, limit).map_err(|error| self.failed("scan", error))
     }
 }
 
-impl Database {
-    fn collect(
-        &self,
-        rows: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
-        limit: usize,
-    ) -> Result<Vec<Row>, Error> {
-        let rows = rows.take(limit).map(|row| row.map(|(key, value)| (key.into(), value.into())));
-        rows.collect::<Result<_, _>>().map_err(|error| self.failed("scan", error))
-    }
-}
-
-fn below(until: &[u8]) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_iterate_upper_bound(until);
-    options
+fn collect(
+    rows: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+    limit: usize,
+) -> Result<Vec<Row>, rocksdb::Error> {
+    rows.take(limit).map(|row| row.map(|(key, value)| (key.into(), value.into()))).collect()
 }
 
 type DbSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
+
+/// A snapshot, and how it is read.
+struct Pinned<'a> {
+    /// Dropped after the options, which point to it.
+    from_disk: ReadOptions,
+    from_memory: ReadOptions,
+    snapshot: DbSnapshot<'a>,
+}
+
+impl<'a> Pinned<'a> {
+    fn new(database: &'a Database) -> Self {
+        let snapshot = database.db.snapshot();
+        let [from_disk, from_memory] =
+            [Reads::Disk, Reads::Memory].map(|reads| options(&snapshot, reads));
+        Self { from_disk, from_memory, snapshot }
+    }
+}
+
+fn options(snapshot: &DbSnapshot<'_>, reads: Reads) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_snapshot(snapshot);
+    if reads == Reads::Memory {
+        options.set_read_tier(ReadTier::BlockCache);
+    }
+    options
+}
 
 self_cell!(
     /// A snapshot and the database it is of. RocksDB's own snapshot borrows the database, and one
@@ -180,34 +199,76 @@ self_cell!(
     struct SnapshotCell {
         owner: Arc<Database>,
         #[covariant]
-        dependent: DbSnapshot,
+        dependent: Pinned,
     }
 );
 
-/// Rows as they were when it was made.
-pub(super) struct SnapshotRows(SnapshotCell);
+/// What a read may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    Disk,
+    /// Buffers and block cache only: what is not there is [`Error::NotInMemory`].
+    Memory,
+}
+
+/// Rows as they were when it was made. Clones are of the same moment.
+#[derive(Clone)]
+pub(super) struct SnapshotRows {
+    cell: Arc<SnapshotCell>,
+    reads: Reads,
+}
 
 impl SnapshotRows {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self(SnapshotCell::new(database, |database| database.db.snapshot()))
+        let cell = SnapshotCell::new(database, |database| Pinned::new(database));
+        Self { cell: Arc::new(cell), reads: Reads::Disk }
+    }
+
+    /// The same rows, read in this way.
+    pub(super) fn reading(&self, reads: Reads) -> Self {
+        Self { cell: Arc::clone(&self.cell), reads }
+    }
+
+    fn options(&self) -> &ReadOptions {
+        let pinned = self.cell.borrow_dependent();
+        match self.reads {
+            Reads::Disk => &pinned.from_disk,
+            Reads::Memory => &pinned.from_memory,
+        }
+    }
+
+    fn failed(&self, attempted: &str, error: rocksdb::Error) -> Error {
+        match (self.reads, error.kind()) {
+            (Reads::Memory, ErrorKind::Incomplete) => Error::NotInMemory,
+            _ => self.cell.borrow_owner().failed(attempted, error),
+        }
     }
 }
 
 impl std::fmt::Debug for SnapshotRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SnapshotRows").field(self.0.borrow_owner()).finish()
+        let database = self.cell.borrow_owner();
+        f.debug_struct("SnapshotRows").field("of", database).field("reads", &self.reads).finish()
     }
 }
 
 impl Rows for SnapshotRows {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let database = self.0.borrow_owner();
-        self.0.borrow_dependent().get(key).map_err(|error| database.failed("read", error))
+        let found = self.cell.borrow_owner().db.get_opt(key, self.options());
+        found.map_err(|error| self.failed("read", error))
+    }
+
+    fn get_each(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let found = self.cell.borrow_owner().db.multi_get_opt(keys, self.options());
+        let found = found.into_iter().collect::<Result<_, _>>();
+        found.map_err(|error| self.failed("read", error))
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
+        let mut options = options(&self.cell.borrow_dependent().snapshot, self.reads);
+        options.set_iterate_upper_bound(until);
         let mode = IteratorMode::From(from, Direction::Forward);
-        let rows = self.0.borrow_dependent().iterator_opt(mode, below(until));
-        self.0.borrow_owner().collect(rows, limit)
+        let rows = self.cell.borrow_owner().db.iterator_opt(mode, options);
+        collect(rows, limit).map_err(|error| self.failed("scan", error))
     }
 }

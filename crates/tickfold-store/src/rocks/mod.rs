@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::checkpoints::{TableSums, io_error, sync_dir};
-use self::database::{Database, SnapshotRows};
+use self::database::{Database, Reads, SnapshotRows};
 pub use self::generations::StoreGenerations;
 pub use self::inspect::{
     CheckpointDamage, CheckpointDir, CheckpointFound, CheckpointState, DamagedPart,
@@ -57,8 +57,24 @@ struct Slot {
     lifecycle: Mutex<()>,
     has_writer: AtomicBool,
     /// What readers are served from; kept after the writer is gone.
-    served: Mutex<Option<Arc<Database>>>,
+    served: Mutex<Option<Served>>,
     cursor: watch::Sender<u64>,
+}
+
+/// What readers are served from.
+#[derive(Debug)]
+struct Served {
+    database: Arc<Database>,
+    /// Rows and head as they are since the last write, once a reader asked for them: all who ask
+    /// before the next write share them. Dropped by the next write, or RocksDB would keep what is
+    /// written over.
+    latest: Option<(SnapshotRows, StoreHead)>,
+}
+
+impl Served {
+    fn of(database: Arc<Database>) -> Self {
+        Self { database, latest: None }
+    }
 }
 
 impl RocksStores {
@@ -83,7 +99,7 @@ impl RocksStores {
             lock(&self.slots).iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
         for (partition, slot) in slots {
             // In use until the end of the turn, as by a reader.
-            if let Some(database) = lock(&slot.served).clone() {
+            if let Some(database) = slot.database() {
                 metrics::sizes(partition, &database.sizes());
             }
         }
@@ -101,8 +117,7 @@ impl RocksStores {
 
     /// Writes everything of a partition to its files, if it is open.
     pub fn flush(&self, partition: u32) -> Result<(), Error> {
-        let served = lock(&self.slot(partition).served).clone();
-        served.map_or(Ok(()), |database| database.flush())
+        self.slot(partition).database().map_or(Ok(()), |database| database.flush())
     }
 
     /// Writes everything of a partition to its files and closes it, so that its directory can be
@@ -111,7 +126,7 @@ impl RocksStores {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("close store", partition)?;
-        if let Some(database) = lock(&slot.served).clone() {
+        if let Some(database) = slot.database() {
             database.flush()?;
         }
         slot.close("close store", partition)
@@ -132,12 +147,18 @@ fn refused(attempted: &str, partition: u32, why: &str) -> Error {
 }
 
 impl Slot {
+    /// The database that is open.
+    fn database(&self) -> Option<Arc<Database>> {
+        lock(&self.served).as_ref().map(|served| Arc::clone(&served.database))
+    }
+
     /// Closes the database, if it is open, so that its directory can be moved or opened anew.
     fn close(&self, attempted: &str, partition: u32) -> Result<(), Error> {
         let served = lock(&self.served).take();
-        let Some(database) = served else { return Ok(()) };
+        let Some(Served { database, latest }) = served else { return Ok(()) };
+        drop(latest);
         database.close(CLOSE_TIMEOUT).map_err(|database| {
-            *lock(&self.served) = Some(database);
+            *lock(&self.served) = Some(Served::of(database));
             refused(attempted, partition, "readers still hold snapshots")
         })
     }
@@ -156,7 +177,7 @@ impl Stores for RocksStores {
         let _lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("open store", partition)?;
         let path = self.path(partition);
-        let served = lock(&slot.served).clone();
+        let served = slot.database();
         let is_here = served.as_ref().is_some_and(|database| database.is_at(&path));
         let database = match served {
             Some(database) if is_here && !database.is_poisoned() => database,
@@ -178,7 +199,7 @@ impl Stores for RocksStores {
             partition,
         };
         let store = Store::open(partition, backend, slot.cursor.clone())?;
-        *lock(&slot.served) = Some(database);
+        *lock(&slot.served) = Some(Served::of(database));
         Ok(Box::new(store))
     }
 
@@ -266,7 +287,11 @@ impl Rows for RocksBackend {
 
 impl Backend for RocksBackend {
     fn apply(&mut self, batch: Batch) -> Result<(), Error> {
-        self.database.apply(batch)
+        let applied = self.database.apply(batch);
+        if let Some(served) = lock(&self.slot.served).as_mut() {
+            served.latest = None;
+        }
+        applied
     }
 
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {
@@ -289,10 +314,28 @@ struct RocksView {
     partition: u32,
 }
 
+impl RocksView {
+    fn latest(&self, reads: Reads) -> Result<Option<Box<dyn Snapshot>>, Error> {
+        let mut served = lock(&self.slot.served);
+        let Some(Served { database, latest }) = served.as_mut() else { return Ok(None) };
+        if let Some((rows, head)) = latest {
+            let (rows, head) = (rows.reading(reads), *head);
+            return Ok(Some(Box::new(RowsSnapshot::with_head(rows, self.partition, head))));
+        }
+        let rows = SnapshotRows::new(Arc::clone(database));
+        let snapshot = RowsSnapshot::new(rows.reading(reads), self.partition)?;
+        *latest = Some((rows, snapshot.store_head()));
+        Ok(Some(Box::new(snapshot)))
+    }
+}
+
 impl ReadView for RocksView {
     fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>, Error> {
-        let Some(database) = lock(&self.slot.served).clone() else { return Ok(None) };
-        Ok(Some(Box::new(RowsSnapshot::new(SnapshotRows::new(database), self.partition)?)))
+        self.latest(Reads::Disk)
+    }
+
+    fn snapshot_in_memory(&self) -> Result<Option<Box<dyn Snapshot>>, Error> {
+        self.latest(Reads::Memory)
     }
 
     fn cursor(&self) -> watch::Receiver<u64> {

@@ -60,7 +60,8 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(super) fn new(options: RocksOptions) -> Self {
         Self {
-            block_cache: Cache::new_lru_cache(options.block_cache_bytes),
+            // Readers of all partitions meet here; this kind has no locks.
+            block_cache: Cache::new_hyper_clock_cache(options.block_cache_bytes, 0),
             // Without stalls: a partition over the budget flushes, it does not stop the others.
             write_buffers: WriteBufferManager::new_write_buffer_manager(
                 options.write_buffer_bytes_total,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use tickfold_core::ids::Wamid;
 use tickfold_core::overlay::Overlay;
 
 use super::*;
@@ -328,4 +329,37 @@ fn a_store_inherits_the_transitions_of_another_and_only_those() {
     write(&mut *to, 1, &message("c", 1), &[transition(2, "more")]);
     assert_eq!(snapshot(2).transitions((0, 0), 10).unwrap().len(), 3);
     assert_eq!(to.recompute_digest().unwrap(), to.store_head().digest);
+}
+
+#[test]
+fn what_is_only_on_the_disk_is_not_in_memory_until_it_was_read() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    let view = stores.view(0);
+    let (key, wanted) = (Wamid::from("7"), Random::new(7).message());
+    // More than the block that the head is in.
+    fill(&mut *store, 400);
+    let in_memory = || view.snapshot_in_memory().unwrap().unwrap();
+    assert_eq!(in_memory().message(&key).unwrap(), Some(wanted.clone()), "in the buffer");
+
+    drop(store);
+    stores.close(0).unwrap();
+    let mut store = stores.open(0).unwrap();
+    // Opening reads the head, and nothing of the family of messages.
+    assert!(matches!(in_memory().message(&key), Err(Error::NotInMemory)));
+    let from_disk = view.snapshot().unwrap().unwrap();
+    assert_eq!(from_disk.message(&key).unwrap(), Some(wanted.clone()));
+    assert_eq!(in_memory().message(&key).unwrap(), Some(wanted), "read before");
+
+    // Those who ask between two writes share a moment; a write ends it, and no one waits for them.
+    let before = in_memory();
+    let head = write(&mut *store, 1, &message("new", 9), &[]);
+    assert_eq!(in_memory().store_head(), head);
+    assert!(in_memory().message(&"new".into()).unwrap().is_some());
+    assert_ne!(before.store_head(), head);
+    assert_eq!(before.message(&"new".into()).unwrap(), None);
+    drop((before, from_disk, store));
+    stores.close(0).unwrap();
+    assert!(view.snapshot_in_memory().unwrap().is_none(), "closed");
 }

@@ -56,6 +56,12 @@ fn a_restart_changes_nothing_and_emits_nothing_again() {
         assert_golden(&node);
         let after = (derived(&node), replies(&node), node.raw_webhooks().len());
         assert!(after == before, "round {round}: something changed over the restart");
+        // The first to ask for a row that nobody read since the start waits for the disk.
+        let page = node.admin("/metrics").text();
+        for from in ["memory", "disk"] {
+            let told = format!("tickfold_query_lookups_total{{outcome=\"{from}\"}}");
+            assert!(page.contains(&told), "none from {from}: {page}");
+        }
         node.stop();
     }
 
