@@ -392,6 +392,29 @@ fn messages_expire_by_log_time_and_only_when_unchanged() {
     assert_eq!(folded.overlay.messages.get(&Wamid::from(WAMID)), Some(&None));
 }
 
+/// After a long silence a thousand timers are due at once. No record fires more, and none is left over.
+#[test]
+fn timers_that_one_record_does_not_fire_are_fired_by_the_next() {
+    const MESSAGES: usize = 1_500;
+    let mut folded = Folded::default();
+    for webhook in 0..MESSAGES / 50 {
+        let statuses: Vec<_> =
+            (0..50).map(|n| status(&format!("wamid.{webhook}.{n}"), "sent", 1)).collect();
+        folded.webhook(&messages(&format!(r#""statuses":[{}]"#, statuses.join(","))));
+    }
+    folded.advance(365 * DAY_MS);
+    let known = |folded: &Folded| {
+        folded.overlay.messages.changes().filter(|(_, message)| message.after.is_some()).count()
+    };
+    let mut left = vec![known(&folded)];
+    for _ in 0..5 {
+        folded.tick();
+        left.push(known(&folded));
+    }
+    assert_eq!((left[0], left[5]), (MESSAGES, 0), "{left:?}");
+    assert!(left[1] > 0 && left.windows(2).all(|pair| pair[0] - pair[1] <= 1_000), "{left:?}");
+}
+
 #[test]
 fn a_tick_moves_nothing_but_log_time() {
     let mut folded = Folded::default();

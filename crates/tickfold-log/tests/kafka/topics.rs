@@ -91,6 +91,27 @@ async fn wrong_settings_are_refused_by_name() {
 }
 
 /// The broker creates topics on demand, as many clusters do; no call of ours demands one.
+/// Appends that wait for the brokers have a bound; the one that would pass it is refused at once, one
+/// that is larger than all of it goes alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_above_the_bytes_that_may_wait_are_refused() {
+    let bench = Bench::new(broker::shared(), "bounded").await;
+    let log = KafkaLog::connect(KafkaOptions {
+        append_bytes_max: 1_000,
+        ..options(bench.brokers.as_str())
+    });
+    let log = log.unwrap();
+    let of = |bytes: usize| vec![append(&bench.at(0), &"v".repeat(bytes))];
+    log.append(of(5_000)).await.unwrap();
+    let all = futures_util::future::join_all((0..50).map(|_| log.append(of(600)))).await;
+    let (accepted, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    assert!(!accepted.is_empty() && !refused.is_empty(), "{} accepted", accepted.len());
+    assert!(refused.iter().all(|one| matches!(one, Err(Error::Unavailable { .. }))), "{refused:?}");
+    assert_eq!(bench.values(0).await.len(), 1 + accepted.len());
+    log.append(of(600)).await.unwrap();
+    log.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_creates_a_topic() {
     let log = KafkaLog::connect(options(broker::shared())).unwrap();

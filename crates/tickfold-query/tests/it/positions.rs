@@ -72,6 +72,26 @@ async fn a_store_that_is_not_open_is_unavailable_and_worth_a_retry() {
 }
 
 #[tokio::test]
+async fn requests_above_their_bytes_are_refused_and_the_connection_goes_on() {
+    let (world, _writers) = World::open().await;
+    let message =
+        |bytes: usize| pb::GetMessageRequest { wamid: "w".repeat(bytes), ..Default::default() };
+    let error = world.query().get_message(message(4 * 1024 * 1024)).await.unwrap_err();
+    assert_eq!(error.code(), Code::OutOfRange, "{error:?}");
+    let headers = |bytes: usize| {
+        let mut request = Request::new(at(0, 0));
+        request.metadata_mut().insert("x-note", "n".repeat(bytes).parse().unwrap());
+        request
+    };
+    let error = world.query().get_message(headers(64 * 1024)).await.unwrap_err();
+    assert_ne!(error.code(), Code::NotFound, "{error:?}");
+    for request in [Request::new(message(500)), headers(60 * 1024)] {
+        let error = world.query().get_message(request).await.unwrap_err();
+        assert_eq!(reason(&error).0, "MESSAGE_NOT_FOUND", "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_too_many_is_shed_and_the_waiting_one_is_ended_by_shutdown() {
     let options = QueryOptions { concurrent_requests_max: 1, ..QueryOptions::default() };
     let (world, _writers) = World::open_with(options).await;
