@@ -46,8 +46,11 @@ soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, 
 soak-one: setup # those that need no broker
 	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --bins --test '*' -- --skip kafka --skip late
 
-soak-sim: setup # a million simulated worlds
-	@$(ENV) scripts/soak.sh 'Simulated worlds' $(SIM) run --seeds 1000000
+# Hours; a part of the seeds is a part of the page by itself.
+SIM_FROM ?= 0
+SIM_SEEDS ?= 1000000
+soak-sim: setup # a million simulated worlds, or SIM_SEEDS of them from seed SIM_FROM on
+	@$(ENV) scripts/soak.sh 'Simulated worlds from seed $(SIM_FROM)' $(SIM) run --from $(SIM_FROM) --seeds $(SIM_SEEDS)
 
 soak-kills: setup # kill -9 of processors on Kafka
 	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash

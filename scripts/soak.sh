@@ -23,7 +23,8 @@ export TICKFOLD_SOAK_TABLE=$work/rows
 : >"$TICKFOLD_SOAK_TABLE"
 
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-if [ -n "$(git status --porcelain 2>/dev/null)" ]; then commit="$commit with uncommitted changes"; fi
+# The page itself may have parts that are not committed yet.
+if [ -n "$(git status --porcelain -- . ':!docs/soak.md' 2>/dev/null)" ]; then commit="$commit with uncommitted changes"; fi
 begin=$SECONDS
 "$@"
 minutes=$(((SECONDS - begin + 59) / 60))
