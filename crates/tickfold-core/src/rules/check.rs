@@ -1,7 +1,8 @@
 //! What a document has to keep to beyond its shape. The first thing that is wrong is named by its
-//! path, such as `codes[3].codes[0]`.
+//! path, such as `codes[3].codes[0]`, which is written out only then.
 
 use std::collections::BTreeSet;
+use std::fmt::Arguments;
 
 use super::document::{
     Choice, CodeRule, Codes, Deadline, Directive, Document, Fallback, InboundDirective, InboundRule,
@@ -32,18 +33,23 @@ pub(super) fn check(document: &Document) -> Result<(), Invalid> {
         inbound,
         window_closing_before,
     } = document;
-    within("retention", *retention, RETENTION_MIN, RETENTION_MAX)?;
-    within("media_valid_for", *media_valid_for, Span::minutes(1), WAIT_MAX)?;
-    within("actions_valid_for", *actions_valid_for, Span::minutes(1), WAIT_MAX)?;
+    within(format_args!("retention"), *retention, RETENTION_MIN, RETENTION_MAX)?;
+    within(format_args!("media_valid_for"), *media_valid_for, Span::minutes(1), WAIT_MAX)?;
+    within(format_args!("actions_valid_for"), *actions_valid_for, Span::minutes(1), WAIT_MAX)?;
     if let Some(offer) = offer_resend {
-        within("offer_resend.after", offer.after, Span::seconds(1), Span::hours(24))?;
-        within("offer_resend.valid_for", offer.valid_for, Span::seconds(1), Span::hours(24))?;
+        within(format_args!("offer_resend.after"), offer.after, Span::seconds(1), Span::hours(24))?;
+        within(
+            format_args!("offer_resend.valid_for"),
+            offer.valid_for,
+            Span::seconds(1),
+            Span::hours(24),
+        )?;
     }
     if let Some(before) = window_closing_before {
-        within("window_closing_before", *before, Span::seconds(1), Span::hours(23))?;
+        within(format_args!("window_closing_before"), *before, Span::seconds(1), Span::hours(23))?;
     }
     check_codes(codes)?;
-    check_directives("unknown_code", unknown_code)?;
+    check_directives(format_args!("unknown_code"), unknown_code)?;
     // A message has to be there still when its deadline comes.
     let wait_max = retention.as_millis() - Span::days(2).as_millis();
     check_deadlines(deadlines, wait_max)?;
@@ -52,16 +58,16 @@ pub(super) fn check(document: &Document) -> Result<(), Invalid> {
 }
 
 fn check_codes(rules: &[CodeRule]) -> Result<(), Invalid> {
-    entries("codes", rules.len())?;
+    entries(format_args!("codes"), rules.len())?;
     let mut taken = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
-        let path = format!("codes[{at}]");
-        entries(&format!("{path}.codes"), rule.codes.len())?;
+        let path = format_args!("codes[{at}]");
+        entries(format_args!("{path}.codes"), rule.codes.len())?;
         if rule.codes.is_empty() {
-            return Err(Invalid::new(format!("{path}.codes"), "names no code"));
+            return Err(Invalid::new(format_args!("{path}.codes"), "names no code"));
         }
         for (index, codes) in rule.codes.iter().enumerate() {
-            let path = format!("{path}.codes[{index}]");
+            let path = format_args!("{path}.codes[{index}]");
             let (from, to) = codes.bounds();
             if from > to {
                 return Err(Invalid::new(path, "`from` is above `to`"));
@@ -70,8 +76,8 @@ fn check_codes(rules: &[CodeRule]) -> Result<(), Invalid> {
                 return Err(Invalid::new(path, "an earlier rule takes it for every category"));
             }
         }
-        categories(&format!("{path}.categories"), &rule.categories)?;
-        check_directives(&format!("{path}.actions"), &rule.actions)?;
+        categories(format_args!("{path}.categories"), &rule.categories)?;
+        check_directives(format_args!("{path}.actions"), &rule.actions)?;
         if rule.categories.is_empty() {
             taken.extend(rule.codes.iter().map(Codes::bounds));
         }
@@ -79,10 +85,10 @@ fn check_codes(rules: &[CodeRule]) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_directives(path: &str, directives: &[Directive]) -> Result<(), Invalid> {
+fn check_directives(path: Arguments<'_>, directives: &[Directive]) -> Result<(), Invalid> {
     entries(path, directives.len())?;
     for (at, directive) in directives.iter().enumerate() {
-        let here = format!("{path}[{at}]");
+        let here = format_args!("{path}[{at}]");
         if directives.iter().take(at).any(|earlier| earlier == directive) {
             return Err(Invalid::new(here, "stands there twice"));
         }
@@ -94,16 +100,16 @@ fn check_directives(path: &str, directives: &[Directive]) -> Result<(), Invalid>
             | Directive::Alert {}
             | Directive::Halt { scope: _ } => {}
             Directive::SuppressRecipient { category } => {
-                check_category(&format!("{here}.category"), category)?;
+                check_category(format_args!("{here}.category"), category)?;
             }
             Directive::BackOff { scope: _, delay } => {
-                within(&format!("{here}.delay"), *delay, Span::seconds(1), WAIT_MAX)?;
+                within(format_args!("{here}.delay"), *delay, Span::seconds(1), WAIT_MAX)?;
             }
             Directive::Resend { delay, attempts_max } => {
-                within(&format!("{here}.delay"), *delay, Span::seconds(0), WAIT_MAX)?;
+                within(format_args!("{here}.delay"), *delay, Span::seconds(0), WAIT_MAX)?;
                 if !(1..=ATTEMPTS_MAX).contains(attempts_max) {
                     let reason = format!("is not between 1 and {ATTEMPTS_MAX}");
-                    return Err(Invalid::new(format!("{here}.attempts_max"), reason));
+                    return Err(Invalid::new(format_args!("{here}.attempts_max"), reason));
                 }
             }
         }
@@ -112,56 +118,56 @@ fn check_directives(path: &str, directives: &[Directive]) -> Result<(), Invalid>
 }
 
 fn check_deadlines(deadlines: &[Deadline], wait_max_ms: i64) -> Result<(), Invalid> {
-    entries("deadlines", deadlines.len())?;
+    entries(format_args!("deadlines"), deadlines.len())?;
     let mut seen = BTreeSet::new();
     for (at, deadline) in deadlines.iter().enumerate() {
-        let path = format!("deadlines[{at}]");
-        scope(&path, deadline.waba_id.as_deref(), &deadline.category, &mut seen)?;
-        within(&format!("{path}.ttl"), deadline.ttl, Span::seconds(30), WAIT_MAX)?;
-        within(&format!("{path}.buffer"), deadline.buffer, Span::seconds(0), Span::days(1))?;
+        let path = format_args!("deadlines[{at}]");
+        scope(path, deadline.waba_id.as_deref(), &deadline.category, &mut seen)?;
+        within(format_args!("{path}.ttl"), deadline.ttl, Span::seconds(30), WAIT_MAX)?;
+        within(format_args!("{path}.buffer"), deadline.buffer, Span::seconds(0), Span::days(1))?;
         if deadline.ttl.as_millis() + deadline.buffer.as_millis() > wait_max_ms {
             let reason = "with its buffer it reaches the last two days of the retention";
-            return Err(Invalid::new(format!("{path}.ttl"), reason));
+            return Err(Invalid::new(format_args!("{path}.ttl"), reason));
         }
     }
     Ok(())
 }
 
 fn check_fallbacks(fallbacks: &[Fallback]) -> Result<(), Invalid> {
-    entries("fallbacks", fallbacks.len())?;
+    entries(format_args!("fallbacks"), fallbacks.len())?;
     let mut seen = BTreeSet::new();
     for (at, fallback) in fallbacks.iter().enumerate() {
-        let path = format!("fallbacks[{at}]");
-        scope(&path, fallback.waba_id.as_deref(), &fallback.category, &mut seen)?;
-        let path = format!("{path}.valid_for");
-        within(&path, fallback.valid_for, Span::seconds(1), WAIT_MAX)?;
+        let path = format_args!("fallbacks[{at}]");
+        scope(path, fallback.waba_id.as_deref(), &fallback.category, &mut seen)?;
+        let path = format_args!("{path}.valid_for");
+        within(path, fallback.valid_for, Span::seconds(1), WAIT_MAX)?;
     }
     Ok(())
 }
 
 fn check_inbound(rules: &[InboundRule]) -> Result<(), Invalid> {
-    entries("inbound", rules.len())?;
+    entries(format_args!("inbound"), rules.len())?;
     for (at, rule) in rules.iter().enumerate() {
-        let path = format!("inbound[{at}]");
+        let path = format_args!("inbound[{at}]");
         if let Some(waba_id) = &rule.waba_id {
-            name(&format!("{path}.waba_id"), waba_id)?;
+            name(format_args!("{path}.waba_id"), waba_id)?;
         }
         match &rule.when {
-            Choice::ButtonPayload(text) => name(&format!("{path}.when.button_payload"), text)?,
-            Choice::ButtonText(text) => name(&format!("{path}.when.button_text"), text)?,
-            Choice::ListId(text) => name(&format!("{path}.when.list_id"), text)?,
+            Choice::ButtonPayload(text) => name(format_args!("{path}.when.button_payload"), text)?,
+            Choice::ButtonText(text) => name(format_args!("{path}.when.button_text"), text)?,
+            Choice::ListId(text) => name(format_args!("{path}.when.list_id"), text)?,
             Choice::Keyword(text) => {
-                let path = format!("{path}.when.keyword");
-                name(&path, text)?;
+                let path = format_args!("{path}.when.keyword");
+                name(path, text)?;
                 if text.trim() != text {
                     return Err(Invalid::new(path, "begins or ends with white space"));
                 }
             }
         }
         match &rule.then {
-            InboundDirective::Route { queue } => name(&format!("{path}.then.queue"), queue)?,
+            InboundDirective::Route { queue } => name(format_args!("{path}.then.queue"), queue)?,
             InboundDirective::SuppressRecipient { category } => {
-                check_category(&format!("{path}.then.category"), category)?;
+                check_category(format_args!("{path}.then.category"), category)?;
             }
         }
     }
@@ -170,28 +176,28 @@ fn check_inbound(rules: &[InboundRule]) -> Result<(), Invalid> {
 
 /// One entry per account and category.
 fn scope<'a>(
-    path: &str,
+    path: Arguments<'_>,
     waba_id: Option<&'a str>,
     category: &'a str,
     seen: &mut BTreeSet<(Option<&'a str>, &'a str)>,
 ) -> Result<(), Invalid> {
     if let Some(waba_id) = waba_id {
-        name(&format!("{path}.waba_id"), waba_id)?;
+        name(format_args!("{path}.waba_id"), waba_id)?;
     }
-    check_category(&format!("{path}.category"), category)?;
+    check_category(format_args!("{path}.category"), category)?;
     if !seen.insert((waba_id, category)) {
-        return Err(Invalid::new(format!("{path}.category"), "has an entry already"));
+        return Err(Invalid::new(format_args!("{path}.category"), "has an entry already"));
     }
     Ok(())
 }
 
-fn categories(path: &str, names: &[String]) -> Result<(), Invalid> {
+fn categories(path: Arguments<'_>, names: &[String]) -> Result<(), Invalid> {
     entries(path, names.len())?;
     let mut checked = names.iter().enumerate();
-    checked.try_for_each(|(at, text)| check_category(&format!("{path}[{at}]"), text))
+    checked.try_for_each(|(at, text)| check_category(format_args!("{path}[{at}]"), text))
 }
 
-fn check_category(path: &str, text: &str) -> Result<(), Invalid> {
+fn check_category(path: Arguments<'_>, text: &str) -> Result<(), Invalid> {
     name(path, text)?;
     match normal_category(text) == text {
         true => Ok(()),
@@ -199,7 +205,7 @@ fn check_category(path: &str, text: &str) -> Result<(), Invalid> {
     }
 }
 
-fn name(path: &str, text: &str) -> Result<(), Invalid> {
+fn name(path: Arguments<'_>, text: &str) -> Result<(), Invalid> {
     match text.len() {
         0 => Err(Invalid::new(path, "is empty")),
         1..=NAME_BYTES_MAX => Ok(()),
@@ -207,14 +213,14 @@ fn name(path: &str, text: &str) -> Result<(), Invalid> {
     }
 }
 
-fn entries(path: &str, count: usize) -> Result<(), Invalid> {
+fn entries(path: Arguments<'_>, count: usize) -> Result<(), Invalid> {
     match count <= RULES_ENTRIES_MAX {
         true => Ok(()),
         false => Err(Invalid::new(path, format!("has more than {RULES_ENTRIES_MAX} entries"))),
     }
 }
 
-fn within(path: &str, span: Span, least: Span, most: Span) -> Result<(), Invalid> {
+fn within(path: Arguments<'_>, span: Span, least: Span, most: Span) -> Result<(), Invalid> {
     match (least..=most).contains(&span) {
         true => Ok(()),
         false => Err(Invalid::new(path, format!("is {span}, not between {least} and {most}"))),

@@ -17,6 +17,7 @@ mod span;
 mod tests;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 pub use built_in::{BUILT_IN_RULES, UNKNOWN_CATEGORY};
@@ -48,8 +49,8 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { path: path.into(), reason: reason.into() }
+    pub(crate) fn new(path: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self { path: path.to_string(), reason: reason.into() }
     }
 }
 
@@ -80,10 +81,7 @@ impl Rules {
         if json.len() > RULES_BYTES_MAX {
             return Err(Invalid::new(".", format!("is longer than {RULES_BYTES_MAX} bytes")));
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let document: Document = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| Invalid::new(error.path().to_string(), error.inner().to_string()))?;
-        deserializer.end().map_err(|error| Invalid::new(".", error.to_string()))?;
+        let document = read(json)?;
         check::check(&document)?;
         Ok(Self(document))
     }
@@ -179,6 +177,19 @@ impl Rules {
         let mut rules = self.0.inbound.iter().filter(of_account);
         rules.find(|rule| rule.when.fits(inbound)).map(|rule| &rule.then)
     }
+}
+
+/// The document of a text. Where something is wrong is looked for only once something is: to know it
+/// all the time takes longer than to read, and rules are read at every fold of their record.
+fn read(json: &[u8]) -> Result<Document, Invalid> {
+    if let Ok(document) = serde_json::from_slice(json) {
+        return Ok(document);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let document = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| Invalid::new(error.path(), error.inner().to_string()))?;
+    deserializer.end().map_err(|error| Invalid::new(".", error.to_string()))?;
+    Ok(document)
 }
 
 impl Choice {
