@@ -7,7 +7,7 @@ use tickfold_processor::{Options, Token};
 use tickfold_store::{MemStores, StoreHead, Stores};
 
 use crate::broker::{Broker, Claimant, Decision};
-use crate::golden::{Golden, plain_record};
+use crate::golden::{Golden, is_of};
 
 /// One partition, audited.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Audit {
         for (topic, due) in self.golden.outputs.iter().enumerate() {
             let found: Vec<_> = outputs.iter().filter(|(of, _)| *of == topic).collect();
             let seen = self.seen[topic];
-            let wanted = due[seen..].iter().take_while(|due| due.source < position);
+            let wanted = due[seen..].iter().take_while(|due| due.offset < position);
             let wanted: Vec<_> = wanted.collect();
             if found.len() != wanted.len() {
                 let (found, wanted) = (found.len(), wanted.len());
@@ -107,12 +107,9 @@ impl Audit {
                     "outputs {more}: topic {topic} up to {position}: {found} committed, {wanted} due"
                 ));
             }
-            let differs = found
-                .iter()
-                .zip(&wanted)
-                .find(|((_, found), due)| plain_record(found) != due.plain);
+            let differs = found.iter().zip(&wanted).find(|((_, found), due)| !is_of(found, due));
             if let Some((_, due)) = differs {
-                return Err(format!("outputs differ: topic {topic}, raw record {}", due.source));
+                return Err(format!("outputs differ: topic {topic}, raw record {}", due.offset));
             }
             self.seen[topic] += found.len();
         }

@@ -16,18 +16,8 @@ use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores, Transition};
 
 use crate::broker::Broker;
 
-/// A derived record without its offset: key, value, headers, timestamp.
-pub(crate) type Plain = (Vec<u8>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>, i64);
-
 /// A row of the store.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
-
-/// An output with the raw record that it comes from.
-#[derive(Debug)]
-pub(crate) struct Due {
-    pub(crate) source: u64,
-    pub(crate) plain: Plain,
-}
 
 /// One partition.
 #[derive(Debug)]
@@ -39,7 +29,7 @@ pub(crate) struct Golden {
     /// What the partition goes by. Read from the store it would be parsed for each record.
     regime: Option<Regime>,
     /// By topic of the broker.
-    pub(crate) outputs: Vec<Vec<Due>>,
+    pub(crate) outputs: Vec<Vec<Output>>,
     /// Heads, by cursor.
     pub(crate) heads: BTreeMap<u64, StoreHead>,
     /// Outputs of each raw record, by the position after it.
@@ -71,9 +61,8 @@ impl Golden {
         if from >= below {
             return Ok(());
         }
-        let new: Vec<Record> =
-            broker.part(crate::broker::RAW, self.partition.id).visible(from).cloned().collect();
-        for record in new.iter().take_while(|record| record.offset < below) {
+        let new = broker.part(crate::broker::RAW, self.partition.id).visible(from);
+        for record in new.take_while(|record| record.offset < below) {
             let mut overlay = Overlay::default();
             let regime = self.regime.clone();
             overlay.regime.entry(&(), |()| Ok(regime)).map_err(|error| error.to_string())?;
@@ -103,9 +92,7 @@ impl Golden {
             self.heads.insert(cursor, to);
             self.transitions.extend(transitions);
             for output in outputs {
-                let source = output.offset;
-                let topic = Broker::topic(output.topic);
-                self.outputs[topic].push(Due { source, plain: plain_output(output) });
+                self.outputs[Broker::topic(output.topic)].push(output);
             }
         }
         Ok(())
@@ -123,14 +110,14 @@ impl Golden {
 }
 
 /// Everything folded in one go on nothing: outputs by topic, and the state as rows.
-pub(crate) fn in_one_go(partition: Partition, records: &[Record]) -> (Vec<Vec<Plain>>, Vec<Row>) {
+pub(crate) fn in_one_go(partition: Partition, records: &[Record]) -> (Vec<Vec<Output>>, Vec<Row>) {
     let mut overlay = Overlay::default();
-    let mut by_topic: Vec<Vec<Plain>> = (0..=Topic::ALL.len()).map(|_| Vec::new()).collect();
+    let mut by_topic: Vec<Vec<Output>> = (0..=Topic::ALL.len()).map(|_| Vec::new()).collect();
     let mut cursor = 0;
     for record in records {
         let folded = tickfold_core::fold(&mut overlay, &Nothing, partition, &raw_record(record));
         for output in folded.expect("nothing can always be read") {
-            by_topic[Broker::topic(output.topic)].push(plain_output(output));
+            by_topic[Broker::topic(output.topic)].push(output);
         }
         cursor = record.offset + 1;
     }
@@ -167,17 +154,11 @@ fn transitions(outputs: &[Output]) -> Vec<Transition> {
     transitions.collect()
 }
 
-fn plain_output(output: Output) -> Plain {
-    let headers = output.headers.into_iter();
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-    (output.key.into_bytes(), output.value.map(Vec::from), headers, output.timestamp.as_millis())
-}
-
-/// A record of a derived topic, to be compared.
-pub(crate) fn plain_record(record: &Record) -> Plain {
-    let headers = record.headers.iter();
-    let headers = headers.map(|header| (header.name.to_string(), header.value.to_vec())).collect();
-    let key = record.key.as_deref().unwrap_or_default().to_vec();
-    let value = record.value.as_ref().map(|value| value.to_vec());
-    (key, value, headers, record.timestamp_ms)
+/// A record of a derived topic is this output, byte for byte.
+pub(crate) fn is_of(record: &Record, output: &Output) -> bool {
+    let found = record.headers.iter().map(|header| (&*header.name, &header.value));
+    record.key.as_deref().unwrap_or_default() == output.key.as_bytes()
+        && record.value == output.value
+        && record.timestamp_ms == output.timestamp.as_millis()
+        && found.eq(output.headers.iter().map(|(name, value)| (*name, value)))
 }

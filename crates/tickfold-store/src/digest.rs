@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
 use tickfold_core::overlay::{Change, Overlay, Table};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -78,8 +79,8 @@ pub(crate) struct Changed {
 /// write, and goes with the next.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    newer: HashMap<Vec<u8>, u128>,
-    older: HashMap<Vec<u8>, u128>,
+    newer: HashMap<Vec<u8>, u128, RandomState>,
+    older: HashMap<Vec<u8>, u128, RandomState>,
     buffer: Vec<u8>,
 }
 

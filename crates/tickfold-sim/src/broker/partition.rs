@@ -84,8 +84,10 @@ impl Part {
 
     /// Records of the open transaction of a producer.
     pub(crate) fn open(&self, of: u32) -> impl Iterator<Item = &Record> {
+        let first = self.open.get(&of).copied().unwrap_or_else(|| self.end());
+        let entries = self.entries.iter().skip(usize::try_from(first).expect("small"));
         let open = move |entry: &&Entry| entry.state == State::Open { producer: of };
-        self.entries.iter().filter(open).filter_map(|entry| entry.record.as_ref())
+        entries.filter(open).filter_map(|entry| entry.record.as_ref())
     }
 
     /// All records that a reader of everything is given, from an offset on.

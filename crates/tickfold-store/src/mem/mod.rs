@@ -85,6 +85,17 @@ impl Disk {
         }
         Ok(())
     }
+
+    fn check_reads(&self, partition: u32) -> Result<(), Error> {
+        check_reads(&self.fail_reads, partition)
+    }
+}
+
+fn check_reads(fail_reads: &AtomicBool, partition: u32) -> Result<(), Error> {
+    if fail_reads.load(Ordering::SeqCst) {
+        return Err(refused("read store", partition, "reads fail by injection"));
+    }
+    Ok(())
 }
 
 fn refused(attempted: &str, partition: u32, why: &str) -> Error {
@@ -219,21 +230,17 @@ impl MemBackend {
         found.rows = Some(rows);
         Ok(done)
     }
-
-    fn rows(&self) -> Result<MemRows, Error> {
-        let rows = self.with("read store", |_, rows| Arc::clone(rows))?;
-        let fail_reads = Arc::clone(&self.disk.fail_reads);
-        Ok(MemRows { rows, partition: self.partition, fail_reads })
-    }
 }
 
 impl Rows for MemBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.rows()?.get(key)
+        self.disk.check_reads(self.partition)?;
+        self.with("read store", |_, rows| rows.get(key).cloned())
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
-        self.rows()?.scan(from, until, limit)
+        self.disk.check_reads(self.partition)?;
+        self.with("read store", |_, rows| scan(rows, from, until, limit))
     }
 }
 
@@ -244,9 +251,11 @@ impl Backend for MemBackend {
             let rows = Arc::make_mut(rows);
             let mut undo = Vec::with_capacity(batch.entries.len());
             for (key, value) in batch.entries {
-                let before = match value {
-                    Some(value) => rows.insert(key.clone(), value),
-                    None => rows.remove(&key),
+                let before = match (rows.get_mut(&key), value) {
+                    (Some(row), Some(value)) => Some(std::mem::replace(row, value)),
+                    (None, Some(value)) => rows.insert(key.clone(), value),
+                    (Some(_), None) => rows.remove(&key),
+                    (None, None) => None,
                 };
                 undo.push((key, before));
             }
@@ -284,30 +293,25 @@ struct MemRows {
     fail_reads: Arc<AtomicBool>,
 }
 
-impl MemRows {
-    fn check(&self) -> Result<(), Error> {
-        if self.fail_reads.load(Ordering::SeqCst) {
-            return Err(refused("read store", self.partition, "reads fail by injection"));
-        }
-        Ok(())
-    }
-}
-
 impl Rows for MemRows {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.check()?;
+        check_reads(&self.fail_reads, self.partition)?;
         Ok(self.rows.get(key).cloned())
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
-        self.check()?;
-        if from >= until {
-            return Ok(Vec::new());
-        }
-        let range = (Bound::Included(from), Bound::Excluded(until));
-        let found = self.rows.range::<[u8], _>(range).take(limit);
-        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+        check_reads(&self.fail_reads, self.partition)?;
+        Ok(scan(&self.rows, from, until, limit))
     }
+}
+
+fn scan(rows: &RowMap, from: &[u8], until: &[u8], limit: usize) -> Vec<Row> {
+    if from >= until {
+        return Vec::new();
+    }
+    let range = (Bound::Included(from), Bound::Excluded(until));
+    let found = rows.range::<[u8], _>(range).take(limit);
+    found.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 #[derive(Debug)]
