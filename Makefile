@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sim fuzz soak bench ci lint fmt clippy doc deny generated asyncapi openapi buf shell docker proto schemas clean-cache
+.PHONY: help setup run test sim fuzz mutants soak bench ci lint fmt clippy doc deny generated asyncapi openapi buf shell docker proto schemas clean-cache
 
 ENV := . scripts/env.sh;
 
@@ -39,6 +39,10 @@ sim: ## the driver in simulated worlds: kept plans, the null control, 20,000 see
 FUZZ_SECONDS ?= 600
 fuzz: ## fuzz targets, ten minutes each unless FUZZ_SECONDS says otherwise, going on from the inputs of the last time
 	@$(ENV) scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
+
+MUTANTS ?=
+mutants: setup ## changes signature, token and fold, one place at a time: does a test notice? (hours; MUTANTS="signature" for one area)
+	@scripts/mutants.sh $(MUTANTS)
 
 soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
 

@@ -128,6 +128,8 @@ mod tests {
             assert_eq!(sign(secret, body), text);
             let signature = Signature::parse(text.as_bytes()).unwrap();
             assert_eq!(signature.as_str(), text);
+            let digest = signature.digest().iter().map(|byte| format!("{byte:02x}"));
+            assert_eq!(digest.collect::<String>(), hex);
             assert!(verify(secret, body, &signature));
         }
     }

@@ -25,6 +25,11 @@ use tickfold_core::time::{HOUR_MS, Timestamp};
 
 const WAMID: &str = "wamid.LAW";
 
+/// Random histories of a law. Those that judge a mutant are fewer, since each mutant runs them.
+const fn cases(count: u32) -> u32 {
+    if cfg!(feature = "mutants") { count / 8 } else { count }
+}
+
 fn message(folded: &Folded) -> Message {
     folded.overlay.messages.get(&Wamid::from(WAMID)).unwrap().clone().unwrap()
 }
@@ -357,7 +362,7 @@ fn charged(bodies: &[Vec<u8>]) -> BTreeMap<String, Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), ..ProptestConfig::default() })]
 
     #[test]
     fn facts_do_not_depend_on_order_or_repetition(
@@ -630,7 +635,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(300), ..ProptestConfig::default() })]
 
     /// The laws hold for whatever Meta may send too: bodies of the catalogue with anything in the
     /// place of anything. Nothing panics, and what is said once is not said again.

@@ -537,6 +537,67 @@ fn violations_reviews_flows_payments_and_metas_own_alerts_are_told() {
 }
 
 #[test]
+fn an_event_has_in_its_fields_what_its_webhook_says() {
+    let number = r#""display_phone_number":"15550100001""#;
+    let cases = [
+        (
+            told(
+                "account_alerts",
+                0,
+                r#""entity_id":7,"alert_type":"T","alert_status":"ACTIVE","alert_severity":"CRITICAL","alert_description":"why""#,
+            ),
+            json!({"subject": "7", "new_value": "ACTIVE", "severity": "critical", "description": "why"}),
+        ),
+        (
+            told(
+                "security",
+                0,
+                &format!(r#"{number},"event":"PIN_CHANGED","requester":"15550100009""#),
+            ),
+            json!({"display_phone_number": "15550100001", "requester": "15550100009"}),
+        ),
+        (
+            told(
+                "phone_number_quality_update",
+                0,
+                &format!(
+                    r#"{number},"event":"DOWNGRADE","old_limit":"TIER_1K","current_limit":"TIER_250""#
+                ),
+            ),
+            json!({"old_value": "TIER_1K", "new_value": "TIER_250"}),
+        ),
+        (
+            told(
+                "phone_number_name_update",
+                0,
+                &format!(
+                    r#"{number},"decision":"REJECTED","requested_verified_name":"Shop","rejection_reason":"NAME_TOO_SHORT""#
+                ),
+            ),
+            json!({"new_value": "Shop", "reason": "NAME_TOO_SHORT"}),
+        ),
+        (
+            told(
+                "template_category_update",
+                0,
+                &format!(
+                    r#""message_template_id":9,"message_template_name":"otp","message_template_language":"en_US","new_category":"UTILITY","correct_category":"MARKETING","category_update_timestamp":{}"#,
+                    NOON + 86_400
+                ),
+            ),
+            json!({"old_value": "UTILITY", "new_value": "MARKETING", "effective_time": "2026-11-21T00:00:00.000Z"}),
+        ),
+    ];
+    for (body, expected) in cases {
+        let outputs = Folded::default().webhook(&body);
+        let event = values(&outputs, Topic::Event).remove(0);
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&event[name], value, "{name} of {event}");
+        }
+    }
+}
+
+#[test]
 fn a_word_that_is_new_is_told_once() {
     let cases = [
         (told("field_of_next_year", 0, r#""a":1"#), "unknown_word field_of_next_year info"),

@@ -118,6 +118,16 @@ mod tests {
     }
 
     #[test]
+    fn every_derived_topic_has_a_place_in_the_partition() {
+        let topics = DerivedTopics::new("wa", 3);
+        let places: Vec<_> = topics.places().collect();
+        assert_eq!(places.len(), Topic::ALL.len());
+        for topic in Topic::ALL {
+            assert!(places.contains(&&TopicPartition::new(derived_topic("wa", topic), 3)));
+        }
+    }
+
+    #[test]
     fn foreign_records_name_no_source() {
         for id in ["", "3", "3-41", "3-41-2-1", "a-b-c", "3--2", "3-41-"] {
             let headers = vec![Header { name: "ce_id".into(), value: Bytes::from(id) }];
@@ -128,7 +138,8 @@ mod tests {
 
     #[test]
     fn only_transitions_are_kept_for_watchers() {
-        let kept = transitions(&[output(Topic::Event), output(Topic::Transition)]);
+        let event = || output(Topic::Event);
+        let kept = transitions(&[event(), output(Topic::Transition), event()]);
         assert_eq!(kept.len(), 1);
         assert_eq!((kept[0].offset, kept[0].ordinal), (41, 2));
     }

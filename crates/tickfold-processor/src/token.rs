@@ -148,6 +148,7 @@ mod tests {
                     w=000000000000000000000000000000cd;c=0000001f;a=http://10.0.0.1:50051";
         assert_eq!(token().to_string(), text);
         assert_eq!(Token::parse(text), Ok(token()));
+        assert_eq!(token().address.as_str(), "http://10.0.0.1:50051");
         let swap = Token { swap: Some(4), ..token() };
         let text = text.replace("tf2", "tf3").replace(";a=", ";s=4;a=");
         assert_eq!(swap.to_string(), text);

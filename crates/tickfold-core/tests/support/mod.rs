@@ -2,6 +2,7 @@
 //! with the schema of its topic.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![cfg_attr(feature = "mutants", allow(clippy::print_stderr, reason = "what ended the process"))]
 
 pub(crate) mod schemas;
 
@@ -48,6 +49,7 @@ impl Default for Folded {
 
 impl Folded {
     pub(crate) fn new(partition: Partition) -> Self {
+        end_at_first_failure();
         let overlay = Overlay::default();
         let (outputs, kept) = (Vec::new(), Vec::new());
         Self { overlay, outputs, kept, partition, next: 0, now_ms: (NOON + 60) * 1_000 }
@@ -241,6 +243,15 @@ impl Folded {
     pub(crate) fn values(&self, topic: Topic) -> Vec<Value> {
         values(&self.outputs, topic)
     }
+}
+
+/// One failure is all that a mutant needs, so the first ends the process.
+fn end_at_first_failure() {
+    #[cfg(feature = "mutants")]
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        std::process::exit(101);
+    }));
 }
 
 /// Values of outputs to a topic.
