@@ -15,17 +15,7 @@ version=27.1.0
 tool=$tickfold_cache/cargo-mutants-$version-$(uname -m)
 if [ ! -x "$tool/bin/cargo-mutants" ]; then
   echo "mutants: building cargo-mutants $version once for this machine: about 6 minutes on two cores"
-  mkdir -p "$tickfold_cache"
-  work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  # As quick as that gets: what it starts is what takes long.
-  CARGO_TARGET_DIR="$work/target" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    cargo install --quiet --locked cargo-mutants --version "$version" --root "$work/root"
-  rm -rf "$tool"
-  mv "$work/root" "$tool"
-  rm -rf "$work"
-  trap - EXIT
+  scripts/cargo-tool.sh cargo-mutants "$version" "$tool"
 fi
 
 areas=(signature token fold)

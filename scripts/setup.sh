@@ -206,16 +206,7 @@ fi
 if [ "$checks" = yes ]; then
   if [ ! -x "$tickfold_cargo_deny_dir/bin/cargo-deny" ]; then
     say "building cargo-deny $tickfold_cargo_deny_version once for this machine: about 4 minutes on two cores"
-    work=$(mktemp -d "$tickfold_cache/build.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-    # Its own profile is fat LTO on one codegen unit: minutes more for a tool that runs for a second.
-    CARGO_TARGET_DIR="$work/target" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-      CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-      cargo install --quiet --locked cargo-deny --version "$tickfold_cargo_deny_version" --root "$work/root"
-    rm -rf "$tickfold_cargo_deny_dir"
-    mv "$work/root" "$tickfold_cargo_deny_dir"
-    rm -rf "$work"
-    trap - EXIT
+    scripts/cargo-tool.sh cargo-deny "$tickfold_cargo_deny_version" "$tickfold_cargo_deny_dir"
   fi
   if [ ! -x "$tickfold_checks_dir/bin/hadolint" ]; then
     say "installing the tools of scripts/checks.txt"
