@@ -10,6 +10,8 @@ mod content;
 mod corpus;
 #[path = "fold.rs"]
 mod fold;
+#[path = "golden.rs"]
+mod golden;
 #[path = "laws.rs"]
 mod laws;
 #[path = "management.rs"]
