@@ -280,6 +280,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn of_what_was_accepted_the_oldest_is_forgotten() {
+        let redelivery = Redelivery::default();
+        (0..=ACCEPTED_MAX as u64).for_each(|n| redelivery.accepted(body(n)));
+        let before = [0, 1, ACCEPTED_MAX as u64].map(|n| redelivery.arrived(body(n)));
+        assert_eq!(before, [None, Some(Before::Accepted), Some(Before::Accepted)]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_ratio_is_of_the_last_minute() {
         let redelivery = Redelivery::default();
         for n in 0..3 {

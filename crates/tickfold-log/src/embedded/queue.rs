@@ -201,3 +201,32 @@ impl Request {
         EACH + records.iter().map(|r| EACH + r.size_bytes()).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(bytes: usize) -> Request {
+        let to = TopicPartition::new("t", 0);
+        let value = Some(bytes::Bytes::from(vec![0; bytes]));
+        let records =
+            vec![Append { to, key: None, value, headers: Vec::new(), timestamp_ms: None }];
+        Request::Append { records, answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn a_group_ends_before_its_bytes_exceed_the_bound_and_has_one_request_at_least() {
+        let queue = Queue::new(usize::MAX, usize::MAX);
+        let one = append(1_000).bytes();
+        for bytes in [1_000, 1_000, 1_000, 9_000, 1_000] {
+            queue.push(append(bytes)).unwrap();
+        }
+        let sizes: Vec<_> =
+            std::iter::from_fn(|| match queue.next(2 * one, Some(Duration::ZERO)) {
+                Next::Group(group, held) => Some((group.len(), held.bytes > 2 * one)),
+                Next::Idle | Next::Closed => None,
+            })
+            .collect();
+        assert_eq!(sizes, [(2, false), (1, false), (1, true), (1, false)]);
+    }
+}

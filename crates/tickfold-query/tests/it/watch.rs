@@ -428,3 +428,19 @@ async fn watches_are_limited_in_number() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn streams_above_those_of_one_connection_wait_for_a_place() {
+    let (world, _writers) = World::open_with(QueryOptions::default()).await;
+    world.topics().await;
+    let mut open = Vec::new();
+    for _ in 0..128 {
+        open.push(world.watch().watch_messages(messages(&["a"], "")).await.unwrap());
+    }
+    let mut client = world.watch();
+    let mut next = std::pin::pin!(client.watch_messages(messages(&["a"], "")));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut next).await;
+    assert!(early.is_err(), "a 129th is served");
+    drop(open.pop());
+    tokio::time::timeout(PATIENCE, next).await.expect("it has the place").unwrap();
+}
