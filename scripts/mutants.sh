@@ -18,7 +18,7 @@ if [ ! -x "$tool/bin/cargo-mutants" ]; then
   scripts/cargo-tool.sh cargo-mutants "$version" "$tool"
 fi
 
-areas=(signature token fold)
+areas=(signature token driver fold)
 if [ $# -gt 0 ]; then areas=("$1"); shift; fi
 
 # What the compiler keeps of one mutant serves the next.
