@@ -53,12 +53,16 @@ pub enum Bug {
     TicksNeverCommitted,
     /// A commit whose outcome is unknown is sent again through the claim it came from.
     UnclearOnOldClaim,
+    /// The other store of a swap is opened before the log has committed.
+    SwapBeforeCommit,
+    /// A start whose token is that of a swap does not look for the other store.
+    SwapNotLookedFor,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::StoreBeforeCommit,
         Self::TokenNotChecked,
         Self::UnclearIsSuccess,
@@ -79,6 +83,8 @@ impl Bug {
         Self::ExpiredOffByOne,
         Self::TicksNeverCommitted,
         Self::UnclearOnOldClaim,
+        Self::SwapBeforeCommit,
+        Self::SwapNotLookedFor,
     ];
 }
 

@@ -1,13 +1,14 @@
 //! What must hold at any moment, looked at whenever something was decided, written or read.
 
-use tickfold_core::fold::Partition;
+use tickfold_core::fold::{Output, Partition};
 use tickfold_core::records::Topic;
 use tickfold_log::Committed;
 use tickfold_processor::{Options, Token};
-use tickfold_store::{MemStores, StoreHead, Stores};
+use tickfold_store::{MemStores, NextStore, StoreHead, Stores};
 
 use crate::broker::{Broker, Claimant, Decision};
 use crate::golden::{Golden, is_of};
+use crate::world::is_of_a_swap;
 
 /// One partition, audited.
 #[derive(Debug)]
@@ -24,6 +25,21 @@ pub(crate) struct Audit {
     watch: (u64, u32),
     /// Transitions that the watcher was given.
     watched: usize,
+    /// What was to take the place of a store.
+    prepared: Vec<Prepared>,
+    /// Which of them the last commit named.
+    named: Option<(usize, u64)>,
+}
+
+/// A state that was prepared to take the place of a store.
+#[derive(Debug)]
+struct Prepared {
+    /// Whose, and the how many-th of the partition there.
+    turn: (usize, u64),
+    cursor: u64,
+    rows: Vec<Output>,
+    /// The log names it.
+    is_decided: bool,
 }
 
 impl Audit {
@@ -37,6 +53,8 @@ impl Audit {
             claim: 0,
             watch: (0, 0),
             watched: 0,
+            prepared: Vec::new(),
+            named: None,
         }
     }
 
@@ -45,12 +63,78 @@ impl Audit {
         self.claim = self.claim.max(by.1);
     }
 
-    /// A commit takes effect.
+    /// A state is ready to take the place of a store, with rows to be published when it does.
+    pub(crate) fn prepared(&mut self, turn: (usize, u64), cursor: u64, rows: &[Output]) {
+        let rows = rows.to_vec();
+        self.prepared.push(Prepared { turn, cursor, rows, is_decided: false });
+    }
+
+    /// It is about to do so: the log has to name it.
+    pub(crate) fn may_succeed(&self, next: &NextStore) -> Result<(), String> {
+        let mut named = self.prepared.iter().filter(|prepared| prepared.is_decided);
+        let is_it =
+            |named: &Prepared| (named.turn.1, named.cursor) == (next.turn, next.head.cursor);
+        match named.any(is_it) {
+            true => Ok(()),
+            false => {
+                Err(format!("a store at {} is taken, and no commit names it", next.head.cursor))
+            }
+        }
+    }
+
+    /// An operator put the position elsewhere: what the last commit named is not there any more.
+    pub(crate) fn position_moved(&mut self) {
+        self.named = None;
+    }
+
+    /// A commit of a swap names a state that was prepared, for the first time, and has just its rows;
+    /// any other has none. Whoever named a state goes on with it.
+    fn swap(
+        &mut self,
+        decision: &Decision,
+        token: &Token,
+        stores: &MemStores,
+    ) -> Result<(), String> {
+        let Decision { by: (process, _), position, outputs, .. } = decision;
+        let next = stores.next_generation(self.partition).map(|next| (*process, next.turn));
+        if let Some(named) = self.named.take().filter(|named| Some(*named) == next) {
+            return Err(format!("turn {} is named by the log, and another store goes on", named.1));
+        }
+        let rows = outputs.iter().filter(|(_, record)| is_of_a_swap(record));
+        let cursor = position.as_ref().map(|position| position.offset);
+        let Some(turn) = token.swap else {
+            return match rows.count() {
+                0 => Ok(()),
+                many => Err(format!("{many} rows of a swap in a commit that is none")),
+            };
+        };
+        let is_named = |prepared: &&mut Prepared| {
+            let (by, number) = prepared.turn;
+            let turns = (by, number.to_le_bytes()[0], Some(prepared.cursor), prepared.is_decided);
+            turns == (*process, turn, cursor, false)
+        };
+        let named = self.prepared.iter_mut().rev().find(is_named);
+        let named = named.ok_or("a swap that nobody prepared, or for the second time")?;
+        named.is_decided = true;
+        self.named = Some(named.turn);
+        let due = named.rows.iter().map(|row| (Broker::topic(row.topic), row));
+        let differ = rows.map(|(topic, record)| (*topic, record));
+        let are_equal = due.clone().count() == differ.clone().count()
+            && due.zip(differ).all(|((a, row), (b, record))| a == b && is_of(record, row));
+        if are_equal {
+            Ok(())
+        } else {
+            Err("a swap publishes other rows than were prepared".into())
+        }
+    }
+
+    /// A commit takes effect, of a process with these stores.
     pub(crate) fn decided(
         &mut self,
         broker: &Broker,
         decision: &Decision,
         options: &Options,
+        stores: &MemStores,
     ) -> Result<(), String> {
         let Decision { by, position, outputs, is_owned, .. } = decision;
         if by.1 < self.claim {
@@ -63,15 +147,17 @@ impl Audit {
             return Err("a commit moves no position".to_owned());
         };
         self.golden.advance(broker, position.offset)?;
-        self.token(position)?;
-        self.outputs(outputs, position.offset)?;
+        let token = self.token(position)?;
+        self.swap(decision, &token, stores)?;
+        let outputs: Vec<_> = outputs.iter().filter(|(_, output)| !is_of_a_swap(output)).collect();
+        self.outputs(&outputs, position.offset)?;
         self.bounds(position.offset, outputs.len(), options)?;
         self.emitted = self.emitted.max(position.offset);
         Ok(())
     }
 
     /// The token says what the golden fold says.
-    fn token(&self, position: &Committed) -> Result<(), String> {
+    fn token(&self, position: &Committed) -> Result<Token, String> {
         let token = Token::parse(&position.metadata)
             .map_err(|_| format!("position {} is committed without a token", position.offset))?;
         let head = self.head(position.offset)?;
@@ -79,7 +165,7 @@ impl Audit {
         {
             return Err(format!("the token at {} is not that of the golden fold", position.offset));
         }
-        Ok(())
+        Ok(token)
     }
 
     fn head(&self, cursor: u64) -> Result<&StoreHead, String> {
@@ -92,7 +178,7 @@ impl Audit {
     /// Exactly the outputs that were missing up to the position, byte for byte.
     fn outputs(
         &mut self,
-        outputs: &[(usize, tickfold_log::Record)],
+        outputs: &[&(usize, tickfold_log::Record)],
         position: u64,
     ) -> Result<(), String> {
         for (topic, due) in self.golden.outputs.iter().enumerate() {

@@ -97,6 +97,10 @@ impl Planted {
             Self::Driver(D::TokenNotChecked) => vec![Fault::OffsetMoved],
             Self::Driver(D::DigestNotCompared) => vec![Fault::StoreRots],
             Self::Driver(D::ExpiredOffByOne) => vec![Fault::OffsetExpired],
+            Self::Driver(D::SwapBeforeCommit) => vec![Fault::Replay],
+            Self::Driver(D::SwapNotLookedFor) => {
+                one_of(&[&DOUBTS, &MOVES, &[Fault::DiskFull, Fault::Outages, Fault::Days]])
+            }
             Self::Fold(F::ExpiryByWallClock) => vec![Fault::Days],
             Self::Port(P::ProducerReused) => one_of(&[&DOUBTS]),
             Self::Port(P::RepeatedTrusted) => vec![Fault::RequestRepeated],

@@ -65,6 +65,7 @@ faults! {
     Broken "broken" "Bodies and items that cannot be decoded.",
     Rules "rules" "Rules change.",
     Redrives "redrives" "Records are redriven.",
+    Replay "replay" "An operator replays a partition beside its store, and swaps it in.",
     Days "days" "Days and months pass.",
     Outages "outages" "Minutes pass in which nobody listens.",
 }
@@ -137,7 +138,13 @@ impl Plan {
     /// happens together hides what does.
     pub(crate) fn swarm(&self) -> Swarm {
         let mut dice = Dice::of(self.seed, "swarm");
-        let chosen = Fault::ALL.iter().copied().filter(|_| dice.below(5) < 3).collect::<Faults>();
+        // Kept plans are what they were before there were replays.
+        let others = Fault::ALL.iter().copied().filter(|fault| *fault != Fault::Replay);
+        let chosen = others.filter(|_| dice.below(5) < 3).collect::<Faults>();
+        let chosen = match Dice::of(self.seed, "replays").below(5) < 3 {
+            true => chosen.with(Fault::Replay),
+            false => chosen,
+        };
         Swarm {
             faults: chosen.without(self.off),
             embedded: dice.one_in(5),

@@ -153,10 +153,12 @@ impl Driver {
         now_ms: u64,
         commands: &mut Vec<Command>,
     ) -> Result<(), Command> {
-        if live.checkpoint_asked && live.in_flight.is_none() && commands.is_empty() {
+        // Who asks while somebody has the partition in hand waits until that is over.
+        let may_ask = live.swap == Swap::None && live.in_flight.is_none();
+        if live.checkpoint_asked && may_ask && commands.is_empty() {
             commands.extend(self.checkpoint(live, now_ms));
         }
-        if live.swap_asked && live.in_flight.is_none() && commands.is_empty() {
+        if live.swap_asked && may_ask && commands.is_empty() {
             commands.extend(self.stand_still(live));
         }
         if live.swap != Swap::None {
@@ -227,9 +229,12 @@ impl Driver {
         }
         if live.drained {
             live.asked = Asked::Wait;
-            // What is due already waits for the commit in flight and not for time.
-            let until = self.tick_due_ms(live.batch.since_ms);
-            let until = until.filter(|due| !live.batch.urgent && now_ms < *due);
+            // What is due already waits for the commit in flight. Should it be folded anew meanwhile,
+            // it may turn out to be nothing but ticks, so that it waits for time after all.
+            let due = self.tick_due_ms(live.batch.since_ms);
+            let is_due = |due: u64| live.batch.urgent || due <= now_ms;
+            let later = now_ms.saturating_add(self.options.tick_commit_interval_ms);
+            let until = due.map(|due| if is_due(due) { later } else { due });
             return wait(Some(live.batch.next), until);
         }
         live.asked = Asked::Read;

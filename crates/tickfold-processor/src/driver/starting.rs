@@ -15,6 +15,7 @@ use super::start::{
 };
 use super::swap::swap_of;
 use super::{Driver, Next, Phase, defect, log_failed, store_failed};
+use crate::bugs::planted;
 use crate::token::Token;
 
 /// Answers so far; `None` has not been asked, or must be asked again.
@@ -164,6 +165,7 @@ impl Driver {
                 starting.store = Some(StoreFound::Unreadable);
             }
             Input::NextFound(next) => {
+                let next = next.filter(|_| !planted!(self.options, SwapNotLookedFor));
                 starting.next = Some(next);
                 if next.is_some_and(|next| starting.takes_over(&next)) {
                     self.phase = Phase::Starting(starting);

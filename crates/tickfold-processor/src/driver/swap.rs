@@ -12,6 +12,7 @@ use super::commit::InFlight;
 use super::live::Live;
 use super::refusal::Lost;
 use super::{Driver, Next, store_failed};
+use crate::bugs::planted;
 use crate::swap::{StartWith, Takeover};
 use crate::token::Token;
 
@@ -44,7 +45,7 @@ impl Driver {
 
     /// Goes on, or commits what it is given.
     pub(super) fn released(
-        &self,
+        &mut self,
         live: &mut Live,
         takeover: Option<Box<Takeover>>,
     ) -> Result<Option<Command>, Command> {
@@ -53,6 +54,11 @@ impl Driver {
         let at = self.store.as_ref().map(|store| store.store_head().cursor);
         if at != Some(takeover.head.cursor) {
             return Err(Command::Lost(Lost::Defect("a store that stands elsewhere")));
+        }
+        if planted!(self.options, SwapBeforeCommit) {
+            live.swap = Swap::Taking(takeover.head);
+            self.store = None;
+            return Ok(Some(Command::Succeed));
         }
         let command = self.take(live, *takeover).send();
         Ok(Some(command))

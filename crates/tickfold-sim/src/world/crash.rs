@@ -45,6 +45,9 @@ impl World {
                 self.leave(id, Leaving::Restart)?;
             }
         }
+        if self.processes[id].is_running(now_ms) && self.strikes(Fault::Replay, 3) {
+            self.replay(id)?;
+        }
         if self.strikes(Fault::Takeover, 10) {
             self.broker.group.shuffle();
         }
@@ -90,6 +93,11 @@ impl World {
                     self.land("unsynced batches lost");
                     self.event("batches lost", id, partition, lost as u64);
                 }
+            }
+        }
+        if is_power_loss {
+            for (partition, shadow) in &self.processes[id].shadows {
+                shadow.lose_last_batches(*partition, self.dice.index(4));
             }
         }
         let partition = u32::try_from(self.dice.index(self.audits.len())).expect("few");
@@ -167,6 +175,7 @@ impl World {
             let offset = self.dice.below(position.offset + 1);
             let moved = Committed { offset, metadata: String::new() };
             self.broker.set_position(partition, Some(moved));
+            self.audits[partition as usize].position_moved();
             self.moved.insert(partition, position);
             self.event("position moved", 0, partition, offset);
             self.land("position moved");
@@ -176,6 +185,7 @@ impl World {
             // Where nothing tells how far outputs were emitted, a start is refused, and rightly.
             if any.into_iter().any(derived) {
                 self.broker.set_position(partition, None);
+                self.audits[partition as usize].position_moved();
                 self.event("position expired", 0, partition, 0);
                 self.land("position expired");
             }

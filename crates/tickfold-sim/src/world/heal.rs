@@ -11,6 +11,7 @@ use tickfold_store::Stores;
 
 use super::World;
 use super::process::Work;
+use super::replay::is_of_a_swap;
 use crate::broker::{Broker, RAW};
 use crate::facts;
 use crate::golden::{in_one_go, is_of};
@@ -126,7 +127,8 @@ impl World {
             self.audits[id as usize].golden.advance(&self.broker, end)?;
             let (outputs, dump) = in_one_go(partition, &raw);
             for (topic, due) in outputs.iter().enumerate().skip(1) {
-                let mut found = self.broker.part(topic, id).visible(0);
+                let found = self.broker.part(topic, id).visible(0);
+                let mut found = found.filter(|record| !is_of_a_swap(record));
                 let are_due = due.iter().all(|due| found.next().is_some_and(|it| is_of(it, due)));
                 if !are_due || found.next().is_some() {
                     return Err(format!("partition {id}, topic {topic} is not that of one fold"));
@@ -254,7 +256,8 @@ impl World {
         for partition in 0..self.broker.partitions() {
             for topic in Topic::ALL.into_iter().filter(|topic| topic.is_table()) {
                 let mut rows = BTreeSet::new();
-                for record in self.broker.part(Broker::topic(topic), partition).visible(0) {
+                let all = self.broker.part(Broker::topic(topic), partition).visible(0);
+                for record in all.filter(|record| !is_of_a_swap(record)) {
                     let source = tickfold_processor::source_offset(record);
                     if !rows.insert((record.key.clone(), source)) {
                         let key = record.key.as_deref().unwrap_or_default();

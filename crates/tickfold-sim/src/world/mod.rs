@@ -6,6 +6,7 @@ mod group;
 mod heal;
 mod meta;
 mod process;
+mod replay;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use crate::rng::Dice;
 use crate::traffic::Traffic;
 use meta::Meta;
 use process::{End, Process, Running, Work};
+pub(crate) use replay::is_of_a_swap;
 
 /// 2026-11-20.
 const NOON_MS: i64 = 1_795_132_800_000;
@@ -256,9 +258,9 @@ impl World {
             let partition = decision.partition;
             let position = decision.position.as_ref().map_or(0, |position| position.offset);
             self.event("commits", decision.by.0, partition, position);
-            let options = &self.processes[decision.by.0].options;
+            let Process { options, stores, .. } = &self.processes[decision.by.0];
             self.ambient(None);
-            self.audits[partition as usize].decided(&self.broker, &decision, options)?;
+            self.audits[partition as usize].decided(&self.broker, &decision, options, stores)?;
         }
         Ok(())
     }
@@ -423,7 +425,14 @@ impl World {
                     }
                 }
             }
+            Work::Todo(Command::StandStill(head)) => {
+                let takeover = self.in_hand(id, partition, &head)?;
+                Work::Done("stand_still", Input::Released(takeover))
+            }
             Work::Todo(command) => {
+                if matches!(command, Command::Succeed) {
+                    self.may_succeed(id, partition)?;
+                }
                 let (kind, bug) = (command.kind(), self.bug);
                 let process = &mut self.processes[id];
                 let is_write = matches!(command, Command::WriteStore { .. });
@@ -615,7 +624,7 @@ impl World {
     }
 }
 
-/// How a commit or claim came out, if it is one.
+/// How a commit, swap or claim came out, if it is one.
 fn outcome(input: &Input) -> Option<&'static str> {
     use tickfold_log::CommitError;
     Some(match input {
@@ -623,6 +632,7 @@ fn outcome(input: &Input) -> Option<&'static str> {
         Input::CommitDone(Err(CommitError::Aborted { .. })) => "commit aborted",
         Input::CommitDone(Err(CommitError::Fenced)) => "commit fenced",
         Input::CommitDone(Err(_)) => "commit unclear",
+        Input::Succeeded(Ok(_)) => "swapped",
         Input::Claimed(Ok(_)) => "claimed",
         Input::Claimed(Err(_)) => "claim failed",
         _ => return None,

@@ -40,6 +40,10 @@ pub(crate) struct Process {
     pub(crate) unsynced: BTreeMap<u32, usize>,
     /// The digest of the store was changed by the disk.
     pub(crate) rotten: BTreeMap<u32, bool>,
+    /// Partitions that are folded once more beside their stores.
+    pub(crate) shadows: BTreeMap<u32, MemStores>,
+    /// How many of them were prepared to take the place of the store, by partition.
+    pub(crate) turns: BTreeMap<u32, u64>,
     /// How far its clock is off, in milliseconds.
     pub(crate) skew_ms: i64,
 }
@@ -208,6 +212,8 @@ impl Process {
             orphans: Vec::new(),
             unsynced: BTreeMap::new(),
             rotten: BTreeMap::new(),
+            shadows: BTreeMap::new(),
+            turns: BTreeMap::new(),
             skew_ms,
         }
     }
@@ -269,11 +275,13 @@ impl Process {
             }
             Command::LookForNext => Input::NextFound(stores.next_generation(partition)),
             Command::Succeed => {
-                let opened = stores.succeed(partition).and_then(|()| stores.open(partition));
-                Input::Succeeded(opened)
+                let succeeded = stores.succeed(partition);
+                if succeeded.is_ok() {
+                    self.rotten.remove(&partition);
+                    self.unsynced.remove(&partition);
+                }
+                Input::Succeeded(succeeded.and_then(|()| stores.open(partition)))
             }
-            // Nobody asks for a partition here: swaps have tests of their own.
-            Command::StandStill(_) => Input::Released(None),
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(partition)),
             Command::Reject(reason) => {
                 let rejected = stores.reject(partition, reason.as_str());
@@ -298,7 +306,8 @@ impl Process {
             }
             Command::Wait { .. } => Input::Woken,
             Command::Pause { .. } => Input::Paused,
-            // Those of a client come here only without a claim.
+            // Those of a client come here only without a claim, and of an operator not at all.
+            Command::StandStill(_) => Input::Released(None),
             Command::Claim => Input::Claimed(Err(away())),
             Command::Commit { .. } => Input::CommitDone(Err(CommitError::Fenced)),
             Command::Refused(refusal) => return Err(End::Refused(refusal)),
