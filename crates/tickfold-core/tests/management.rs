@@ -292,7 +292,9 @@ fn a_restriction_halts_until_it_expires() {
     assert_eq!(row(&folded, &key)["restriction_state"], "in_force");
     let outputs = folded.advance(2 * HOUR_MS).tick();
     assert_eq!(actions(&outputs), ["resume_account"]);
-    assert_eq!(values(&outputs, Topic::Transition)[0]["to"], "restriction_ended");
+    let ended = &values(&outputs, Topic::Transition)[0];
+    assert_eq!(ended["to"], "restriction_ended");
+    assert_eq!(ended["event_time"], "2026-11-20T02:00:00.000Z", "when it was to end");
     assert_eq!(row(&folded, &key)["restriction_state"], "ended");
     assert_eq!(row(&folded, &format!("account.state.v1 {WABA}"))["state"], "active");
     assert!(folded.webhook(&restricted).is_empty(), "the retry of a week later");

@@ -690,6 +690,7 @@ fn a_customers_choice_goes_where_the_rules_say_once_and_only_live() {
             word.unwrap().as_str().unwrap().to_owned()
         };
         assert_eq!(told.iter().map(word).collect::<Vec<_>>().join(","), expected, "{content}");
+        assert!(told.iter().all(|action| action["party"] == "447700900123"), "{told:?}");
         assert!(actions(&folded.webhook(&body)).is_empty(), "once");
     }
     let live = String::from_utf8(inbound("wamid.h", 2, HELP)).unwrap();

@@ -15,7 +15,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use support::{Folded, NOON, change, messages, permutations, status};
+use support::{Folded, NOON, change, messages, permutations, status, values};
 use tickfold_core::records::Topic;
 
 const US: &str = "wamid.OURS";
@@ -233,6 +233,27 @@ fn a_payment_is_not_its_message() {
     assert!(rows.keys().all(|key| !key.starts_with("message.state")), "{rows:?}");
     assert_eq!(told.len(), 3);
     assert!(told.iter().all(|fact| fact.starts_with(&format!("payment {US}/o/t "))));
+    let mut folded = Folded::default();
+    let failed = ours(
+        "failed",
+        2,
+        r#","type":"payment","errors":[{"code":2015}],"payment":{"reference_id":"o","transaction":{"id":"t"}}"#,
+    );
+    let facts = [failed, pay("captured", 3), pay("pending", 1)].map(|body| {
+        let outputs = folded.webhook(&body);
+        let [event] = &values(&outputs, Topic::Event)[..] else { panic!("one event") };
+        let [fact] = &values(&outputs, Topic::Transition)[..] else { panic!("one transition") };
+        assert_eq!(event["error_code"], fact["error_code"]);
+        json!([fact["from"], fact["to"], fact["state"], fact["late"], fact["error_code"]])
+    });
+    assert_eq!(
+        facts,
+        [
+            json!([null, "failed", "failed", false, 2015]),
+            json!(["failed", "captured", "captured", false, null]),
+            json!(["captured", "pending", "captured", true, null]),
+        ]
+    );
 }
 
 #[test]

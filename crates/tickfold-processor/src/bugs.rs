@@ -53,7 +53,7 @@ pub enum Bug {
     TicksNeverCommitted,
     /// A commit whose outcome is unknown is sent again through the claim it came from.
     UnclearOnOldClaim,
-    /// The other store of a swap is opened before the log has committed.
+    /// The other store of a swap is opened, and no commit names it.
     SwapBeforeCommit,
     /// A start whose token is that of a swap does not look for the other store.
     SwapNotLookedFor,

@@ -194,7 +194,10 @@ impl Driver {
         match &self.phase {
             Phase::New | Phase::Starting(_) | Phase::Over => false,
             Phase::Refolding(_) => self.store.is_none(),
-            Phase::Live(live) => self.store.is_none() || live.is_committing(),
+            Phase::Live(live) => {
+                let is_being_written = self.store.is_none() && live.in_flight.is_none();
+                is_being_written || live.is_committing()
+            }
         }
     }
 

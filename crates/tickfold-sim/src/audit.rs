@@ -1,5 +1,7 @@
 //! What must hold at any moment, looked at whenever something was decided, written or read.
 
+use std::collections::BTreeMap;
+
 use tickfold_core::fold::{Output, Partition};
 use tickfold_core::records::Topic;
 use tickfold_log::Committed;
@@ -27,16 +29,26 @@ pub(crate) struct Audit {
     watched: usize,
     /// What was to take the place of a store.
     prepared: Vec<Prepared>,
-    /// Which of them the last commit named.
-    named: Option<(usize, u64)>,
+    /// Which of them the last commit named, and what it was when an operator moved the position.
+    named: Option<Named>,
+    named_before: Option<Named>,
+    /// Which of them the last commit of a process named.
+    named_last: BTreeMap<usize, Option<Named>>,
+}
+
+/// A state that a commit named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Named {
+    process: usize,
+    turn: u64,
+    cursor: u64,
 }
 
 /// A state that was prepared to take the place of a store.
 #[derive(Debug)]
 struct Prepared {
-    /// Whose, and the how many-th of the partition there.
-    turn: (usize, u64),
-    cursor: u64,
+    /// Whose, the how many-th of the partition there, and where it stands.
+    it: Named,
     rows: Vec<Output>,
     /// The log names it.
     is_decided: bool,
@@ -55,6 +67,8 @@ impl Audit {
             watched: 0,
             prepared: Vec::new(),
             named: None,
+            named_before: None,
+            named_last: BTreeMap::new(),
         }
     }
 
@@ -64,27 +78,39 @@ impl Audit {
     }
 
     /// A state is ready to take the place of a store, with rows to be published when it does.
-    pub(crate) fn prepared(&mut self, turn: (usize, u64), cursor: u64, rows: &[Output]) {
-        let rows = rows.to_vec();
-        self.prepared.push(Prepared { turn, cursor, rows, is_decided: false });
+    pub(crate) fn prepared(&mut self, process: usize, turn: u64, cursor: u64, rows: &[Output]) {
+        let it = Named { process, turn, cursor };
+        self.prepared.push(Prepared { it, rows: rows.to_vec(), is_decided: false });
     }
 
-    /// It is about to do so: the log has to name it.
-    pub(crate) fn may_succeed(&self, next: &NextStore) -> Result<(), String> {
-        let mut named = self.prepared.iter().filter(|prepared| prepared.is_decided);
-        let is_it =
-            |named: &Prepared| (named.turn.1, named.cursor) == (next.turn, next.head.cursor);
-        match named.any(is_it) {
+    /// It is about to do so: the last commit of the process has to name it, even if another process
+    /// committed since; at a start the last commit of all, as far as its token tells.
+    pub(crate) fn may_succeed(
+        &self,
+        process: usize,
+        next: &NextStore,
+        is_start: bool,
+    ) -> Result<(), String> {
+        let named = match is_start {
+            true => self.named,
+            false => self.named_last.get(&process).copied().flatten(),
+        };
+        let told = |turn: u64, cursor: u64| (turn.to_le_bytes()[0], cursor);
+        let (named, cursor) = (named.map(|n| told(n.turn, n.cursor)), next.head.cursor);
+        match named == Some(told(next.turn, cursor)) {
             true => Ok(()),
-            false => {
-                Err(format!("a store at {} is taken, and no commit names it", next.head.cursor))
-            }
+            false => Err(format!("a store at {cursor} is taken, and no commit names it")),
         }
     }
 
     /// An operator put the position elsewhere: what the last commit named is not there any more.
     pub(crate) fn position_moved(&mut self) {
-        self.named = None;
+        self.named_before = self.named.take();
+    }
+
+    /// And back.
+    pub(crate) fn position_back(&mut self) {
+        self.named = self.named_before.take();
     }
 
     /// A commit of a swap names a state that was prepared, for the first time, and has just its rows;
@@ -97,9 +123,12 @@ impl Audit {
     ) -> Result<(), String> {
         let Decision { by: (process, _), position, outputs, .. } = decision;
         let next = stores.next_generation(self.partition).map(|next| (*process, next.turn));
-        if let Some(named) = self.named.take().filter(|named| Some(*named) == next) {
-            return Err(format!("turn {} is named by the log, and another store goes on", named.1));
+        if let Some(Named { turn, .. }) =
+            self.named.take().filter(|named| Some((named.process, named.turn)) == next)
+        {
+            return Err(format!("turn {turn} is named by the log, and another store goes on"));
         }
+        self.named_last.insert(*process, None);
         let rows = outputs.iter().filter(|(_, record)| is_of_a_swap(record));
         let cursor = position.as_ref().map(|position| position.offset);
         let Some(turn) = token.swap else {
@@ -108,23 +137,26 @@ impl Audit {
                 many => Err(format!("{many} rows of a swap in a commit that is none")),
             };
         };
-        let is_named = |prepared: &&mut Prepared| {
-            let (by, number) = prepared.turn;
-            let turns = (by, number.to_le_bytes()[0], Some(prepared.cursor), prepared.is_decided);
-            turns == (*process, turn, cursor, false)
+        let is_named = |Prepared { it, is_decided, .. }: &&mut Prepared| {
+            let told = (it.process, it.turn.to_le_bytes()[0], Some(it.cursor));
+            told == (*process, turn, cursor) && !*is_decided
         };
         let named = self.prepared.iter_mut().rev().find(is_named);
         let named = named.ok_or("a swap that nobody prepared, or for the second time")?;
         named.is_decided = true;
-        self.named = Some(named.turn);
-        let due = named.rows.iter().map(|row| (Broker::topic(row.topic), row));
-        let differ = rows.map(|(topic, record)| (*topic, record));
-        let are_equal = due.clone().count() == differ.clone().count()
-            && due.zip(differ).all(|((a, row), (b, record))| a == b && is_of(record, row));
-        if are_equal {
-            Ok(())
-        } else {
-            Err("a swap publishes other rows than were prepared".into())
+        self.named = Some(named.it);
+        self.named_last.insert(*process, self.named);
+        // Topic by topic, as a commit has them.
+        let mut due: Vec<_> =
+            named.rows.iter().map(|row| (Broker::topic(row.topic), row)).collect();
+        due.sort_by_key(|(topic, _)| *topic);
+        let mut found: Vec<_> = rows.collect();
+        found.sort_by_key(|(topic, _)| *topic);
+        let are_equal = due.len() == found.len()
+            && due.iter().zip(&found).all(|((a, row), (b, record))| a == b && is_of(record, row));
+        match are_equal {
+            true => Ok(()),
+            false => Err("a swap publishes other rows than were prepared".to_owned()),
         }
     }
 
@@ -227,6 +259,22 @@ impl Audit {
             return Err(format!("a store at {} is not that of the golden fold", head.cursor));
         }
         Ok(())
+    }
+
+    /// A watcher of a store that stands at the end has been given everything.
+    pub(crate) fn watch_to_the_end(&mut self, stores: &MemStores) -> Result<(), String> {
+        loop {
+            let before = self.watched;
+            self.watch(stores)?;
+            if self.watched == before {
+                break;
+            }
+        }
+        let due = self.golden.transitions.len();
+        match self.watched == due {
+            true => Ok(()),
+            false => Err(format!("a watcher is given {} of {due} transitions", self.watched)),
+        }
     }
 
     /// A watcher resumes on any process and is given what it has not seen, without gap or repeat.

@@ -9,7 +9,7 @@ use tickfold_sim::{Faults, Plan, Planted, minimise, run};
 use crate::cores::on_all_cores;
 
 /// Runs with the faults of a bug switched off are those up to its catch, and so many more.
-const BEYOND: u64 = 40;
+const BEYOND: u64 = 100;
 
 /// Hunts one or all.
 pub(crate) fn hunt(seeds: u64, only: Option<&str>, is_small: bool) -> Result<()> {

@@ -138,7 +138,7 @@ impl Plan {
     /// happens together hides what does.
     pub(crate) fn swarm(&self) -> Swarm {
         let mut dice = Dice::of(self.seed, "swarm");
-        // Kept plans are what they were before there were replays.
+        // By dice of its own: whether there are replays leaves the other choices as they are.
         let others = Fault::ALL.iter().copied().filter(|fault| *fault != Fault::Replay);
         let chosen = others.filter(|_| dice.below(5) < 3).collect::<Faults>();
         let chosen = match Dice::of(self.seed, "replays").below(5) < 3 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
-use tickfold_sim::{Outcome, Plan, minimise, run};
+use tickfold_sim::{Fault, Outcome, Plan, minimise, run};
 
 use crate::REPLAY;
 use crate::cores::on_all_cores;
@@ -113,10 +113,23 @@ pub(crate) fn run_seeds(from: u64, seeds: u64, is_calm: bool) -> Result<()> {
         println!("{REPLAY} {small}");
         bail!("{} of {seeds} seeds fail", failing.len());
     }
+    let missing: Vec<_> = strikes().filter(|word| !tally.landed.contains_key(word)).collect();
+    if !is_calm && seeds >= PART && !missing.is_empty() {
+        bail!("faults that never struck: {}", missing.join(", "));
+    }
     if is_calm && !tally.landed.keys().all(|what| HAPPENS_IN_PEACE.contains(what)) {
         bail!("the null control met a fault");
     }
     Ok(())
+}
+
+/// Faults that strike at a moment; the others are how traffic is.
+fn strikes() -> impl Iterator<Item = &'static str> {
+    let is_traffic = |fault: &Fault| {
+        use Fault::{Broken, Disorder, Duplicates, Redrives, Rules};
+        matches!(fault, Duplicates | Disorder | Broken | Rules | Redrives)
+    };
+    Fault::ALL.iter().filter(move |fault| !is_traffic(fault)).map(|fault| fault.word())
 }
 
 /// What happens without any fault.

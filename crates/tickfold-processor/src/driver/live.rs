@@ -21,6 +21,9 @@ use super::{Driver, Next, Phase, Progress, defect, log_failed, source_failed, st
 use crate::bugs::planted;
 use crate::outputs::transitions;
 
+/// Who waits for a commit in flight does not look at raw more often.
+const LOOK_AGAIN_MS_MIN: u64 = 1_000;
+
 /// State of a live partition.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -43,6 +46,8 @@ pub(super) struct Live {
     pub(super) swap_asked: bool,
     /// Whether somebody has.
     pub(super) swap: Swap,
+    /// There is a store to read; not yet where the driver began with a swap.
+    pub(super) is_open: bool,
 }
 
 /// What the shell owes about raw.
@@ -67,6 +72,7 @@ impl Live {
             checkpoint_asked: false,
             swap_asked: false,
             swap: Swap::None,
+            is_open: true,
         }
     }
 
@@ -78,6 +84,7 @@ impl Live {
     pub(super) fn progress(&self) -> Progress {
         match (&self.in_flight, &self.committed) {
             (Some(InFlight { purpose: Purpose::Start, .. }), _) | (_, None) => Progress::Starting,
+            _ if !self.is_open => Progress::Starting,
             (_, Some(committed)) => Progress::Live { position: committed.offset },
         }
     }
@@ -229,11 +236,12 @@ impl Driver {
         }
         if live.drained {
             live.asked = Asked::Wait;
-            // What is due already waits for the commit in flight. Should it be folded anew meanwhile,
-            // it may turn out to be nothing but ticks, so that it waits for time after all.
+            // What is due already waits for the commit in flight. Should it be let go meanwhile and be
+            // folded anew, it is nothing but ticks perhaps, and waits for time after all.
             let due = self.tick_due_ms(live.batch.since_ms);
             let is_due = |due: u64| live.batch.urgent || due <= now_ms;
-            let later = now_ms.saturating_add(self.options.tick_commit_interval_ms);
+            let patience = self.options.tick_commit_interval_ms.max(LOOK_AGAIN_MS_MIN);
+            let later = now_ms.saturating_add(patience);
             let until = due.map(|due| if is_due(due) { later } else { due });
             return wait(Some(live.batch.next), until);
         }

@@ -88,6 +88,7 @@ impl Driver {
             return Err(Command::Lost(Lost::Defect("a store that stands elsewhere")));
         }
         let mut live = Live::at(committed, head.cursor, token.crc);
+        live.is_open = false;
         self.take(&mut live, takeover);
         self.go_live(live, now_ms)
     }
@@ -118,7 +119,66 @@ impl Driver {
             return Err(Command::Lost(Lost::Store(what)));
         }
         self.store = Some(store);
+        live.is_open = true;
         live.checkpoint_asked |= self.options.checkpoint_interval_ms.is_some();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tickfold_core::fold::Partition;
+    use tickfold_log::CommitError;
+
+    use super::*;
+    use crate::driver::{Input, Progress};
+    use crate::options::Options;
+
+    /// A driver whose first commit, that of a swap, is on its way.
+    fn begun() -> Driver {
+        let (options, partition) = (Arc::new(Options::default()), Partition { id: 0, count: 1 });
+        let head = StoreHead { cursor: 6, ..StoreHead::EMPTY };
+        let token = Driver::new(Arc::clone(&options), partition).token(&head, 0);
+        let found = Committed { offset: 6, metadata: token.to_string() };
+        let takeover = Takeover { rows: Vec::new(), head, turn: 1 };
+        let with = StartWith { found: found.clone(), takeover };
+        let mut driver = Driver::starting_with(options, partition, with);
+        assert_eq!(kinds(&driver.step(Input::Start, 0)), ["claim"]);
+        assert_eq!(kinds(&driver.step(Input::Claimed(Ok(Some(found))), 0)), ["commit"]);
+        driver
+    }
+
+    fn kinds(commands: &[Command]) -> Vec<&'static str> {
+        commands.iter().map(Command::kind).collect()
+    }
+
+    fn aborted() -> Input {
+        Input::CommitDone(Err(CommitError::Aborted { reason: "a test".to_owned() }))
+    }
+
+    #[test]
+    fn one_that_begins_with_a_swap_is_not_live_before_its_store_is_open() {
+        let mut driver = begun();
+        assert_eq!(driver.progress(), Progress::Starting);
+        assert_eq!(kinds(&driver.step(aborted(), 0)), ["pause"]);
+        assert_eq!(driver.progress(), Progress::Starting);
+        assert_eq!(kinds(&driver.step(Input::Paused, 100)), ["commit"]);
+        assert_eq!(kinds(&driver.step(Input::CommitDone(Ok(())), 100)), ["succeed"]);
+        assert_eq!(driver.progress(), Progress::Starting);
+    }
+
+    #[test]
+    fn one_that_is_told_to_stop_in_the_commit_it_begins_with_ends() {
+        let mut driver = begun();
+        assert!(driver.step(Input::Stop, 0).is_empty(), "its outcome is waited for");
+        assert_eq!(kinds(&driver.step(aborted(), 0)), ["stopped"]);
+        let mut driver = begun();
+        driver.step(aborted(), 0);
+        assert_eq!(kinds(&driver.step(Input::Stop, 0)), ["stopped"]);
+        let mut driver = begun();
+        driver.step(Input::Stop, 0);
+        assert_eq!(kinds(&driver.step(Input::CommitDone(Ok(())), 0)), ["succeed"]);
     }
 }

@@ -76,6 +76,11 @@ impl World {
         if two > 0 {
             self.land("killed with two overlays");
         }
+        let mut running =
+            self.processes[id].slots.values().filter_map(|slot| slot.running.as_ref());
+        if running.any(|running| running.owes.swap) {
+            self.land("killed in a swap");
+        }
         self.processes[id].die();
         self.processes[id].starts_ms = now_ms + self.dice.pick(&[50, 3_000, 8_000, 25_000]);
         self.event("process dies", id, 0, u64::from(is_power_loss));

@@ -10,7 +10,7 @@ use tickfold_log::Record;
 use tickfold_store::Stores;
 
 use super::World;
-use super::process::Work;
+use super::process::{Owes, Work};
 use super::replay::is_of_a_swap;
 use crate::broker::{Broker, RAW};
 use crate::facts;
@@ -35,16 +35,18 @@ impl World {
         self.drain();
         self.relieve();
         self.come_to_rest()?;
+        // It goes on: with nothing but time, and with what is new.
+        self.tick_all();
+        self.come_to_rest()?;
+        self.send_new();
+        self.come_to_rest()?;
         self.compare()?;
-        // Whoever comes after, with nothing, comes to the same.
-        let owner = self.broker.group.owner(0);
-        let id = owner.unwrap_or(0);
-        self.kill(id, false);
-        for partition in 0..self.broker.partitions() {
-            self.processes[id].stores.wipe(partition);
-            self.processes[id].rotten.remove(&partition);
+        // Whoever comes after, with nothing at all, comes to the same.
+        for id in 0..self.processes.len() {
+            self.kill(id, false);
+            self.processes[id].lose_everything();
+            self.processes[id].starts_ms = self.broker.now_ms;
         }
-        self.processes[id].starts_ms = self.broker.now_ms;
         self.come_to_rest()?;
         self.stores_equal()?;
         self.everything_is_told()
@@ -112,6 +114,11 @@ impl World {
             if !self.processes.iter().any(is_live) {
                 return Some(format!("nobody has partition {partition} at {end}"));
             }
+            let slots = self.processes.iter().filter_map(|process| process.slots.get(&partition));
+            let owes = slots.filter_map(|slot| slot.running.as_ref()).map(|running| running.owes);
+            if let Some(owes) = owes.into_iter().find(|owes| *owes != Owes::default()) {
+                return Some(format!("partition {partition} was asked for something: {owes:?}"));
+            }
         }
         None
     }
@@ -137,7 +144,7 @@ impl World {
             if self.audits[id as usize].golden.dump() != dump {
                 return Err(format!("partition {id}: rows differ from those of one fold"));
             }
-            if self.plan.seed % 4 == u64::from(id) {
+            if self.plan.seed % u64::from(count) == u64::from(id) {
                 facts::are_the_same_in_any_order(partition, &raw, self.plan.seed)?;
             }
             if self.broker.part(RAW, id).gaps() > 0 {
@@ -152,7 +159,7 @@ impl World {
     fn stores_equal(&mut self) -> Result<(), String> {
         for partition in 0..self.broker.partitions() {
             let golden = &self.audits[partition as usize].golden;
-            let end = self.broker.raw_end(partition);
+            let (end, head) = (self.broker.raw_end(partition), golden.head());
             let rows = golden.dump();
             for process in &self.processes {
                 let slot = process.slots.get(&partition);
@@ -162,7 +169,7 @@ impl World {
                 }
                 let snapshot = process.stores.view(partition).snapshot();
                 let snapshot = snapshot.ok().flatten().ok_or("no store")?;
-                if snapshot.store_head() != golden.head() {
+                if snapshot.store_head() != head {
                     return Err(format!(
                         "partition {partition}: a store is not at the golden head"
                     ));
@@ -170,6 +177,7 @@ impl World {
                 if process.stores.dump(partition) != rows {
                     return Err(format!("partition {partition}: rows of a store differ"));
                 }
+                self.audits[partition as usize].watch_to_the_end(&process.stores)?;
             }
             for _ in 0..40 {
                 let process = self.dice.index(self.processes.len());

@@ -16,6 +16,9 @@ use crate::traffic::{self, Webhook};
 /// Ingress appends a tick to a partition that it has not written for so long.
 const TICK_MS: u64 = 5_000;
 
+/// Webhooks that come once the world is healed.
+const NEW: u64 = 3;
+
 /// Meta and ingress.
 #[derive(Debug)]
 pub(super) struct Meta {
@@ -80,6 +83,20 @@ impl World {
         let at = self.meta.webhooks.len();
         self.meta.webhooks.push(webhook);
         self.post(at);
+    }
+
+    /// Time passes on every partition.
+    pub(super) fn tick_all(&mut self) {
+        for partition in 0..self.broker.partitions() {
+            self.append(&[traffic::tick(partition, self.broker.partitions())]);
+            self.event("tick", 0, partition, 0);
+        }
+    }
+
+    /// Webhooks that nobody has seen.
+    pub(super) fn send_new(&mut self) {
+        self.meta.left = NEW;
+        (0..NEW).for_each(|_| self.send_first());
     }
 
     fn send_again(&mut self) {

@@ -17,7 +17,7 @@ use tickfold_processor::driver::{Command, Input, Lost, Progress, Refusal};
 use tickfold_processor::{Address, Options};
 
 use crate::audit::Audit;
-use crate::broker::Broker;
+use crate::broker::{Broker, Decision};
 use crate::bug::{Planted, PortBug};
 use crate::client::{Claiming, Committing, Fate, Step, Wire, Writing};
 use crate::plan::{Fault, Plan, Swarm};
@@ -137,13 +137,27 @@ impl World {
     /// Notes that something happened.
     fn event(&mut self, what: &'static str, process: usize, partition: u32, detail: u64) {
         let numbers = [process as u64, u64::from(partition), detail, self.broker.now_ms];
-        let bytes = what.bytes().chain(numbers.into_iter().flat_map(u64::to_be_bytes));
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        self.mix(what.bytes().chain(numbers.into_iter().flat_map(u64::to_be_bytes)));
         if let Some(tell) = self.tell {
             let now_ms = self.broker.now_ms;
             tell(&format!("{now_ms:>10} p{process} /{partition} {what} {detail}"));
+        }
+    }
+
+    fn mix(&mut self, bytes: impl Iterator<Item = u8>) {
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// What was committed, to the byte.
+    fn mix_in(&mut self, decision: &Decision) {
+        let Decision { position, outputs, .. } = decision;
+        self.mix(position.iter().flat_map(|position| position.metadata.bytes()));
+        for (topic, record) in outputs {
+            let headers = record.headers.iter().flat_map(|header| header.value.iter());
+            let bytes = record.key.iter().flatten().chain(record.value.iter().flatten());
+            self.mix([*topic as u8].into_iter().chain(bytes.chain(headers).copied()));
         }
     }
 
@@ -258,6 +272,7 @@ impl World {
             let partition = decision.partition;
             let position = decision.position.as_ref().map_or(0, |position| position.offset);
             self.event("commits", decision.by.0, partition, position);
+            self.mix_in(&decision);
             let Process { options, stores, .. } = &self.processes[decision.by.0];
             self.ambient(None);
             self.audits[partition as usize].decided(&self.broker, &decision, options, stores)?;
@@ -365,6 +380,7 @@ impl World {
             // The operator puts the position back, unless that was done when another was refused.
             if let Some(original) = self.moved.remove(&partition) {
                 self.broker.set_position(partition, Some(original));
+                self.audits[partition as usize].position_back();
                 self.event("position put back", id, partition, 0);
             }
         } else {
@@ -426,12 +442,17 @@ impl World {
                 }
             }
             Work::Todo(Command::StandStill(head)) => {
+                self.running(id, partition).owes.stand = false;
                 let takeover = self.in_hand(id, partition, &head)?;
                 Work::Done("stand_still", Input::Released(takeover))
             }
             Work::Todo(command) => {
-                if matches!(command, Command::Succeed) {
-                    self.may_succeed(id, partition)?;
+                match command {
+                    Command::Succeed => self.may_succeed(id, partition)?,
+                    Command::Checkpoint { .. } => {
+                        self.running(id, partition).owes.checkpoint = false;
+                    }
+                    _ => {}
                 }
                 let (kind, bug) = (command.kind(), self.bug);
                 let process = &mut self.processes[id];
@@ -439,6 +460,9 @@ impl World {
                 match process.execute(&self.broker, partition, command, bug) {
                     Ok(input) => {
                         self.event(kind, id, partition, 0);
+                        if let Input::Succeeded(Ok(_)) = input {
+                            self.running(id, partition).owes.swap = false;
+                        }
                         if is_write {
                             self.written(id, partition, &input)?;
                         }

@@ -77,6 +77,18 @@ pub(crate) struct Running {
     pub(crate) works: Vec<Work>,
     /// Its claim found a position that an operator had moved. By now it may be put back.
     pub(crate) found_moved: bool,
+    pub(crate) owes: Owes,
+}
+
+/// What a driver was asked for and has not done. It may end before, and owes nothing then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Owes {
+    /// To stand still.
+    pub(crate) stand: bool,
+    /// To take the store that it was given.
+    pub(crate) swap: bool,
+    /// A checkpoint.
+    pub(crate) checkpoint: bool,
 }
 
 /// A command on its way to its answer.
@@ -138,7 +150,7 @@ impl Running {
     pub(crate) fn start(options: &Arc<Options>, partition: Partition, now_ms: u64) -> Self {
         let mut driver = Driver::new(Arc::clone(options), partition);
         let works = driver.step(Input::Start, now_ms).into_iter().map(Work::Todo).collect();
-        Self { driver, producer: None, works, found_moved: false }
+        Self { driver, producer: None, works, found_moved: false, owes: Owes::default() }
     }
 
     /// Tells the driver something and takes its commands.
@@ -166,6 +178,11 @@ impl Running {
     /// The driver folds and commits new records.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.driver.progress(), Progress::Live { .. })
+    }
+
+    /// An operator has the partition in hand.
+    pub(crate) fn stands(&self) -> bool {
+        self.works.iter().any(|work| work.kind() == "stand_still")
     }
 
     /// The commit that is under way, if there is one.
@@ -226,6 +243,14 @@ impl Process {
     /// It runs.
     pub(crate) fn is_running(&self, now_ms: u64) -> bool {
         self.is_alive && now_ms >= self.paused_until_ms
+    }
+
+    /// Its disk is empty, checkpoints and all.
+    pub(crate) fn lose_everything(&mut self) {
+        self.stores = MemStores::new();
+        self.rotten.clear();
+        self.unsynced.clear();
+        self.shadows.clear();
     }
 
     /// It dies where it stands; its disk stays.

@@ -43,11 +43,24 @@ impl World {
             return Ok(());
         }
         self.event("asked to stand still", id, partition, until);
-        self.land("asked to stand still");
-        self.running(id, partition).tell(Input::SwapAsked, now_ms)?;
+        let stands = self.running(id, partition).stands();
+        self.land(if stands {
+            "asked again while it stands still"
+        } else {
+            "asked to stand still"
+        });
+        let running = self.running(id, partition);
+        running.owes.stand = true;
+        running.tell(Input::SwapAsked, now_ms)?;
         if self.dice.one_in(3) {
             self.event("asked for a checkpoint", id, partition, until);
-            self.running(id, partition).tell(Input::CheckpointAsked, now_ms)?;
+            if self.running(id, partition).stands() {
+                self.land("checkpoint asked while it stands still");
+            }
+            let makes_some = self.processes[id].options.checkpoint_interval_ms.is_some();
+            let running = self.running(id, partition);
+            running.owes.checkpoint = makes_some;
+            running.tell(Input::CheckpointAsked, now_ms)?;
         }
         Ok(())
     }
@@ -97,7 +110,8 @@ impl World {
         let process = &mut self.processes[id];
         process.stores.fail_writes(false);
         let turn = process.prepare(partition, &shadow, &mut *store)?;
-        self.audits[partition as usize].prepared((id, turn), live.cursor, &rows);
+        self.audits[partition as usize].prepared(id, turn, live.cursor, &rows);
+        self.running(id, partition).owes.swap = true;
         self.event("prepared", id, partition, turn);
         Ok(Some(Box::new(Takeover { rows, head: *live, turn })))
     }
@@ -133,9 +147,10 @@ impl World {
     }
 
     /// The store that was prepared takes the place of the live one: the log has to say so.
-    pub(super) fn may_succeed(&self, id: usize, partition: u32) -> Result<(), String> {
+    pub(super) fn may_succeed(&mut self, id: usize, partition: u32) -> Result<(), String> {
+        let is_start = !self.running(id, partition).is_live();
         match self.processes[id].stores.next_generation(partition) {
-            Some(next) => self.audits[partition as usize].may_succeed(&next),
+            Some(next) => self.audits[partition as usize].may_succeed(id, &next, is_start),
             None => Err("a store is to be taken, and none was prepared".to_owned()),
         }
     }
