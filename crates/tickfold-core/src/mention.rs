@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use crate::decode::{Item, Target, decode};
 use crate::fold::{ITEMS_MAX, Partition};
-use crate::ids::{Participant, Wamid};
+use crate::ids::{Participant, WabaId, Wamid};
 use crate::route::{Placement, RawText, visit_slots};
 use crate::time::Timestamp;
 
@@ -38,6 +38,8 @@ pub enum Naming {
 pub struct Mention {
     /// JSON path within the body.
     pub path: String,
+    /// The account that it belongs to, if it names one.
+    pub waba_id: Option<WabaId>,
     /// How.
     pub naming: Naming,
     /// Meta's word for what it is: a status, a type of message, a kind of event; of a broken one why
@@ -98,6 +100,7 @@ pub fn mentions(
             let named = naming(&decoded.item, wamid, || needle.may_be_in(raw));
             found.extend(named.map(|(naming, word, participant)| Mention {
                 path: decoded.site.path.to_string(),
+                waba_id: slot.waba_id.clone(),
                 naming: if here { naming } else { Naming::Elsewhere },
                 word,
                 participant,

@@ -19,7 +19,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
@@ -124,6 +124,15 @@ struct Node {
     /// Whether it ever answered: an address that nobody is at yet, or any more, is no owner.
     reached: bool,
     away_until: Option<Instant>,
+}
+
+/// A question to a node, ready to be sent.
+struct Asking<Q> {
+    request: Request<Q>,
+    path: PathAndQuery,
+    channel: Channel,
+    /// Time until its deadline.
+    left: Duration,
 }
 
 /// Partitions by who can be asked of them.
@@ -234,6 +243,55 @@ impl Peers {
         Q: prost::Message + Send + Sync + 'static,
         R: prost::Message + Default + Send + Sync + 'static,
     {
+        let asking = self.asking(address, path, request, partitions, deadline, access)?;
+        let Asking { request, path, channel, left } = asking;
+        let mut client = Grpc::new(channel.clone());
+        let answer = async {
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            client.unary(request, path, ProstCodec::default()).await
+        };
+        let answered = while_alive(answer, &channel, left).await;
+        self.heard(address, answered.as_ref().err());
+        answered
+    }
+
+    /// The same of a method that answers with a stream. The node's patience ends when it opens: how long
+    /// its parts may take is up to the deadline.
+    pub(crate) async fn ask_stream<Q, R>(
+        &self,
+        address: &str,
+        path: String,
+        request: Q,
+        partitions: &BTreeSet<u32>,
+        deadline: Instant,
+        access: &Access,
+    ) -> Result<Response<Streaming<R>>, Status>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
+        let asking = self.asking(address, path, request, partitions, deadline, access)?;
+        let Asking { request, path, channel, left } = asking;
+        let mut client = Grpc::new(channel.clone());
+        let answer = async {
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            client.server_streaming(request, path, ProstCodec::default()).await
+        };
+        let answered = while_alive(answer, &channel, left).await;
+        self.heard(address, answered.as_ref().err());
+        answered
+    }
+
+    /// What a node is asked, unless it did not answer a moment ago.
+    fn asking<Q>(
+        &self,
+        address: &str,
+        path: String,
+        request: Q,
+        partitions: &BTreeSet<u32>,
+        deadline: Instant,
+        access: &Access,
+    ) -> Result<Asking<Q>, Status> {
         let node = self.node(address)?;
         if node.away_until.is_some_and(|until| Instant::now() < until) {
             return Err(Status::unavailable("the node did not answer a moment ago"));
@@ -245,14 +303,7 @@ impl Peers {
         name_partitions(request.metadata_mut(), partitions);
         behalf::write(request.metadata_mut(), access);
         self.credentials().sign(request.metadata_mut());
-        let mut client = Grpc::new(node.channel.clone());
-        let answer = async {
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            client.unary(request, path, ProstCodec::default()).await
-        };
-        let answered = while_alive(answer, &node.channel, left).await;
-        self.heard(address, answered.as_ref().err());
-        answered
+        Ok(Asking { request, path, channel: node.channel, left })
     }
 
     /// Waits until the owners are as they were written a moment ago, and no longer than `patience`.

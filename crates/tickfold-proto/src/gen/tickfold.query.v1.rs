@@ -259,7 +259,7 @@ pub struct MessageReaction {
     /// Who reacted; empty for the business itself. Views FULL and HISTORY only.
     #[prost(string, tag = "1")]
     pub party: ::prost::alloc::string::String,
-    /// The reaction. Empty if it was taken back.
+    /// The reaction. Empty if it was taken back. Views FULL and HISTORY only.
     #[prost(string, tag = "2")]
     pub emoji: ::prost::alloc::string::String,
     /// Meta's time, in seconds. Unset if missing or absurd.
@@ -947,7 +947,8 @@ pub struct NumberStanding {
     /// Meta's time of that event. Unset if unknown.
     #[prost(message, optional, tag = "11")]
     pub security_event_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Who asked for it. Empty if absent.
+    /// Who asked for it, by an id that Meta has of the person. Empty if absent, and for callers without scope
+    /// pii.read.
     #[prost(string, tag = "12")]
     pub security_requester: ::prost::alloc::string::String,
     /// Restrictions of this number alone, by type, also those that ended.
@@ -1551,10 +1552,12 @@ pub struct LearnedFact {
 /// How far an explanation went.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Explanation {
-    /// The raw offsets looked at, by partition.
+    /// The raw offsets looked at, by partition. Where the limit came first, partitions of other nodes that
+    /// were not read to their end have none.
     #[prost(message, repeated, tag = "1")]
     pub ranges: ::prost::alloc::vec::Vec<ExplainedRange>,
-    /// True if that is everything up to `as_of`; false if the limit or the deadline came first.
+    /// True if that is everything up to `as_of`; false if the limit or the deadline came first, or nobody
+    /// could be asked of some partition.
     #[prost(bool, tag = "2")]
     pub complete: bool,
     /// What the explanation reflects.
@@ -2210,6 +2213,10 @@ pub mod query_service_client {
         ///
         /// The raw log is read from that record to the position of the snapshot, which takes as long as
         /// there are records. At the deadline the stream ends with `complete` false instead of an error.
+        /// Partitions that other nodes own are explained there, and told after those of the node that is asked.
+        ///
+        /// A caller who does not see all accounts is told of no record that names the message only in items of
+        /// others, of no such item, and not by which request a record came that does not name the message.
         ///
         /// What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
         /// told by their retention. Records of other partitions are not looked at, and neither are those
@@ -2336,6 +2343,10 @@ pub mod query_service_server {
         ///
         /// The raw log is read from that record to the position of the snapshot, which takes as long as
         /// there are records. At the deadline the stream ends with `complete` false instead of an error.
+        /// Partitions that other nodes own are explained there, and told after those of the node that is asked.
+        ///
+        /// A caller who does not see all accounts is told of no record that names the message only in items of
+        /// others, of no such item, and not by which request a record came that does not name the message.
         ///
         /// What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
         /// told by their retention. Records of other partitions are not looked at, and neither are those

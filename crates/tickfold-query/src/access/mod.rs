@@ -153,6 +153,14 @@ impl Access {
         self.0.accounts.has(waba_id)
     }
 
+    /// The same of what may name no account: that is nobody's, and shown to who sees all.
+    pub(crate) fn sees_of(&self, waba_id: Option<&WabaId>) -> bool {
+        match &self.0.accounts {
+            Accounts::All => true,
+            Accounts::Only(accounts) => waba_id.is_some_and(|waba_id| accounts.contains(waba_id)),
+        }
+    }
+
     /// The accounts that the caller sees.
     pub fn accounts(&self) -> &Accounts {
         &self.0.accounts

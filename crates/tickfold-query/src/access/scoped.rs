@@ -35,7 +35,7 @@ impl Scoped {
 
     /// What names no account is nobody's.
     fn is_own(&self, waba_id: Option<&WabaId>) -> bool {
-        waba_id.is_some_and(|waba_id| self.access.sees(waba_id))
+        self.access.sees_of(waba_id)
     }
 
     /// A number that moved from one account to another is one row if both are in this partition. It

@@ -213,7 +213,7 @@ fn changes(changes: &BTreeMap<Wamid, Option<Timestamp>>, view: View) -> Vec<pb::
 fn reaction((party, reaction): (&PartyId, &Reaction), view: View) -> pb::MessageReaction {
     pb::MessageReaction {
         party: personal(party.as_str(), view),
-        emoji: word(reaction.emoji.as_ref()),
+        emoji: personal(reaction.emoji.as_deref().unwrap_or_default(), view),
         event_time: maybe(reaction.time),
         wamid: personal(reaction.wamid.as_str(), view),
     }

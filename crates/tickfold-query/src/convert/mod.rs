@@ -8,7 +8,7 @@ use tickfold_core::time::Timestamp;
 
 pub(crate) use message::{actions, alerts, charge, mention, message, transition};
 pub(crate) use party::{conversation, user};
-pub(crate) use standing::{account, number, template, total};
+pub(crate) use standing::{Shown, account, number, template, total};
 
 /// A time, to the millisecond.
 pub(crate) fn time(time: Timestamp) -> prost_types::Timestamp {

@@ -62,13 +62,23 @@ fn template_events(facts: &TemplateFacts) -> Vec<pb::TemplateEvent> {
     events.collect()
 }
 
-/// An account, its state judged at a log time. One that no event has named has nothing against it.
+/// How accounts and numbers are told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// At which their states are judged.
+    pub(crate) log_time: Timestamp,
+    /// With what is personal data.
+    pub(crate) persons: bool,
+}
+
+/// An account. One that no event has named has nothing against it.
 pub(crate) fn account(
     waba_id: &WabaId,
     account: Option<&Account>,
     told: Story,
-    log_time: Timestamp,
+    shown: Shown,
 ) -> pb::Account {
+    let log_time = shown.log_time;
     let nothing = AccountFacts::default();
     let facts = account.map_or(&nothing, |account| &account.facts);
     let ban = facts.events.get(&("DISABLED_UPDATE".to_owned(), String::new()));
@@ -91,7 +101,7 @@ pub(crate) fn account(
         country: facts.country.as_ref().map(|of| of.country.clone()).unwrap_or_default(),
         auth_international_rate_time: maybe(facts.rates.as_ref().and_then(|rates| rates.start)),
         tiers: tiers(facts),
-        display_numbers: facts.lines.iter().map(|line| display_number(line, log_time)).collect(),
+        display_numbers: facts.lines.iter().map(|line| display_number(line, shown)).collect(),
         halt: halts.first().map(halt),
         history: history.iter().map(transition).collect(),
     }
@@ -127,11 +137,11 @@ fn tiers(facts: &AccountFacts) -> Vec<pb::VolumeTier> {
     tiers.collect()
 }
 
-fn display_number((digits, line): (&String, &Line), log_time: Timestamp) -> pb::DisplayNumber {
+fn display_number((digits, line): (&String, &Line), shown: Shown) -> pb::DisplayNumber {
     pb::DisplayNumber {
         digits: digits.clone(),
         phone_number_ids: line.number_ids.iter().map(ToString::to_string).collect(),
-        standing: Some(standing(&line.standing, log_time)),
+        standing: Some(standing(&line.standing, shown)),
     }
 }
 
@@ -146,12 +156,12 @@ pub(crate) fn total((key, total): (TotalKey, Total)) -> pb::ChargeTotal {
     }
 }
 
-/// A number, its state judged at a log time.
+/// A number.
 pub(crate) fn number(
     key: &PhoneNumberId,
     number: &Number,
     told: Story,
-    log_time: Timestamp,
+    shown: Shown,
 ) -> pb::Number {
     let facts = &number.facts;
     let active = Timestamp::from_millis(number.active_hour.saturating_mul(HOUR_MS));
@@ -162,14 +172,15 @@ pub(crate) fn number(
         display_phone_number: facts.display_phone_number().unwrap_or_default().to_owned(),
         first_seen_time: Some(time(number.journal.created)),
         revision: number.journal.revision,
-        standing: Some(standing(&facts.standing, log_time)),
+        standing: Some(standing(&facts.standing, shown)),
         active_time: Some(time(active)),
         halts: halts.iter().map(halt).collect(),
         history: history.iter().map(transition).collect(),
     }
 }
 
-fn standing(of: &Standing, log_time: Timestamp) -> pb::NumberStanding {
+fn standing(of: &Standing, shown: Shown) -> pb::NumberStanding {
+    let Shown { log_time, persons } = shown;
     let (quality, security) = (of.newest_quality(), of.newest_security());
     let (name, username) = (of.name.as_ref(), of.username.as_ref());
     pb::NumberStanding {
@@ -184,7 +195,9 @@ fn standing(of: &Standing, log_time: Timestamp) -> pb::NumberStanding {
         username_status: username.map(|name| name.status.clone()).unwrap_or_default(),
         security_event: security.map(|(event, _)| event.to_owned()).unwrap_or_default(),
         security_event_time: maybe(security.and_then(|(_, fact)| fact.time)),
-        security_requester: word(security.and_then(|(_, fact)| fact.requester.as_ref())),
+        security_requester: word(
+            security.filter(|_| persons).and_then(|(_, fact)| fact.requester.as_ref()),
+        ),
         restrictions: restrictions(&of.restrictions, log_time),
     }
 }

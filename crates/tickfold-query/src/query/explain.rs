@@ -25,11 +25,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::Raw;
 use super::arguments::View;
 use super::decisions::DecidedFor;
 use super::joined::{JoinedMessage, message};
 use super::learned::{charged, learned};
 use super::partitions::Snapshots;
+use crate::access::{Access, Accounts};
 use crate::convert;
 use crate::reasons::{Failure, Reason};
 
@@ -43,7 +45,7 @@ pub(super) struct Explanation {
     log: Arc<dyn Log>,
     needle: Needle,
     message: JoinedMessage,
-    view: View,
+    asker: Asker,
     /// Partitions that hold the message, those read to their end first.
     parts: Vec<Part>,
     /// Found and not told yet.
@@ -52,6 +54,13 @@ pub(super) struct Explanation {
     left: Option<u32>,
     as_of: pb::AsOf,
     ended: bool,
+}
+
+/// Who is told, and how much of persons.
+#[derive(Debug)]
+struct Asker {
+    access: Access,
+    view: View,
 }
 
 /// One partition that holds the message.
@@ -78,9 +87,9 @@ impl Explanation {
     /// Reads from the state what it knows of the message, in every partition that holds it.
     pub(super) fn of(
         snapshots: &Snapshots,
-        log: Arc<dyn Log>,
-        raw_topic: &str,
+        raw: Raw,
         wamid: &Wamid,
+        access: Access,
         view: View,
         limit: u32,
     ) -> Result<Self, Failure> {
@@ -102,7 +111,7 @@ impl Explanation {
                 decisions.entry(one.decided.offset).or_default().push(one.clone());
             }
             parts.push(Part {
-                from: TopicPartition::new(raw_topic, partition),
+                from: TopicPartition::new(raw.topic.as_str(), partition),
                 partition: Partition { id: partition, count: snapshots.count() },
                 first,
                 next: first,
@@ -117,10 +126,10 @@ impl Explanation {
             });
         }
         Ok(Self {
-            log,
+            log: raw.log,
             needle: Needle::new(wamid),
             message: joined,
-            view,
+            asker: Asker { access, view },
             parts,
             found: VecDeque::new(),
             left: (limit > 0).then_some(limit),
@@ -203,7 +212,7 @@ impl Explanation {
         part.next = last.offset.saturating_add(1).min(part.until);
         let until = part.until;
         for record in records.iter().filter(|record| record.offset < until) {
-            let told = part.explain(record, &self.needle, &self.message, self.view)?;
+            let told = part.explain(record, &self.needle, &self.message, &self.asker)?;
             self.found.extend(told);
         }
         Ok(())
@@ -232,13 +241,14 @@ impl Explanation {
 }
 
 impl Part {
-    /// What a record did, if it touched the message.
+    /// What a record did, if it touched the message. Items of accounts that are not the caller's are left
+    /// out, and so is a record that names the message in no others.
     fn explain(
         &mut self,
         record: &Record,
         needle: &Needle,
         message: &JoinedMessage,
-        view: View,
+        asker: &Asker,
     ) -> Result<Option<pb::ExplainedRecord>, Failure> {
         self.records += 1;
         let appended = Timestamp::from_millis(record.timestamp_ms);
@@ -249,7 +259,7 @@ impl Part {
         let history = self.history.remove(&record.offset).unwrap_or_default();
         let webhook = raw.webhook(self.partition.id);
         let redrive_of = webhook.and_then(|webhook| webhook.redrive_of);
-        let named = webhook
+        let mut named = webhook
             .filter(|webhook| needle.may_be_in(webhook.body))
             .map(|webhook| mentions(webhook.body, webhook.appended, self.partition, &message.wamid))
             .unwrap_or_default();
@@ -261,6 +271,16 @@ impl Part {
         let learned = learned(known.as_ref(), now.as_ref());
         let charged = charged(record.offset, now.as_ref());
         self.scratch = now;
+        let is_named = !named.is_empty();
+        named.retain(|one| asker.access.sees_of(one.waba_id.as_ref()));
+        if is_named && named.is_empty() {
+            // It is folded all the same: what later records change follows from it.
+            return Ok(None);
+        }
+        // A record that names it nowhere may be of anybody: whoever does not see all accounts is told
+        // what was decided with it, and not how it came.
+        let shows_request = is_named || *asker.access.accounts() == Accounts::All;
+        let view = asker.view;
         let changed =
             self.scratch.as_ref().is_some_and(|message| message.journal.revision == record.offset);
         let outcome = match () {
@@ -274,6 +294,8 @@ impl Part {
         });
         let partition = self.partition.id;
         let text = |name| raw.header(name).map(str::to_owned).unwrap_or_default();
+        let received = raw.header(header::RECEIVED_TIME).and_then(Timestamp::parse_rfc3339);
+        let request_id = text(header::REQUEST_ID);
         Ok(Some(pb::ExplainedRecord {
             source: Some(pb::SourcePosition { partition, offset: record.offset }),
             kind: match raw.header(header::CONTROL) {
@@ -281,12 +303,9 @@ impl Part {
                 None => text(header::KIND),
             },
             redrive_of: redrive_of.map(|offset| pb::SourcePosition { partition, offset }),
-            request_id: text(header::REQUEST_ID),
+            request_id: if shows_request { request_id } else { String::new() },
             log_time: Some(convert::time(self.log_time)),
-            received_time: raw
-                .header(header::RECEIVED_TIME)
-                .and_then(Timestamp::parse_rfc3339)
-                .map(convert::time),
+            received_time: received.filter(|_| shows_request).map(convert::time),
             outcome: outcome.into(),
             items: named.iter().map(|one| convert::mention(one, view)).collect(),
             learned: learned.into_iter().map(|fact| fact.told(view)).collect(),

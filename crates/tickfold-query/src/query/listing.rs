@@ -18,7 +18,7 @@ use super::partitions::{Asked, Snapshots};
 use super::standing::Story;
 use super::{Query, arguments, joined};
 use crate::call::Call;
-use crate::convert;
+use crate::convert::{self, Shown};
 use crate::reasons::Failure;
 
 /// Lines looked at for one page, in number. Where few of a list match, a page ends here, shorter than
@@ -160,7 +160,8 @@ impl Listing {
                 let log_time = place.1.store_head().head.log_time_or_epoch();
                 if self.has(|by, word| account.facts.is_listed(by, word, log_time)) {
                     let told = Story::in_list(place, ActionKind::HaltAccount, &account.told)?;
-                    let account = convert::account(key, Some(&account), told, log_time);
+                    let shown = Shown { log_time, persons: snapshots.tells_persons() };
+                    let account = convert::account(key, Some(&account), told, shown);
                     return Ok(Some(pb::Account { display_numbers: Vec::new(), ..account }));
                 }
             }
@@ -178,7 +179,8 @@ impl Listing {
         let read = |key: &PhoneNumberId| {
             let Some((number, log_time)) = joined::number(snapshots, key)? else { return Ok(None) };
             let so = self.has(|by, word| number.facts.is_listed(by, word, log_time));
-            Ok(so.then(|| convert::number(key, &number, Story::default(), log_time)))
+            let shown = Shown { log_time, persons: snapshots.tells_persons() };
+            Ok(so.then(|| convert::number(key, &number, Story::default(), shown)))
         };
         self.read(snapshots, size, lines, |key: &PhoneNumberId| vec![key.to_string()], read)
     }

@@ -9,6 +9,7 @@
 pub(crate) mod arguments;
 mod decisions;
 mod explain;
+mod explain_spread;
 mod filter;
 mod find;
 mod joined;
@@ -24,10 +25,8 @@ mod standing;
 mod then;
 mod users;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::Stream;
 use prost::Message as _;
 use tickfold_core::ids::{PartyId, WabaId, Wamid};
 use tickfold_log::Log;
@@ -39,11 +38,11 @@ use tonic::{Request, Response, Status};
 use crate::access::Scope;
 use crate::call::{Call, Limits};
 use crate::convert;
-use crate::peers::{Peers, Split};
+use crate::peers::Peers;
 use crate::reasons::{Failure, Reason};
 use crate::{QueryOptions, metrics};
 use arguments::{conversation_key, id};
-use explain::Explanation;
+use explain_spread::Explained;
 use filter::Conditions;
 use find::Search;
 use list::{Cut, List, Messages};
@@ -75,7 +74,7 @@ pub(crate) struct Query {
 }
 
 /// The raw log, of which explanations are made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Raw {
     pub(crate) log: Arc<dyn Log>,
     /// Full name of the raw topic.
@@ -301,41 +300,6 @@ impl Query {
         });
         self.fits(reply.await?)
     }
-
-    async fn explain(
-        &self,
-        request: Request<pb::ExplainMessageRequest>,
-    ) -> Result<impl Stream<Item = Result<pb::ExplainMessageResponse, Status>> + use<>, Failure>
-    {
-        let call = self.streams.enter(&request)?;
-        let request = request.into_inner();
-        let wamid = Wamid::new(id("wamid", request.wamid)?);
-        let (view, limit) = (View::of(request.view)?, request.limit);
-        view.check(&call.access)?;
-        let (log, topic) = (Arc::clone(&self.raw.log), self.raw.topic.clone());
-        let key = wamid.clone();
-        let read = move |snapshots| Explanation::of(&snapshots, log, &topic, &wamid, view, limit);
-        let all = self.partitions.of(&Asked::All);
-        let Split { here, at, nowhere: _ } = self.peers.split(all.iter().copied());
-        let is_part = here.len() < all.len();
-        let part = if is_part { call.part(&here) } else { call.clone() };
-        let asked = Lookup::of(request.at, request.min_position, Asked::All)?;
-        let holds = move |snapshot: &dyn Snapshot| Ok(snapshot.message(&key)?.is_some());
-        let found = self.look_up_at(&part, asked, holds, read).await;
-        let explanation = match found {
-            // A stream is not passed on: its caller asks there.
-            Err(absent) if is_part && absent.reason() == Reason::MessageNotFound => {
-                let owners = at.into_keys().collect::<Vec<_>>().join(", ");
-                let what = format!("no such message in the partitions of this node; ask {owners}");
-                let failure = Failure::new(Reason::PartitionElsewhere, what);
-                return Err(failure.with("owners", owners));
-            }
-            found => found?,
-        };
-        explanation.check_raw().await?;
-        let Call { deadline, shutdown, slot, .. } = call;
-        Ok(explanation.stream(deadline, shutdown, slot))
-    }
 }
 
 fn too_large(bytes: usize, limit: usize) -> Failure {
@@ -345,8 +309,7 @@ fn too_large(bytes: usize, limit: usize) -> Failure {
 
 #[tonic::async_trait]
 impl QueryService for Query {
-    type ExplainMessageStream =
-        Pin<Box<dyn Stream<Item = Result<pb::ExplainMessageResponse, Status>> + Send>>;
+    type ExplainMessageStream = Explained;
 
     async fn get_message(
         &self,
@@ -436,10 +399,10 @@ impl QueryService for Query {
         &self,
         request: Request<pb::ExplainMessageRequest>,
     ) -> Result<Response<Self::ExplainMessageStream>, Status> {
-        let opened = self.explain(request).await.map_err(Status::from);
+        let opened = self.explain(request).await;
         let code = opened.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok);
         // Counted when it opens: how long it goes on is up to the caller.
         metrics::request("ExplainMessage", code, None);
-        Ok(Response::new(Box::pin(opened?)))
+        opened
     }
 }

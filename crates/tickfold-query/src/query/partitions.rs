@@ -13,7 +13,7 @@ use tickfold_proto::query::v1 as pb;
 use tickfold_store::{ReadView, Snapshot};
 use tokio::time::Instant;
 
-use crate::access::Scoped;
+use crate::access::{Scope, Scoped};
 use crate::call::Call;
 use crate::reasons::{Failure, Reason};
 use crate::{Clock, convert};
@@ -85,6 +85,7 @@ pub(super) struct Snapshots {
     count: u32,
     now: Timestamp,
     role: Option<Role>,
+    tells_persons: bool,
 }
 
 impl Partitions {
@@ -199,7 +200,8 @@ impl Partitions {
         let role = range.into_iter().map(|partition| (self.role.0)(partition)).max();
         let media_valid_ms = RefCell::default();
         let (count, now) = (self.count(), self.clock.now());
-        Ok(Snapshots { snapshots, media_valid_ms, count, now, role })
+        let tells_persons = call.access.has(Scope::PersonalData);
+        Ok(Snapshots { snapshots, media_valid_ms, count, now, role, tells_persons })
     }
 }
 
@@ -217,6 +219,7 @@ impl Snapshots {
             count: partitions.count(),
             now: partitions.clock.now(),
             role: Some(Role::Frozen),
+            tells_persons: call.access.has(Scope::PersonalData),
         }
     }
 }
@@ -238,6 +241,11 @@ async fn applied(view: &dyn ReadView, offset: u64) -> Result<(), Failure> {
 }
 
 impl Snapshots {
+    /// True if the caller may be told personal data, where no view says how much it asks for.
+    pub(super) fn tells_persons(&self) -> bool {
+        self.tells_persons
+    }
+
     /// Partition count of the raw topic.
     pub(super) fn count(&self) -> u32 {
         self.count

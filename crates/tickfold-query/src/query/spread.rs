@@ -11,13 +11,14 @@
 //! The map of the owners and the connections are in `peers`; how replies of one kind become one is in
 //! `merge`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::SERVICE_NAME;
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::Query;
@@ -36,6 +37,14 @@ const ROUNDS: usize = 2;
 
 /// Pause before they are asked again for a position that nobody who answered has.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the nodes answered.
+#[derive(Debug)]
+pub(super) struct Gathered<R> {
+    pub(super) answers: Vec<Result<R, Failure>>,
+    /// Partitions that nobody answered of.
+    pub(super) missing: BTreeSet<u32>,
+}
 
 impl Query {
     /// Answers a call: from here, if all that it asks is here or another node asks it; else by
@@ -96,15 +105,40 @@ impl Query {
     {
         request.view()?.check(&call.access)?;
         let wanted = self.partitions.wanted(request.min_position())?;
-        let mut left = self.partitions.of(&request.asked());
+        let (request, call) = (&request, &call);
+        let here = |part: BTreeSet<u32>| local(cut(request, &part), call.part(&part));
+        let there = |address: String, part: BTreeSet<u32>| async move {
+            self.forward(method, &address, cut(request, &part), &part, call).await
+        };
+        let asked = self.partitions.of(&request.asked());
+        let Gathered { answers, missing } = self.gather(asked, &wanted, call, here, there).await?;
+        let reply = join(request, &self.options, answers, &missing)?;
+        self.fits(reply)
+    }
+
+    /// Asks of each of the partitions whoever owns it: `here` answers for this node, `there` asks another
+    /// one and says of which partitions it answered, or `None` if it is away.
+    pub(super) async fn gather<R, H, T>(
+        &self,
+        asked: BTreeSet<u32>,
+        wanted: &BTreeMap<u32, u64>,
+        call: &Call,
+        here: impl Fn(BTreeSet<u32>) -> H,
+        there: impl Fn(String, BTreeSet<u32>) -> T,
+    ) -> Result<Gathered<R>, Failure>
+    where
+        H: Future<Output = Result<R, Failure>>,
+        T: Future<Output = Option<(BTreeSet<u32>, Result<R, Failure>)>>,
+    {
+        let mut left = asked;
         left.extend(wanted.keys());
-        let mut replies = Vec::new();
+        let mut answers = Vec::new();
         let mut asked = BTreeSet::new();
         for round in 0.. {
             if round >= ROUNDS {
                 // What is read here of an earlier time may never reach a position that somebody
                 // takes over to: whoever has it by then is asked, as long as there is time.
-                let is_behind = !self.partitions.have(&wanted, &left);
+                let is_behind = !self.partitions.have(wanted, &left);
                 if !is_behind || Instant::now() + MAP_PATIENCE + ROUND_PAUSE > call.deadline {
                     break;
                 }
@@ -114,23 +148,20 @@ impl Query {
             if round > 0 {
                 self.peers.refreshed(MAP_PATIENCE).await;
             }
-            let Split { here, mut at, nowhere: _ } = self.peers.split(left.iter().copied());
+            let Split { here: own, mut at, nowhere: _ } = self.peers.split(left.iter().copied());
             at.retain(|address, partitions| {
                 partitions.retain(|partition| asked.insert((address.clone(), *partition)));
                 !partitions.is_empty()
             });
-            let here = self.partitions.open(&here);
-            let forwards = at.iter().map(|(address, partitions)| {
-                self.forward(method, address, cut(&request, partitions), partitions, &call)
-            });
+            let own = self.partitions.open(&own);
+            let others = at.into_iter().map(|(address, partitions)| there(address, partitions));
             let own = async {
-                let part = || local(cut(&request, &here), call.part(&here));
-                if here.is_empty() { None } else { Some((here.clone(), part().await)) }
+                if own.is_empty() { None } else { Some((own.clone(), here(own.clone()).await)) }
             };
-            let (own, forwarded) = future::join(own, future::join_all(forwards)).await;
-            for (partitions, reply) in own.into_iter().chain(forwarded.into_iter().flatten()) {
+            let (own, others) = future::join(own, future::join_all(others)).await;
+            for (partitions, answer) in own.into_iter().chain(others.into_iter().flatten()) {
                 left.retain(|partition| !partitions.contains(partition));
-                replies.push(reply);
+                answers.push(answer);
             }
             if left.is_empty() {
                 break;
@@ -139,14 +170,13 @@ impl Query {
         let last = self.partitions.open(&left);
         if !last.is_empty() {
             metrics::fallback();
-            replies.push(local(cut(&request, &last), call.part(&last)).await);
+            answers.push(here(last.clone()).await);
             left.retain(|partition| !last.contains(partition));
         }
         if wanted.keys().any(|partition| left.contains(partition)) {
             return Err(unreachable(&left));
         }
-        let reply = join(&request, &self.options, replies, &left)?;
-        self.fits(reply)
+        Ok(Gathered { answers, missing: left })
     }
 
     /// Asks a node. `None` if it is away; else the partitions that it answered of, and its answer.
@@ -161,27 +191,42 @@ impl Query {
         let path = format!("/{SERVICE_NAME}/{method}");
         let answered = self.peers.ask(address, path, part, partitions, call.deadline, &call.access);
         let answered = call.shutdown.run_until_cancelled(answered).await?;
-        let (metadata, reply) = match answered {
+        let (metadata, answered) = match answered {
             Ok(response) => {
                 let (metadata, reply, _) = response.into_parts();
                 (metadata, Ok(reply))
             }
-            Err(status) => (status.metadata().clone(), Err(Failure::of_peer(&status)?)),
+            Err(status) => (status.metadata().clone(), Err(status)),
         };
-        if let Err(refused) = &reply
-            && matches!(refused.reason(), Reason::Unauthenticated | Reason::ScopeMissing)
-        {
-            // What the caller may was asked here already: it is this node that it does not believe.
-            tracing::warn!(address, reason = refused.reason().as_str(), "a node refuses this one");
-            return None;
-        }
-        let outcome = reply.as_ref().map_or_else(|failure| failure.reason().code(), |_| Code::Ok);
-        metrics::forward(method, outcome);
-        if outcome == Code::Unavailable {
-            return None;
-        }
-        Some((named_partitions(&metadata).unwrap_or_default(), reply))
+        told(method, address, &metadata, answered)
     }
+}
+
+/// What came of a question to a node: the partitions that it answered of, and its answer; `None` if that
+/// says no more than that somebody else has to be asked.
+pub(super) fn told<R>(
+    method: &'static str,
+    address: &str,
+    metadata: &MetadataMap,
+    answered: Result<R, Status>,
+) -> Option<(BTreeSet<u32>, Result<R, Failure>)> {
+    let answer = match answered {
+        Ok(reply) => Ok(reply),
+        Err(status) => Err(Failure::of_peer(&status)?),
+    };
+    if let Err(refused) = &answer
+        && matches!(refused.reason(), Reason::Unauthenticated | Reason::ScopeMissing)
+    {
+        // What the caller may was asked here already: it is this node that it does not believe.
+        tracing::warn!(address, reason = refused.reason().as_str(), "a node refuses this one");
+        return None;
+    }
+    let outcome = answer.as_ref().map_or_else(|failure| failure.reason().code(), |_| Code::Ok);
+    metrics::forward(method, outcome);
+    if outcome == Code::Unavailable {
+        return None;
+    }
+    Some((named_partitions(metadata).unwrap_or_default(), answer))
 }
 
 /// The part of a request that concerns these partitions.
@@ -225,14 +270,14 @@ fn join<Q: Spread>(
     Ok(reply)
 }
 
-fn unreachable(missing: &BTreeSet<u32>) -> Failure {
+pub(super) fn unreachable(missing: &BTreeSet<u32>) -> Failure {
     let partitions = partitions_text(missing);
     let what = format!("nobody can be asked of partitions {partitions} now");
     Failure::new(Reason::PartitionUnreachable, what).with("partitions", partitions)
 }
 
 /// What a reply from several nodes reflects.
-fn join_as_of(replies: impl Iterator<Item = Option<pb::AsOf>>) -> Option<pb::AsOf> {
+pub(super) fn join_as_of(replies: impl Iterator<Item = Option<pb::AsOf>>) -> Option<pb::AsOf> {
     replies.flatten().reduce(|mut a, b| {
         a.positions.extend(b.positions);
         a.positions.sort_by_key(|position| (position.partition, position.offset));

@@ -11,7 +11,7 @@ use super::partitions::{Asked, Snapshots};
 use super::then::Lookup;
 use super::{Query, TOTALS_MAX, arguments, joined};
 use crate::call::Call;
-use crate::convert;
+use crate::convert::{self, Shown};
 use crate::reasons::{Failure, Reason};
 
 /// What was told of an entity.
@@ -138,7 +138,8 @@ impl Query {
                     // A reply of more would be refused anyway.
                     let totals = snapshot.totals_of(&waba_id, month.as_deref(), TOTALS_MAX)?;
                     let log_time = snapshot.store_head().head.log_time_or_epoch();
-                    let mut account = convert::account(&waba_id, found.as_ref(), told, log_time);
+                    let shown = Shown { log_time, persons: snapshots.tells_persons() };
+                    let mut account = convert::account(&waba_id, found.as_ref(), told, shown);
                     // A charge that moved to another total leaves an empty one behind.
                     let totals = totals.into_iter().filter(|(_, total)| total.charges > 0);
                     account.totals = totals.map(convert::total).collect();
@@ -165,7 +166,8 @@ impl Query {
                 return Err(Failure::new(Reason::NumberNotFound, "no such number"));
             };
             let told = Story::of_number(&snapshots, &found)?;
-            let number = Some(convert::number(&key, &found, told, log_time));
+            let shown = Shown { log_time, persons: snapshots.tells_persons() };
+            let number = Some(convert::number(&key, &found, told, shown));
             Ok(pb::GetNumberResponse { number, as_of: Some(snapshots.as_of()) })
         });
         self.fits(reply.await?)

@@ -604,8 +604,12 @@ async fn personal_data_needs_its_scope() {
     let mut writers = Writers::open(&world.stores);
     world.state(&QueryState::Serving).await;
     all[0].post(&mut writers);
+    let Tenant { waba, number, party, user_id, wamid, display, .. } = &all[0];
+    let pin = format!(
+        r#"{{"display_phone_number":"{display}","event":"PIN_CHANGED","requester":"61550000000001"}}"#
+    );
+    writers.post(&change(waba, "security", &pin));
     world.append(&mut writers).await;
-    let Tenant { waba, number, party, user_id, wamid, .. } = &all[0];
     let wamid = format!("{wamid}1");
     for view in [MessageView::Basic, MessageView::Full, MessageView::History] {
         for token in ["query", "pii"] {
@@ -653,6 +657,26 @@ async fn personal_data_needs_its_scope() {
     let scope = vec![("scope".to_owned(), "pii.read".to_owned())];
     assert_eq!(reason(&refused), ("SCOPE_MISSING".to_owned(), scope));
     world.query().get_user(signed("pii", user())).await.unwrap();
+    // Of a number, who asked for a new PIN is told to who may know, wherever the number stands.
+    for (token, told) in [("query", ""), ("pii", "61550000000001")] {
+        let phone_number_id = (*number).to_owned();
+        let request = pb::GetNumberRequest { phone_number_id, ..Default::default() };
+        let got = world.query().get_number(signed(token, request)).await.unwrap().into_inner();
+        let request = pb::ListNumbersRequest { waba_id: waba.clone(), ..Default::default() };
+        let listed = world.query().list_numbers(signed(token, request)).await.unwrap().into_inner();
+        let request = pb::GetAccountRequest { waba_id: waba.clone(), ..Default::default() };
+        let account = world.query().get_account(signed(token, request)).await.unwrap().into_inner();
+        let of_account = account.account.unwrap().display_numbers;
+        let standings = [
+            got.number.unwrap().standing,
+            listed.numbers[0].standing.clone(),
+            of_account.into_iter().find(|one| one.digits == *display).unwrap().standing,
+        ];
+        for standing in standings.map(Option::unwrap) {
+            assert_eq!(standing.security_event, "PIN_CHANGED");
+            assert_eq!(standing.security_requester, told, "{token}");
+        }
+    }
     // A conversation names nobody but by the id that was asked with.
     for (token, parties, referred) in
         [("query", vec![*party], false), ("pii", vec![*party, *user_id], true)]

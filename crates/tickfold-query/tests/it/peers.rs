@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tickfold_proto::query::v1 as pb;
+use tickfold_proto::query::v1::explain_message_response::Part;
 use tickfold_query::{Owners, Peers, QueryOptions, QueryState};
 use tokio::net::TcpListener;
 use tonic::{Code, Request, Status};
@@ -274,4 +275,90 @@ async fn without_the_owner_an_earlier_store_answers_or_nobody_does() {
     assert_eq!(reply.message.unwrap().state_text, "sent");
     assert_eq!(positions(reply.as_of.clone()), [(0, 1), (1, 1)]);
     assert!(reply.as_of.unwrap().age.is_some());
+}
+
+/// What is told of a message: the places of records, and the end.
+async fn explain(
+    node: &World,
+    wamid: &str,
+    limit: u32,
+) -> Result<(Vec<(u32, u64)>, pb::Explanation), Status> {
+    let wamid = wamid.to_owned();
+    let mut request =
+        Request::new(pb::ExplainMessageRequest { wamid, limit, ..Default::default() });
+    request.set_timeout(Duration::from_secs(20));
+    let mut parts = node.query().explain_message(request).await?.into_inner();
+    let mut told = Vec::new();
+    while let Some(part) = parts.message().await? {
+        match part.part.unwrap() {
+            Part::Record(record) => {
+                let source = record.source.unwrap();
+                told.push((source.partition, source.offset));
+            }
+            Part::End(end) => {
+                assert!(parts.message().await?.is_none(), "nothing follows the end");
+                return Ok((told, end));
+            }
+        }
+    }
+    panic!("no end");
+}
+
+#[tokio::test]
+async fn either_node_explains_what_both_have() {
+    let Pair { cluster, nodes, mut writers } = pair().await;
+    writers[0].post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    writers[1].post(&status(&waba(1), "wamid.B", "sent", 2, ""));
+    writers[1].post(&status(&waba(1), "wamid.B", "delivered", 3, ""));
+    // One that both have: its number moved.
+    writers[0].post(&status(&waba(0), "wamid.C", "sent", 4, ""));
+    writers[1].post(&status(&waba(1), "wamid.C", "delivered", 5, ""));
+    writers[1].post(&status(&waba(1), "wamid.C", "read", 6, ""));
+    for (node, writers) in nodes.iter().zip(&mut writers) {
+        node.append(writers).await;
+    }
+    for (here, node) in nodes.iter().enumerate() {
+        let (told, end) = explain(node, "wamid.A", 0).await.unwrap();
+        assert_eq!((told, end.complete), (vec![(0, 0)], true));
+        assert_eq!(positions(end.as_of), [(0, 2), (1, 4)]);
+        let (told, end) = explain(node, "wamid.B", 0).await.unwrap();
+        assert_eq!((told, end.complete, end.ranges.len()), (vec![(1, 0), (1, 1)], true, 1));
+        let (told, end) = explain(node, "wamid.B", 1).await.unwrap();
+        assert_eq!((told, end.complete, end.ranges[0].until_offset), (vec![(1, 0)], false, 1));
+
+        let (mut told, end) = explain(node, "wamid.C", 0).await.unwrap();
+        assert_eq!(told[0].0 as usize, here, "what is here comes first");
+        told.sort_unstable();
+        assert_eq!((told, end.complete), (vec![(0, 1), (1, 2), (1, 3)], true));
+        let ranges: Vec<_> = end.ranges.iter().map(|range| range.partition).collect();
+        assert_eq!((ranges, positions(end.as_of)), (vec![0, 1], vec![(0, 2), (1, 4)]));
+        let (told, end) = explain(node, "wamid.C", 2).await.unwrap();
+        assert_eq!((told.len(), end.complete), (2, false));
+
+        let unknown = explain(node, "wamid.X", 0).await.unwrap_err();
+        assert_eq!(
+            (unknown.code(), reason(&unknown).0.as_str()),
+            (Code::NotFound, "MESSAGE_NOT_FOUND")
+        );
+        assert!(unknown.metadata().get_bin("tickfold-as-of-bin").is_some());
+    }
+
+    // Another node's question is answered from what is here, and travels no further.
+    let mut request = Request::new(pb::ExplainMessageRequest {
+        wamid: "wamid.B".to_owned(),
+        ..Default::default()
+    });
+    request.metadata_mut().insert("tickfold-partitions", "0,1".parse().unwrap());
+    let absent = nodes[0].query().explain_message(request).await.unwrap_err();
+    assert_eq!(reason(&absent).0, "MESSAGE_NOT_FOUND");
+    assert_eq!(absent.metadata().get("tickfold-partitions").unwrap(), "0");
+
+    // Without the owner of the other partition half an explanation does not call itself whole, and
+    // absence is not known.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.give(0, silent.local_addr().unwrap());
+    let (told, end) = explain(&nodes[1], "wamid.C", 0).await.unwrap();
+    assert_eq!((told, end.complete), (vec![(1, 2), (1, 3)], false));
+    let nobody = explain(&nodes[1], "wamid.X", 0).await.unwrap_err();
+    assert_eq!(reason(&nobody).0, "PARTITION_UNREACHABLE");
 }

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use tickfold_proto::query::v1 as pb;
+use tickfold_proto::query::v1::explain_message_response::Part;
 use tickfold_proto::query::v1::find_messages_request::What;
 use tickfold_query::{Accounts, QueryOptions, QueryState, Scope};
 use tonic::{Status, Streaming};
 
 use crate::callers::{Tenant, auth, entry, only, signed, tenants};
-use crate::world::{World, Writers, reason};
+use crate::world::{World, Writers, message, reason, status};
 
 /// Somebody who was never seen, with an account in the same partition.
 fn nobody(of: &Tenant) -> Tenant {
@@ -365,4 +366,51 @@ async fn tokens_of_others_open_nothing() {
         }
     }
     assert!(tried > 60, "{tried}");
+}
+
+#[tokio::test]
+async fn an_explanation_has_no_item_and_no_record_of_another_tenant() {
+    let all = tenants();
+    let (own, other) = (&all[0], &all[1]);
+    let (world, mut writers) = world_of(&[own], own).await;
+    let wamid = format!("{}1", own.wamid);
+    // Another tenant of the same partition answers the message, once by itself and once in one body with
+    // a status of the tenant's own.
+    let answer = |wamid_of_answer: &str| {
+        let rest =
+            format!(r#""from":"{}","type":"text","context":{{"id":"{wamid}"}}"#, other.party);
+        message(&other.waba, wamid_of_answer, 70, &rest)
+    };
+    let read = status(&own.waba, &wamid, "read", 71, "");
+    let entry = |body: &str| {
+        let start = body.find(r#"{"id""#).unwrap();
+        body[start..body.rfind("]}").unwrap()].to_owned()
+    };
+    let entries = [entry(&answer("wamid.Y")), entry(&read)].join(",");
+    let both = format!(r#"{{"object":"whatsapp_business_account","entry":[{entries}]}}"#);
+    let answered = writers.post(&answer("wamid.X"))[0];
+    let mixed = writers.post(&both)[0];
+    assert_eq!(answered.0, mixed.0, "one partition");
+    world.append(&mut writers).await;
+    let explained = async |token: &str| {
+        let request = pb::ExplainMessageRequest { wamid: wamid.clone(), ..Default::default() };
+        let mut parts =
+            world.query().explain_message(signed(token, request)).await.unwrap().into_inner();
+        let mut told = Vec::new();
+        while let Some(part) = parts.message().await.unwrap() {
+            if let Some(Part::Record(record)) = part.part {
+                let namings = record.items.iter().map(|item| item.naming.clone());
+                told.push((record.source.unwrap().offset, namings.collect::<Vec<_>>()));
+            }
+        }
+        told
+    };
+    let all_told = explained("everybody").await;
+    let own_told = explained("own").await;
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(all_told.contains(&(answered.1, words(&["answers"]))), "{all_told:?}");
+    assert!(all_told.contains(&(mixed.1, words(&["answers", "itself"]))), "{all_told:?}");
+    assert!(own_told.iter().all(|(offset, _)| *offset != answered.1), "{own_told:?}");
+    assert!(own_told.contains(&(mixed.1, words(&["itself"]))), "{own_told:?}");
+    assert_eq!(own_told.len() + 1, all_told.len());
 }

@@ -253,6 +253,10 @@ class QueryServiceServicer:
 
         The raw log is read from that record to the position of the snapshot, which takes as long as
         there are records. At the deadline the stream ends with `complete` false instead of an error.
+        Partitions that other nodes own are explained there, and told after those of the node that is asked.
+
+        A caller who does not see all accounts is told of no record that names the message only in items of
+        others, of no such item, and not by which request a record came that does not name the message.
 
         What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
         told by their retention. Records of other partitions are not looked at, and neither are those

@@ -380,7 +380,7 @@ export interface MessageChange {
 export interface MessageReaction {
   /** Who reacted; empty for the business itself. Views FULL and HISTORY only. */
   party: string;
-  /** The reaction. Empty if it was taken back. */
+  /** The reaction. Empty if it was taken back. Views FULL and HISTORY only. */
   emoji: string;
   /** Meta's time, in seconds. Unset if missing or absurd. */
   eventTime?:
@@ -1024,7 +1024,10 @@ export interface NumberStanding {
   securityEventTime?:
     | Date
     | undefined;
-  /** Who asked for it. Empty if absent. */
+  /**
+   * Who asked for it, by an id that Meta has of the person. Empty if absent, and for callers without scope
+   * pii.read.
+   */
   securityRequester: string;
   /** Restrictions of this number alone, by type, also those that ended. */
   restrictions: AccountRestriction[];
@@ -1545,9 +1548,15 @@ export interface LearnedFact {
 
 /** How far an explanation went. */
 export interface Explanation {
-  /** The raw offsets looked at, by partition. */
+  /**
+   * The raw offsets looked at, by partition. Where the limit came first, partitions of other nodes that
+   * were not read to their end have none.
+   */
   ranges: ExplainedRange[];
-  /** True if that is everything up to `as_of`; false if the limit or the deadline came first. */
+  /**
+   * True if that is everything up to `as_of`; false if the limit or the deadline came first, or nobody
+   * could be asked of some partition.
+   */
   complete: boolean;
   /** What the explanation reflects. */
   asOf?: AsOf | undefined;
@@ -9793,6 +9802,10 @@ export const QueryServiceService = {
    *
    * The raw log is read from that record to the position of the snapshot, which takes as long as
    * there are records. At the deadline the stream ends with `complete` false instead of an error.
+   * Partitions that other nodes own are explained there, and told after those of the node that is asked.
+   *
+   * A caller who does not see all accounts is told of no record that names the message only in items of
+   * others, of no such item, and not by which request a record came that does not name the message.
    *
    * What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
    * told by their retention. Records of other partitions are not looked at, and neither are those
@@ -9880,6 +9893,10 @@ export interface QueryServiceServer extends UntypedServiceImplementation {
    *
    * The raw log is read from that record to the position of the snapshot, which takes as long as
    * there are records. At the deadline the stream ends with `complete` false instead of an error.
+   * Partitions that other nodes own are explained there, and told after those of the node that is asked.
+   *
+   * A caller who does not see all accounts is told of no record that names the message only in items of
+   * others, of no such item, and not by which request a record came that does not name the message.
    *
    * What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
    * told by their retention. Records of other partitions are not looked at, and neither are those
@@ -10125,6 +10142,10 @@ export interface QueryServiceClient extends Client {
    *
    * The raw log is read from that record to the position of the snapshot, which takes as long as
    * there are records. At the deadline the stream ends with `complete` false instead of an error.
+   * Partitions that other nodes own are explained there, and told after those of the node that is asked.
+   *
+   * A caller who does not see all accounts is told of no record that names the message only in items of
+   * others, of no such item, and not by which request a record came that does not name the message.
    *
    * What it cannot know: rules are those in force now, so what `too_old` and charges depend on is
    * told by their retention. Records of other partitions are not looked at, and neither are those
