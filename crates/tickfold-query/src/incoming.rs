@@ -1,5 +1,5 @@
 //! Connections as the server takes them: bounded in number, in TLS if there is a certificate, and cut
-//! when we say so.
+//! when we say so, or when the client has nothing to say: a place is for who speaks.
 //!
 //! tonic's graceful stop waits for every connection, and a client that neither closes nor reads
 //! keeps it waiting for ever. A cut connection fails its next poll, which ends hyper's task; without
@@ -15,13 +15,14 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::access::Peer;
 use crate::metrics;
-use crate::tls::{ServerTls, client_names};
+use crate::tls::{ServerTls, Versions, client_names};
 
 /// Pause after a failed accept: out of file descriptors fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,11 +31,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const HANDSHAKES_MAX: usize = 256;
 
+/// Time for the first bytes of a connection, after its handshake if it has one: as many as the preface of
+/// HTTP/2 has, and less than any call needs in HTTP/1.1. Who has sent them in HTTP/2 is pinged from then on.
+const FIRST_BYTES_LIMIT: Duration = Duration::from_secs(5);
+const FIRST_BYTES: usize = 24;
+
 /// Accepts connections, at most `connections_max` open at once; further ones wait in the backlog. One
 /// whose handshake fails or takes too long is dropped, and holds up no other.
 pub(crate) fn incoming(
     listener: TcpListener,
-    tls: Option<ServerTls>,
+    tls: Option<(ServerTls, Versions)>,
     connections_max: usize,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
@@ -63,16 +69,21 @@ pub(crate) fn incoming(
         async move {
             let (io, peer) = shaken(tls, stream, peer).await?;
             let _open = metrics::OpenConnection::new();
-            Some(Ok(Connection { io, peer, cut, _slot: slot, _open }))
+            let first = Some(First::begin());
+            Some(Ok(Connection { io, peer, cut, first, _slot: slot, _open }))
         }
     });
     connected.buffer_unordered(HANDSHAKES_MAX).filter_map(std::future::ready)
 }
 
 /// The connection after its handshake, if it is to have one; `None` if that failed.
-async fn shaken(tls: Option<ServerTls>, stream: TcpStream, peer: Peer) -> Option<(Io, Peer)> {
-    let Some(tls) = tls else { return Some((Io::Plain(stream), peer)) };
-    match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+async fn shaken(
+    tls: Option<(ServerTls, Versions)>,
+    stream: TcpStream,
+    peer: Peer,
+) -> Option<(Io, Peer)> {
+    let Some((tls, versions)) = tls else { return Some((Io::Plain(stream), peer)) };
+    match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream, versions)).await {
         Ok(Ok(stream)) => {
             let names = client_names(&stream);
             Some((Io::Tls(Box::new(stream)), Peer { names, ..peer }))
@@ -96,8 +107,23 @@ pub(crate) struct Connection {
     io: Io,
     peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until the client has spoken.
+    first: Option<First>,
     _slot: OwnedSemaphorePermit,
     _open: metrics::OpenConnection,
+}
+
+/// What is missing of the first bytes, and until when.
+#[derive(Debug)]
+struct First {
+    missing: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+impl First {
+    fn begin() -> Self {
+        Self { missing: FIRST_BYTES, until: Box::pin(tokio::time::sleep(FIRST_BYTES_LIMIT)) }
+    }
 }
 
 #[derive(Debug)]
@@ -124,6 +150,20 @@ impl Connection {
             Poll::Pending => Ok(()),
         }
     }
+
+    /// Takes note of what a read brought. An error once the first bytes are late; else the task is woken
+    /// when they are.
+    fn heard(&mut self, cx: &mut Context<'_>, bytes: usize) -> io::Result<()> {
+        let Some(first) = &mut self.first else { return Ok(()) };
+        first.missing = first.missing.saturating_sub(bytes);
+        if first.missing == 0 {
+            self.first = None;
+        } else if first.until.as_mut().poll(cx).is_ready() {
+            metrics::connection_cut();
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        Ok(())
+    }
 }
 
 impl Connected for Connection {
@@ -141,7 +181,14 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        with_io!(self, io => Pin::new(io).poll_read(cx, buf))
+        let before = buf.filled().len();
+        let read = match &mut self.io {
+            Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        };
+        let bytes = buf.filled().len().saturating_sub(before);
+        self.heard(cx, bytes)?;
+        read
     }
 }
 

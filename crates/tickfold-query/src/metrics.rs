@@ -39,6 +39,8 @@ pub const UNREACHABLE: &str = "tickfold_query_unreachable_total";
 pub const REFUSALS: &str = "tickfold_query_refusals_total";
 /// Connections that failed or left out the handshake in TLS.
 pub const HANDSHAKES_FAILED: &str = "tickfold_query_handshakes_failed_total";
+/// Connections that said nothing in time.
+pub const CONNECTIONS_CUT: &str = "tickfold_query_connections_cut_total";
 /// Calls answered in part from a store that this node has of an earlier time.
 pub const FALLBACKS: &str = "tickfold_query_fallbacks_total";
 
@@ -108,6 +110,11 @@ pub fn describe() {
         "Connections to the gRPC listener whose handshake in TLS failed, or did not end in time."
     );
     describe_counter!(
+        CONNECTIONS_CUT,
+        Unit::Count,
+        "Connections to the gRPC listener that were cut since their client did not begin to speak."
+    );
+    describe_counter!(
         FALLBACKS,
         Unit::Count,
         "Calls answered in part from a store of a partition that this node does not have any more."
@@ -139,6 +146,10 @@ pub(crate) fn refused(reason: Reason) {
 
 pub(crate) fn handshake_failed() {
     counter!(HANDSHAKES_FAILED).increment(1);
+}
+
+pub(crate) fn connection_cut() {
+    counter!(CONNECTIONS_CUT).increment(1);
 }
 
 pub(crate) fn fallback() {

@@ -17,9 +17,6 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Metadata of NOT_FOUND: what the absence reflects, an encoded `AsOf`.
 pub(crate) const AS_OF: &str = "tickfold-as-of-bin";
 
-/// Where each reason is explained.
-const HELP: &str = "docs/api.md#reasons";
-
 /// `domain` of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "tickfold";
 
@@ -212,6 +209,18 @@ reasons! {
     /// A defect of the server.
     Defect = "DEFECT", Internal, None,
         "Report it with the log of the node.";
+    /// The request has more bytes than it may, as it came or before it was compressed.
+    RequestTooLarge = "REQUEST_TOO_LARGE", OutOfRange, None,
+        "Ask for less at once: 4 MiB is the most.";
+    /// The request is no message of the method: it cannot be decoded, or broke off.
+    RequestUnreadable = "REQUEST_UNREADABLE", InvalidArgument, None,
+        "Use a client that is generated from the protos of this version or an older one.";
+    /// The request is compressed in a way that this server does not read.
+    EncodingUnsupported = "ENCODING_UNSUPPORTED", Unimplemented, None,
+        "Send it as it is or in gzip, as the metadata `grpc-accept-encoding` says.";
+    /// The listener has no such service or method, or the path is none of `/v1`.
+    MethodUnknown = "METHOD_UNKNOWN", Unimplemented, None,
+        "Check the path. A node without partitions has no QueryService; an older one not every method.";
 }
 
 impl Reason {
@@ -316,7 +325,8 @@ impl From<Failure> for Status {
         if let Some(delay) = reason.retry_after() {
             details.set_retry_info(Some(delay));
         }
-        details.add_help_link(reason.advice(), HELP);
+        // Without a URL: the page is wherever the operator keeps it.
+        details.add_help_link(reason.advice(), "");
         let mut status = Self::with_error_details(reason.code(), message, details);
         if let Some(as_of) = as_of.filter(|_| reason.code() == Code::NotFound) {
             let value = MetadataValue::from_bytes(&as_of.encode_to_vec());

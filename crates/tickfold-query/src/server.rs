@@ -19,10 +19,10 @@ use tickfold_store::{ReadView, Stores};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::codec::CompressionEncoding;
 use tonic::codegen::http::HeaderMap;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
@@ -31,6 +31,9 @@ use crate::access::{Guard, GuardLayer, Scope, Tokens};
 use crate::admin::Admin;
 use crate::call::Limits;
 use crate::query::{History, Partitions, Query, Raw, RoleOf};
+use crate::refusals::RefusalLayer;
+use crate::served::Served as _;
+use crate::tls::Versions;
 use crate::watch::{Hub, Watches};
 use crate::web::{OriginLayer, cors};
 use crate::{Clock, Door, Error, Peers, QueryOptions, QueryStatus, ServerTls, health, incoming};
@@ -155,8 +158,8 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
             let watch =
                 Watches::new(Arc::clone(&query), feeds, watches.clone(), settings, partition_count);
             let services = services
-                .add_service(query_service(query, &options))
-                .add_service(WatchServiceServer::new(watch));
+                .add_service(QueryServiceServer::from_arc(query).served(&options))
+                .add_service(WatchServiceServer::new(watch).served(&options));
             let followed = stop.clone();
             let hub = async move { followed.run_until_cancelled(hub.run()).await };
             (services, futures_util::future::join(report, hub).map(drop).boxed())
@@ -172,18 +175,14 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         tonic_health::server::HealthService::from_health_reporter(reporter.clone());
 
     let routes = services
-        .add_service(
-            AdminServiceServer::new(admin)
-                .max_decoding_message_size(options.decode_bytes_max)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Gzip),
-        )
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
+        .add_service(AdminServiceServer::new(admin).served(&options))
+        .add_service(HealthServer::new(health_service).served(&options))
         .add_service(reflection().build_v1().map_err(|error| Error::Reflection(error.into()))?)
         .add_service(
             reflection().build_v1alpha().map_err(|error| Error::Reflection(error.into()))?,
         );
 
+    let refusals = RefusalLayer { limit: options.request_timeout_max };
     let guard = GuardLayer(Guard::new(auth.tokens, Clock::system()));
     let _open = door.open(guard.layer(routes.clone()), options.request_timeout_max);
     let server = Server::builder()
@@ -194,17 +193,17 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Error>
         // No grace: with one, tonic skips the polite GOAWAY and cuts calls that are under way.
         .max_connection_age(options.connection_age_max)
         .max_concurrent_streams(options.concurrent_streams_max)
-        // Our own deadlines begin once the request is read; this one covers a body that never
-        // comes. Streams are not cut by it: it ends with the response's headers.
-        .timeout(options.request_timeout_max)
         // Room for the accounts of a caller on whose behalf a node asks.
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
         .layer(cors(&options.web_origins))
         .layer(GrpcWebLayer::new())
         .layer(OriginLayer::new(&options.web_origins))
         .layer(guard)
+        .layer(refusals)
         .add_routes(routes);
-    let connections = incoming::incoming(listener, auth.tls, options.connections_max, cut.clone());
+    let versions = if options.web_origins.is_empty() { Versions::Two } else { Versions::OneAndTwo };
+    let tls = auth.tls.map(|tls| (tls, versions));
+    let connections = incoming::incoming(listener, tls, options.connections_max, cut.clone());
     let stopping = stop.clone();
     let serve = server.serve_with_incoming_shutdown(connections, async move {
         stopping.cancelled().await;
@@ -242,13 +241,6 @@ impl Reads {
         let report = health::report(views, peers.clone(), status, reporter, stop);
         (Arc::new(query), report.boxed())
     }
-}
-
-fn query_service(query: Arc<Query>, options: &QueryOptions) -> QueryServiceServer<Query> {
-    QueryServiceServer::from_arc(query)
-        .max_decoding_message_size(options.decode_bytes_max)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip)
 }
 
 /// Drives the server; from shutdown on with a limit.

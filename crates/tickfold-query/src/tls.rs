@@ -1,5 +1,5 @@
-//! TLS of the listener: rustls with ring, TLS 1.2 and 1.3, HTTP/2 only; and what a client certificate
-//! says of its client.
+//! TLS of the listener: rustls with ring, TLS 1.2 and 1.3, HTTP/2, and HTTP/1.1 where pages may call; and
+//! what a client certificate says of its client.
 //!
 //! A [`ServerTls`] is built from the text of PEM files and replaced the same way while connections are
 //! open: those keep what they were made with. Whoever reads the files, and when, is the caller. No
@@ -41,7 +41,22 @@ impl fmt::Debug for ServerPem {
 
 /// The listener's side of TLS. Clones share one, also after [`replace`](Self::replace).
 #[derive(Clone)]
-pub struct ServerTls(Arc<ArcSwap<ServerConfig>>);
+pub struct ServerTls(Arc<ArcSwap<Configs>>);
+
+/// Which versions of HTTP a client is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// HTTP/2, which gRPC needs.
+    Two,
+    /// HTTP/1.1 too, for gRPC-web of who has nothing else. Whoever has both gets HTTP/2.
+    OneAndTwo,
+}
+
+/// The same but for the versions.
+struct Configs {
+    two: Arc<ServerConfig>,
+    one_and_two: Arc<ServerConfig>,
+}
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +70,7 @@ impl ServerTls {
     /// # Errors
     /// [`Error::Tls`], which names the part that cannot be used.
     pub fn new(pem: &ServerPem) -> Result<Self, Error> {
-        Ok(Self(Arc::new(ArcSwap::new(config(pem)?))))
+        Ok(Self(Arc::new(ArcSwap::new(configs(pem)?))))
     }
 
     /// For connections from now on.
@@ -63,13 +78,22 @@ impl ServerTls {
     /// # Errors
     /// As [`ServerTls::new`]; then what was in use stays in use.
     pub fn replace(&self, pem: &ServerPem) -> Result<(), Error> {
-        self.0.store(config(pem)?);
+        self.0.store(configs(pem)?);
         Ok(())
     }
 
     /// Has no deadline of its own.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.0.load_full()).accept(stream).await
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        versions: Versions,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let configs = self.0.load_full();
+        let config = match versions {
+            Versions::Two => &configs.two,
+            Versions::OneAndTwo => &configs.one_and_two,
+        };
+        TlsAcceptor::from(Arc::clone(config)).accept(stream).await
     }
 }
 
@@ -81,7 +105,7 @@ pub(crate) fn client_names(stream: &TlsStream<TcpStream>) -> Arc<[String]> {
     certificate.valid_dns_names().map(str::to_owned).collect()
 }
 
-fn config(pem: &ServerPem) -> Result<Arc<ServerConfig>, Error> {
+fn configs(pem: &ServerPem) -> Result<Arc<Configs>, Error> {
     let provider = Arc::new(ring::default_provider());
     let certificates = certificates(&pem.certificates, "the certificate file")?;
     let key = PrivateKeyDer::from_pem_slice(&pem.key)
@@ -111,7 +135,9 @@ fn config(pem: &ServerPem) -> Result<Arc<ServerConfig>, Error> {
         _ => refused("the certificate or its key cannot be used".to_owned()),
     })?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
+    let two = Arc::new(config.clone());
+    config.alpn_protocols.push(b"http/1.1".to_vec());
+    Ok(Arc::new(Configs { two, one_and_two: Arc::new(config) }))
 }
 
 fn certificates(text: &[u8], file: &str) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -17,7 +17,7 @@ use axum::Extension;
 use axum::Router;
 use axum::extract::rejection::{QueryRejection, RawPathParamsRejection};
 use axum::extract::{ConnectInfo, Query, RawPathParams};
-use axum::routing::get;
+use axum::routing::{any, get};
 use bytes::Bytes;
 use futures_util::stream;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
@@ -74,9 +74,23 @@ pub fn router(door: &Door, auth: &Auth) -> Result<Router, Error> {
                     Err(failure) => failed(&failure.into()),
                 }
             };
-        router = router.route(route.path, get(answer));
+        router = router.route(route.path, get(answer).fallback(not_a_read));
     }
-    Ok(router)
+    Ok(router.route("/v1/{*path}", any(no_such_path)))
+}
+
+/// These two are told with the code that HTTP has for them.
+async fn no_such_path() -> Reply {
+    let mut reply = failed(&Reason::MethodUnknown.status("there is no such path"));
+    *reply.status_mut() = StatusCode::NOT_FOUND;
+    reply
+}
+
+async fn not_a_read() -> Reply {
+    let mut reply = failed(&Reason::MethodUnknown.status("paths are read, with GET"));
+    *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
+    reply
 }
 
 /// A method behind its path.

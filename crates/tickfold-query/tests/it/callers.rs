@@ -859,22 +859,22 @@ async fn nodes_ask_each_other_with_the_rights_of_their_caller() {
     assert_eq!(stop.unwrap_err().code(), Code::PermissionDenied);
 }
 
-struct Ca(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+pub(crate) struct Ca(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
 
 impl Ca {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
         Self(rcgen::CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for the name, and its key.
-    fn issue(&self, name: &str) -> (String, String) {
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
         let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())

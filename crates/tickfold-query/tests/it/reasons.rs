@@ -1,13 +1,26 @@
 //! Reasons of failures as clients see them: each over a real socket with its payloads, and for each the
 //! test that provokes it by its own cause.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use tickfold_proto::admin::v1 as admin;
 use tickfold_proto::query::v1 as pb;
-use tickfold_query::{QueryOptions, Reason};
+use tickfold_query::{Auth, QueryOptions, Reason, mirror};
+use tokio::net::TcpListener;
+use tonic::client::Grpc;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
-use crate::world::{World, reason};
+use crate::callers::call;
+use crate::mirror::http;
+use crate::world::{World, reason, status, waba};
+
+const GET: &str = "/tickfold.query.v1.QueryService/GetMessage";
 
 /// Where each reason is provoked by its own cause over a real socket: in this crate, or in the binary.
 const PROVOKED: &[(Reason, &str)] = &[
@@ -118,6 +131,10 @@ const PROVOKED: &[(Reason, &str)] = &[
         "positions.rs::a_position_that_does_not_come_is_told_before_the_callers_deadline",
     ),
     (Reason::DeadlineExceeded, "reasons.rs::an_answer_that_does_not_come_ends_at_the_deadline"),
+    (Reason::RequestTooLarge, "reasons.rs::what_no_handler_sees_has_a_reason_too"),
+    (Reason::RequestUnreadable, "reasons.rs::what_no_handler_sees_has_a_reason_too"),
+    (Reason::EncodingUnsupported, "reasons.rs::what_no_handler_sees_has_a_reason_too"),
+    (Reason::MethodUnknown, "reasons.rs::what_no_handler_sees_has_a_reason_too"),
     (
         Reason::Unauthenticated,
         "callers.rs::no_method_answers_without_a_token_and_none_says_why_to_whom_it_does_not_know",
@@ -189,18 +206,127 @@ async fn each_reason_arrives_with_its_code_and_what_to_do() {
         let retry = details.retry_info().and_then(|retry| retry.retry_delay);
         assert_eq!(retry, of.retry_after(), "{of:?}");
         let help = &details.help().unwrap().links[0];
-        assert_eq!(
-            (help.description.as_str(), help.url.as_str()),
-            (of.advice(), "docs/api.md#reasons")
-        );
+        assert_eq!((help.description.as_str(), help.url.as_str()), (of.advice(), ""));
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_ends_at_the_deadline() {
-    let request_timeout = std::time::Duration::from_millis(200);
+    let request_timeout = Duration::from_millis(200);
     let options = QueryOptions { request_timeout, ..QueryOptions::default() };
     let (world, _writers) = World::open_with(options).await;
     let status = world.query().get_message(then(u64::MAX)).await.unwrap_err();
     assert_eq!(reason(&status).0, "DEADLINE_EXCEEDED");
+}
+
+#[tokio::test]
+async fn what_no_handler_sees_has_a_reason_too() {
+    let (world, _writers) = World::open().await;
+    let told = |status: tonic::Status| (status.code(), reason(&status).0);
+    let too_large = (Code::OutOfRange, "REQUEST_TOO_LARGE".to_owned());
+    let message =
+        |bytes: usize| pb::GetMessageRequest { wamid: "w".repeat(bytes), ..Default::default() };
+    let error = world.query().get_message(message(5 * 1024 * 1024)).await.unwrap_err();
+    assert_eq!(told(error), too_large);
+
+    // A number where the method has a text.
+    let unreadable = call::<u64, ()>(&world.channel, GET, Request::new(7)).await.unwrap_err();
+    assert_eq!(told(unreadable), (Code::InvalidArgument, "REQUEST_UNREADABLE".to_owned()));
+
+    let mut zstd = Request::new(message(1));
+    zstd.metadata_mut().insert("grpc-encoding", "zstd".parse().unwrap());
+    let unsupported = world.query().get_message(zstd).await.unwrap_err();
+    let accepted = unsupported.metadata().get("grpc-accept-encoding").cloned();
+    assert!(accepted.is_some_and(|accepted| accepted.to_str().unwrap().contains("gzip")));
+    assert_eq!(told(unsupported), (Code::Unimplemented, "ENCODING_UNSUPPORTED".to_owned()));
+
+    for path in
+        ["/tickfold.query.v1.QueryService/Nothing", "/tickfold.query.v9.QueryService/GetMessage"]
+    {
+        let unknown = call::<u64, ()>(&world.channel, path, Request::new(7)).await.unwrap_err();
+        assert_eq!(told(unknown), (Code::Unimplemented, "METHOD_UNKNOWN".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_come_to_its_end_is_ended_with_a_reason() {
+    let second = Duration::from_secs(1);
+    let options = QueryOptions {
+        request_timeout: second,
+        request_timeout_max: second,
+        ..QueryOptions::default()
+    };
+    let (world, _writers) = World::open_with(options).await;
+    let mut client = Grpc::new(world.channel.clone());
+    client.ready().await.unwrap();
+    let never = tokio_stream::pending::<pb::GetMessageRequest>();
+    let codec = ProstCodec::<_, pb::GetMessageResponse>::default();
+    let ended = client.client_streaming(Request::new(never), PathAndQuery::from_static(GET), codec);
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap_err();
+    assert_eq!(
+        (ended.code(), reason(&ended).0.as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+}
+
+#[tokio::test]
+async fn every_service_reads_gzip_and_no_more_of_it_than_a_request_may_have() {
+    let (world, mut writers) = World::open().await;
+    writers.post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    world.append(&mut writers).await;
+    world.publish(&mut writers).await;
+    let gzip = CompressionEncoding::Gzip;
+    let (mut query, mut watch, mut admin) = (
+        world.query().send_compressed(gzip).accept_compressed(gzip),
+        world.watch().send_compressed(gzip).accept_compressed(gzip),
+        world.admin().send_compressed(gzip).accept_compressed(gzip),
+    );
+    let asked =
+        |wamid: &str| pb::GetMessageRequest { wamid: wamid.to_owned(), ..Default::default() };
+    let watched = |wamid: &str| pb::WatchMessagesRequest {
+        wamids: vec![wamid.to_owned()],
+        ..Default::default()
+    };
+    let listed = |topic: &str| admin::TailRequest { topic: topic.to_owned(), ..Default::default() };
+    assert!(query.get_message(asked("wamid.A")).await.is_ok());
+    let mut told = watch.watch_messages(watched("wamid.A")).await.unwrap().into_inner();
+    let first = tokio::time::timeout(Duration::from_secs(30), told.message()).await.unwrap();
+    assert!(first.unwrap().unwrap().item.is_some());
+    // It is read, and asks for what is not there.
+    let absent = admin.tail(listed("none")).await.map(drop).unwrap_err();
+    assert_eq!(absent.code(), Code::NotFound);
+
+    // 64 MiB in 64 KiB.
+    let bomb = "w".repeat(64 * 1024 * 1024);
+    for refused in [
+        query.get_message(asked(&bomb)).await.map(drop),
+        watch.watch_messages(watched(&bomb)).await.map(drop),
+        admin.tail(listed(&bomb)).await.map(drop),
+    ] {
+        assert_eq!(reason(&refused.unwrap_err()).0, "REQUEST_TOO_LARGE");
+    }
+}
+
+#[tokio::test]
+async fn a_path_or_verb_that_the_mirror_has_not_is_told_as_a_failure() {
+    let (world, _writers) = World::open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = mirror(&world.door, &Auth::default()).unwrap();
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    for (verb, path, code) in [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/messages/wamid.A/nothing/at/all", 404),
+        ("POST", "/v1/nothing", 404),
+        ("POST", "/v1/messages/wamid.A", 405),
+        ("DELETE", "/v1/templates", 405),
+    ] {
+        let answer = http(address, verb, path, &[], b"").await;
+        assert_eq!(answer.code, code, "{verb} {path}");
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(body.contains("METHOD_UNKNOWN") && body.contains("google.rpc.ErrorInfo"), "{body}");
+        assert_eq!(answer.header("allow"), (code == 405).then_some("GET,HEAD"));
+    }
+    assert_eq!(http(address, "GET", "/v1/messages/wamid.A", &[], b"").await.code, 404);
 }

@@ -1,16 +1,21 @@
 //! Start, health, reflection, and the end within its limit.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tickfold_query::{Error, QueryOptions, QueryState};
+use rustls::crypto::ring;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tickfold_query::{Auth, Error, QueryOptions, QueryState, ServerPem, ServerTls};
 use tickfold_store::Stores;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::callers::{Ca, auth};
 use crate::world::{World, Writers};
 
 const QUERY: &str = "tickfold.query.v1.QueryService";
@@ -125,9 +130,9 @@ async fn a_connection_above_the_cap_waits_for_a_place() {
     let options = QueryOptions { connections_max: 1, ..QueryOptions::default() };
     let (world, _writers) = World::open_with(options).await;
     assert_eq!(health(&world, "").await, ServingStatus::Serving);
-    // The preface of HTTP/2 and its empty settings; the answer begins with those of the server.
+    // The answer begins with the settings of the server.
     let mut second = TcpStream::connect(world.address).await.unwrap();
-    second.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    second.write_all(PREFACE).await.unwrap();
     let mut frame = [0; 9];
     let early = tokio::time::timeout(Duration::from_millis(300), second.read_exact(&mut frame));
     assert!(early.await.is_err(), "served above the cap: {frame:?}");
@@ -139,6 +144,65 @@ async fn a_connection_above_the_cap_waits_for_a_place() {
     world.shutdown.cancel();
     drop(second);
     world.server.await.unwrap().unwrap();
+}
+
+/// The preface of HTTP/2 and its empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Kinds of frames.
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+
+/// The kind of the next frame.
+async fn next_frame(from: &mut TcpStream) -> u8 {
+    let mut head = [0; 9];
+    let read = tokio::time::timeout(Duration::from_secs(30), from.read_exact(&mut head));
+    read.await.expect("a frame").unwrap();
+    let mut rest = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    from.read_exact(&mut rest).await.unwrap();
+    head[3]
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_begin_to_speak_gives_its_place_away() {
+    let ca = Ca::new();
+    let (certificate, key) = ca.issue("node.internal");
+    let (certificates, key) = (certificate.into_bytes(), key.into_bytes());
+    let tls = ServerTls::new(&ServerPem { certificates, key, client_ca: None }).unwrap();
+    let (auth, _) = auth(Vec::new());
+    let over_tls = World::guarded(Auth { tls: Some(tls), ..auth }, QueryOptions::default()).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(over_tls.address).await.unwrap();
+    // Its handshake is all that it says.
+    let mut shaken = connector.connect("node.internal".try_into().unwrap(), stream).await.unwrap();
+
+    let options = QueryOptions { connections_max: 3, ..QueryOptions::default() };
+    let world = World::closed(options).await;
+    assert_eq!(health(&world, ADMIN).await, ServingStatus::Serving);
+    let mut spoken = TcpStream::connect(world.address).await.unwrap();
+    spoken.write_all(PREFACE).await.unwrap();
+    assert_eq!(next_frame(&mut spoken).await, SETTINGS);
+    // Half a preface is not a beginning. It takes the last place.
+    let mut silent = TcpStream::connect(world.address).await.unwrap();
+    silent.write_all(&PREFACE[..10]).await.unwrap();
+    let mut next = TcpStream::connect(world.address).await.unwrap();
+    next.write_all(PREFACE).await.unwrap();
+    assert_eq!(next_frame(&mut next).await, SETTINGS);
+    for cut in [&mut silent as &mut (dyn AsyncRead + Unpin), &mut shaken] {
+        let mut rest = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(30), cut.read_to_end(&mut rest));
+        let _ = closed.await.expect("the connection is closed");
+    }
+    // Who has spoken is still there.
+    spoken.write_all(b"\0\0\x08\x06\0\0\0\0\0pingpong").await.unwrap();
+    while next_frame(&mut spoken).await != PING {}
 }
 
 #[tokio::test]

@@ -1,16 +1,35 @@
 //! gRPC-web as browsers speak it: over HTTP/1.1, asked first, from pages that may and pages that may not.
 
+use std::sync::Arc;
+
 use prost::Message as _;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tickfold_proto::query::v1 as pb;
-use tickfold_query::{Accounts, QueryOptions, QueryState, Scope};
+use tickfold_query::{Accounts, Auth, QueryOptions, QueryState, Scope, ServerPem, ServerTls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::{Code, Status};
 
-use crate::callers::{auth, entry};
+use crate::callers::{Ca, auth, entry};
 use crate::mirror::{Answer, http};
 use crate::world::{World, Writers, reason, status, waba};
 
 const GET: &str = "/tickfold.query.v1.QueryService/GetMessage";
 const OURS: &str = "https://crm.example";
+
+/// The body of a call for a message.
+fn body_of(wamid: &str) -> Vec<u8> {
+    let request = pb::GetMessageRequest { wamid: wamid.to_owned(), ..Default::default() };
+    let message = request.encode_to_vec();
+    let mut body = vec![0];
+    body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend(message);
+    body
+}
 
 /// A call as a page makes it, and what comes back: replies, then the status.
 async fn call(
@@ -18,11 +37,7 @@ async fn call(
     headers: &[(&str, &str)],
     wamid: &str,
 ) -> (Answer, Vec<pb::GetMessageResponse>, Option<Status>) {
-    let request = pb::GetMessageRequest { wamid: wamid.to_owned(), ..Default::default() };
-    let message = request.encode_to_vec();
-    let mut body = vec![0];
-    body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-    body.extend(message);
+    let body = body_of(wamid);
     let mut all = vec![("content-type", "application/grpc-web+proto"), ("x-grpc-web", "1")];
     all.extend(headers);
     let answer = http(world.address, "POST", GET, &all, &body).await;
@@ -116,6 +131,65 @@ async fn a_page_may_call_if_its_origin_is_named() {
     for (method, content) in [("GET", "text/plain"), ("POST", "application/grpc")] {
         let answer = http(world.address, method, GET, &[("content-type", content), crm], b"").await;
         assert_eq!(answer.code, 400, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn over_tls_a_page_may_call_by_either_version_of_http() {
+    let ca = Ca::new();
+    let (certificate, key) = ca.issue("node.internal");
+    let pem = ServerPem {
+        certificates: certificate.into_bytes(),
+        key: key.into_bytes(),
+        client_ca: None,
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
+    let connect = async |world: &World, versions: &[&str]| {
+        let mut config = ClientConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = versions.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        let name = "node.internal".try_into().unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    };
+    for web_origins in [vec![OURS.to_owned()], Vec::new()] {
+        let is_web = !web_origins.is_empty();
+        let (auth, _) = auth(vec![entry("crm", &[Scope::Query], Accounts::All)]);
+        let auth = Auth { tls: Some(ServerTls::new(&pem).unwrap()), ..auth };
+        let options = QueryOptions { web_origins, ..QueryOptions::default() };
+        let world = World::guarded(auth, options).await;
+        let mut writers = Writers::open(&world.stores);
+        world.state(&QueryState::Serving).await;
+        writers.post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+
+        // Whoever has both speaks HTTP/2, with or without pages.
+        let both = connect(&world, &["http/1.1", "h2"]).await.unwrap();
+        assert_eq!(both.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let old = connect(&world, &["http/1.1"]).await;
+        if !is_web {
+            assert!(old.is_err(), "gRPC needs HTTP/2");
+            continue;
+        }
+        let mut old = old.unwrap();
+        assert_eq!(old.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        let body = body_of("wamid.A");
+        let head = format!(
+            "POST {GET} HTTP/1.0\r\nhost: node.internal\r\norigin: {OURS}\r\n\
+             authorization: Bearer crm\r\ncontent-type: application/grpc-web+proto\r\n\
+             x-grpc-web: 1\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        old.write_all(head.as_bytes()).await.unwrap();
+        old.write_all(&body).await.unwrap();
+        let mut answer = Vec::new();
+        old.read_to_end(&mut answer).await.unwrap();
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.0 200 OK"), "{text}");
+        assert!(text.contains("wamid.A") && text.contains("grpc-status:0"), "{text}");
     }
 }
 

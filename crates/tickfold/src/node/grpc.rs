@@ -10,7 +10,9 @@ use tickfold_proto::admin::v1::node_service_server::NodeServiceServer;
 use tickfold_proto::admin::v1::replay_service_server::ReplayServiceServer;
 use tickfold_proto::admin::v1::rules_service_server::RulesServiceServer;
 use tickfold_proto::admin::v1::state_service_server::StateServiceServer;
-use tickfold_query::{Clock, Door, History, Parts, Peers, QueryStatus, Reads};
+use tickfold_query::{
+    Clock, Door, History, Parts, Peers, QueryOptions, QueryStatus, Reads, Served as _,
+};
 use tonic::service::Routes;
 
 use super::SharedLog;
@@ -57,21 +59,27 @@ impl Grpc<'_> {
             clock: Clock::system(),
             status,
         });
+        let options = options::query_options(self.config);
         let parts = Parts {
             listener: tokio::net::TcpListener::from_std(listener).context("listen for gRPC")?,
             auth: self.reload.auth.clone(),
             log: Arc::clone(self.log),
             topic_prefix: self.config.topic_prefix.clone(),
-            options: options::query_options(self.config),
+            services: self.services(front, workers, &options),
+            options,
             peers: self.peers.clone(),
             reads,
-            services: self.services(front, workers),
             door: self.door.clone(),
         };
         Ok((Part::spawn("query", |stop| tickfold_query::run(parts, stop)), status))
     }
 
-    fn services(self, front: Option<&Front>, workers: Option<&Workers>) -> Routes {
+    fn services(
+        self,
+        front: Option<&Front>,
+        workers: Option<&Workers>,
+        options: &QueryOptions,
+    ) -> Routes {
         let rules = RulesAdmin {
             log: Arc::clone(self.log),
             stores: workers.map(|workers| Arc::clone(&workers.stores)),
@@ -87,23 +95,26 @@ impl Grpc<'_> {
             apps: front.map(Front::apps),
             redriving: tokio::sync::Mutex::default(),
         });
-        let routes = Routes::new(NodeServiceServer::new(self.stop.clone()))
-            .add_service(RulesServiceServer::new(rules))
-            .add_service(DeadLetterServiceServer::new(dead_letters));
+        let routes = Routes::new(NodeServiceServer::new(self.stop.clone()).served(options))
+            .add_service(RulesServiceServer::new(rules).served(options))
+            .add_service(DeadLetterServiceServer::new(dead_letters).served(options));
         let routes = match workers {
             None => routes,
             Some(workers) => routes
-                .add_service(ReplayServiceServer::new(workers.replays.clone()))
-                .add_service(StateServiceServer::new(StateAdmin {
-                    log: Arc::clone(self.log),
-                    stores: Arc::clone(&workers.stores),
-                    raw: self.raw.clone(),
-                    group: self.config.group.clone(),
-                    checkpoints: workers.checkpoints(self.config),
-                })),
+                .add_service(ReplayServiceServer::new(workers.replays.clone()).served(options))
+                .add_service(
+                    StateServiceServer::new(StateAdmin {
+                        log: Arc::clone(self.log),
+                        stores: Arc::clone(&workers.stores),
+                        raw: self.raw.clone(),
+                        group: self.config.group.clone(),
+                        checkpoints: workers.checkpoints(self.config),
+                    })
+                    .served(options),
+                ),
         };
         let quarantine = front.and_then(|front| front.quarantine.clone());
         let ingress = IngressAdmin { reload: Arc::clone(self.reload), quarantine };
-        routes.add_service(IngressAdminServiceServer::new(ingress))
+        routes.add_service(IngressAdminServiceServer::new(ingress).served(options))
     }
 }

@@ -47,6 +47,7 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_processor_lost_total",
     "tickfold_processor_redriven_total",
     "tickfold_processor_refused_partition",
+    "tickfold_query_connections_cut_total",
     "tickfold_query_fallbacks_total",
     "tickfold_query_forwards_total",
     "tickfold_query_handshakes_failed_total",
