@@ -17,6 +17,9 @@ use tickfold_store::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreH
 
 use super::{Access, Accounts};
 
+/// Keys read at once where others' stand between.
+const CHUNK: usize = 256;
+
 /// A snapshot without what is not the caller's.
 #[derive(Debug)]
 pub(crate) struct Scoped {
@@ -46,18 +49,20 @@ impl Scoped {
             && lines.all(|(waba_id, _)| self.access.sees(waba_id))
     }
 
-    /// Reads on until there are as many of the caller's own as were asked for, or no more at all.
+    /// Reads on until there are as many of the caller's own as were asked for, or no more at all. For lists
+    /// that are short as a whole: of accounts, of numbers, of what one request to Meta led to.
     fn own<T: Clone>(
         &self,
         after: Option<&T>,
         limit: usize,
-        read: impl Fn(Option<&T>) -> Result<Vec<T>, Error>,
+        read: impl Fn(Option<&T>, usize) -> Result<Vec<T>, Error>,
         is_own: impl Fn(&T) -> Result<bool, Error>,
     ) -> Result<Vec<T>, Error> {
         let (mut own, mut last) = (Vec::new(), after.cloned());
+        let chunk = limit.max(CHUNK);
         loop {
-            let all = read(last.as_ref())?;
-            let is_end = all.len() < limit;
+            let all = read(last.as_ref(), chunk)?;
+            let is_end = all.len() < chunk;
             last = all.last().cloned().or(last);
             for one in all {
                 if is_own(&one)? {
@@ -71,15 +76,6 @@ impl Scoped {
                 return Ok(own);
             }
         }
-    }
-
-    fn own_messages(
-        &self,
-        before: Option<&MessageListItem>,
-        limit: usize,
-        read: impl Fn(Option<&MessageListItem>) -> Result<Vec<MessageListItem>, Error>,
-    ) -> Result<Vec<MessageListItem>, Error> {
-        self.own(before, limit, read, |line| Ok(self.message(&line.wamid)?.is_some()))
     }
 }
 
@@ -135,13 +131,15 @@ impl Snapshot for Scoped {
         self.all.regime()
     }
 
+    /// Lines of others stay, as those of labels do: there may be very many, so whoever reads the list counts
+    /// them, and tells of none.
     fn messages_of(
         &self,
         conversation: &ConversationKey,
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error> {
-        self.own_messages(before, limit, |before| self.all.messages_of(conversation, before, limit))
+        self.all.messages_of(conversation, before, limit)
     }
 
     fn messages_of_label(
@@ -151,9 +149,7 @@ impl Snapshot for Scoped {
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error> {
-        self.own_messages(before, limit, |before| {
-            self.all.messages_of_label(name, value, before, limit)
-        })
+        self.all.messages_of_label(name, value, before, limit)
     }
 
     fn messages_of_trace(
@@ -162,10 +158,11 @@ impl Snapshot for Scoped {
         after: Option<&Wamid>,
         limit: usize,
     ) -> Result<Vec<Wamid>, Error> {
-        let read = |after: Option<&Wamid>| self.all.messages_of_trace(trace, after, limit);
+        let read = |after: Option<&Wamid>, limit| self.all.messages_of_trace(trace, after, limit);
         self.own(after, limit, read, |wamid| Ok(self.message(wamid)?.is_some()))
     }
 
+    /// Read account by account, so that none of another one is passed.
     fn templates_listed(
         &self,
         listed: (ListedBy, &str),
@@ -173,9 +170,23 @@ impl Snapshot for Scoped {
         after: Option<&TemplateKey>,
         limit: usize,
     ) -> Result<Vec<TemplateKey>, Error> {
-        let read =
-            |after: Option<&TemplateKey>| self.all.templates_listed(listed, waba_id, after, limit);
-        self.own(after, limit, read, |key| Ok(self.access.sees(&key.waba_id)))
+        let Accounts::Only(accounts) = self.access.accounts() else {
+            return self.all.templates_listed(listed, waba_id, after, limit);
+        };
+        let mut own = Vec::new();
+        for account in accounts {
+            let is_behind = after.is_some_and(|after| *account < after.waba_id);
+            if is_behind || waba_id.is_some_and(|waba_id| waba_id != account) {
+                continue;
+            }
+            let after = after.filter(|after| after.waba_id == *account);
+            let left = limit.saturating_sub(own.len());
+            own.extend(self.all.templates_listed(listed, Some(account), after, left)?);
+            if own.len() >= limit {
+                break;
+            }
+        }
+        Ok(own)
     }
 
     fn accounts_listed(
@@ -184,7 +195,7 @@ impl Snapshot for Scoped {
         after: Option<&WabaId>,
         limit: usize,
     ) -> Result<Vec<WabaId>, Error> {
-        let read = |after: Option<&WabaId>| self.all.accounts_listed(listed, after, limit);
+        let read = |after: Option<&WabaId>, limit| self.all.accounts_listed(listed, after, limit);
         self.own(after, limit, read, |key| Ok(self.access.sees(key)))
     }
 
@@ -194,7 +205,8 @@ impl Snapshot for Scoped {
         after: Option<&PhoneNumberId>,
         limit: usize,
     ) -> Result<Vec<PhoneNumberId>, Error> {
-        let read = |after: Option<&PhoneNumberId>| self.all.numbers_listed(listed, after, limit);
+        let read =
+            |after: Option<&PhoneNumberId>, limit| self.all.numbers_listed(listed, after, limit);
         self.own(after, limit, read, |key| Ok(self.number(key)?.is_some()))
     }
 

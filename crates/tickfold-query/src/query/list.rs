@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use tickfold_core::ids::{ConversationKey, PartyId, Wamid};
-use tickfold_core::state::MessageFacts;
+use tickfold_core::state::{Message, MessageFacts};
 use tickfold_proto::query::v1 as pb;
 use tickfold_store::MessageListItem;
 
@@ -13,7 +13,7 @@ use super::arguments::View;
 use super::filter::Conditions;
 use super::joined::join_messages;
 use super::page::Page;
-use super::partitions::Snapshots;
+use super::partitions::{Found, Snapshots};
 use crate::convert;
 use crate::reasons::Failure;
 
@@ -23,6 +23,9 @@ pub(super) const REPLY_EXTRA_BYTES: usize = 16 * 1024;
 /// Lines looked at for one page, in number. Where few of a list match, a page ends here, shorter
 /// than asked for or empty, and the next one goes on.
 const LINES_MAX: usize = 10_000;
+
+/// Lines read at once, after the first ones.
+const LINES_AT_ONCE: usize = 256;
 
 /// A list of messages, in every partition.
 #[derive(Debug)]
@@ -110,24 +113,49 @@ impl List {
     }
 }
 
-/// Reads one page of a list.
+/// Reads one page of a list. Lines of messages that the caller does not see are looked at like others, and
+/// counted, but never named: a page that ends among them goes on from a time.
 pub(super) fn page(snapshots: &Snapshots, list: &List, cut: &Cut<'_>) -> Result<Messages, Failure> {
     let mut told = Messages::default();
     let (mut bytes, mut looked_at) = (REPLY_EXTRA_BYTES, 0);
     let mut last: Option<MessageListItem> = cut.page.last.clone();
+    // The line looked at last, if its message is not the caller's.
+    let mut passed: Option<MessageListItem> = None;
+    // One more than the page, to know whether another page follows.
+    let mut limit = cut.size + 1;
     loop {
-        // One more than the page, to know whether another page follows.
-        let limit = cut.size + 1;
-        let lines = list.lines(snapshots, last.as_ref(), limit)?;
+        let lines = list.lines(snapshots, passed.as_ref().or(last.as_ref()), limit)?;
         let is_end = lines.len() < limit;
+        // Whoever looks further looks at many.
+        limit = limit.max(LINES_AT_ONCE);
         for line in lines {
             if cut.conditions.from.is_some_and(|from| line.list_time < from) {
                 return Ok(told);
             }
+            if looked_at >= LINES_MAX {
+                let end = match &passed {
+                    None => last.clone(),
+                    // Below all of the time of the others, once all of it were looked at.
+                    Some(passed) if line.list_time < passed.list_time => Some(MessageListItem {
+                        list_time: passed.list_time,
+                        wamid: Wamid::from(""),
+                    }),
+                    Some(_) => None,
+                };
+                if let Some(end) = end {
+                    told.next_page_token = cut.page.token_after(&end);
+                    return Ok(told);
+                }
+            }
+            looked_at += 1;
+            let found = snapshots.find(|snapshot| snapshot.message(&line.wamid))?;
+            if found.is_empty() {
+                passed = Some(line);
+                continue;
+            }
             let (mut message, mut full) = (None, told.messages.len() >= cut.size);
-            full |= looked_at >= LINES_MAX;
             if !full {
-                message = read(snapshots, list, cut.view, &line)?;
+                message = read(snapshots, list, cut.view, &line, found)?;
                 message = message.filter(|message| cut.conditions.are_met(message));
                 let more = message.as_ref().map_or(0, pb::Message::encoded_len);
                 full = bytes + more > cut.bytes_max && !told.messages.is_empty();
@@ -137,9 +165,8 @@ pub(super) fn page(snapshots: &Snapshots, list: &List, cut: &Cut<'_>) -> Result<
                 told.next_page_token = cut.page.token_after(last);
                 return Ok(told);
             }
-            looked_at += 1;
             told.messages.extend(message);
-            last = Some(line);
+            (last, passed) = (Some(line), None);
         }
         if is_end {
             return Ok(told);
@@ -147,16 +174,16 @@ pub(super) fn page(snapshots: &Snapshots, list: &List, cut: &Cut<'_>) -> Result<
     }
 }
 
-/// The message of a line. `None` if it is listed at another line: in two partitions it may stand at
-/// two times, and belongs to the older.
+/// The message of a line, of what was found of it. `None` if it is listed at another line: in two
+/// partitions it may stand at two times, and belongs to the older.
 fn read(
     snapshots: &Snapshots,
     list: &List,
     view: View,
     line: &MessageListItem,
+    found: Vec<(Found, Message)>,
 ) -> Result<Option<pb::Message>, Failure> {
     let wamid: &Wamid = &line.wamid;
-    let found = snapshots.find(|snapshot| snapshot.message(wamid))?;
     let listed = found.iter().filter(|(_, message)| list.has(&message.facts));
     if listed.map(|(_, message)| message.list_time).min() != Some(line.list_time) {
         return Ok(None);
