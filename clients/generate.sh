@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the stubs of tickfold.query.v1: clients/python/tickfold and clients/typescript/src/gen. With --check it changes
+# Writes the stubs of tickfold.query.v1: clients/python/tickfold/query and clients/typescript/src/gen. With --check it changes
 # nothing and fails if they differ from what it would write.
 #
 # Both come from one protoc, that of grpcio-tools; the plugin for TypeScript is ts-proto. The versions of both are pinned
@@ -22,11 +22,11 @@ protos=(tickfold/query/v1/query.proto tickfold/query/v1/watch.proto)
   "${protos[@]}"
 
 if [ "${1:-}" = --check ]; then
-  diff -r "$out/python/tickfold" python/tickfold && diff -r "$out/typescript" typescript/src/gen && exit 0
+  diff -r "$out/python/tickfold/query" python/tickfold/query && diff -r "$out/typescript" typescript/src/gen && exit 0
   echo "clients: the stubs are not those of the protos: run clients/generate.sh" >&2
   exit 1
 fi
-rm -rf python/tickfold typescript/src/gen
-mkdir -p typescript/src
-mv "$out/python/tickfold" python/tickfold
+rm -rf python/tickfold/query typescript/src/gen
+mkdir -p python/tickfold typescript/src
+mv "$out/python/tickfold/query" python/tickfold/query
 mv "$out/typescript" typescript/src/gen

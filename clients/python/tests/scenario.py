@@ -1,20 +1,21 @@
-"""What a service asks of tickfold, by grpcio: scenario.py ADDRESS WABA NUMBER PARTY WAMID...
+"""What a service asks of tickfold, by grpcio: scenario.py ADDRESS WABA NUMBER PARTY UNTOLD WAMID...
 
-Prints a line of JSON for each question. The same scenario in TypeScript prints the same lines.
+Prints a line of JSON for each question. The same scenario in TypeScript prints the same lines. Nobody knows the message
+UNTOLD yet; who reads the line `watch` lets Meta say that it was sent.
 """
 
 import json
 import sys
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 from tickfold.query.v1 import query_pb2, query_pb2_grpc, watch_pb2, watch_pb2_grpc
+from tickfold.reason import reasons_of
 
 PAGE = 2
 
 
 def say(what, *answer):
-    print(json.dumps([what, *answer], separators=(",", ":")))
+    print(json.dumps([what, *answer], separators=(",", ":")), flush=True)
 
 
 def refused(what, call):
@@ -22,19 +23,29 @@ def refused(what, call):
     try:
         call()
     except grpc.RpcError as error:
-        reasons = []
-        for key, value in error.trailing_metadata():
-            if key == "grpc-status-details-bin":
-                for detail in status_pb2.Status.FromString(value).details:
-                    info = error_details_pb2.ErrorInfo()
-                    if detail.Unpack(info):
-                        reasons.append(info.reason)
-        say(what, error.code().value[0], reasons)
+        say(what, error.code().value[0], reasons_of(error))
         return
     say(what, 0, [])
 
 
-def main(address, waba_id, number, party, *wamids):
+def word(response):
+    """What a watch of messages says, in a word."""
+    item = response.WhichOneof("item")
+    if item == "mark":
+        return watch_pb2.WatchMark.Name(response.mark)
+    return response.message.state_text if item == "message" else item
+
+
+def until_mark(responses):
+    told = []
+    for response in responses:
+        told.append(response)
+        if response.WhichOneof("item") == "mark":
+            return told
+    return told
+
+
+def main(address, waba_id, number, party, untold, *wamids):
     channel = grpc.insecure_channel(address)
     query = query_pb2_grpc.QueryServiceStub(channel)
     for wamid in wamids:
@@ -66,16 +77,23 @@ def main(address, waba_id, number, party, *wamids):
 
     watch = watch_pb2_grpc.WatchServiceStub(channel)
     request = watch_pb2.WatchTransitionsRequest(waba_id=waba_id, from_beginning=True)
-    told = []
     responses = watch.WatchTransitions(request)
-    for response in responses:
-        if response.WhichOneof("item") == "mark":
-            break
-        transition = response.transition
-        if transition.entity == "message":
-            told.append([transition.wamid, transition.to, transition.state])
+    told = [response.transition for response in until_mark(responses)]
     responses.cancel()
-    say("transitions", told)
+    say("transitions", [[one.wamid, one.to, one.state] for one in told if one.entity == "message"])
+
+    request = watch_pb2.WatchMessagesRequest(wamids=[wamids[0], untold])
+    responses = watch.WatchMessages(request)
+    told = until_mark(responses)
+    say("watch", sorted(map(word, told[:-1])), word(told[-1]))
+    say("delta", word(next(responses)))
+    responses.cancel()
+    # As one that had taken in the mark and nothing behind it.
+    request.resume_token = told[-1].resume_token
+    responses = watch.WatchMessages(request)
+    told = until_mark(responses)
+    responses.cancel()
+    say("resumed", [word(one) for one in told if one.message.wamid == untold], word(told[-1]))
 
 
 main(*sys.argv[1:])

@@ -1,29 +1,38 @@
-// A one-time code that is delivered in time, or a fallback: otp.js ADDRESS WAMID SECONDS
+// A one-time code that is delivered in time, or a fallback: otp.js ADDRESS SECONDS COMMAND...
+//
+// COMMAND sends the code and prints the wamid that Meta's API answered with.
 
+import { execFileSync } from "node:child_process";
+import { setTimeout as pause } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { WatchMessagesRequest, WatchServiceClient, type WatchMessagesResponse } from "../src/gen/tickfold/query/v1/watch.js";
 
-/** Whether the message, sent a moment ago, reaches a device within so many seconds. */
-export async function deliveredInTime(address: string, wamid: string, seconds: number): Promise<boolean> {
-  const watch = new WatchServiceClient(address, credentials.createInsecure());
-  const options = { deadline: Date.now() + seconds * 1000 };
-  const responses = watch.watchMessages(WatchMessagesRequest.fromPartial({ wamids: [wamid] }), new Metadata({ waitForReady: true }), options);
-  try {
-    for await (const response of responses as AsyncIterable<WatchMessagesResponse>) {
-      const state = response.message?.stateText ?? "";
-      if (["delivered", "read", "failed"].includes(state)) return state !== "failed";
+/** Sends a message, and says whether it reached a device within so many seconds. `send` returns its wamid. */
+export async function deliveredInTime(watch: WatchServiceClient, send: () => string | Promise<string>, seconds: number): Promise<boolean> {
+  const deadline = Date.now() + seconds * 1000;
+  const request = WatchMessagesRequest.fromPartial({ wamids: [await send()] });
+  while (Date.now() < deadline) {
+    const responses = watch.watchMessages(request, new Metadata({ waitForReady: true }), { deadline });
+    try {
+      for await (const { message, resumeToken } of responses as AsyncIterable<WatchMessagesResponse>) {
+        request.resumeToken = resumeToken;
+        if (["delivered", "read", "failed"].includes(message?.stateText ?? "")) return message?.stateText !== "failed";
+      }
+    } catch (error) {
+      if (![status.UNAVAILABLE, status.DEADLINE_EXCEEDED].includes((error as ServiceError).code)) throw error;
+      await pause(100); // A node that stops or starts: the same watch goes on at the next one.
+    } finally {
+      responses.cancel();
     }
-  } catch (error) {
-    if ((error as ServiceError).code !== status.DEADLINE_EXCEEDED) throw error;
-  } finally {
-    responses.cancel();
-    watch.close();
   }
   return false;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [address = "", wamid = "", seconds = ""] = process.argv.slice(2);
-  console.log((await deliveredInTime(address, wamid, Number(seconds))) ? "delivered" : "fallback");
+  const [address = "", seconds = "", command = "", ...args] = process.argv.slice(2);
+  const watch = new WatchServiceClient(address, credentials.createInsecure());
+  const send = () => execFileSync(command, args, { encoding: "utf8" }).trim();
+  console.log((await deliveredInTime(watch, send, Number(seconds))) ? "delivered" : "fallback");
+  watch.close();
 }

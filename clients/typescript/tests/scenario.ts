@@ -1,6 +1,7 @@
-// What a service asks of tickfold, by @grpc/grpc-js: scenario.js ADDRESS WABA NUMBER PARTY WAMID...
+// What a service asks of tickfold, by @grpc/grpc-js: scenario.js ADDRESS WABA NUMBER PARTY UNTOLD WAMID...
 //
-// Prints a line of JSON for each question. The same scenario in Python prints the same lines.
+// Prints a line of JSON for each question. The same scenario in Python prints the same lines. Nobody knows the message
+// UNTOLD yet; who reads the line `watch` lets Meta say that it was sent.
 
 import { credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import * as query from "../src/gen/tickfold/query/v1/query.js";
@@ -9,7 +10,7 @@ import { reasonsOf } from "../src/reason.js";
 
 const PAGE = 2;
 
-const [address = "", wabaId = "", phoneNumberId = "", party = "", ...wamids] = process.argv.slice(2);
+const [address = "", wabaId = "", phoneNumberId = "", party = "", untold = "", ...wamids] = process.argv.slice(2);
 const asked = new query.QueryServiceClient(address, credentials.createInsecure());
 const watched = new watch.WatchServiceClient(address, credentials.createInsecure());
 
@@ -66,5 +67,33 @@ for await (const response of responses as AsyncIterable<watch.WatchTransitionsRe
 }
 responses.cancel();
 say("transitions", told);
+
+/** What a watch of messages says, in a word. */
+function word({ message, missing, mark }: watch.WatchMessagesResponse): string {
+  if (mark !== undefined) return watch.WatchMark[mark] ?? "";
+  return missing !== undefined ? "missing" : message?.stateText ?? "";
+}
+
+const both = watch.WatchMessagesRequest.fromPartial({ wamids: [wamids[0] ?? "", untold] });
+
+/** A watch that goes on behind its mark, and what it told up to there. */
+async function untilMark() {
+  const open = watched.watchMessages(both);
+  const responses = (open as AsyncIterable<watch.WatchMessagesResponse>)[Symbol.asyncIterator]();
+  const next = async () => (await responses.next()).value as watch.WatchMessagesResponse;
+  const told = [await next()];
+  while (told.at(-1)?.mark === undefined) told.push(await next());
+  return { open, next, before: told.slice(0, -1), mark: told.at(-1)! };
+}
+
+const first = await untilMark();
+say("watch", first.before.map(word).sort(), word(first.mark));
+say("delta", word(await first.next()));
+first.open.cancel();
+// As one that had taken in the mark and nothing behind it.
+both.resumeToken = first.mark.resumeToken;
+const again = await untilMark();
+again.open.cancel();
+say("resumed", again.before.filter(({ message }) => message?.wamid === untold).map(word), word(again.mark));
 asked.close();
 watched.close();

@@ -255,15 +255,24 @@ fn entries_that_would_be_refused_are_not_made() {
     assert!(!printed.stdout.contains("tickfold_") && !printed.stdout.contains("sha256"));
 }
 
-/// A CA with a certificate for `node.internal`, and one of a client, as PEM files.
-fn certificates(dir: &Path) {
+/// A node and a client: their files, and their names.
+const NAMES: [(&str, &str); 2] = [("node", "node.internal"), ("crm", "crm.internal")];
+
+/// A new CA, with a certificate and key for each: PEM files of that name, and the DNS name in them.
+pub(crate) fn certificates(dir: &Path, of: &[(&str, &str)]) {
+    // Of one name a library takes the certificate of a node for one that signed itself.
+    let named = |params: &mut rcgen::CertificateParams, name: &str| {
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    };
     let mut params = rcgen::CertificateParams::default();
+    named(&mut params, "authority");
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
     let ca = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
     std::fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
-    for name in ["node", "crm"] {
-        let params = rcgen::CertificateParams::new(vec![format!("{name}.internal")]).unwrap();
+    for (name, dns) in of {
+        let mut params = rcgen::CertificateParams::new(vec![(*dns).to_owned()]).unwrap();
+        named(&mut params, dns);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &ca).unwrap();
         std::fs::write(dir.join(format!("{name}.pem")), certificate.pem()).unwrap();
@@ -275,7 +284,7 @@ fn certificates(dir: &Path) {
 fn over_tls_a_node_may_be_reached_from_anywhere_by_those_it_knows() {
     let dir = TempDir::new().unwrap();
     let dir = dir.path();
-    certificates(dir);
+    certificates(dir, &NAMES);
     let entry =
         ["--client-name", "crm.internal", "--scope", "query", "--all-wabas", "--name", "crm"];
     let mut command = tickfold();
@@ -361,7 +370,7 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
     create(dir, "other", &["--scope", "query", "--waba", ELSE]);
     create(dir, "operator", &["--scope", "admin,query,pii.read", "--all-wabas"]);
     create(dir, "node", &["--scope", "node", "--all-wabas"]);
-    certificates(dir);
+    certificates(dir, &NAMES);
     let broker = crate::kafka::broker::shared();
     let start = |role: &str, name: &str| {
         let home = dir.join(name);

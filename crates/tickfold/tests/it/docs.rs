@@ -30,6 +30,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The default of a setting, as `tickfold config` prints it.
+pub(crate) fn default_setting(name: &str) -> String {
+    let printed = crate::support::cli(&["config"]).stdout;
+    let begin = format!("{name} = \"");
+    let found = printed.lines().find_map(|line| line.strip_prefix(&begin)?.strip_suffix('"'));
+    found.unwrap_or_else(|| panic!("no {name} in {printed}")).to_owned()
+}
+
 /// Markdown files of the repository.
 pub(crate) fn pages() -> Vec<PathBuf> {
     let root = root();
@@ -133,6 +141,25 @@ fn every_command_of_the_documentation_runs() {
     println!("{ran} commands");
     assert!(ran > 5, "{ran} commands: are the pages still where they were?");
     node.stop();
+}
+
+#[test]
+fn every_address_of_this_machine_in_the_documentation_is_one_that_something_has_by_default() {
+    let ours = ["http_addr", "grpc_addr", "admin_addr"].map(default_setting);
+    // A broker of Kafka, and the gateway of the worker's example.
+    let others = ["127.0.0.1:9092", "127.0.0.1:8090"];
+    let mut named = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for behind in text.replace("localhost:", "127.0.0.1:").split("127.0.0.1:").skip(1) {
+            let port = behind.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+            let address = format!("127.0.0.1:{port}");
+            let is_known = ours.contains(&address) || others.contains(&address.as_str());
+            assert!(is_known || port.is_empty(), "{}: who has {address}?", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named} addresses: are the pages still where they were?");
 }
 
 /// A node as documented, but on free ports and with its data in a directory of the test.

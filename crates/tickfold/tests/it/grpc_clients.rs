@@ -1,25 +1,31 @@
-//! Clients of other languages and makes: grpcio, @grpc/grpc-js, grpcurl and buf's curl ask the binary what
+//! Clients of other languages and makes: grpcio, @grpc/grpc-js and grpcurl ask the binary what
 //! a service asks, Connect's client what a page asks by gRPC-web, Python's the mirror beside gRPC, on the embedded log and on Kafka with two processors, and get one answer. The
-//! examples of `clients/` take the ways that they show.
+//! examples of `clients/` take the ways that they show, and outlive their node.
 
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::docs::{commands, pages};
+use crate::documented_clients::{block, guarded_over_tls, plain};
+use crate::grpcurl;
 use crate::kafka_roles::{Cluster, share};
-use crate::support::{NUMBER, Node, PARTY, WABA, assert_golden, eventually, run, say, status_body};
+use crate::support::{
+    NUMBER, Node, PARTY, WABA, assert_golden, eventually, run, say, status_body, status_body_of,
+    tickfold, up_args, with_secrets,
+};
 
-/// Where the documentation has a node.
-const DOCUMENTED: &str = "127.0.0.1:8081";
 /// How long the examples wait for a delivery that comes, and for one that does not.
 const LONG: &str = "60";
 const SHORT: &str = "1";
+const WAMIDS: [&str; 3] = ["wamid.A", "wamid.B", "wamid.C"];
 
 /// The clients that `scripts/setup.sh` installs, and the sources of `clients/`, compiled.
-struct Clients {
+pub(crate) struct Clients {
     installed: PathBuf,
     sources: PathBuf,
     compiled: TempDir,
@@ -41,38 +47,43 @@ impl Clients {
             copy.arg("-r").arg(sources.join("typescript").join(name)).arg(compiled.path());
             succeeds(copy);
         }
+        std::fs::write(compiled.path().join("examples/documented.ts"), block("ts")).unwrap();
         let mut tsc = Command::new("node");
         tsc.arg(modules.join("typescript/bin/tsc")).arg("-p").arg(compiled.path());
         succeeds(tsc);
         Self { installed, sources, compiled }
     }
 
+    pub(crate) fn python(&self) -> Command {
+        let mut command = Command::new(self.installed.join("python/bin/python"));
+        command.env("PYTHONPATH", self.sources.join("python")).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
     /// A program of `clients/` in each of the languages.
     fn programs(&self, name: &str) -> [(&'static str, Command); 2] {
-        let python = self.sources.join("python");
-        let mut by_python = Command::new(self.installed.join("python/bin/python"));
-        by_python.env("PYTHONPATH", &python).env("PYTHONDONTWRITEBYTECODE", "1");
-        by_python.arg(python.join(format!("{name}.py")));
+        let mut by_python = self.python();
+        by_python.arg(self.sources.join("python").join(format!("{name}.py")));
         let mut by_node = Command::new("node");
         by_node.arg(self.compiled.path().join(format!("dist/{name}.js")));
         [("grpcio", by_python), ("grpc-js", by_node)]
     }
 
-    /// A line of the documentation, asked of a node.
-    fn documented(&self, line: &str, node: &Node) -> String {
-        let line = line.replace(DOCUMENTED, &node.grpc).replace("WAMID", "wamid.A");
-        let line = line.replace("WABA_ID", WABA);
-        let mut command = Command::new("sh");
-        command.args(["-c", &line]);
+    /// The documentation's example in TypeScript, compiled, and a file beside it.
+    pub(crate) fn documented(&self) -> (PathBuf, String) {
+        let compiled = self.compiled.path().join("dist/examples/documented.js");
+        (compiled.with_file_name("filled.js"), std::fs::read_to_string(compiled).unwrap())
+    }
+
+    /// Where programs are looked for, with grpcurl and buf.
+    pub(crate) fn path(&self) -> OsString {
         let ours = [self.installed.join("bin"), self.installed.join("python/bin")];
         let path = std::env::var_os("PATH").unwrap();
-        let path = std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&path)));
-        command.env("PATH", path.unwrap());
-        succeeds(command)
+        std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&path))).unwrap()
     }
 }
 
-fn succeeds(command: Command) -> String {
+pub(crate) fn succeeds(command: Command) -> String {
     let what = format!("{command:?}");
     let ended = run(command, b"");
     assert_eq!(ended.code, Some(0), "{what}: {}{}", ended.stdout, ended.stderr);
@@ -96,6 +107,9 @@ fn told() -> Vec<Value> {
                 ["wamid.C", "sent", "sent"],
             ]
         ]),
+        json!(["watch", ["delivered", "missing"], "WATCH_MARK_CAUGHT_UP"]),
+        json!(["delta", "sent"]),
+        json!(["resumed", ["sent"], "WATCH_MARK_CAUGHT_UP"]),
     ]
 }
 
@@ -112,37 +126,63 @@ fn tell(ingress: &Node) {
     }
 }
 
-/// Both scenarios say the same, line by line, and what they have to say.
-fn scenario(clients: &Clients, node: &Node) {
-    let said = clients.programs("tests/scenario").map(|(name, mut command)| {
-        command.args([&node.grpc, WABA, NUMBER, PARTY, "wamid.A", "wamid.B", "wamid.C"]);
-        let printed = succeeds(command);
-        let lines: Vec<Value> =
-            printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+/// A body that says of a message what no other message of the scenario has a part in: of an account, a number and a
+/// party of its own.
+fn sent_elsewhere(wamid: &str) -> String {
+    let body = status_body_of("215589900000909", wamid, "sent", 40);
+    let number = body.replace(NUMBER, "318840000000909").replace("15550100001", "15550100909");
+    number.replace(PARTY, "447700900909")
+}
+
+/// All scenarios say the same, line by line, and what they have to say.
+fn scenario(clients: &Clients, ingress: &Node, node: &Node) {
+    let untold = |client: &str| format!("wamid.UNTOLD.{client}.{}", node.grpc);
+    let mut said: Vec<(&str, Vec<Value>)> = Vec::new();
+    for (name, mut command) in clients.programs("tests/scenario") {
+        let untold = untold(name);
+        command.args([&node.grpc, WABA, NUMBER, PARTY, &untold]).args(WAMIDS);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = Vec::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if line[0] == "watch" {
+                ingress.post(sent_elsewhere(&untold));
+            }
+            lines.push(line);
+        }
+        let mut failure = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut failure).unwrap();
+        assert!(child.wait().unwrap().success(), "{name}: {failure}");
+        said.push((name, lines));
+    }
+    let (program, untold) = (clients.installed.join("bin/grpcurl"), untold("grpcurl"));
+    let sent = || drop(ingress.post(sent_elsewhere(&untold)));
+    said.push(("grpcurl", grpcurl::scenario(&program, &node.grpc, &untold, &WAMIDS, sent)));
+    for (name, lines) in &said {
         for expected in told() {
             assert!(lines.contains(&expected), "{name}: no {expected} in {lines:#?}");
         }
         let states: Vec<_> =
             lines.iter().filter(|line| line[0] == "message").map(|line| &line[1]).collect();
         assert_eq!(states, ["delivered", "read", "sent"], "{name}");
-        lines
-    });
-    assert_eq!(said[0], said[1]);
+        assert_eq!(*lines, said[0].1, "{name}, and {}", said[0].0);
+    }
 }
 
-/// By gRPC-web: the same lines as of the scenario.
+/// By gRPC-web: lines of the scenario, those that it prints.
 fn web(clients: &Clients, node: &Node) {
     let descriptors =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tickfold-proto/src/gen/descriptor.bin");
     let mut command = Command::new("node");
     command.arg(clients.compiled.path().join("dist/tests/web.js"));
     command.arg(format!("http://{}", node.grpc)).arg(descriptors).arg(WABA);
-    command.args(["wamid.A", "wamid.B", "wamid.C"]);
+    command.args(WAMIDS);
     let printed = succeeds(command);
     let lines: Vec<Value> =
         printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for expected in told().iter().filter(|line| line[0] != "list") {
-        assert!(lines.contains(expected), "no {expected} in {lines:#?}");
+    for what in ["lookup", "unknown", "empty", "transitions"] {
+        let expected = told().into_iter().find(|line| line[0] == what).unwrap();
+        assert!(lines.contains(&expected), "no {expected} in {lines:#?}");
     }
     assert_eq!(lines.iter().filter(|line| line[0] == "message").count(), 3, "{lines:#?}");
 }
@@ -150,36 +190,32 @@ fn web(clients: &Clients, node: &Node) {
 /// The mirror says what gRPC says, by another library's reading of it.
 fn mirrored(clients: &Clients, node: &Node) {
     let [(_, mut command), _] = clients.programs("tests/mirror");
-    command.args([&node.grpc, &node.admin, WABA, NUMBER, PARTY, "wamid.A", "wamid.B", "wamid.C"]);
+    command.args([&node.grpc, &node.admin, WABA, NUMBER, PARTY]).args(WAMIDS);
     let equal: Vec<u32> = serde_json::from_str(&succeeds(command)).unwrap();
     assert!(equal[0] > 30 && equal[1] > 5, "{equal:?}");
 }
 
-/// Each line for grpcurl and buf in the documentation, as it stands there.
-fn documented(clients: &Clients, node: &Node) {
-    let mut ran = 0;
-    for page in pages() {
-        let page = std::fs::read_to_string(&page).unwrap();
-        for program in ["grpcurl", "buf"] {
-            for line in commands(&page, program) {
-                assert!(line.contains(DOCUMENTED), "{line}: where is the node?");
-                let printed = clients.documented(&line, node);
-                if line.ends_with(" list") {
-                    assert!(
-                        printed.contains("tickfold.query.v1.WatchService"),
-                        "{line}: {printed}"
-                    );
-                } else {
-                    let answer: Value = serde_json::from_str(&printed).unwrap();
-                    let is_told = answer["message"]["stateText"] == "delivered"
-                        || answer["account"]["wabaId"] == WABA;
-                    assert!(is_told, "{line}: {answer}");
-                }
-                ran += 1;
-            }
-        }
-    }
-    assert!(ran >= 4, "{ran} lines: are the pages still where they were?");
+/// The examples in both languages, as they wait for the message of that name.
+fn waiting(clients: &Clients, node: &Node, name: &str, seconds: &str) -> Vec<Waiting> {
+    let of = |(client, mut command): (&'static str, Command)| {
+        let wamid = format!("wamid.OTP.{name}.{client}.{}", node.grpc);
+        // Sending is their caller's.
+        command.args([&node.grpc, seconds, "echo", &wamid]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Waiting { client, wamid, child: command.spawn().unwrap() }
+    };
+    clients.programs("examples/otp").map(of).into()
+}
+
+struct Waiting {
+    client: &'static str,
+    wamid: String,
+    child: Child,
+}
+
+/// Waits until so many watches of messages are open.
+fn until_watched(node: &Node, count: usize) {
+    eventually("the examples watch", || (watches(node) >= count).then_some(()));
 }
 
 /// Sends, watches, and is told in time, or falls back.
@@ -189,28 +225,53 @@ fn examples(clients: &Clients, ingress: &Node, node: &Node) {
     {
         let seconds = if word == "sent" { SHORT } else { LONG };
         let before = watches(node);
-        let mut waiting = Vec::new();
-        for (client, mut command) in clients.programs("examples/otp") {
-            let wamid = format!("wamid.OTP.{name}.{client}.{}", node.grpc);
-            command.args([&node.grpc, &wamid, seconds]);
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            waiting.push((client, wamid, command.spawn().unwrap()));
-        }
+        let waiting = waiting(clients, node, name, seconds);
         if word != "sent" {
             // They wait before anything is said, as one does who has just sent.
-            let open = || (watches(node) >= before + waiting.len()).then_some(());
-            eventually("the examples watch", open);
+            until_watched(node, before + waiting.len());
         }
-        for (_, wamid, _) in &waiting {
-            ingress.post(status_body(wamid, "sent", 30));
+        for one in &waiting {
+            ingress.post(status_body(&one.wamid, "sent", 30));
             if word != "sent" {
-                ingress.post(status_body(wamid, word, 31));
+                ingress.post(status_body(&one.wamid, word, 31));
             }
         }
-        for (client, _, child) in waiting {
-            assert_eq!(ended(child), format!("{answer}\n"), "{client}: {word}");
+        for one in waiting {
+            assert_eq!(ended(one.child), format!("{answer}\n"), "{}: {word}", one.client);
         }
     }
+}
+
+/// The examples go on behind what they were told when their node dies or stops, and comes again.
+fn examples_outlive_a_node(clients: &Clients, dir: &Path, mut node: Node) -> Node {
+    for (signal, name) in [(Signal::KILL, "K"), (Signal::TERM, "T")] {
+        let before = watches(&node);
+        let waiting = waiting(clients, &node, name, LONG);
+        until_watched(&node, before + waiting.len());
+        waiting.iter().for_each(|one| drop(node.post(status_body(&one.wamid, "sent", 30))));
+        let address = node.grpc.clone();
+        node.signal(signal);
+        node.wait();
+        drop(node);
+        node = up_at(dir, &address);
+        until_watched(&node, waiting.len());
+        waiting.iter().for_each(|one| drop(node.post(status_body(&one.wamid, "delivered", 31))));
+        for one in waiting {
+            assert_eq!(ended(one.child), "delivered\n", "{} after {name}", one.client);
+        }
+    }
+    node
+}
+
+/// A node whose gRPC listener is where an earlier one's was.
+fn up_at(dir: &Path, grpc: &str) -> Node {
+    let mut args = up_args(dir);
+    let at = args.iter().position(|arg| arg == "--grpc-addr").unwrap();
+    args[at + 1] = grpc.to_owned();
+    let mut command = tickfold();
+    command.args(args);
+    with_secrets(&mut command);
+    Node::spawn(dir, command).unwrap_or_else(|ended| panic!("{ended:?}"))
 }
 
 fn ended(child: Child) -> String {
@@ -235,12 +296,13 @@ fn grpc_clients_of_other_makes_are_answered_alike() {
     let node = Node::start(dir.path());
     tell(&node);
     assert_golden(&node);
-    scenario(&clients, &node);
+    scenario(&clients, &node, &node);
     web(&clients, &node);
     mirrored(&clients, &node);
-    documented(&clients, &node);
+    plain(&clients, &node);
+    guarded_over_tls(&clients);
     examples(&clients, &node, &node);
-    node.stop();
+    examples_outlive_a_node(&clients, dir.path(), node).stop();
 }
 
 #[test]
@@ -254,8 +316,7 @@ fn kafka_grpc_clients_of_other_makes_are_answered_by_either_processor() {
     tell(&ingress);
     assert_golden(&nodes[0]);
     for node in &nodes {
-        scenario(&clients, node);
-        documented(&clients, node);
+        scenario(&clients, &ingress, node);
     }
     for node in &nodes {
         examples(&clients, &ingress, node);
