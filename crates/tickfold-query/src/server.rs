@@ -94,13 +94,19 @@ impl Auth {
     }
 
     /// Whether a request over HTTP, with these headers, may do something: for other listeners of the
-    /// process.
+    /// process. It leaves a line in the log, with its name.
     ///
     /// # Errors
     /// UNAUTHENTICATED or PERMISSION_DENIED, as over gRPC.
-    pub fn permit(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Status> {
+    pub fn permit(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<(), Status> {
         let guard = Guard::new(self.tokens.clone(), Clock::system());
-        Ok(guard.permit(headers, scope)?)
+        guard.permit(headers, scope, name, Some(address))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -220,8 +220,12 @@ struct Partition {
     detail: String,
 }
 
-async fn statusz(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    if let Some(refused) = refusal(&admin, &headers) {
+async fn statusz(
+    State(admin): State<Admin>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refusal(&admin, &headers, "/statusz", address) {
         return refused;
     }
     let Identity { role, address, started, config_digest, config: _ } = admin.identity.clone();
@@ -261,8 +265,13 @@ async fn statusz(State(admin): State<Admin>, headers: HeaderMap) -> Response {
 }
 
 /// The answer to whoever may not see a page, if it is one that not everybody may.
-fn refusal(admin: &Admin, headers: &HeaderMap) -> Option<Response> {
-    let refused = admin.auth.permit(headers, Scope::Admin).err()?;
+fn refusal(
+    admin: &Admin,
+    headers: &HeaderMap,
+    page: &str,
+    address: SocketAddr,
+) -> Option<Response> {
+    let refused = admin.auth.permit(headers, Scope::Admin, page, address).err()?;
     let code = match refused.code() {
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         _ => StatusCode::UNAUTHORIZED,
@@ -271,8 +280,12 @@ fn refusal(admin: &Admin, headers: &HeaderMap) -> Option<Response> {
     Some((code, said, format!("{}\n", refused.message())).into_response())
 }
 
-async fn configz(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    if let Some(refused) = refusal(&admin, &headers) {
+async fn configz(
+    State(admin): State<Admin>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refusal(&admin, &headers, "/configz", address) {
         return refused;
     }
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], admin.identity.config).into_response()

@@ -111,12 +111,35 @@ impl Guard {
 }
 
 impl Guard {
-    /// Whether a request that is no call of ours may do something.
-    pub(crate) fn permit(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Failure> {
+    /// Whether a request that is no call of ours may do something. Like an admin call it leaves a line in the log, by
+    /// the name of what was asked for.
+    pub(crate) fn permit(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+        name: &str,
+        address: Option<SocketAddr>,
+    ) -> Result<(), Status> {
+        let mut audit = Audit::begin(name, address);
+        let permitted = self.permitted(headers, scope, &mut audit.caller).map_err(|failure| {
+            metrics::refused(failure.reason());
+            Status::from(failure)
+        });
+        audit.code = Some(permitted.as_ref().map_or_else(Status::code, |()| Code::Ok));
+        permitted
+    }
+
+    fn permitted(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+        caller: &mut String,
+    ) -> Result<(), Failure> {
         let Some(tokens) = &self.tokens else { return Ok(()) };
         let known = known(tokens, headers, &Peer::default())?;
         let over = || unauthenticated("the token is over");
         let (access, _) = known.access(&self.clock).ok_or_else(over)?;
+        access.name().clone_into(caller);
         access.check(scope)
     }
 }

@@ -116,8 +116,9 @@ pub(crate) async fn watch(watch: Watch) -> Result<ExitCode> {
             let file = file.display();
             bail!("{} (RESUME_TOKEN_EXPIRED): remove {file} to begin anew", ended.message());
         }
-        if reason.is_some() && !matches!(ended.code(), Code::Unavailable | Code::ResourceExhausted)
-        {
+        // Of what is exhausted only a full node is worth another try: a state stays too large.
+        let passes = ended.code() == Code::Unavailable || reason.as_deref() == Some("OVERLOADED");
+        if reason.is_some() && !passes {
             return Err(super::failed(&ended));
         }
         super::report(&format!("{}; trying again", ended.message()));

@@ -64,16 +64,23 @@ fn after(seconds: u64) -> Timestamp {
     Timestamp::from_millis(ms.try_into().unwrap())
 }
 
-/// A watch by the command line that has told something.
-fn watching(dir: &Path, grpc: &str, name: &str, flags: &[&str]) -> Child {
+/// A watch by the command line that has told something, by flags that say who watches.
+fn watching(dir: &Path, grpc: &str, flags: &[&str]) -> Child {
     let mut command = tickfold();
     command.args(["watch", "transitions", "--from-beginning", "-o", "jsonl", "--grpc-addr", grpc]);
-    command.arg("--token-file").arg(dir.join(name)).args(flags).current_dir(dir);
+    command.args(flags).current_dir(dir);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("sent"), "{name}: {line:?}");
+    let line = printed(&mut child);
+    assert!(line.contains("sent"), "{flags:?}: {line:?}");
     child
+}
+
+/// The next line of a child, and not a byte behind it.
+fn printed(child: &mut Child) -> String {
+    let mut line = String::new();
+    let mut lines = BufReader::with_capacity(1, child.stdout.as_mut().unwrap());
+    lines.read_line(&mut line).unwrap();
+    line
 }
 
 /// Waits until a watch is over for want of a token that counts.
@@ -111,12 +118,12 @@ fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
     let told =
         eventually("the message is there", || (get("crm").code == Some(0)).then(|| get("crm")));
     assert!(told.stdout.contains("wamid.C"), "{told:?}");
-    let brief = watching(dir, &node.grpc, "brief", &[]);
+    let brief = watching(dir, &node.grpc, &["--token-file", "brief"]);
     let brief = std::thread::spawn(move || {
         ended_for_its_token(brief);
         after(0)
     });
-    let crm = watching(dir, &node.grpc, "crm", &[]);
+    let crm = watching(dir, &node.grpc, &["--token-file", "crm"]);
     let nobody = node.cli(&basic);
     assert!(nobody.code == Some(1) && nobody.stderr.contains("UNAUTHENTICATED"), "{nobody:?}");
     assert_eq!(get("other").code, Some(3), "it is not there");
@@ -203,6 +210,9 @@ fn callers_are_made_known_and_taken_back_and_no_token_is_logged() {
     has("operator", "IngressAdminService/Reload", "code=\"OK\"");
     has("short", "AdminService/Tail", "code=\"UNAUTHENTICATED\"");
     has("crm", "AdminService/ListTopics", "code=\"PERMISSION_DENIED\"");
+    has("operator", "method=\"statusz\"", "code=\"OK\"");
+    has("operator", "method=\"configz\"", "code=\"OK\"");
+    has("other", "method=\"statusz\"", "code=\"PERMISSION_DENIED\"");
     assert!(audit.iter().all(|line| line.contains("127.0.0.1:") && !line.contains("QueryService")));
     // One that has its time is over by itself, in the middle of a watch.
     let late = brief.join().unwrap().as_millis() - expires.as_millis();
@@ -363,6 +373,77 @@ fn over_tls_a_node_may_be_reached_from_anywhere_by_those_it_knows() {
 }
 
 #[test]
+fn a_reload_changes_the_certificate_and_the_authority_of_clients_and_open_connections_go_on() {
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path();
+    certificates(dir, &NAMES);
+    let mut command = tickfold();
+    command.args(["token", "create", "--append", dir.join("tokens.toml").to_str().unwrap()]);
+    command.args(["--client-name", "crm.internal", "--scope", "query", "--all-wabas"]);
+    command.args(["--name", "crm"]);
+    assert_eq!(run(command, b"").code, Some(0));
+    let mut command = guarded(dir);
+    for (setting, file) in
+        [("CERT_FILE", "node.pem"), ("KEY_FILE", "node.key"), ("CLIENT_CA_FILE", "ca.pem")]
+    {
+        command.env(format!("TICKFOLD_AUTH_TLS_{setting}"), dir.join(file));
+    }
+    let node = Node::spawn(dir, command).unwrap_or_else(|ended| panic!("{ended:?}"));
+    node.post(status_body("wamid.OLD", "sent", 1));
+
+    // What the caller has of before, and what the node gets now.
+    for file in ["ca.pem", "crm.pem", "crm.key"] {
+        std::fs::rename(dir.join(file), dir.join(format!("old.{file}"))).unwrap();
+    }
+    certificates(dir, &NAMES);
+    let old = ["--ca", "old.ca.pem", "--cert", "old.crm.pem", "--key", "old.crm.key"];
+    let new = ["--ca", "ca.pem", "--cert", "crm.pem", "--key", "crm.key"];
+    let by_name =
+        |flags: [&'static str; 6]| [&flags[..], &["--server-name", "node.internal"]].concat();
+    let get = |flags: [&'static str; 6]| {
+        let mut command = tickfold();
+        command.args(["get", "message", "wamid.OLD", "--view", "basic", "--grpc-addr", &node.grpc]);
+        command.args(by_name(flags)).current_dir(dir);
+        run(command, b"").code
+    };
+    eventually("the message is there", || (get(old) == Some(0)).then_some(()));
+    assert_eq!(get(new), Some(1), "nobody reloaded yet");
+    let mut open = watching(dir, &node.grpc, &by_name(old));
+
+    // A certificate that is not of its key is refused, and what was served goes on.
+    let good = std::fs::read(dir.join("node.pem")).unwrap();
+    std::fs::copy(dir.join("crm.pem"), dir.join("node.pem")).unwrap();
+    node.signal(Signal::HUP);
+    eventually("the reload is refused", || node.log().contains("reload refused").then_some(()));
+    assert_eq!((get(old), get(new)), (Some(0), Some(1)));
+    std::fs::write(dir.join("node.pem"), good).unwrap();
+    node.signal(Signal::HUP);
+    eventually("the new certificate is served", || (get(new) == Some(0)).then_some(()));
+    // Neither trusts the other any more, and each of the two is enough.
+    let stranger = ["--ca", "ca.pem", "--cert", "old.crm.pem", "--key", "old.crm.key"];
+    let mistrustful = ["--ca", "old.ca.pem", "--cert", "crm.pem", "--key", "crm.key"];
+    assert_eq!([get(old), get(stranger), get(mistrustful)], [Some(1); 3]);
+
+    // Who was connected is told on, until its entry is gone.
+    node.post(status_body("wamid.NEW", "sent", 2));
+    loop {
+        let line = printed(&mut open);
+        assert_ne!(line, "", "the watch ended");
+        if line.contains("wamid.NEW") {
+            break;
+        }
+    }
+    std::fs::write(dir.join("tokens.toml"), "").unwrap();
+    let since = Instant::now();
+    node.signal(Signal::HUP);
+    ended_for_its_token(open);
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(get(new), Some(1));
+    node.stop();
+}
+
+#[test]
 fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
     let root = TempDir::new().unwrap();
     let dir = root.path();
@@ -423,7 +504,7 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
     let until = after(12).to_string();
     create(dir, "brief", &["--scope", "query", "--all-wabas", "--expires", &until]);
     assert_eq!(ask(&nodes[0], "operator", &["reload"]).code, Some(0));
-    let brief = watching(dir, &nodes[0].grpc, "brief", &flags[..4]);
+    let brief = watching(dir, &nodes[0].grpc, &[&flags[..], &["brief"]].concat());
     // One of them asked the other for it. A signal reaches a node that takes no webhooks too.
     let forwards =
         |node: &Node| node.admin("/metrics").text().contains("tickfold_query_forwards_total");
