@@ -15,6 +15,7 @@ mod lookups;
 mod mirror;
 mod paging;
 mod peers;
+mod personal;
 mod positions;
 mod reasons;
 mod serving;

@@ -234,6 +234,9 @@ impl Beside {
     }
 }
 
+/// What an address has at most, path and query together, as the pages say.
+const URL_BYTES_MAX: usize = 65_534;
+
 const CALLERS: [&str; 5] = ["a", "narrow", "everybody", "everybody", "nobody"];
 
 async fn beside(all: &[Tenant]) -> (World, Beside, Tokens) {
@@ -573,10 +576,20 @@ async fn each_path_of_the_document_is_there_and_asks_for_a_token() {
     for path in ["/v1", "/v1/nothing", "/v1/messages/a/b/c", "/v2/messages/a"] {
         assert_eq!(http(beside.mirror, "GET", path, &[], b"").await.code, 404, "{path}");
     }
-    // Metadata of nodes does not come in by this way, and neither does anybody without a token.
-    let headers = [("authorization", "Bearer everybody"), ("tickfold-on-behalf-of", "x")];
+    // Metadata of nodes does not come in by this way: over gRPC each of these is refused.
     let url = format!("/v1/messages/{}0", all[0].wamid);
-    assert_eq!(http(beside.mirror, "GET", &url, &headers, b"").await.code, 200);
+    let of_nodes = [("tickfold-behalf", "everybody query *"), ("tickfold-partitions", "1")];
+    for (name, value) in of_nodes {
+        let asked =
+            pb::GetMessageRequest { wamid: format!("{}0", all[0].wamid), ..Default::default() };
+        let mut asked = signed("everybody", asked);
+        asked.metadata_mut().insert(name, value.parse().unwrap());
+        let refused = world.query().get_message(asked).await.map(|_| ());
+        assert!(refused.is_err(), "{name}");
+        let headers = [("authorization", "Bearer everybody"), (name, value)];
+        assert_eq!(http(beside.mirror, "GET", &url, &headers, b"").await.code, 200, "{name}");
+    }
+    let headers = [("authorization", "Bearer everybody")];
     // A server that stops is not there for the mirror either, and says so.
     world.shutdown.cancel();
     world.server.await.unwrap().unwrap();
@@ -584,6 +597,35 @@ async fn each_path_of_the_document_is_there_and_asks_for_a_token() {
     assert_eq!((answer.code, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
     let details = answer.json()["details"].as_array().unwrap().clone();
     assert!(details.iter().any(|one| one["reason"] == "SHUTTING_DOWN"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn wamids_in_a_query_fit_up_to_the_bytes_of_an_address() {
+    let (world, mut writers) = World::open().await;
+    writers.post(&crate::world::status(&crate::world::waba(0), "wamid.A", "sent", 1, ""));
+    let mirror = mirrored(&world.door, &Auth::default()).await;
+    // As long as those of Meta, and escaped as a library does it.
+    let wamid =
+        |n: usize| escaped(&format!("wamid.HBgMNDQ3NzAwOTAwMTIzFQIAERgSN0ZFRTlGNUQ{n:08}AA=="));
+    let count = 850;
+    let many: Vec<_> = (0..count).map(|n| format!("&wamids={}", wamid(n))).collect();
+    let mut url = format!("/v1/messages:lookup?wamids=wamid.A{}", many.concat());
+    assert!(url.len() < URL_BYTES_MAX, "{}", url.len());
+    let answer = http(mirror, "GET", &url, &[], b"").await;
+    assert_eq!(answer.code, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let told = answer.json();
+    assert_eq!(told["found"][0]["wamid"], "wamid.A");
+    assert_eq!(told["missing"].as_array().unwrap().len(), count);
+    // To the byte; one more is refused with the code that HTTP has for it.
+    url += "&wamids=";
+    url += &"x".repeat(URL_BYTES_MAX - url.len());
+    for (url, code) in [(url.clone(), 400), (format!("{url}x"), 414)] {
+        let answer = http(mirror, "GET", &url, &[], b"").await;
+        assert_eq!(answer.code, code, "{} bytes: {answer:?}", url.len());
+        if code == 400 {
+            assert!(answer.json()["message"].as_str().unwrap().contains("wamids"), "{answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use tickfold_proto::query::v1 as pb;
 use tickfold_query::QueryOptions;
 use tonic::Code;
 
-use crate::world::{World, fields, inbound, long_errors, reason, status, waba};
+use crate::world::{T0, World, change, fields, inbound, long_errors, reason, status, waba};
 
 fn list(size: i32, token: &str) -> pb::ListMessagesRequest {
     pb::ListMessagesRequest {
@@ -80,6 +80,42 @@ async fn a_page_ends_before_its_bytes_exceed_the_limit() {
         }
     }
     assert_eq!(pages, [2, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_page_of_few_matches_ends_after_ten_thousand_lines_and_the_next_goes_on() {
+    let (world, mut writers) = World::open().await;
+    let other = waba(1);
+    writers.post(&status(&waba(0), "wamid.failed", "failed", 0, ""));
+    // Behind it in time, before it in the list, in both partitions.
+    for (account, count) in [(waba(0), 6_000), (other, 4_500)] {
+        let one = |n: i64| {
+            let time = T0 + 1 + n % 50;
+            format!(
+                r#"{{"id":"wamid.{account}.{n}","status":"sent","timestamp":"{time}","recipient_id":"49170"}}"#
+            )
+        };
+        for begin in (0..count).step_by(500) {
+            let statuses: Vec<_> = (begin..begin + 500).map(one).collect();
+            let value = format!(
+                r#"{{"messaging_product":"whatsapp","metadata":{{"display_phone_number":"15550001111",
+                "phone_number_id":"1"}},"statuses":[{}]}}"#,
+                statuses.join(",")
+            );
+            writers.post(&change(&account, "messages", &value));
+        }
+    }
+    let failed = |token: &str| pb::ListMessagesRequest {
+        filter: "state = FAILED".to_owned(),
+        ..list(1_000, token)
+    };
+    let page = world.query().list_messages(failed("")).await.unwrap().into_inner();
+    assert!(page.messages.is_empty(), "{} messages", page.messages.len());
+    assert_ne!(page.next_page_token, "", "there is more to look at");
+    let rest = world.query().list_messages(failed(&page.next_page_token)).await.unwrap();
+    let rest = rest.into_inner();
+    let wamids: Vec<_> = rest.messages.iter().map(|message| message.wamid.as_str()).collect();
+    assert_eq!((wamids, rest.next_page_token.as_str()), (vec!["wamid.failed"], ""));
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn nobody(of: &Tenant) -> Tenant {
 }
 
 /// What a watch tells until its first mark, or its end.
-async fn until_mark<R>(
+pub(crate) async fn until_mark<R>(
     opened: Result<tonic::Response<Streaming<R>>, Status>,
     is_mark: fn(&R) -> bool,
 ) -> Result<Vec<R>, Status> {

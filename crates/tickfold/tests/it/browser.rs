@@ -125,6 +125,14 @@ impl Browser {
         found.as_str().unwrap().to_owned()
     }
 
+    /// The texts of everything that a selector finds.
+    pub(crate) fn texts(&mut self, selector: &str) -> Vec<String> {
+        let found = self.eval(&format!(
+            "[...document.querySelectorAll({selector:?})].map((one) => one.textContent)"
+        ));
+        serde_json::from_value(found).unwrap()
+    }
+
     /// Waits until an expression holds.
     pub(crate) fn until(&mut self, expression: &str) {
         eventually(expression, || (self.eval(&format!("!!({expression})")) == true).then_some(()));

@@ -126,6 +126,27 @@ fn the_console_leads_from_a_search_to_the_raw_body() {
     assert_eq!(browser.eval(kinds), "new,new,late,duplicate");
     browser.until_text("#standing-body", "spring_offer");
     browser.until_text("#letters-body", "messages");
+    // Each side: what Meta says, once however often it came; and what came, with what it cost.
+    assert_eq!(browser.texts("svg .lane"), ["Meta says", "webhooks, as they came"]);
+    assert_eq!(browser.texts("svg .word[text-anchor=end]"), ["sent", "delivered", "read"]);
+    // Its delivery was earlier than the reading that came first, and so was the charge.
+    let charges = ["charged: authentication", "charge corrected: authentication"];
+    assert_eq!(browser.texts("svg .consequence.charge"), charges);
+    // A login code that was read, and nobody wrote since.
+    assert_eq!(browser.texts("svg .consequence.action"), ["offer_resend"]);
+    let lines = browser.eval("document.querySelectorAll('svg .ways path').length");
+    assert_eq!(lines, 4, "a line from what Meta says to each webhook");
+    // How the number and the account of the message stand.
+    let mut card = |title: &str| {
+        let cards = browser.texts("#standing-body .card");
+        let of = cards.iter().find(|card| card.starts_with(title));
+        of.unwrap_or_else(|| panic!("no {title} in {cards:#?}")).to_owned()
+    };
+    let number = card("Number active");
+    assert!(number.contains(NUMBER) && number.contains("Last active"), "{number}");
+    let account = card("Account active");
+    let charged = "authentication: 1 of 1";
+    assert!(account.contains(WABA) && account.contains(charged), "{account}");
     browser.click("svg .record.late");
     browser.until_text("#detail h3", "delivered");
     browser.click("#show-raw");
@@ -170,6 +191,9 @@ fn the_console_leads_from_a_search_to_the_raw_body() {
     browser.picture("console-narrow.png");
     search(&mut browser, FAILED);
     browser.until_text(".heading .badge", "failed");
+    browser.until("document.querySelectorAll('svg .record').length === 2");
+    assert_eq!(browser.texts("svg .lane"), ["Meta", "tickfold"]);
+    assert_eq!(browser.texts("svg .consequence.action"), ["sms_fallback"]);
     assert!(
         browser.eval("forbidden.length") == 0 && browser.thrown.is_empty(),
         "{:?}",

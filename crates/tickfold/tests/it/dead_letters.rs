@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tickfold_core::records::Topic;
 
+use crate::callers::{create, guarded};
 use crate::kafka_run::Run;
 use crate::support::{
-    Ended, Node, PARTY, Record, WABA, assert_golden, base, eventually, messages_of, status,
-    status_body, up,
+    Ended, Node, PARTY, Record, WABA, assert_golden, base, eventually, messages_of, run, status,
+    status_body, tickfold, up,
 };
 
 /// Statuses of a body that give more outputs than one record may: the last ones are one dead letter.
@@ -112,6 +113,39 @@ fn dead_letters_are_listed_by_what_is_asked_and_shown_without_personal_data() {
     let whole = position(&status_body("wamid.LATER", "read", 5));
     let none = node.cli(&["dlq", "show", &whole]);
     assert!(none.code == Some(3) && none.stderr.contains("has no dead letter"), "{none:?}");
+    node.stop();
+}
+
+#[test]
+fn the_body_of_a_dead_letter_is_for_whoever_may_see_persons() {
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path();
+    create(dir, "operator", &["--scope", "admin", "--all-wabas"]);
+    create(dir, "trusted", &["--scope", "admin,pii.read", "--all-wabas"]);
+    let node = Node::spawn(dir, guarded(dir)).unwrap_or_else(|ended| panic!("{ended:?}"));
+    node.post(broken());
+    let ask = |name: &str, args: &[&str]| {
+        let mut command = tickfold();
+        command.args(args).args(["--grpc-addr", &node.grpc, "-o", "json"]);
+        command.arg("--token-file").arg(dir.join(name));
+        run(command, b"")
+    };
+    let position = eventually("there is a dead letter", || {
+        let listed: Value = serde_json::from_str(&ask("operator", &["dlq", "ls"]).stdout).ok()?;
+        Some(listed["dead_letters"][0]["position"].as_str()?.to_owned())
+    });
+    for (name, may) in [("operator", false), ("trusted", true)] {
+        let shown = ask(name, &["dlq", "show", &position]);
+        assert_eq!(shown.code, Some(0), "{name}: {shown:?}");
+        assert!(!shown.stdout.contains(PARTY), "{name}: {shown:?}");
+        let raw = ask(name, &["dlq", "show", &position, "--raw"]);
+        assert_eq!(
+            (raw.code == Some(0), raw.stdout.contains(PARTY)),
+            (may, may),
+            "{name}: {raw:?}"
+        );
+        assert_eq!(raw.stderr.contains("SCOPE_MISSING"), !may, "{name}: {raw:?}");
+    }
     node.stop();
 }
 

@@ -73,6 +73,47 @@ fn a_restart_changes_nothing_and_emits_nothing_again() {
 }
 
 #[test]
+fn a_page_token_goes_on_where_it_was_over_a_kill_and_a_stop() {
+    let dir = TempDir::new().unwrap();
+    let mut node = Node::start(dir.path());
+    for n in 0..6 {
+        node.post(status_body_of("215589900000", &format!("wamid.P{n}"), "sent", n));
+    }
+    assert_golden(&node);
+    let page = |node: &Node, token: &str| -> (Vec<String>, String) {
+        let path =
+            format!("/v1/conversations/{NUMBER}/{PARTY}/messages?pageSize=2&pageToken={token}");
+        let answer = node.admin(&path);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let page: Value = serde_json::from_slice(&answer.body).unwrap();
+        let wamid = |message: &Value| message["wamid"].as_str().unwrap().to_owned();
+        let wamids = page["messages"].as_array().unwrap().iter().map(wamid).collect();
+        (wamids, page["nextPageToken"].as_str().unwrap_or_default().to_owned())
+    };
+    let (mut listed, mut token) = page(&node, "");
+    for kill in [true, false] {
+        if kill {
+            node.kill9();
+        } else {
+            node.stop();
+        }
+        node = Node::start(dir.path());
+        // What came since stands before the first page, not on one of these.
+        node.post(status_body_of("215589900000", &format!("wamid.NEW.{kill}"), "sent", 100));
+        assert_golden(&node);
+        let (more, next) = page(&node, &token);
+        listed.extend(more);
+        token = next;
+    }
+    assert_eq!(listed, ["P5", "P4", "P3", "P2", "P1", "P0"].map(|of| format!("wamid.{of}")));
+    assert_eq!(token, "");
+    let refused = node
+        .admin(&format!("/v1/conversations/{NUMBER}/1/messages?pageToken={}", page(&node, "").1));
+    assert!(refused.text().contains("PAGE_TOKEN_MISMATCH"), "{}", refused.text());
+    node.stop();
+}
+
+#[test]
 fn sigint_ends_in_order_too_and_standard_output_has_the_one_line() {
     let dir = TempDir::new().unwrap();
     let mut node = Node::start(dir.path());
