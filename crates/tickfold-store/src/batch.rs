@@ -32,11 +32,11 @@ pub(crate) struct Batch {
 pub(crate) type Entry = (Vec<u8>, Option<Vec<u8>>);
 
 impl Batch {
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.entries.push((key, Some(value)));
     }
 
-    fn delete(&mut self, key: Vec<u8>) {
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
         self.entries.push((key, None));
     }
 }
@@ -93,8 +93,8 @@ fn index<'a, K: 'a, V: 'a>(
     }
 }
 
-/// The index rows of a message: its line in the list of its conversation, and more where it has
-/// labels or trace ids.
+/// The index rows of a message: its lines in the lists of its conversation and of its number, and more
+/// where it has labels or trace ids.
 fn message_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
     let item = MessageListItem { list_time: message.list_time, wamid: wamid.clone() };
     let facts = &message.facts;
@@ -103,6 +103,7 @@ fn message_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
         .iter()
         .map(|conversation| key::listed(key::messages_of(conversation), &item))
         .collect();
+    rows.extend(number_row(wamid, message));
     if facts.callback_data.is_some() {
         let labels = facts.labels();
         let lists = labels.iter().map(|(name, value)| key::messages_of_label(name, value));
@@ -110,6 +111,13 @@ fn message_rows(wamid: &Wamid, message: &Message) -> Vec<Vec<u8>> {
     }
     rows.extend(facts.traces.iter().map(|trace| key::message_of_trace(trace, wamid)));
     rows
+}
+
+/// The line of a message in the list of its number, if it has one.
+pub(crate) fn number_row(wamid: &Wamid, message: &Message) -> Option<Vec<u8>> {
+    let number = message.facts.phone_number_id.as_ref()?;
+    let item = MessageListItem { list_time: message.list_time, wamid: wamid.clone() };
+    Some(key::listed(key::messages_of_number(number), &item))
 }
 
 /// True if a message has the same index rows before and after: most statuses move none.

@@ -21,7 +21,7 @@ use crate::{MessageListItem, RowKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Family {
-    /// Facts about the store itself: see [`FORMAT`], [`HEAD`], [`CHANGE_LOG`].
+    /// Facts about the store itself: see [`FORMAT`], [`HEAD`], [`CHANGE_LOG`], [`UNINDEXED`].
     Meta = 0x01,
     /// wamid → message.
     Message = 0x10,
@@ -65,6 +65,8 @@ pub(crate) enum Family {
     AccountListed = 0x45,
     /// (listed by, word, phone number id) → nothing. Follows from numbers.
     NumberListed = 0x46,
+    /// (phone number id, falling list time, falling wamid) → nothing. Follows from messages.
+    MessageOfNumber = 0x47,
 }
 
 /// Families in the digest: state, not what follows from it.
@@ -91,6 +93,8 @@ pub(crate) const FORMAT: [u8; 2] = [Family::Meta as u8, b'f'];
 pub(crate) const HEAD: [u8; 2] = [Family::Meta as u8, b'h'];
 /// Which changes are kept.
 pub(crate) const CHANGE_LOG: [u8; 2] = [Family::Meta as u8, b'c'];
+/// Where to go on with index rows that an earlier format does not have; gone once all are there.
+pub(crate) const UNINDEXED: [u8; 2] = [Family::Meta as u8, b'u'];
 
 impl Family {
     fn key(self) -> Vec<u8> {
@@ -325,6 +329,13 @@ pub(crate) fn messages_of(conversation: &ConversationKey) -> Vec<u8> {
     let mut bytes = Family::MessageOfConversation.key();
     push_escaped(&mut bytes, conversation.phone_number_id.as_str());
     push_escaped(&mut bytes, conversation.party.as_str());
+    bytes
+}
+
+/// The prefix of all index rows of a number.
+pub(crate) fn messages_of_number(number: &PhoneNumberId) -> Vec<u8> {
+    let mut bytes = Family::MessageOfNumber.key();
+    push_escaped(&mut bytes, number.as_str());
     bytes
 }
 
@@ -721,6 +732,12 @@ mod tests {
             assert_eq!(row.cmp(&listed(messages_of(&a), &y)), y.cmp(&x), "{x:?} {y:?}");
             let rest = row.strip_prefix(&messages_of(&a)[..]).unwrap();
             assert_eq!(parse_listed(rest).unwrap(), x);
+            let [of_a, of_b] = [&a, &b].map(|key| messages_of_number(&key.phone_number_id));
+            let row = listed(of_a.clone(), &x);
+            let same = a.phone_number_id == b.phone_number_id;
+            assert_eq!(row.starts_with(&of_b), same, "{a:?} {b:?}");
+            assert_eq!(row < after_prefix(of_b.clone()) && row >= of_b, same, "{a:?} {b:?}");
+            assert_eq!(row.cmp(&listed(of_a, &y)), y.cmp(&x), "{x:?} {y:?}");
         }
     }
 

@@ -26,6 +26,7 @@ mod port;
 pub mod rocks;
 mod store;
 mod tables;
+mod upgrade;
 
 pub use compare::{Compare, Compared, Difference, Sample, compare};
 pub use differing::differing;

@@ -80,7 +80,8 @@ pub struct Transition {
 /// The stores of all partitions of one process, on one data directory or in one memory.
 pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
     /// Opens the store of a partition for its one writer, creating an empty one if there is none.
-    /// [`Error::Unreadable`] if there is one that cannot be understood (format version, damage).
+    /// [`Error::Unreadable`] if there is one that cannot be understood (format version, damage). One of
+    /// an earlier format is completed first; if that ends early, the next `open` goes on with it.
     /// While a [`PartitionStore`] of the partition lives, another `open` is [`Error::Io`].
     fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error>;
 
@@ -213,6 +214,13 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
     fn messages_of(
         &self,
         conversation: &ConversationKey,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error>;
+    /// Messages to and from a number, in the order and within the bounds of [`Self::messages_of`].
+    fn messages_of_number(
+        &self,
+        number: &PhoneNumberId,
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error>;
@@ -367,7 +375,7 @@ pub struct StateRow {
     pub value: Vec<u8>,
 }
 
-/// A line of a list of messages by time: of a conversation, or of a label.
+/// A line of a list of messages by time: of a conversation, of a number, or of a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageListItem {
     /// [`Message::list_time`].

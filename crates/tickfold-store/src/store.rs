@@ -21,8 +21,8 @@ use crate::census;
 use crate::codec::{ChangeLog, Persist};
 use crate::digest::{self, Changed, Known};
 use crate::key::{self, Family};
-use crate::tables::{IsNew, Rows, Tables};
-use crate::{Census, Checkpoint, Error, PartitionStore, Snapshot, StoreHead, Transition};
+use crate::tables::{Format, Rows, Tables};
+use crate::{Census, Checkpoint, Error, PartitionStore, Snapshot, StoreHead, Transition, upgrade};
 
 /// What an adapter gives the writer: its latest rows, and the two ways to change or copy them.
 pub(crate) trait Backend: Rows + Send {
@@ -61,9 +61,12 @@ impl<B: Backend> Store<B> {
         mut backend: B,
         cursor: watch::Sender<u64>,
     ) -> Result<Self, Error> {
-        if (Tables { rows: &backend, partition }).check_format()? == IsNew::Yes {
-            backend.apply(batch::of_new_store())?;
+        match (Tables { rows: &backend, partition }).check_format()? {
+            Format::None => backend.apply(batch::of_new_store())?,
+            Format::Earlier => upgrade::begin(&mut backend)?,
+            Format::Current => {}
         }
+        upgrade::go_on(&mut backend, partition)?;
         let tables = Tables { rows: &backend, partition };
         let (head, changes) = (tables.head()?, tables.change_log()?);
         cursor.send_replace(head.cursor);

@@ -11,7 +11,7 @@ use tickfold_core::state::{
     Template, TimerKey, User,
 };
 
-use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, Persist};
+use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, FORMAT_VERSION_MIN, Persist};
 use crate::key::{self, Family};
 use crate::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreHead, Transition};
 
@@ -49,16 +49,18 @@ impl<R: ?Sized> Clone for Tables<'_, R> {
 impl<R: ?Sized> Copy for Tables<'_, R> {}
 
 impl<R: Rows + ?Sized> Tables<'_, R> {
-    /// Refuses a store of another format. A store without any format is new, and must be empty.
-    pub(crate) fn check_format(self) -> Result<IsNew, Error> {
+    /// Refuses a store of a format that is not known. A store without any format is new, and must be
+    /// empty.
+    pub(crate) fn check_format(self) -> Result<Format, Error> {
         let Some(found) = self.rows.get(&key::FORMAT)? else {
             return match self.rows.scan(&[], &[0xff], 1)?.is_empty() {
-                true => Ok(IsNew::Yes),
+                true => Ok(Format::None),
                 false => Err(self.unreadable("rows without a format version".to_owned())),
             };
         };
         match <[u8; 4]>::try_from(found.as_slice()).map(u32::from_be_bytes) {
-            Ok(FORMAT_VERSION) => Ok(IsNew::No),
+            Ok(FORMAT_VERSION) => Ok(Format::Current),
+            Ok(FORMAT_VERSION_MIN..FORMAT_VERSION) => Ok(Format::Earlier),
             Ok(other) => Err(self
                 .unreadable(format!("format version {other}, this binary reads {FORMAT_VERSION}"))),
             Err(_) => Err(self.unreadable("format version is not 4 bytes".to_owned())),
@@ -262,11 +264,15 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
     }
 }
 
-/// Whether nothing was ever written to a store.
+/// The format of a store that can be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IsNew {
-    Yes,
-    No,
+pub(crate) enum Format {
+    /// Nothing was ever written to it.
+    None,
+    /// It lacks what later formats have.
+    Earlier,
+    /// That of this version.
+    Current,
 }
 
 /// [`Snapshot`] over rows that do not move.
@@ -346,6 +352,15 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error> {
         self.tables().listed(key::messages_of(conversation), before, limit)
+    }
+
+    fn messages_of_number(
+        &self,
+        number: &PhoneNumberId,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error> {
+        self.tables().listed(key::messages_of_number(number), before, limit)
     }
 
     fn messages_of_label(

@@ -142,6 +142,17 @@ impl Snapshot for Scoped {
         self.all.messages_of(conversation, before, limit)
     }
 
+    fn messages_of_number(
+        &self,
+        number: &PhoneNumberId,
+        before: Option<&MessageListItem>,
+        limit: usize,
+    ) -> Result<Vec<MessageListItem>, Error> {
+        self.own_messages(before, limit, |before| {
+            self.all.messages_of_number(number, before, limit)
+        })
+    }
+
     fn messages_of_label(
         &self,
         name: &str,

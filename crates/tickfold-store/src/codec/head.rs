@@ -8,9 +8,14 @@ use tickfold_proto::store::v1 as proto;
 use super::{Damage, Persist, from_ms, to_ms};
 use crate::StoreHead;
 
-/// Version of keys and records together. A store of another version is refused and folded anew
-/// from raw; new families and new optional fields do not raise it.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// Version of keys and records together. A store of a later version is refused and folded anew from
+/// raw; new families of state and new optional fields do not raise it. A new index does: what an
+/// earlier program writes into a store has no rows in it.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// The oldest version that can be read. A store of it is brought to [`FORMAT_VERSION`] when it is
+/// opened ([`crate::upgrade`]). Version 1 has no list of messages by number.
+pub(crate) const FORMAT_VERSION_MIN: u32 = 1;
 
 impl Persist for StoreHead {
     type Record = proto::Head;

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use tickfold_proto::store::v1 as proto;
 
-use super::{Damage, FORMAT_VERSION, Persist, with_sum, without_sum};
+use super::{Damage, FORMAT_VERSION, FORMAT_VERSION_MIN, Persist, with_sum, without_sum};
 use crate::StoreHead;
 
 /// What a checkpoint says of itself.
@@ -39,7 +39,7 @@ impl Manifest {
     pub(crate) fn from_file(bytes: &[u8]) -> Result<Self, Damage> {
         let record = without_sum(bytes, "manifest")?;
         let manifest = proto::Manifest::decode(record)?;
-        if manifest.format_version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&manifest.format_version) {
             return Err(Damage(format!("format version {}", manifest.format_version)));
         }
         let head = manifest.head.ok_or_else(|| Damage::missing("head"))?;

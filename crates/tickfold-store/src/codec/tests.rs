@@ -188,4 +188,12 @@ fn a_manifest_is_checked_as_a_whole() {
         assert!(Manifest::from_file(&damaged).is_err(), "byte {at}");
         assert!(Manifest::from_file(&file[..at]).is_err(), "cut at {at}");
     }
+    // A checkpoint of an earlier program is still one; what it lacks it gets when it is opened.
+    let of_version = |format_version| {
+        let made = proto::Manifest::decode(without_sum(&file, "manifest").unwrap()).unwrap();
+        let record = proto::Manifest { format_version, ..made };
+        Manifest::from_file(&with_sum(record.encode_to_vec()))
+    };
+    let known: Vec<_> = (0..=FORMAT_VERSION + 1).filter(|v| of_version(*v).is_ok()).collect();
+    assert_eq!(known, (FORMAT_VERSION_MIN..=FORMAT_VERSION).collect::<Vec<_>>());
 }

@@ -58,6 +58,7 @@ pub const CASES: &[Case] = cases![
     random_batches_agree_with_a_model,
     a_conversation_lists_newest_first_in_pages,
     rows_of_state_are_listed_by_kind_in_order,
+    a_number_lists_its_messages_newest_first_in_pages,
     pages_stay_stable_under_inserts_and_moves,
     labels_and_trace_ids_find_their_messages,
     decisions_and_totals_are_read_by_name_and_by_account,

@@ -132,6 +132,7 @@ impl Model {
     fn check_census(&self, census: &Census, context: &str) {
         let messages = || self.messages.values();
         let listed = messages().filter(|message| message.facts.conversation().is_some());
+        let with_number = messages().filter(|message| message.facts.phone_number_id.is_some());
         let expected = [
             ("messages", self.messages.len()),
             ("history", messages().map(|message| message.history.len()).sum()),
@@ -149,6 +150,7 @@ impl Model {
             ("decided", self.decided.len()),
             ("totals", self.totals.len()),
             ("lists.messages_of_conversation", listed.count()),
+            ("lists.messages_of_number", with_number.count()),
         ];
         for (kind, count) in expected {
             let counted = census.get(kind).copied().unwrap_or(0);
@@ -215,6 +217,10 @@ impl Model {
             let key = random.conversation_key();
             let items = snapshot.messages_of(&key, None, usize::MAX).unwrap();
             assert_eq!(items, self.list(&key), "{context}");
+            let number = &key.phone_number_id;
+            let items = snapshot.messages_of_number(number, None, usize::MAX).unwrap();
+            let of = |message: &Message| message.facts.phone_number_id.as_ref() == Some(number);
+            assert_eq!(items, self.list_where(of), "{context}: {number:?}");
         }
         let transitions = snapshot.transitions((0, 0), usize::MAX).unwrap();
         assert_eq!(transitions, self.transitions, "{context}");

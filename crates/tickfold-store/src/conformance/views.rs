@@ -102,6 +102,65 @@ pub fn a_conversation_lists_newest_first_in_pages(disk: &dyn Disk) {
     assert_eq!(page(&*stores, None, 0), []);
 }
 
+pub fn a_number_lists_its_messages_newest_first_in_pages(disk: &dyn Disk) {
+    let stores = disk.stores();
+    let mut store = stores.open(0).unwrap();
+    let of = |number: Option<&str>, list_time: i64, party: &str| {
+        let mut message = listed(list_time, party);
+        message.facts.phone_number_id = number.map(Into::into);
+        Some(message)
+    };
+    let mut without_party = of(Some("n"), 7, "p").unwrap();
+    without_party.facts.parties.clear();
+    set(
+        &mut *store,
+        &[
+            ("old", of(Some("n"), -1, "p")),
+            ("a", of(Some("n"), 5, "p")),
+            ("ab", of(Some("n"), 5, "p2")),
+            ("b", of(Some("n"), 5, "p")),
+            ("new", of(Some("n"), 9, "p3")),
+            ("without a party", Some(without_party)),
+            ("of another", of(Some("nn"), 5, "p")),
+            ("of nobody", of(None, 5, "p")),
+        ],
+    );
+    let page = |number: &str, before: Option<&MessageListItem>, limit: usize| {
+        snapshot(&*stores).messages_of_number(&number.into(), before, limit).unwrap()
+    };
+    let all = ["new", "without a party", "b", "ab", "a", "old"];
+    assert_eq!(names(&page("n", None, 100)), all);
+    let mut paged = Vec::new();
+    for length in [4, 2, 0] {
+        let next = page("n", paged.last(), 4);
+        assert_eq!(next.len(), length);
+        paged.extend(next);
+    }
+    assert_eq!(names(&paged), all);
+    assert_eq!(page("n", None, 0), []);
+    assert_eq!(names(&page("nn", None, 9)), ["of another"]);
+    assert_eq!((page("", None, 9), page("x", None, 9)), (vec![], vec![]));
+    // From a time on downwards, as bounds of a search have it.
+    let before = MessageListItem { list_time: Timestamp::from_millis(5), wamid: Wamid::from("") };
+    assert_eq!(names(&page("n", Some(&before), 9)), ["old"]);
+    // A status that moves nothing, a number that is learned, one that turns out to be another, a
+    // removal.
+    let mut same_place = of(Some("n"), 5, "p").unwrap();
+    same_place.facts.group = !same_place.facts.group;
+    set(
+        &mut *store,
+        &[
+            ("a", Some(same_place)),
+            ("of nobody", of(Some("n"), 6, "p")),
+            ("b", of(Some("m"), 5, "p")),
+            ("new", None),
+        ],
+    );
+    assert_eq!(names(&page("n", None, 9)), ["without a party", "of nobody", "ab", "a", "old"]);
+    assert_eq!(names(&page("m", None, 9)), ["b"]);
+    assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
+}
+
 pub fn pages_stay_stable_under_inserts_and_moves(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();

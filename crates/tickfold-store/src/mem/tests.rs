@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::conformance::random::Random;
 use crate::conformance::{Disk, run_all, write};
+use crate::key::{self, Family};
 use tickfold_core::overlay::Overlay;
 
 impl Disk for MemStores {
@@ -119,4 +120,89 @@ fn another_format_is_unreadable() {
     assert!(matches!(stores.open(0), Err(Error::Unreadable { partition: 0, .. })));
     stores.reject(0, "format").unwrap();
     assert_eq!(stores.open(0).unwrap().store_head(), StoreHead::EMPTY);
+}
+
+/// Every row of partition 0, also those that the digest is not of.
+fn rows(stores: &MemStores) -> RowMap {
+    RowMap::clone(stores.disk.partitions()[&0].rows.as_ref().unwrap())
+}
+
+fn lines_of_numbers(rows: &RowMap) -> usize {
+    rows.keys().filter(|key| key[0] == Family::MessageOfNumber as u8).count()
+}
+
+/// Makes it a store as format 1 wrote it: without a list of messages by number.
+fn set_back_to_format_1(stores: &MemStores) {
+    let mut partitions = stores.disk.partitions();
+    let rows = Arc::make_mut(partitions.get_mut(&0).unwrap().rows.as_mut().unwrap());
+    rows.retain(|key, _| key[0] != Family::MessageOfNumber as u8);
+    rows.insert(key::FORMAT.to_vec(), 1_u32.to_be_bytes().to_vec());
+}
+
+#[test]
+fn a_store_of_the_first_format_gets_the_lines_it_lacks_however_often_that_ends_early() {
+    let stores = MemStores::new();
+    let mut store = stores.open(0).unwrap();
+    let mut overlay = Overlay::default();
+    for n in 0..2_500_u64 {
+        let message = Random::new(n).message();
+        *overlay.messages.entry(&n.to_string().as_str().into(), |_| Ok(None)).unwrap() =
+            Some(message);
+    }
+    let head = write(&mut *store, 1, &overlay, &[]);
+    drop(store);
+    let wanted = rows(&stores);
+    let lines = lines_of_numbers(&wanted);
+    assert!(lines > 1_000 && lines < 2_500, "{lines}");
+
+    set_back_to_format_1(&stores);
+    assert_eq!(lines_of_numbers(&rows(&stores)), 0);
+    let store = stores.open(0).unwrap();
+    assert_eq!((store.store_head(), store.recompute_digest().unwrap()), (head, head.digest));
+    drop(store);
+    assert!(rows(&stores) == wanted, "the rows are those of a store that was written so");
+
+    // It raises the format, writes three batches of lines, and says that it is done.
+    for (lost, has_lines) in [(1, true), (2, true), (4, false), (5, false)] {
+        set_back_to_format_1(&stores);
+        drop(stores.open(0).unwrap());
+        stores.lose_last_batches(0, lost);
+        let left = rows(&stores);
+        assert_eq!(lines_of_numbers(&left) > 0, has_lines, "{lost}");
+        let format = left[key::FORMAT.as_slice()].as_slice();
+        assert_eq!(format == [0, 0, 0, 1], lost == 5, "an earlier program could write into it");
+        drop(stores.open(0).unwrap());
+        assert!(rows(&stores) == wanted, "{lost} batches lost");
+    }
+
+    set_back_to_format_1(&stores);
+    stores.fail_writes(true);
+    assert!(matches!(stores.open(0), Err(Error::Io { .. })));
+    stores.fail_writes(false);
+    drop(stores.open(0).unwrap());
+    assert!(rows(&stores) == wanted);
+}
+
+#[test]
+fn a_message_costs_its_number_one_line_that_is_written_once() {
+    let stores = MemStores::new();
+    let mut store = stores.open(0).unwrap();
+    // Ids of the lengths that Meta gives them.
+    let (wamid, number) = (format!("wamid.{}", "H".repeat(56)), "1".repeat(15));
+    let mut message = Random::new(1).message();
+    message.facts.phone_number_id = Some(number.as_str().into());
+    let mut written = Vec::new();
+    for group in [true, false, true] {
+        message.facts.group = group;
+        let mut overlay = Overlay::default();
+        let key = wamid.as_str().into();
+        *overlay.messages.entry(&key, |key| store.message(key)).unwrap() = Some(message.clone());
+        write(&mut *store, 1, &overlay, &[]);
+        let partitions = stores.disk.partitions();
+        let touched = partitions[&0].undo.back().unwrap().iter();
+        let lines = touched.filter(|(key, _)| key[0] == Family::MessageOfNumber as u8);
+        written.push(lines.map(|(key, _)| key.len()).sum::<usize>());
+    }
+    // Family, number and its end, time, wamid and its end; the value is empty.
+    assert_eq!(written, [1 + 17 + 8 + 64, 0, 0]);
 }

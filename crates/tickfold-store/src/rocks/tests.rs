@@ -138,6 +138,41 @@ fn an_unknown_format_is_refused_and_can_be_set_aside() {
 }
 
 #[test]
+fn a_store_of_the_first_format_gets_the_list_of_messages_by_number() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let head = *fill(&mut *stores.open(0).unwrap(), 40).last().unwrap();
+    let numbers = || (0..40).filter_map(|n| Random::new(n).message().facts.phone_number_id);
+    let lists = |stores: &RocksStores| -> Vec<_> {
+        let snapshot = stores.view(0).snapshot().unwrap().unwrap();
+        numbers().map(|number| snapshot.messages_of_number(&number, None, 99).unwrap()).collect()
+    };
+    let wanted = lists(&stores);
+    assert!(wanted.len() > 10 && wanted.iter().all(|list| !list.is_empty()));
+    stores.close(0).unwrap();
+    let path = dir.data().join("0");
+    {
+        let db = rocksdb::DB::open(&rocksdb::Options::default(), &path).unwrap();
+        let lines = db.iterator(rocksdb::IteratorMode::Start).map(|row| row.unwrap().0);
+        let of_numbers = |key: &[u8]| key.first() == Some(&(key::Family::MessageOfNumber as u8));
+        let lines: Vec<_> = lines.filter(|key| of_numbers(key)).collect();
+        assert_eq!(lines.len(), numbers().count());
+        lines.iter().for_each(|line| db.delete(line).unwrap());
+        db.put(key::FORMAT, 1_u32.to_be_bytes()).unwrap();
+    }
+    let mut store = stores.open(0).unwrap();
+    assert_eq!((store.store_head(), store.recompute_digest().unwrap()), (head, head.digest));
+    assert_eq!(lists(&stores), wanted);
+    // Nothing is left to do, and it goes on as any other.
+    write(&mut *store, 1, &message("next", 1), &[]);
+    drop(store);
+    stores.close(0).unwrap();
+    let db = rocksdb::DB::open(&rocksdb::Options::default(), &path).unwrap();
+    assert_eq!(db.get(key::FORMAT).unwrap().unwrap(), [0, 0, 0, 2]);
+    assert_eq!(db.get(key::UNINDEXED).unwrap(), None);
+}
+
+#[test]
 fn damaged_files_are_unreadable_not_io() {
     let dir = Dir::new();
     let stores = dir.open();

@@ -28,6 +28,8 @@ final class Kept {
     /** (listed by, word, id) → nothing. */
     private static final int ACCOUNT_LISTED = 4;
     private static final int NUMBER_LISTED = 5;
+    /** (number, falling time, falling wamid) → nothing. */
+    private static final int MESSAGE_OF_NUMBER = 6;
 
     /** What accounts and numbers are listed by. */
     private static final int ALL = 1;
@@ -95,8 +97,12 @@ final class Kept {
 
     // --- lists ------------------------------------------------------------------------------------------------------
 
-    /** A message belongs to a conversation from now on, or no longer. */
+    /** A message belongs to a number and a conversation from now on, or no longer. */
     void list(boolean belongs, String phoneNumberId, String party, long listTime, String wamid) {
+        if (phoneNumberId != null) {
+            Key key = new Key().kind(MESSAGE_OF_NUMBER).part(phoneNumberId).falling(listTime, wamid);
+            rows.put(key.bytes(), belongs ? NOTHING : null);
+        }
         if (phoneNumberId != null && party != null) {
             Key key = new Key().kind(MESSAGE_OF_CONVERSATION).part(phoneNumberId).part(party).falling(listTime, wamid);
             rows.put(key.bytes(), belongs ? NOTHING : null);
@@ -130,6 +136,7 @@ final class Kept {
             case TIMER -> "timers." + Timer.of(key).name().toLowerCase();
             case DECIDED -> "decided";
             case MESSAGE_OF_CONVERSATION -> "lists.messages_of_conversation";
+            case MESSAGE_OF_NUMBER -> "lists.messages_of_number";
             case ACCOUNT_LISTED -> "lists.accounts";
             case NUMBER_LISTED -> "lists.numbers";
             default -> throw new IllegalStateException("no row has number " + key[0]);
