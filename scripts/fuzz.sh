@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Name and runs in a round. They differ by how long a run takes.
-targets=(webhook:60 headers:240 json:350 rules:50 texts:300)
+targets=(webhook:60 headers:240 json:250 rules:50 texts:150 filter:100 pages:40 watch:40 config:10 embedded:150)
 rounds=${1:-1000}
 seconds=0
 if [ "$rounds" = --seconds ]; then seconds=$2; fi

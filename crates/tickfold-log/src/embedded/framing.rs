@@ -41,7 +41,7 @@ pub(super) fn first_trap(db_dir: &Path) -> io::Result<Option<(PathBuf, u64)>> {
     Ok(None)
 }
 
-fn trap_in(mut file: impl Read) -> io::Result<Option<u64>> {
+pub(super) fn trap_in(mut file: impl Read) -> io::Result<Option<u64>> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     let mut begins = 0;
     loop {

@@ -175,7 +175,11 @@ fn position(counter: u64) -> u64 {
     (counter % 2) * SLOT_BYTES as u64
 }
 
-fn encode(counter: u64, sequence: u64, topics: &BTreeMap<TopicId, MarkedTopic>) -> Vec<u8> {
+pub(super) fn encode(
+    counter: u64,
+    sequence: u64,
+    topics: &BTreeMap<TopicId, MarkedTopic>,
+) -> Vec<u8> {
     let mut content = Vec::new();
     for (id, topic) in topics {
         content.extend_from_slice(&id.to_be_bytes());
@@ -193,7 +197,7 @@ fn encode(counter: u64, sequence: u64, topics: &BTreeMap<TopicId, MarkedTopic>) 
     slot
 }
 
-fn decode(slot: Bytes) -> Result<Mark, MarkError> {
+pub(super) fn decode(slot: Bytes) -> Result<Mark, MarkError> {
     // The CRC is checked before anything is believed but the length, which must lie in the slot.
     let mut rest = slot.clone();
     let header = (|| {
