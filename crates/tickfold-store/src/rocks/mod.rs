@@ -80,17 +80,22 @@ impl Served {
 impl RocksStores {
     /// Stores in this directory, which is created if it is not there. No partition is opened yet.
     pub fn open(data_dir: impl Into<PathBuf>, options: RocksOptions) -> Result<Self, Error> {
-        let data_dir = data_dir.into();
-        fs::create_dir_all(&data_dir)
-            .map_err(|error| io_error(format!("create {}", data_dir.display()), error))?;
-        let (paths, slots) = (BTreeMap::new(), Mutex::default());
-        Ok(Self { data_dir, paths, shared: Shared::new(options), slots })
+        Self::at(BTreeMap::new(), options).beside(data_dir)
     }
 
     /// Stores that are there, each in a directory of its own.
     pub fn at(paths: BTreeMap<u32, PathBuf>, options: RocksOptions) -> Self {
         let (data_dir, slots) = (PathBuf::new(), Mutex::default());
         Self { data_dir, paths, shared: Shared::new(options), slots }
+    }
+
+    /// Stores in another directory, which is created if it is not there, that share the memory of these.
+    pub fn beside(&self, data_dir: impl Into<PathBuf>) -> Result<Self, Error> {
+        let data_dir = data_dir.into();
+        fs::create_dir_all(&data_dir)
+            .map_err(|error| io_error(format!("create {}", data_dir.display()), error))?;
+        let (paths, slots) = (BTreeMap::new(), Mutex::default());
+        Ok(Self { data_dir, paths, shared: self.shared.clone(), slots })
     }
 
     /// Sets the gauges of all databases that are open.

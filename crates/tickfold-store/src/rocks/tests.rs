@@ -47,6 +47,27 @@ fn passes_the_suite() {
     run_all(&|| Box::new(Dir::new()));
 }
 
+#[test]
+fn stores_beside_each_other_share_their_memory() {
+    let dir = Dir::new();
+    let first = dir.open();
+    let empty = first.shared.block_cache_usage();
+    let beside: Vec<_> =
+        (0..2).map(|at| first.beside(dir.0.path().join(at.to_string())).unwrap()).collect();
+    for (stores, seed) in beside.iter().zip(1..) {
+        let mut store = stores.open(7).unwrap();
+        fill(&mut *store, 20);
+        stores.flush(7).unwrap();
+        let before = first.shared.block_cache_usage();
+        let snapshot = stores.view(7).snapshot().unwrap().unwrap();
+        assert!(snapshot.message(&Wamid::from("3")).unwrap().is_some(), "{seed}");
+        // None is open in the first: what was read counts there all the same.
+        assert!(first.shared.block_cache_usage() > before, "{seed}");
+    }
+    assert!(!first.path(7).exists(), "they are in directories of their own");
+    assert_eq!(Dir::new().open().shared.block_cache_usage(), empty, "others have their own");
+}
+
 fn message(id: &str, seed: u64) -> Overlay {
     let mut overlay = Overlay::default();
     *overlay.messages.entry(&id.into(), |_| Ok(None)).unwrap() = Some(Random::new(seed).message());

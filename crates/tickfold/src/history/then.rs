@@ -2,10 +2,11 @@
 //!
 //! It is kept for a while and folded on when a later moment is asked, also after a call that ran into
 //! its deadline; an earlier moment begins anew. One partition is folded at a time, on a thread of the
-//! blocking pool.
+//! blocking pool. All stores share one budget of memory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ const MARGIN: Duration = Duration::from_millis(500);
 pub(crate) struct Then {
     ground: Ground,
     dir: PathBuf,
+    /// No store is open in it: its memory is that of all private ones.
+    memory: Arc<RocksStores>,
     next: AtomicU64,
     kept: Mutex<BTreeMap<u32, Private>>,
 }
@@ -60,7 +63,8 @@ impl Then {
     pub(crate) fn new(ground: Ground) -> Result<Self> {
         let dir = ground.state_dir.join("then");
         remove_dir(&dir)?;
-        Ok(Self { ground, dir, next: AtomicU64::new(0), kept: Mutex::default() })
+        let memory = Arc::new(RocksStores::at(BTreeMap::new(), ground.store_options.clone()));
+        Ok(Self { ground, dir, memory, next: AtomicU64::new(0), kept: Mutex::default() })
     }
 
     async fn make(
@@ -92,6 +96,7 @@ impl Then {
         let cancel = CancellationToken::new();
         let _cancel = cancel.clone().drop_guard();
         let (ground, dir) = (self.ground.clone(), self.fresh_dir());
+        let memory = Arc::clone(&self.memory);
         let runtime = Handle::current();
         let work = move || {
             let found = found.filter(|private| private.store.store_head().cursor <= until);
@@ -100,7 +105,12 @@ impl Then {
             let best = nearest.as_ref().map_or(0, cursor_of);
             let mut private = match found {
                 Some(private) if private.store.store_head().cursor >= best => private,
-                _ => Private::open(&ground, dir, partition, bounds.start, nearest, until)?,
+                _ => {
+                    if nearest.is_none() && bounds.start > 0 {
+                        return Err(trimmed(partition, bounds.start, until));
+                    }
+                    Private::open(&memory, dir, partition, nearest, until)?
+                }
             };
             let folded =
                 runtime.block_on(fold(&ground, partition, &mut private, until, deadline, &cancel));
@@ -134,24 +144,16 @@ impl History for Then {
 }
 
 impl Private {
-    /// On a checkpoint, or on nothing where the log reaches back to its first record.
+    /// On a checkpoint, or on nothing.
     fn open(
-        ground: &Ground,
+        memory: &RocksStores,
         dir: PathBuf,
         partition: u32,
-        start: Offset,
         nearest: Option<Checkpoint>,
         until: Offset,
     ) -> Result<Self, NotThen> {
-        if nearest.is_none() && start > 0 {
-            let message = format!(
-                "the raw log of partition {partition} begins at {start}, and no checkpoint stands \
-                 between it and {until}: the state of then cannot be made"
-            );
-            return Err(NotThen { reason: Reason::RawTrimmed, message });
-        }
         let failed = |error: tickfold_store::Error| not(Reason::StoreReadFailed, error);
-        let stores = RocksStores::open(&dir, ground.store_options.clone()).map_err(failed)?;
+        let stores = memory.beside(&dir).map_err(failed)?;
         if let Some(checkpoint) = nearest {
             stores.restore(partition, &checkpoint).map_err(failed)?;
         }
@@ -159,6 +161,15 @@ impl Private {
         info!(partition, until, from = store.store_head().cursor, "state of then begins");
         Ok(Self { stores, store, dir, used: Instant::now() })
     }
+}
+
+/// The log does not reach back to its first record.
+fn trimmed(partition: u32, start: Offset, until: Offset) -> NotThen {
+    let message = format!(
+        "the raw log of partition {partition} begins at {start}, and no checkpoint stands between it and \
+         {until}: the state of then cannot be made"
+    );
+    NotThen { reason: Reason::RawTrimmed, message }
 }
 
 fn nearest(
