@@ -3,8 +3,11 @@
 //! `/statusz` and `/configz` need a token of scope `admin`, and the mirror what gRPC needs; probes and
 //! scrapes have none, and what they see names nobody.
 
+mod places;
+
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -27,6 +30,11 @@ use crate::config::Layers;
 use crate::console;
 use crate::metrics::Observed;
 use crate::node::{Role, now};
+use places::Limits;
+
+/// Until the head of a connection's first request is there, and of each later one.
+const FIRST_HEAD: Duration = Duration::from_secs(5);
+const NEXT_HEAD: Duration = Duration::from_secs(60);
 
 /// What the listener shows: of each part that the node has.
 #[derive(Clone)]
@@ -71,6 +79,7 @@ impl Identity {
 /// Serves until `stop`. Probes are short, so a stop waits for none of them.
 pub(crate) async fn run(
     listener: TcpListener,
+    connections: usize,
     admin: Admin,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -82,11 +91,10 @@ pub(crate) async fn run(
         .route("/statusz", get(statusz))
         .route("/configz", get(configz))
         .with_state(admin)
-        .merge(shown)
-        .into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum_server::from_tcp(listener)?.serve(router);
+        .merge(shown);
+    let limits = Limits { connections, first_head: FIRST_HEAD, next_head: NEXT_HEAD };
     tokio::select! {
-        served = server => Ok(served?),
+        served = places::serve(listener, router, limits) => Ok(served?),
         () = stop.cancelled() => Ok(()),
     }
 }
@@ -122,7 +130,7 @@ impl Admin {
             let _ = query.subscribe().wait_for(|state| *state == QueryState::Serving).await;
         }
         while !self.has_settled() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

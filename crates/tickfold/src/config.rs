@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub store: Store,
     pub processor: Processor,
     pub query: Query,
+    pub admin: Admin,
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,6 +194,12 @@ pub(crate) struct Query {
     pub drain_limit: Duration,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Admin {
+    pub connections_max: usize,
+}
+
 /// Settings before they are checked, with where each came from.
 #[derive(Debug)]
 pub(crate) struct Layers {
@@ -263,6 +270,9 @@ impl Layers {
         })?;
         if config.partitions > 1_024 {
             bail!("partitions = {} is not between 1 and 1024, nor 0", config.partitions);
+        }
+        if config.admin.connections_max == 0 {
+            bail!("admin.connections_max = 0 lets nobody in");
         }
         let is_topic_char =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
@@ -496,6 +506,7 @@ mod tests {
         );
         assert!(error("[query]\ndrain_limit = \"soon\"").contains("\"soon\" is not a duration"));
         assert!(error("[log]\nqueue_bytes_max = \"1 parsec\"").contains("is not a size"));
+        assert!(error("[admin]\nconnections_max = 0").contains("lets nobody in"));
         assert!(error("partitions = 1025").contains("between 1 and 1024"));
         assert!(error("topic_prefix = \"Über\"").contains("topic_prefix"));
         assert!(error("ingress = 4").contains("is a section"));

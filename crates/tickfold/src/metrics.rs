@@ -15,6 +15,7 @@ const BUILD_INFO: &str = "tickfold_build_info";
 const START_TIME: &str = "tickfold_start_time_seconds";
 const DISK_FREE: &str = "tickfold_disk_free_bytes";
 const DISK_SIZE: &str = "tickfold_disk_size_bytes";
+const ADMIN_CONNECTIONS: &str = "tickfold_admin_connections";
 const REDRIVES_APPENDED: &str = "tickfold_redrives_appended_total";
 
 /// Describes the metrics of all crates to the installed recorder.
@@ -32,6 +33,7 @@ pub(crate) fn describe() {
         "What a process may still write to the file system of a directory, by dir: data, checkpoints."
     );
     describe_gauge!(DISK_SIZE, Unit::Bytes, "Size of that file system, by dir.");
+    describe_gauge!(ADMIN_CONNECTIONS, Unit::Count, "Open connections of the admin listener.");
     describe_counter!(
         REDRIVES_APPENDED,
         Unit::Count,
@@ -42,6 +44,23 @@ pub(crate) fn describe() {
 /// A redrive was appended.
 pub(crate) fn redrive_appended() {
     counter!(REDRIVES_APPENDED).increment(1);
+}
+
+/// Counts a connection of the admin listener as open until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenAdminConnection(());
+
+impl OpenAdminConnection {
+    pub(crate) fn new() -> Self {
+        gauge!(ADMIN_CONNECTIONS).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenAdminConnection {
+    fn drop(&mut self) {
+        gauge!(ADMIN_CONNECTIONS).decrement(1.0);
+    }
 }
 
 /// Says what runs, once.

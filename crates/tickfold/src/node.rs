@@ -134,7 +134,8 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     };
     let webhooks = front.as_ref().zip(listeners.http_address).map(|(front, at)| front.urls(at));
     let shown = admin.clone();
-    let mut page = Part::spawn("admin", |stop| admin::run(listeners.admin, shown, stop));
+    let places = config.admin.connections_max;
+    let mut page = Part::spawn("admin", |stop| admin::run(listeners.admin, places, shown, stop));
 
     // Queries serve once every partition's state is open, here or elsewhere; saying so earlier would
     // invite a caller who then gets UNAVAILABLE.
