@@ -11,7 +11,9 @@
 //! since that moment, for tests that wait for deadlines of minutes.
 
 #[cfg(not(feature = "fail-points"))]
-pub(crate) use disarmed::{arm, arm_embedded, arm_kafka, prepared, replayed, wrap};
+pub(crate) use disarmed::{
+    arm, arm_embedded, arm_kafka, arm_load, posted, prepared, replayed, wrap,
+};
 
 #[cfg(not(feature = "fail-points"))]
 mod disarmed {
@@ -33,6 +35,12 @@ mod disarmed {
         Ok(())
     }
 
+    pub(crate) fn arm_load() -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn posted() {}
+
     pub(crate) fn prepared() {}
 
     pub(crate) fn replayed() {}
@@ -43,7 +51,7 @@ mod disarmed {
 }
 
 #[cfg(feature = "fail-points")]
-pub(crate) use armed::{arm, arm_embedded, arm_kafka, prepared, replayed, wrap};
+pub(crate) use armed::{arm, arm_embedded, arm_kafka, arm_load, posted, prepared, replayed, wrap};
 
 #[cfg(feature = "fail-points")]
 mod armed {
@@ -73,24 +81,7 @@ mod armed {
     }
 
     pub(crate) fn arm(options: &mut Options) -> Result<()> {
-        if let Ok(point) = std::env::var("TICKFOLD_FAIL_POINT") {
-            let (name, count) =
-                point.split_once(':').context("TICKFOLD_FAIL_POINT is not name:count")?;
-            let known = [
-                &tickfold_processor::fail_point::ALL[..],
-                &tickfold_processor::fail_point::SWAP[..],
-                &kafka_fail_point::ALL[..],
-            ];
-            let ours = [AFTER_APPEND, AFTER_REPLAY_BATCH, AFTER_PREPARE];
-            if !ours.contains(&name) && !known.concat().contains(&name) {
-                bail!("TICKFOLD_FAIL_POINT: no such place: {name}");
-            }
-            let left = AtomicU64::new(count.parse().context("TICKFOLD_FAIL_POINT: count")?);
-            let delay = number("TICKFOLD_FAIL_POINT_DELAY_US")?.unwrap_or(0);
-            let delay = Duration::from_micros(delay);
-            let panics = number("TICKFOLD_FAIL_POINT_PANICS")?.is_some();
-            let (place, doomed) = (name.to_owned(), Mutex::new(None));
-            let _ = ARMED.set(Armed { place, left, delay, panics, doomed });
+        if arm_places()? {
             options.fail_point = reached;
         }
         if let Ok(name) = std::env::var("TICKFOLD_BUG") {
@@ -99,6 +90,34 @@ mod armed {
             options.bug = Some(bug.with_context(|| format!("TICKFOLD_BUG: no such bug: {name}"))?);
         }
         Ok(())
+    }
+
+    /// Arms the places of a command that is no node.
+    pub(crate) fn arm_load() -> Result<()> {
+        arm_places().map(drop)
+    }
+
+    /// Whether a place is asked for.
+    fn arm_places() -> Result<bool> {
+        let Ok(point) = std::env::var("TICKFOLD_FAIL_POINT") else { return Ok(false) };
+        let (name, count) =
+            point.split_once(':').context("TICKFOLD_FAIL_POINT is not name:count")?;
+        let known = [
+            &tickfold_processor::fail_point::ALL[..],
+            &tickfold_processor::fail_point::SWAP[..],
+            &kafka_fail_point::ALL[..],
+        ];
+        let ours = [AFTER_APPEND, AFTER_REPLAY_BATCH, AFTER_PREPARE, AFTER_POST];
+        if !ours.contains(&name) && !known.concat().contains(&name) {
+            bail!("TICKFOLD_FAIL_POINT: no such place: {name}");
+        }
+        let left = AtomicU64::new(count.parse().context("TICKFOLD_FAIL_POINT: count")?);
+        let delay = number("TICKFOLD_FAIL_POINT_DELAY_US")?.unwrap_or(0);
+        let delay = Duration::from_micros(delay);
+        let panics = number("TICKFOLD_FAIL_POINT_PANICS")?.is_some();
+        let (place, doomed) = (name.to_owned(), Mutex::new(None));
+        let _ = ARMED.set(Armed { place, left, delay, panics, doomed });
+        Ok(true)
     }
 
     /// The log holds the webhook; its answer is not sent.
@@ -116,6 +135,13 @@ mod armed {
 
     pub(crate) fn prepared() {
         reached(AFTER_PREPARE);
+    }
+
+    /// `tickfold load` has the answer to one of its requests.
+    const AFTER_POST: &str = "after_post";
+
+    pub(crate) fn posted() {
+        reached(AFTER_POST);
     }
 
     pub(crate) fn arm_embedded(options: &mut EmbeddedOptions) -> Result<()> {

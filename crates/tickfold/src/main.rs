@@ -50,6 +50,7 @@ use node::Role;
 static ALLOCATOR: jemallocator::Jemalloc = jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    panics::abort_on_panic();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

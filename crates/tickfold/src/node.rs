@@ -23,7 +23,7 @@ use crate::data_dir::DataDir;
 use crate::metrics::{self, Observed};
 use crate::raw_topic::RawTopic;
 use crate::reload::{Reload, Sources};
-use crate::{log, options, panics, telemetry};
+use crate::{log, options, telemetry};
 
 use front::Front;
 use grpc::Grpc;
@@ -76,7 +76,6 @@ impl Role {
 pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let config = layers.read()?;
     telemetry::init_logs(&config.telemetry)?;
-    panics::abort_on_panic();
     let rendered = telemetry::init_metrics()?;
     metrics::started(role);
     role.check(&config)?;

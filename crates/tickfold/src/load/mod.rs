@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::Load;
-use crate::{client, node, secrets};
+use crate::{client, fail_points, node, secrets};
 pub(crate) use pool::{Outcome, Pool};
 use report::Report;
 use schedule::Schedule;
@@ -33,6 +33,7 @@ use verify::Verification;
 
 /// Sends, reports, and is a failure if the verdict is.
 pub(crate) async fn run(load: Load) -> Result<ExitCode> {
+    fail_points::arm_load()?;
     let secret = secrets::require(
         "TICKFOLD_APP_SECRET",
         "the app secret that the node has",
@@ -94,6 +95,7 @@ async fn send(
             let started = begin.elapsed();
             let outcome = pool.post(&webhook, (begin + at + timeout).into()).await;
             let ended = begin.elapsed();
+            fail_points::posted();
             // Nobody listens only after a second Ctrl-C.
             let _ = done.send(Done { webhook, outcome, intended: at, started, ended });
         });
