@@ -244,21 +244,48 @@ fn shell(text: &str, dir: &Path) -> Command {
     command
 }
 
+/// Tests that a page names, by file and name.
+fn named_tests(text: &str) -> Vec<(String, String)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let named = quoted.filter_map(|quoted| quoted.split_once(".rs::"));
+    named.map(|(file, test)| (format!("{file}.rs"), test.to_owned())).collect()
+}
+
 #[test]
-fn every_promise_names_tests_that_exist() {
-    let page = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
-    let named = |text: &str| -> Vec<(String, String)> {
-        let quoted = text.split('`').skip(1).step_by(2);
-        let named = quoted.filter_map(|quoted| quoted.split_once(".rs::"));
-        named.map(|(file, test)| (format!("{file}.rs"), test.to_owned())).collect()
-    };
-    for (file, test) in named(&page) {
-        let text = std::fs::read_to_string(root().join("crates").join(&file));
-        let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(has_test(&text, &test), "{file} has no test {test}");
+fn every_test_that_a_page_names_exists() {
+    for (page, least) in [("guarantees.md", 20), ("limits.md", 30), ("testing.md", 0)] {
+        let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let named = named_tests(&text);
+        for (file, test) in &named {
+            let text = std::fs::read_to_string(root().join("crates").join(file));
+            let text = text.unwrap_or_else(|error| panic!("{page}: {file}: {error}"));
+            assert!(has_test(&text, test), "{page}: {file} has no test {test}");
+        }
+        assert!(named.len() >= least, "{page} names {} tests: is it still a table?", named.len());
     }
+}
+
+#[test]
+fn files_that_the_page_of_tests_names_exist() {
+    let text = std::fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    let mut found = 0;
+    for quoted in text.split('`').skip(1).step_by(2) {
+        // `a/{b,c}.rs` and `a*.rs` stand for several; a bare name for one beside the last that was named.
+        if !quoted.ends_with(".rs") || quoted.contains(['{', '*']) || !quoted.contains('/') {
+            continue;
+        }
+        let path = if quoted.starts_with("tickfold") { "crates" } else { "" };
+        assert!(root().join(path).join(quoted).is_file(), "there is no {quoted}");
+        found += 1;
+    }
+    assert!(found > 40, "{found} files");
+}
+
+#[test]
+fn every_promise_is_proved() {
+    let page = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("proved by |"));
-    let (proved, unproved): (Vec<_>, Vec<_>) = rows.partition(|row| !named(row).is_empty());
+    let (proved, unproved): (Vec<_>, Vec<_>) = rows.partition(|row| !named_tests(row).is_empty());
     assert!(unproved.is_empty(), "promises without a test: {unproved:#?}");
     assert!(proved.len() > 20, "{} promises: is the page still a table?", proved.len());
 }
@@ -373,7 +400,8 @@ fn labels_are_found_in_groups_and_selectors() {
 }
 
 fn is_metric(word: &str) -> bool {
-    let crates = ["ingress", "processor", "log", "query", "store", "disk", "start", "build"];
+    let crates =
+        ["ingress", "processor", "log", "query", "store", "admin", "disk", "start", "build"];
     let rest = word.strip_prefix("tickfold_");
     rest.and_then(|rest| rest.split_once('_')).is_some_and(|(part, name)| {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
