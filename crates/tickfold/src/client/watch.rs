@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use tickfold_proto::query::v1 as query;
 use tickfold_proto::query::v1::watch_service_client::WatchServiceClient;
+use tickfold_query::Reason;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -116,15 +117,21 @@ pub(crate) async fn watch(watch: Watch) -> Result<ExitCode> {
             let file = file.display();
             bail!("{} (RESUME_TOKEN_EXPIRED): remove {file} to begin anew", ended.message());
         }
-        // Of what is exhausted only a full node is worth another try: a state stays too large.
-        let passes = ended.code() == Code::Unavailable || reason.as_deref() == Some("OVERLOADED");
-        if reason.is_some() && !passes {
+        if !is_worth_another_try(&ended) {
             return Err(super::failed(&ended));
         }
         super::report(&format!("{}; trying again", ended.message()));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Whether the same watch may go on a little later. Of what is exhausted only a full node is so: a state that is too
+/// large stays too large.
+fn is_worth_another_try(ended: &Status) -> bool {
+    let reason = ended.get_details_error_info().map(|info| info.reason);
+    let Some(reason) = reason else { return true };
+    ended.code() == Code::Unavailable || reason == Reason::Overloaded.as_str()
 }
 
 enum Failed {
@@ -350,4 +357,26 @@ fn write_token(path: &Path, token: &str) -> Result<()> {
     std::fs::write(&beside, format!("{token}\n"))
         .and_then(|()| std::fs::rename(&beside, path))
         .with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_try_is_made_of_the_ends_that_the_page_says() {
+        let page = include_str!("../../../../docs/watch.md");
+        let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        assert!(rows.len() > 8, "{rows:#?}");
+        for (row, line) in rows.iter().enumerate() {
+            let cell = line.split(" | ").next().unwrap();
+            for name in cell.split('`').skip(1).step_by(2) {
+                let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == name);
+                let ended = reason.unwrap_or_else(|| panic!("no reason {name}")).status("over");
+                assert_eq!(is_worth_another_try(&ended), row < 3, "{name}");
+            }
+        }
+        // A connection that broke has no reason.
+        assert!(is_worth_another_try(&Status::internal("broken pipe")));
+    }
 }

@@ -195,8 +195,9 @@ fn mirrored(clients: &Clients, node: &Node) {
     assert!(equal[0] > 30 && equal[1] > 5, "{equal:?}");
 }
 
-/// The examples in both languages, as they wait for the message of that name.
+/// The examples in both languages, as they wait for the message of that name; nobody else does.
 fn waiting(clients: &Clients, node: &Node, name: &str, seconds: &str) -> Vec<Waiting> {
+    eventually("earlier watches are over", || (watches(node) == 0).then_some(()));
     let of = |(client, mut command): (&'static str, Command)| {
         let wamid = format!("wamid.OTP.{name}.{client}.{}", node.grpc);
         // Sending is their caller's.
@@ -224,11 +225,10 @@ fn examples(clients: &Clients, ingress: &Node, node: &Node) {
         [("D", "delivered", "delivered"), ("F", "failed", "fallback"), ("S", "sent", "fallback")]
     {
         let seconds = if word == "sent" { SHORT } else { LONG };
-        let before = watches(node);
         let waiting = waiting(clients, node, name, seconds);
         if word != "sent" {
             // They wait before anything is said, as one does who has just sent.
-            until_watched(node, before + waiting.len());
+            until_watched(node, waiting.len());
         }
         for one in &waiting {
             ingress.post(status_body(&one.wamid, "sent", 30));
@@ -245,9 +245,8 @@ fn examples(clients: &Clients, ingress: &Node, node: &Node) {
 /// The examples go on behind what they were told when their node dies or stops, and comes again.
 fn examples_outlive_a_node(clients: &Clients, dir: &Path, mut node: Node) -> Node {
     for (signal, name) in [(Signal::KILL, "K"), (Signal::TERM, "T")] {
-        let before = watches(&node);
         let waiting = waiting(clients, &node, name, LONG);
-        until_watched(&node, before + waiting.len());
+        until_watched(&node, waiting.len());
         waiting.iter().for_each(|one| drop(node.post(status_body(&one.wamid, "sent", 30))));
         let address = node.grpc.clone();
         node.signal(signal);
