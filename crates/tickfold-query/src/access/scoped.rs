@@ -148,9 +148,7 @@ impl Snapshot for Scoped {
         before: Option<&MessageListItem>,
         limit: usize,
     ) -> Result<Vec<MessageListItem>, Error> {
-        self.own_messages(before, limit, |before| {
-            self.all.messages_of_number(number, before, limit)
-        })
+        self.all.messages_of_number(number, before, limit)
     }
 
     fn messages_of_label(
