@@ -6,7 +6,7 @@
 mod places;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
