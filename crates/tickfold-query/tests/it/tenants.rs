@@ -12,7 +12,7 @@ use tickfold_query::{Accounts, QueryOptions, QueryState, Scope};
 use tonic::{Status, Streaming};
 
 use crate::callers::{Tenant, auth, entry, only, signed, tenants};
-use crate::world::{World, Writers, message, reason, status};
+use crate::world::{World, Writers, message, price, reason, status};
 
 /// Somebody who was never seen, with an account in the same partition.
 fn nobody(of: &Tenant) -> Tenant {
@@ -474,4 +474,32 @@ async fn an_explanation_has_no_item_and_no_record_of_another_tenant() {
     assert!(own_told.iter().all(|(offset, _)| *offset != answered.1), "{own_told:?}");
     assert!(own_told.contains(&(mixed.1, words(&["itself"]))), "{own_told:?}");
     assert_eq!(own_told.len() + 1, all_told.len());
+}
+
+#[tokio::test]
+async fn what_is_decided_with_a_record_of_another_tenant_is_told_without_how_that_came() {
+    let all = tenants();
+    let (own, other) = (&all[0], &all[1]);
+    let (world, mut writers) = world_of(&[], own).await;
+    let sent = status(&own.waba, "wamid.T", "sent", 50, &price("authentication", "regular"));
+    writers.post(&sent);
+    // Its deadline passes with a webhook of the other's.
+    writers.now_ms += 2_000_000;
+    let passed = writers.post(&status(&other.waba, "wamid.U", "sent", 60, ""))[0];
+    world.append(&mut writers).await;
+    for (token, request_id) in [("everybody", "r"), ("own", "")] {
+        let request = pb::ExplainMessageRequest { wamid: "wamid.T".into(), ..Default::default() };
+        let opened = world.query().explain_message(signed(token, request)).await;
+        let told = until_mark(opened, |one| matches!(one.part, Some(Part::End(_)))).await.unwrap();
+        let records = told.into_iter().filter_map(|one| match one.part {
+            Some(Part::Record(record)) => Some(record),
+            _ => None,
+        });
+        let decided = records.last().unwrap();
+        assert_eq!(decided.source.unwrap().offset, passed.1);
+        assert_eq!(decided.outcome(), pb::RecordOutcome::Decided);
+        assert_eq!(decided.actions[0].kind, "sms_fallback");
+        assert_eq!(decided.request_id, request_id, "{token}");
+        assert_eq!(decided.received_time.is_some(), token == "everybody");
+    }
 }
