@@ -66,7 +66,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Find,
     },
-    /// List templates, accounts or numbers: all, or those in a state.
+    /// List messages of a number, or templates, accounts or numbers: all, or those in a state.
     ///
     /// A pause or a restriction that ended by itself counts as ended. `tickfold get` shows one of
     /// them with its history.
@@ -348,6 +348,17 @@ pub(crate) enum Find {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum List {
+    /// Messages of a number, or of one conversation of it, the newest first.
+    Messages {
+        /// Business phone number id.
+        #[arg(long, value_name = "PHONE_NUMBER_ID")]
+        number: String,
+        /// Only messages with this party, as Meta writes it.
+        #[arg(long)]
+        party: Option<String>,
+        #[command(flatten)]
+        search: Search,
+    },
     /// Templates, by account, id and language.
     Templates {
         /// Only templates of this account.

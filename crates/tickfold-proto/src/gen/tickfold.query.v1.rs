@@ -1065,14 +1065,15 @@ pub struct LookupMessagesResponse {
     #[prost(message, optional, tag = "3")]
     pub as_of: ::core::option::Option<AsOf>,
 }
-/// Asks for a page of a conversation.
+/// Asks for a page of messages.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListMessagesRequest {
-    /// Business phone number id. Required.
+    /// Business phone number id. Required, unless there is no `party` and `filter` names the number or a
+    /// label.
     #[prost(string, tag = "1")]
     pub phone_number_id: ::prost::alloc::string::String,
     /// The user's or group's id as Meta writes it: `party` of its messages. Messages of the other
-    /// identifiers of a user are listed with them, as in GetConversation. Required.
+    /// identifiers of a user are listed with them, as in GetConversation. Empty: those of all parties.
     #[prost(string, tag = "2")]
     pub party: ::prost::alloc::string::String,
     /// Most messages to return: 0 means 100, more than 1,000 means 1,000, negative is
@@ -1090,12 +1091,13 @@ pub struct ListMessagesRequest {
     #[prost(message, repeated, tag = "6")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
     /// Only messages that meet it, such as `state = FAILED AND error_code = 131026`: docs/api.md has the
-    /// grammar and the fields. What is read is the conversation, or its part between two times, so a
-    /// page may be shorter, or empty, without being the last.
+    /// grammar and the fields. What is read is the conversation, else the messages of a label, else those
+    /// of the number, or the part of them between two times, so a page may be shorter, or empty, without
+    /// being the last.
     #[prost(string, tag = "7")]
     pub filter: ::prost::alloc::string::String,
 }
-/// A page of a conversation.
+/// A page of messages.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListMessagesResponse {
     /// Messages, newest first by the event time of the first thing seen of each (log time where Meta
@@ -1372,7 +1374,7 @@ pub struct GetUserResponse {
     #[prost(message, optional, tag = "2")]
     pub as_of: ::core::option::Option<AsOf>,
 }
-/// Asks for the messages of a trace id or of labels.
+/// Asks for the messages of a trace id, of labels or of a number.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FindMessagesRequest {
     /// Only messages whose time, by which ListMessages orders them, is at or after this. Unset: all.
@@ -1395,8 +1397,8 @@ pub struct FindMessagesRequest {
     /// Positions to wait for, as in GetMessageRequest.
     #[prost(message, repeated, tag = "8")]
     pub min_position: ::prost::alloc::vec::Vec<Position>,
-    /// Only messages that meet it, as in ListMessagesRequest. It can stand for `what` if it names a label
-    /// or a trace id: `labels.campaign = "spring" AND state = FAILED`.
+    /// Only messages that meet it, as in ListMessagesRequest. It can stand for `what` if it names a label,
+    /// a trace id or a number: `labels.campaign = "spring" AND state = FAILED`.
     #[prost(string, tag = "9")]
     pub filter: ::prost::alloc::string::String,
     /// What to look for. Required, here or in `filter`.
@@ -1419,8 +1421,8 @@ pub mod find_messages_request {
 /// A page of messages.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FindMessagesResponse {
-    /// Messages: those of labels newest first, as in ListMessagesResponse, those of a trace id by
-    /// wamid.
+    /// Messages: those of labels and of a number newest first, as in ListMessagesResponse, those of a trace
+    /// id by wamid.
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<Message>,
     /// Opaque token of the next page, as in ListMessagesResponse.
@@ -2020,8 +2022,9 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "LookupMessages"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists the messages of one conversation, newest first, in pages. A conversation without
-        /// messages gives an empty page, never NOT_FOUND.
+        /// Lists messages of one conversation, of one number, or with labels, newest first, in pages: all of
+        /// them, or those between two times, in a state, with an error. A list without messages gives an
+        /// empty page, never NOT_FOUND.
         pub async fn list_messages(
             &mut self,
             request: impl tonic::IntoRequest<super::ListMessagesRequest>,
@@ -2187,7 +2190,8 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tickfold.query.v1.QueryService", "GetUser"));
             self.inner.unary(req, path, codec).await
         }
-        /// Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+        /// Finds messages by a trace id of Meta's, by the labels that their sender gave them, or by their number,
+        /// in pages.
         /// What no message has gives an empty page, never NOT_FOUND.
         pub async fn find_messages(
             &mut self,
@@ -2268,8 +2272,9 @@ pub mod query_service_server {
             &self,
             request: tonic::Request<super::LookupMessagesRequest>,
         ) -> std::result::Result<tonic::Response<super::LookupMessagesResponse>, tonic::Status>;
-        /// Lists the messages of one conversation, newest first, in pages. A conversation without
-        /// messages gives an empty page, never NOT_FOUND.
+        /// Lists messages of one conversation, of one number, or with labels, newest first, in pages: all of
+        /// them, or those between two times, in a state, with an error. A list without messages gives an
+        /// empty page, never NOT_FOUND.
         async fn list_messages(
             &self,
             request: tonic::Request<super::ListMessagesRequest>,
@@ -2325,7 +2330,8 @@ pub mod query_service_server {
             &self,
             request: tonic::Request<super::GetUserRequest>,
         ) -> std::result::Result<tonic::Response<super::GetUserResponse>, tonic::Status>;
-        /// Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+        /// Finds messages by a trace id of Meta's, by the labels that their sender gave them, or by their number,
+        /// in pages.
         /// What no message has gives an empty page, never NOT_FOUND.
         async fn find_messages(
             &self,

@@ -79,7 +79,7 @@ fn operation(route: &Route, method: &MethodDescriptor, schemas: &mut Schemas) ->
         Need::Nothing | Need::Name => Vec::new(),
     };
     json!({
-        "operationId": route.method,
+        "operationId": route.operation,
         "summary": summary.trim_end_matches('.'),
         "description": format!("{told}\n\nScope: {}; what names persons needs `pii.read` too. gRPC: `{}`.", scopes.join(" and "), route.rpc()),
         "tags": [route.service.rsplit('.').next()],
@@ -289,7 +289,11 @@ mod tests {
                 assert!(schema["description"].is_string(), "{name}.{field}");
             }
         }
-        for (path, item) in document["paths"].as_object().unwrap() {
+        let paths = document["paths"].as_object().unwrap();
+        let names: std::collections::BTreeSet<_> =
+            paths.values().map(|item| item["get"]["operationId"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), paths.len(), "each operation has a name of its own");
+        for (path, item) in paths {
             for parameter in item["get"]["parameters"].as_array().unwrap() {
                 assert_ne!(parameter["description"], "", "{path} {parameter}");
             }

@@ -11,6 +11,8 @@ pub(crate) struct Route {
     pub(crate) method: &'static str,
     /// Names in the path whose field is inside another one.
     pub(crate) within: &'static [(&'static str, &'static str)],
+    /// Its name in the OpenAPI document, where each has one: that of the method, unless it has two paths.
+    pub(crate) operation: &'static str,
 }
 
 const QUERY: &str = "tickfold.query.v1.QueryService";
@@ -19,7 +21,7 @@ const LOG: &str = "tickfold.admin.v1.AdminService";
 const DEAD_LETTERS: &str = "tickfold.admin.v1.DeadLetterService";
 
 const fn route(path: &'static str, service: &'static str, method: &'static str) -> Route {
-    Route { path, service, method, within: &[] }
+    Route { path, service, method, within: &[], operation: method }
 }
 
 /// All of them. Only methods that change nothing: a GET must be safe to repeat.
@@ -34,6 +36,10 @@ pub(crate) const ROUTES: &[Route] = &[
     route("/v1/templates/{wabaId}/{templateId}/{language}", QUERY, "GetTemplate"),
     route("/v1/numbers", QUERY, "ListNumbers"),
     route("/v1/numbers/{phoneNumberId}", QUERY, "GetNumber"),
+    Route {
+        operation: "ListMessagesOfNumber",
+        ..route("/v1/numbers/{phoneNumberId}/messages", QUERY, "ListMessages")
+    },
     route("/v1/accounts", QUERY, "ListAccounts"),
     route("/v1/accounts/{wabaId}", QUERY, "GetAccount"),
     route("/v1/users/{wabaId}/{party}", QUERY, "GetUser"),

@@ -1,9 +1,10 @@
-//! Finding messages by what was said of them: a trace id of Meta's, or the labels of their sender.
+//! Finding messages by what was said of them: a trace id of Meta's, the labels of their sender, or their
+//! number.
 
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use tickfold_core::ids::Wamid;
+use tickfold_core::ids::{PhoneNumberId, Wamid};
 use tickfold_core::state::LABEL_BYTES_MAX;
 use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as pb;
@@ -11,7 +12,7 @@ use tickfold_proto::query::v1::find_messages_request::What;
 use tickfold_store::MessageListItem;
 
 use super::arguments::{View, id};
-use super::filter::{self, Conditions, FoundBy};
+use super::filter::{self, Conditions, FoundBy, Opening};
 use super::joined;
 use super::list::{self, Cut, List, Messages, Order, REPLY_EXTRA_BYTES};
 use super::page::Page;
@@ -32,6 +33,7 @@ pub(super) struct Search {
 enum By {
     Trace(String),
     Labels(Vec<(&'static str, String)>),
+    Number(PhoneNumberId),
 }
 
 impl Search {
@@ -39,16 +41,31 @@ impl Search {
     pub(super) fn of(request: &pb::FindMessagesRequest) -> Result<Self, Failure> {
         let view = View::of(request.view)?;
         let found_by = filter::found_by(request.what.as_ref(), &request.filter)?;
-        let FoundBy { what, mut conditions } = found_by;
+        let FoundBy { opening, mut conditions } = found_by;
         if let Some(from) = bound("from_time", request.from_time.as_ref())? {
             conditions.not_before(from);
         }
         if let Some(to) = bound("to_time", request.to_time.as_ref())? {
             conditions.before(to);
         }
-        let by = match what {
-            What::FbtraceId(trace) => By::Trace(id("fbtrace_id", trace)?),
-            What::Labels(labels) => By::Labels(wanted(&labels)?),
+        Self::opened(FoundBy { opening, conditions }, view, &request.page_token)
+    }
+
+    /// The same of a list that names no conversation.
+    pub(super) fn of_list(request: &pb::ListMessagesRequest) -> Result<Self, Failure> {
+        let view = View::of(request.view)?;
+        let found_by = filter::in_list(&request.phone_number_id, &request.filter)?;
+        Self::opened(found_by, view, &request.page_token)
+    }
+
+    fn opened(found_by: FoundBy, view: View, page_token: &str) -> Result<Self, Failure> {
+        let FoundBy { opening, conditions } = found_by;
+        let by = match opening {
+            Opening::What(What::FbtraceId(trace)) => By::Trace(id("fbtrace_id", trace)?),
+            Opening::What(What::Labels(labels)) => By::Labels(wanted(&labels)?),
+            Opening::Number(number) => {
+                By::Number(PhoneNumberId::new(id("phone_number_id", number)?))
+            }
         };
         let ([from, to], looked_at) = (conditions.bounds(), conditions.looked_at());
         let mut parts = vec![from.as_str(), to.as_str()];
@@ -57,11 +74,12 @@ impl Search {
             By::Labels(labels) => {
                 parts.extend(labels.iter().flat_map(|(name, value)| [*name, value.as_str()]));
             }
+            By::Number(number) => parts.extend(["number", number.as_str()]),
         }
         if !looked_at.is_empty() {
             parts.extend(["filter", looked_at.as_str()]);
         }
-        let page = Page::of_search(view, &parts, &request.page_token)?;
+        let page = Page::of_search(view, &parts, page_token)?;
         Ok(Self { by, conditions, view, page })
     }
 
@@ -69,9 +87,14 @@ impl Search {
     pub(super) fn order(&self) -> (&Page, Order) {
         let order = match self.by {
             By::Trace(_) => Order::Wamid,
-            By::Labels(_) => Order::Newest,
+            By::Labels(_) | By::Number(_) => Order::Newest,
         };
         (&self.page, order)
+    }
+
+    /// What tokens are bound to, and what is compared.
+    pub(super) fn into_page(self) -> (Page, Conditions) {
+        (self.page, self.conditions)
     }
 
     /// One page of what is found.
@@ -82,17 +105,17 @@ impl Search {
         bytes_max: usize,
     ) -> Result<Messages, Failure> {
         let Self { by, conditions, view, page } = self;
-        match by {
-            By::Labels(labels) => {
-                let page = page.not_above(conditions.to);
-                let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
-                list::page(snapshots, &List::Labels(labels), &cut)
-            }
+        let list = match by {
+            By::Labels(labels) => List::Labels(labels),
+            By::Number(number) => List::Number(number),
             By::Trace(trace) => {
                 let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
-                of_trace(snapshots, &trace, &cut)
+                return of_trace(snapshots, &trace, &cut);
             }
-        }
+        };
+        let page = page.not_above(conditions.to);
+        let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
+        list::page(snapshots, &list, &cut)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use tickfold_core::ids::{ConversationKey, PartyId, Wamid};
+use tickfold_core::ids::{ConversationKey, PartyId, PhoneNumberId, Wamid};
 use tickfold_core::state::{Message, MessageFacts};
 use tickfold_proto::query::v1 as pb;
 use tickfold_store::MessageListItem;
@@ -32,6 +32,8 @@ const LINES_AT_ONCE: usize = 256;
 pub(super) enum List {
     /// Of one user with one number: a conversation for each identifier of the user.
     Conversations(Vec<ConversationKey>),
+    /// Of all messages to and from a number.
+    Number(PhoneNumberId),
     /// Of the messages with all of these labels, of which the first is read and the others are
     /// looked at.
     Labels(Vec<(&'static str, String)>),
@@ -88,6 +90,9 @@ impl List {
                         lines.extend(snapshot.messages_of(key, before, limit)?);
                     }
                 }
+                Self::Number(number) => {
+                    lines.extend(snapshot.messages_of_number(number, before, limit)?);
+                }
                 Self::Labels(labels) => {
                     if let Some((name, value)) = labels.first() {
                         lines.extend(snapshot.messages_of_label(name, value, before, limit)?);
@@ -105,6 +110,7 @@ impl List {
     fn has(&self, facts: &MessageFacts) -> bool {
         match self {
             Self::Conversations(keys) => facts.conversation().is_some_and(|of| keys.contains(&of)),
+            Self::Number(number) => facts.phone_number_id.as_ref() == Some(number),
             Self::Labels(wanted) => {
                 let labels = facts.labels();
                 wanted.iter().all(|(name, value)| labels.iter().any(|is| is == (name, value)))

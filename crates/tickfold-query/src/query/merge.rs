@@ -52,7 +52,7 @@ pub(super) trait Spread: prost::Message + Clone + Send + Sync + 'static {
 
     /// True if the reply says of something that it is not there, which is only right of all
     /// partitions together.
-    fn tells_absence(_: &Self::Reply) -> bool {
+    fn tells_absence(&self, _: &Self::Reply) -> bool {
         false
     }
 }
@@ -148,7 +148,7 @@ impl Spread for pb::LookupMessagesRequest {
         Ok(reply)
     }
 
-    fn tells_absence(reply: &pb::LookupMessagesResponse) -> bool {
+    fn tells_absence(&self, reply: &pb::LookupMessagesResponse) -> bool {
         !reply.missing.is_empty()
     }
 }
@@ -173,9 +173,13 @@ impl Spread for pb::ListMessagesRequest {
         replies: Vec<pb::ListMessagesResponse>,
         options: &QueryOptions,
     ) -> Result<pb::ListMessagesResponse, Failure> {
-        let key = conversation_key(self.phone_number_id.clone(), self.party.clone())?;
-        let (view, conditions) = (View::of(self.view)?, filter::in_conversation(&self.filter)?);
-        let page = Page::of_conversation(&key, view, &conditions, &self.page_token)?;
+        let (page, conditions) = if self.party.is_empty() {
+            Search::of_list(self)?.into_page()
+        } else {
+            let key = conversation_key(self.phone_number_id.clone(), self.party.clone())?;
+            let (view, conditions) = (View::of(self.view)?, filter::in_conversation(&self.filter)?);
+            (Page::of_conversation(&key, view, &conditions, &self.page_token)?, conditions)
+        };
         let size = super::arguments::page_size(self.page_size, options)?;
         let of = |reply: pb::ListMessagesResponse| Messages {
             messages: reply.messages,
@@ -189,8 +193,10 @@ impl Spread for pb::ListMessagesRequest {
         Ok(pb::ListMessagesResponse { messages, next_page_token, as_of: None })
     }
 
-    fn tells_absence(reply: &pb::ListMessagesResponse) -> bool {
-        reply.messages.is_empty()
+    /// What is found of a conversation is all of it, unless its number moved. Of a number or a label
+    /// whoever cannot be asked may have more.
+    fn tells_absence(&self, reply: &pb::ListMessagesResponse) -> bool {
+        self.party.is_empty() || reply.messages.is_empty()
     }
 }
 
@@ -228,7 +234,7 @@ impl Spread for pb::FindMessagesRequest {
     }
 
     /// Whoever cannot be asked may have found more.
-    fn tells_absence(_: &pb::FindMessagesResponse) -> bool {
+    fn tells_absence(&self, _: &pb::FindMessagesResponse) -> bool {
         true
     }
 }

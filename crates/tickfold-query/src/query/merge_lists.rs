@@ -53,7 +53,7 @@ macro_rules! a_list {
             }
 
             /// Whoever cannot be asked may have more.
-            fn tells_absence(_: &pb::$reply) -> bool {
+            fn tells_absence(&self, _: &pb::$reply) -> bool {
                 true
             }
         }

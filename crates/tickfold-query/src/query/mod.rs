@@ -201,14 +201,20 @@ impl Query {
         request: pb::ListMessagesRequest,
         call: Call,
     ) -> Result<pb::ListMessagesResponse, Failure> {
+        if request.party.is_empty() {
+            let search = Search::of_list(&request)?;
+            let found = self.search(search, request.page_size, request.min_position, call);
+            let (Messages { messages, next_page_token }, as_of) = found.await?;
+            return self.fits(pb::ListMessagesResponse { messages, next_page_token, as_of });
+        }
         let key = conversation_key(request.phone_number_id, request.party)?;
         let view = View::of(request.view)?;
         let options = &self.options;
+        let bytes_max = options.response_bytes_max;
         let size = arguments::page_size(request.page_size, options)?;
         let conditions = filter::in_conversation(&request.filter)?;
         let page = page::Page::of_conversation(&key, view, &conditions, &request.page_token)?;
         let page = page.not_above(conditions.to);
-        let bytes_max = options.response_bytes_max;
         let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
             let list = List::of_user(&key, &joined::parties(&snapshots, &key)?);
             let cut = Cut { page: &page, conditions: &conditions, view, size, bytes_max };
@@ -288,17 +294,27 @@ impl Query {
         request: pb::FindMessagesRequest,
         call: Call,
     ) -> Result<pb::FindMessagesResponse, Failure> {
-        let options = &self.options;
-        let size = arguments::page_size(request.page_size, options)?;
         let search = Search::of(&request)?;
-        let bytes_max = options.response_bytes_max;
-        let reply = self.read(call, request.min_position, Asked::All, move |snapshots| {
-            let Messages { messages, next_page_token } =
-                search.page(&snapshots, size, bytes_max)?;
-            let as_of = Some(snapshots.as_of());
-            Ok(pb::FindMessagesResponse { messages, next_page_token, as_of })
+        let found = self.search(search, request.page_size, request.min_position, call);
+        let (Messages { messages, next_page_token }, as_of) = found.await?;
+        self.fits(pb::FindMessagesResponse { messages, next_page_token, as_of })
+    }
+
+    /// One page of a search, and what it reflects.
+    async fn search(
+        &self,
+        search: Search,
+        page_size: i32,
+        min_position: Vec<pb::Position>,
+        call: Call,
+    ) -> Result<(Messages, Option<pb::AsOf>), Failure> {
+        let size = arguments::page_size(page_size, &self.options)?;
+        let bytes_max = self.options.response_bytes_max;
+        let found = self.read(call, min_position, Asked::All, move |snapshots| {
+            let messages = search.page(&snapshots, size, bytes_max)?;
+            Ok((messages, Some(snapshots.as_of())))
         });
-        self.fits(reply.await?)
+        found.await
     }
 }
 

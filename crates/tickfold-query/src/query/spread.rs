@@ -264,7 +264,7 @@ fn join<Q: Spread>(
         (1, _) => found.pop(),
         _ => Some(request.merge(found, options)?),
     };
-    let whole = |reply: &Q::Reply| missing.is_empty() || !Q::tells_absence(reply);
+    let whole = |reply: &Q::Reply| missing.is_empty() || !request.tells_absence(reply);
     let mut reply = reply.filter(whole).ok_or_else(|| unreachable(missing))?;
     *Q::as_of(&mut reply) = as_of;
     Ok(reply)

@@ -1,4 +1,4 @@
-//! Finding messages by label and by trace id, in pages and within times.
+//! Finding messages by label, by trace id and by number, in pages and within times.
 
 use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1::find_messages_request::What;
@@ -267,13 +267,19 @@ async fn a_filter_is_refused_at_its_place_or_if_no_list_answers_it() {
     assert!(metadata.iter().all(|(_, text)| !text.contains("49170")), "{metadata:?}");
     let (word, metadata) = refused(filtered("state = FAILED AND error_code = 131026")).await;
     assert_eq!(word, "FILTER_NOT_INDEXED");
-    assert!(metadata[0].1.ends_with("labels.language, fbtrace_id"), "{metadata:?}");
+    let opening = "phone_number_id, labels.intent, labels.campaign, labels.template, labels.language, \
+                   fbtrace_id";
+    assert_eq!(metadata[0], ("allowed".to_owned(), opening.to_owned()));
+    for unbound in ["phone_number_id != 1", "waba_id = 1", "list_time > 2026-11-20T00:00:00Z"] {
+        assert_eq!(refused(filtered(unbound)).await.0, "FILTER_NOT_INDEXED", "{unbound}");
+    }
     // One thing to find by, said once.
     for (what, filter, at) in [
         (labels("spring", ""), "labels.campaign = spring", 1),
         (labels("spring", ""), "state = SENT AND fbtrace_id = x", 18),
         (trace("x"), "labels.campaign = spring", 1),
         (trace("x"), "fbtrace_id = x", 1),
+        (pb::FindMessagesRequest::default(), "fbtrace_id = x AND labels.intent = a", 20),
         (labels("spring", ""), "labels.intent = a AND labels.intent = b", 23),
     ] {
         let (word, metadata) =
@@ -346,4 +352,159 @@ async fn lists_of_entities_take_their_arguments_as_a_filter() {
     let filter = "waba_id = 1 AND state = flagged AND quality_event = FLAGGED".into();
     let numbers = pb::ListNumbersRequest { filter, ..Default::default() };
     client.list_numbers(numbers).await.unwrap();
+}
+
+fn of_number(number: &str, filter: &str) -> pb::ListMessagesRequest {
+    let (phone_number_id, filter) = (number.to_owned(), filter.to_owned());
+    pb::ListMessagesRequest { phone_number_id, filter, ..Default::default() }
+}
+
+/// All wamids of a list, page by page, and how many pages there were.
+async fn listed(world: &World, mut request: pb::ListMessagesRequest) -> (Vec<String>, usize) {
+    let (mut wamids, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = world.query().list_messages(request.clone()).await.unwrap().into_inner();
+        wamids.extend(page.messages.into_iter().map(|message| message.wamid));
+        (request.page_token, pages) = (page.next_page_token, pages + 1);
+        if request.page_token.is_empty() {
+            return (wamids, pages);
+        }
+    }
+}
+
+/// What [`outcomes`] posts of number 1, and messages of other times, parties, directions and numbers.
+fn numbers(writers: &mut Writers) {
+    outcomes(writers);
+    writers.post(&inbound(&waba(0), "wamid.in", 5));
+    let other_party = status(&waba(1), "wamid.p", "sent", 5, "").replace("49170", "49171");
+    writers.post(&other_party);
+    let of_another = |wamid: &str, rest: &str| {
+        status(&waba(0), wamid, "failed", 4, rest)
+            .replace(r#""phone_number_id":"1""#, r#""phone_number_id":"11""#)
+    };
+    let rest = r#","errors":[{"code":131026}],"biz_opaque_callback_data":"campaign=spring""#;
+    writers.post(&of_another("wamid.other", rest));
+}
+
+#[tokio::test]
+async fn a_number_lists_the_messages_of_all_its_parties_within_times_and_conditions() {
+    let (world, mut writers) = World::open().await;
+    numbers(&mut writers);
+    let time = |after: i64| Timestamp::from_millis((T0 + after) * 1_000);
+    // Newest first over all partitions, equal times by falling wamid.
+    for (filter, wanted) in [
+        (String::new(), &["8", "7", "6", "p", "in", "5", "4", "3", "2", "1", "0"][..]),
+        ("state = FAILED".to_owned(), &["7", "4", "1"]),
+        ("state = FAILED AND error_code = 131026".to_owned(), &["4"]),
+        (
+            format!("state = FAILED AND error_code = 131027 AND list_time >= \"{}\"", time(2)),
+            &["7"],
+        ),
+        ("direction = INBOUND".to_owned(), &["in"]),
+        (
+            format!("list_time >= \"{}\" AND list_time < \"{}\"", time(4), time(6)),
+            &["p", "in", "5", "4"],
+        ),
+        (format!("list_time > \"{}\"", time(6)), &["8", "7"]),
+        (format!("list_time <= \"{}\"", time(1)), &["1", "0"]),
+        (format!("list_time = \"{}\"", time(5)), &["p", "in", "5"]),
+        (format!("list_time > \"{}\"", time(8)), &[]),
+        (format!("waba_id = {} AND state = SENT", waba(1)), &["p", "3"]),
+        // A label finds fewer, and the number is looked at.
+        ("labels.campaign = spring AND state = SENT".to_owned(), &["6", "3", "0"]),
+    ] {
+        let wanted: Vec<_> = wanted.iter().map(|name| format!("wamid.{name}")).collect();
+        for page_size in [1, 2, 3, 100] {
+            let request = pb::ListMessagesRequest { page_size, ..of_number("1", &filter) };
+            let (wamids, pages) = listed(&world, request).await;
+            assert_eq!(wamids, wanted, "{filter}, pages of {page_size}");
+            let least = wanted.len().div_ceil(usize::try_from(page_size).unwrap());
+            assert!(pages >= least.max(1), "{filter}: {pages} pages of {page_size}");
+        }
+        // The number may stand in the filter as well, of this list and of a search.
+        let both = match filter.as_str() {
+            "" => "phone_number_id = 1".to_owned(),
+            _ => format!("{filter} AND phone_number_id = 1"),
+        };
+        assert_eq!(listed(&world, of_number("", &both)).await.0, wanted, "{both}");
+        assert_eq!(found(&world, filtered(&both)).await, wanted, "{both}");
+    }
+    let from_time = Some(prost_types::Timestamp { seconds: T0 + 7, nanos: 0 });
+    let request = pb::FindMessagesRequest { from_time, ..filtered("phone_number_id = 1") };
+    assert_eq!(found(&world, request).await, ["wamid.8", "wamid.7"]);
+    assert_eq!(listed(&world, of_number("11", "")).await.0, ["wamid.other"]);
+    let spring = "labels.campaign = spring AND error_code = 131026";
+    assert_eq!(listed(&world, of_number("", spring)).await.0, ["wamid.other", "wamid.4"]);
+    assert_eq!(listed(&world, of_number("1", spring)).await.0, ["wamid.4"]);
+    assert_eq!(listed(&world, of_number("12", "")).await.0, [""; 0]);
+    assert_eq!(listed(&world, of_number("1", "phone_number_id = 11")).await.0, [""; 0]);
+
+    // With a party it is the conversation, as before.
+    let conversation = pb::ListMessagesRequest { party: "49171".into(), ..of_number("1", "") };
+    assert_eq!(listed(&world, conversation).await.0, ["wamid.p"]);
+    // A message whose number turns out to be another one moves, and one that is new comes on top.
+    let rest = r#","errors":[{"code":131026}]"#;
+    writers.post(&status(&waba(0), "wamid.other", "failed", 4, rest));
+    writers.post(&status(&waba(1), "wamid.9", "failed", 40, rest));
+    assert_eq!(listed(&world, of_number("11", "")).await.0, [""; 0]);
+    let failed = "state = FAILED AND error_code = 131026";
+    let wanted = ["wamid.9", "wamid.other", "wamid.4"];
+    assert_eq!(listed(&world, of_number("1", failed)).await.0, wanted);
+}
+
+#[tokio::test]
+async fn a_list_of_a_number_has_tokens_of_its_own_and_is_refused_where_nothing_is_listed() {
+    let (world, mut writers) = World::open().await;
+    numbers(&mut writers);
+    let filter = "state != PENDING AND list_time < 2026-11-21T00:00:00Z";
+    let first = pb::ListMessagesRequest { page_size: 1, ..of_number("1", filter) };
+    let page = world.query().list_messages(first.clone()).await.unwrap().into_inner();
+    let page_token = page.next_page_token;
+    let again = pb::ListMessagesRequest { page_token, ..first };
+    // Of another size it is the same list, however the filter and the number are written.
+    let spaced = filter.replace(" < ", "<");
+    for same in [
+        pb::ListMessagesRequest { page_size: 9, ..again.clone() },
+        pb::ListMessagesRequest { filter: spaced, ..again.clone() },
+        pb::ListMessagesRequest {
+            phone_number_id: String::new(),
+            filter: format!("{filter} AND phone_number_id = 1"),
+            ..again.clone()
+        },
+    ] {
+        let page = world.query().list_messages(same).await.unwrap().into_inner();
+        assert_eq!(page.messages[0].wamid, "wamid.7");
+    }
+    for other in [
+        pb::ListMessagesRequest { phone_number_id: "11".into(), ..again.clone() },
+        pb::ListMessagesRequest { party: "49170".into(), ..again.clone() },
+        pb::ListMessagesRequest { view: MessageView::Full.into(), ..again.clone() },
+        pb::ListMessagesRequest { filter: String::new(), ..again.clone() },
+        pb::ListMessagesRequest { filter: filter.replace("-21", "-22"), ..again.clone() },
+        pb::ListMessagesRequest { filter: filter.replace("PENDING", "READ"), ..again.clone() },
+    ] {
+        let error = world.query().list_messages(other.clone()).await.unwrap_err();
+        assert_eq!(reason(&error).0, "PAGE_TOKEN_MISMATCH", "{other:?}");
+    }
+    let long = "1".repeat(600);
+    let party = pb::ListMessagesRequest { party: "49170".into(), ..of_number("", "") };
+    for (request, word, field) in [
+        (of_number("", ""), "INVALID_ARGUMENT", "phone_number_id"),
+        (party, "INVALID_ARGUMENT", "phone_number_id"),
+        (of_number(&long, ""), "INVALID_ARGUMENT", "phone_number_id"),
+        (of_number("", "state = FAILED AND error_code = 131026"), "FILTER_NOT_INDEXED", "filter"),
+        (of_number("", "phone_number_id != 1"), "FILTER_NOT_INDEXED", "filter"),
+        // A list is in the order of time, which messages of a trace id are not.
+        (of_number("1", "fbtrace_id = x"), "FILTER_INVALID", "filter"),
+        (of_number("1", "party = 49170"), "FILTER_INVALID", "filter"),
+    ] {
+        let error = world.query().list_messages(request.clone()).await.unwrap_err();
+        assert_eq!((reason(&error).0.as_str(), fields(&error)), (word, vec![field.to_owned()]));
+        if word == "FILTER_NOT_INDEXED" {
+            let opening = "phone_number_id, labels.intent, labels.campaign, labels.template, \
+                           labels.language";
+            assert_eq!(reason(&error).1[0].1, opening);
+            assert!(error.message().contains(opening), "{error:?}");
+        }
+    }
 }

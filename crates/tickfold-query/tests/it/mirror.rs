@@ -324,6 +324,12 @@ async fn generated(beside: &mut Beside, rng: &mut Rng, all: &[Tenant]) -> usize 
             let rpc = "/tickfold.query.v1.QueryService/LookupMessages";
             beside.equal::<_, pb::LookupMessagesResponse>(rpc, token, request, &url).await;
         }
+        2 if rng.below(2) == 0 => {
+            let filter = rng.one(&["", "state = FAILED", "party = 1"]).to_owned();
+            return pages!("ListMessages", ListMessagesRequest, ListMessagesResponse,
+                { phone_number_id: phone_number_id.clone(), view: view.into(), filter: filter.clone() },
+                ["numbers", &phone_number_id, "messages"], [("view", view_name()), ("filter", filter.clone())]);
+        }
         2 => {
             return pages!("ListMessages", ListMessagesRequest, ListMessagesResponse,
                 { phone_number_id: phone_number_id.clone(), party: party.clone(), view: view.into() },

@@ -143,6 +143,32 @@ async fn either_node_answers_for_both() {
         ];
         assert_eq!(pages, wanted);
 
+        // Nor does it need the party.
+        for (page_size, filter, wanted) in [
+            (2, "", [&["wamid.C", "wamid.B"][..], &["wamid.A"]]),
+            (1, "direction = OUTBOUND", [&["wamid.B"], &["wamid.A"]]),
+        ] {
+            let (mut pages, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let request = pb::ListMessagesRequest {
+                    phone_number_id: "1".to_owned(),
+                    page_size,
+                    page_token,
+                    filter: filter.to_owned(),
+                    ..Default::default()
+                };
+                let page = node.query().list_messages(request).await.unwrap().into_inner();
+                let wamids = page.messages.into_iter().map(|message| message.wamid);
+                pages.push(wamids.collect::<Vec<_>>());
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            pages.retain(|page| !page.is_empty());
+            assert_eq!(pages, wanted, "{filter}");
+        }
+
         let waba_id = "nobody".to_owned();
         let request = pb::GetAccountRequest { waba_id, ..Default::default() };
         let unknown = node.query().get_account(request).await.unwrap_err();
@@ -266,6 +292,16 @@ async fn without_the_owner_an_earlier_store_answers_or_nobody_does() {
     };
     assert!(nodes[1].query().lookup_messages(lookup(&["wamid.B"])).await.is_ok());
     let some = nodes[1].query().lookup_messages(lookup(&["wamid.B", "wamid.A"])).await;
+    assert_eq!(reason(&some.unwrap_err()).0, "PARTITION_UNREACHABLE");
+    // Of a conversation what is found is told, of a number there may be more with who is away.
+    let list = |party: &str| pb::ListMessagesRequest {
+        phone_number_id: "1".to_owned(),
+        party: party.to_owned(),
+        ..Default::default()
+    };
+    let told = nodes[1].query().list_messages(list("49170")).await.unwrap().into_inner();
+    assert_eq!(told.messages.len(), 1);
+    let some = nodes[1].query().list_messages(list("")).await;
     assert_eq!(reason(&some.unwrap_err()).0, "PARTITION_UNREACHABLE");
     let unwaited = get_at(&nodes[1], "wamid.B", &[(0, 1)], Duration::from_secs(5)).await;
     assert_eq!(reason(&unwaited.unwrap_err()).0, "PARTITION_UNREACHABLE");

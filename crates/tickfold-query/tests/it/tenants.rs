@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::RecordOutcome::Decided;
 use tickfold_proto::query::v1::explain_message_response::Part;
@@ -13,7 +14,7 @@ use tickfold_query::{Accounts, QueryOptions, QueryState, Scope};
 use tonic::{Status, Streaming};
 
 use crate::callers::{Tenant, auth, entry, only, signed, tenants};
-use crate::world::{World, Writers, message, price, reason, status};
+use crate::world::{T0, World, Writers, message, price, reason, status};
 
 /// Somebody who was never seen, with an account in the same partition.
 fn nobody(of: &Tenant) -> Tenant {
@@ -95,6 +96,8 @@ async fn answers(world: &World, token: &str, of: &Tenant) -> Vec<(&'static str, 
         list_messages,
         pb::ListMessagesRequest { phone_number_id, party: of_party, ..Default::default() }
     );
+    let phone_number_id = number.clone();
+    ask!(list_messages, pb::ListMessagesRequest { phone_number_id, ..Default::default() });
     let (phone_number_id, of_party) = (number.clone(), party.clone());
     ask!(
         get_conversation,
@@ -202,7 +205,7 @@ async fn what_is_anothers_is_answered_like_what_is_nobodys() {
         let nobody = nobody(other);
         let theirs = answers(&world, "own", other).await;
         let nobodys = answers(&world, "own", &nobody).await;
-        assert_eq!(theirs.len(), 21);
+        assert_eq!(theirs.len(), 22);
         for (theirs, nobodys) in theirs.iter().zip(&nobodys) {
             assert_eq!(theirs, nobodys);
         }
@@ -332,6 +335,54 @@ async fn lines_of_others_are_counted_and_end_a_page() {
     assert_eq!(page.into_inner().messages.len(), 1_000);
 }
 
+/// A number that two accounts of one partition and one of the other had, one after the other.
+#[tokio::test]
+async fn a_number_lists_to_each_tenant_its_own_messages_alone() {
+    let [own, near, far] = tenants().map(|tenant| tenant.waba);
+    let scopes = [Scope::Query];
+    let mut told = Vec::new();
+    for accounts in [vec![&own], vec![&own, &near, &far]] {
+        let (auth, _) = auth(vec![
+            entry("own", &scopes, only(&[&own])),
+            entry("everybody", &scopes, Accounts::All),
+        ]);
+        let world = World::guarded(auth, QueryOptions::default()).await;
+        let mut writers = Writers::open(&world.stores);
+        world.state(&QueryState::Serving).await;
+        for n in 0..5 {
+            for (nth, account) in accounts.iter().enumerate() {
+                writers.post(&status(account, &format!("wamid.{n}{nth}"), "sent", n, ""));
+            }
+        }
+        let list = async |token: &str, page_size: i32| {
+            let (mut pages, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let request = pb::ListMessagesRequest {
+                    phone_number_id: "1".to_owned(),
+                    page_size,
+                    page_token,
+                    filter: format!("list_time > {}", Timestamp::from_millis(T0 * 1_000)),
+                    ..Default::default()
+                };
+                let reply = world.query().list_messages(signed(token, request)).await;
+                let page = reply.unwrap().into_inner();
+                let wamids = page.messages.into_iter().map(|message| message.wamid);
+                page_token = page.next_page_token;
+                pages.push((wamids.collect::<Vec<_>>(), page_token.clone()));
+                if page_token.is_empty() {
+                    return pages;
+                }
+            }
+        };
+        let all: usize = list("everybody", 3).await.iter().map(|(page, _)| page.len()).sum();
+        assert_eq!(all, 4 * accounts.len());
+        told.push([list("own", 1).await, list("own", 3).await, list("own", 100).await]);
+    }
+    assert_eq!(told[0], told[1], "as if there were no other");
+    let wamids: Vec<_> = told[1][1].iter().flat_map(|(page, _)| page).collect();
+    assert_eq!(wamids, ["wamid.40", "wamid.30", "wamid.20", "wamid.10"]);
+}
+
 #[tokio::test]
 async fn tokens_of_others_open_nothing() {
     let all = tenants();
@@ -393,6 +444,11 @@ async fn tokens_of_others_open_nothing() {
         pages!(
             list_messages,
             pb::ListMessagesRequest { phone_number_id, party, page_size, ..Default::default() }
+        );
+        let phone_number_id = other.number.to_owned();
+        pages!(
+            list_messages,
+            pb::ListMessagesRequest { phone_number_id, page_size, ..Default::default() }
         );
         let wamids = (0..5).map(|n| format!("{}{n}", other.wamid)).collect();
         resumed!(

@@ -62,10 +62,16 @@ fn labels_of(texts: &[String]) -> Result<query::Labels> {
 }
 
 pub(super) fn time(text: Option<&str>) -> Result<Option<prost_types::Timestamp>> {
-    let Some(text) = text else { return Ok(None) };
-    let time = Timestamp::parse_rfc3339(text);
-    let ms = time.with_context(|| format!("{text}: no time such as 2026-11-20T00:00:00Z"))?;
-    let ms = ms.as_millis();
+    let Some(time) = timestamp(text)? else { return Ok(None) };
+    let ms = time.as_millis();
     let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
     Ok(Some(prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }))
+}
+
+pub(super) fn timestamp(text: Option<&str>) -> Result<Option<Timestamp>> {
+    let read = |text: &str| {
+        let time = Timestamp::parse_rfc3339(text);
+        time.with_context(|| format!("{text}: no time such as 2026-11-20T00:00:00Z"))
+    };
+    text.map(read).transpose()
 }

@@ -7,12 +7,13 @@ use serde::Serialize;
 use tickfold_proto::query::v1 as query;
 
 use super::pages::Pages;
-use super::show;
-use crate::cli::{List, Paging};
+use super::{find, show};
+use crate::cli::{List, Paging, Search};
 
 /// Prints one entity per line, or all pages as one document.
 pub(crate) async fn list(what: List) -> Result<ExitCode> {
     match what {
+        List::Messages { number, party, search } => messages(number, party, search).await,
         List::Templates { waba_id, status, quality, paging } => {
             let mut queries = super::queries(&paging.client).await?;
             let mut pages = pages("templates", &paging);
@@ -74,6 +75,40 @@ pub(crate) async fn list(what: List) -> Result<ExitCode> {
             pages.end()
         }
     }
+}
+
+async fn messages(number: String, party: Option<String>, search: Search) -> Result<ExitCode> {
+    let Search { filter, from, to, limit, page_token, view, client } = search;
+    let filter = within(filter, from.as_deref(), to.as_deref())?;
+    let mut queries = super::queries(&client).await?;
+    let mut pages = Pages::new("messages", &client, limit, page_token.as_deref());
+    while let Some((page_size, page_token)) = pages.next() {
+        let request = query::ListMessagesRequest {
+            phone_number_id: number.clone(),
+            party: party.clone().unwrap_or_default(),
+            page_size,
+            page_token,
+            view: super::view_of(view).into(),
+            min_position: Vec::new(),
+            filter: filter.clone(),
+        };
+        let reply = queries.list_messages(super::timed(&client, request)).await;
+        let page = reply.map_err(|status| super::failed(&status))?.into_inner();
+        let shown = page.messages.into_iter().map(|one| show::message(one, None));
+        pages.show(shown, |one| one.line(), page.next_page_token)?;
+    }
+    pages.end()
+}
+
+/// A filter that two times bound as well: the request has no other place for them.
+fn within(filter: Option<String>, from: Option<&str>, to: Option<&str>) -> Result<String> {
+    let mut filters = Vec::from_iter(filter.filter(|filter| !filter.trim().is_empty()));
+    for (sign, time) in [(">=", from), ("<", to)] {
+        if let Some(time) = find::timestamp(time)? {
+            filters.push(format!("list_time {sign} \"{time}\""));
+        }
+    }
+    Ok(filters.join(" AND "))
 }
 
 fn pages<'a, T: Serialize>(name: &'static str, paging: &'a Paging) -> Pages<'a, T> {

@@ -300,6 +300,7 @@ fn help_and_version_are_everywhere() {
         &["get", "number"],
         &["get", "user"],
         &["list"],
+        &["list", "messages"],
         &["list", "templates"],
         &["list", "accounts"],
         &["list", "numbers"],

@@ -1,5 +1,6 @@
 //! What people ask of a running node, by the commands they ask it with: why a message is as it is,
-//! what it cost, what was done about it, who the other side is, and which messages share a label.
+//! what it cost, what was done about it, who the other side is, which messages share a label, and what
+//! failed on a number.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -192,5 +193,59 @@ fn find_lists_messages_by_label_and_by_trace_id() {
         assert!(ended.stderr.contains(word), "no {word:?} in {}", ended.stderr);
     }
     assert_eq!(cli(&["find", "label"]).code, Some(2));
+    node.stop();
+}
+
+#[test]
+fn list_messages_tells_what_failed_on_a_number_since_a_time() {
+    let dir = TempDir::new().unwrap();
+    let node = node_with_a_story(&dir);
+    for n in 0..4_i64 {
+        let code = [131_026, 131_047][usize::try_from(n % 2).unwrap()];
+        let rest = format!(r#","errors":[{{"code":{code}}}]"#);
+        node.post(status_with(&format!("wamid.F{n}"), "failed", 10 + n, &rest));
+    }
+    let elsewhere = status_with("wamid.ELSE", "failed", 20, r#","errors":[{"code":131026}]"#);
+    node.post(elsewhere.replace(NUMBER, "999"));
+    let time = |after: i64| {
+        tickfold_core::time::Timestamp::from_millis((base() + after) * 1_000).to_string()
+    };
+    let (mid, end) = (time(11), time(12));
+    let list = ["list", "messages", "--number", NUMBER];
+    fn of<'a>(list: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [list, more].concat()
+    }
+    let wamids = |more: &[&str]| -> Vec<String> {
+        let found = node.cli_json(&of(&list, more));
+        let messages = found["messages"].as_array().unwrap();
+        messages.iter().map(|one| one["wamid"].as_str().unwrap().to_owned()).collect()
+    };
+    let failed = "state = FAILED AND error_code = 131026";
+    assert_eq!(wamids(&["--filter", failed]), ["wamid.F2", "wamid.F0"]);
+    assert_eq!(wamids(&["--filter", failed, "--from", &mid]), ["wamid.F2"]);
+    assert_eq!(wamids(&["--from", &mid, "--to", &end]), ["wamid.F1"]);
+    let all = ["F3", "F2", "F1", "F0", "IN2", "IN", "OTHER"].map(|name| format!("wamid.{name}"));
+    assert_eq!(wamids(&[]), [&all[..], &[WAMID.to_owned()]].concat());
+    assert_eq!(wamids(&["--party", "GB.48", "--limit", "2"]), all[..2]);
+    let elsewhere = node.cli_json(&["list", "messages", "--number", "999"]);
+    assert_eq!(elsewhere["messages"][0]["wamid"], "wamid.ELSE");
+
+    let first =
+        node.cli(&of(&list, &["--filter", "state = FAILED", "--limit", "3", "-o", "jsonl"]));
+    assert_eq!((first.code, first.stdout.lines().count()), (Some(0), 3), "{first:?}");
+    let token = first.stderr.trim().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(wamids(&["--filter", "state = FAILED", "--page-token", &token]), ["wamid.F0"]);
+    let table = node.cli(&list);
+    assert_eq!((table.code, table.stdout.lines().count()), (Some(0), 8), "{table:?}");
+    for (more, word) in [
+        (&["--from", "yesterday"][..], "yesterday"),
+        (&["--filter", "fbtrace_id = x"], "FILTER_INVALID"),
+        (&["--page-token", &token], "PAGE_TOKEN_MISMATCH"),
+    ] {
+        let ended = node.cli(&of(&list, more));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(word), "no {word:?} in {}", ended.stderr);
+    }
+    assert_eq!(cli(&["list", "messages"]).code, Some(2));
     node.stop();
 }

@@ -163,8 +163,9 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """Lists the messages of one conversation, newest first, in pages. A conversation without
-        messages gives an empty page, never NOT_FOUND.
+        """Lists messages of one conversation, of one number, or with labels, newest first, in pages: all of
+        them, or those between two times, in a state, with an error. A list without messages gives an
+        empty page, never NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +239,8 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindMessages(self, request, context):
-        """Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+        """Finds messages by a trace id of Meta's, by the labels that their sender gave them, or by their number,
+        in pages.
         What no message has gives an empty page, never NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

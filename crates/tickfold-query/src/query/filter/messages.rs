@@ -1,8 +1,8 @@
 //! Filters of messages: what finds them, and what is looked at in those that were found.
 //!
-//! Messages are listed by conversation, by each label and by trace id, in the order of time. So a label
-//! or a trace id opens a scan, the time bounds it, and everything else is looked at in the messages of
-//! the scan, as they are told.
+//! Messages are listed by conversation, by number, by each label and by trace id, in the order of time. So
+//! one of these opens a scan, the time bounds it, and everything else is looked at in the messages of the
+//! scan, as they are told. A label finds fewer than a number, so beside one the number is looked at.
 
 use tickfold_core::time::Timestamp;
 use tickfold_proto::query::v1 as pb;
@@ -73,8 +73,24 @@ const fn field(
 const OF_CONVERSATION: &[Field<Of>] =
     &[STATE, DIRECTION, ERROR_CODE, MESSAGE_TYPE, TEMPLATE_ID, LIST_TIME];
 
-/// Those that open a scan.
+/// Those that are arguments of a search.
 const OPENING: &[Field<Of>] = &[INTENT, CAMPAIGN, TEMPLATE, LANGUAGE, TRACE];
+
+/// Of a list without a conversation. It is in the order of time, which messages of a trace id are not.
+const OF_LIST: &[Field<Of>] = &[
+    STATE,
+    DIRECTION,
+    ERROR_CODE,
+    MESSAGE_TYPE,
+    TEMPLATE_ID,
+    WABA_ID,
+    NUMBER_ID,
+    LIST_TIME,
+    INTENT,
+    CAMPAIGN,
+    TEMPLATE,
+    LANGUAGE,
+];
 
 /// Of a search.
 pub(super) const OF_SEARCH: &[Field<Of>] = &[
@@ -106,8 +122,17 @@ pub(in crate::query) struct Conditions {
 /// What opens the scan of a search, and the conditions.
 #[derive(Debug)]
 pub(in crate::query) struct FoundBy {
-    pub(in crate::query) what: What,
+    pub(in crate::query) opening: Opening,
     pub(in crate::query) conditions: Conditions,
+}
+
+/// What opens a scan.
+#[derive(Debug)]
+pub(in crate::query) enum Opening {
+    /// An argument of a search.
+    What(What),
+    /// A number, by its id.
+    Number(String),
 }
 
 /// The conditions of a list of a conversation.
@@ -117,11 +142,35 @@ pub(in crate::query) fn in_conversation(filter: &str) -> Result<Conditions, Fail
     Ok(conditions)
 }
 
+/// What finds the messages of a list without a conversation: its number, which may be empty, or its
+/// filter, or both together.
+pub(in crate::query) fn in_list(number: &str, filter: &str) -> Result<FoundBy, Failure> {
+    let mut comparisons = parse(filter, OF_LIST)?;
+    if !number.is_empty() {
+        let (Field { of, name, .. }, value) = (NUMBER_ID, Value::Text(number.to_owned()));
+        comparisons.insert(0, Comparison { of, name, operator: Operator::Equal, value, at: 1 });
+    }
+    if comparisons.is_empty() {
+        return Err(Failure::argument("phone_number_id", "is required"));
+    }
+    opened(None, comparisons, OF_LIST)
+}
+
 /// What finds the messages of a search: its argument, or its filter, or of labels both together.
 pub(in crate::query) fn found_by(what: Option<&What>, filter: &str) -> Result<FoundBy, Failure> {
     let comparisons = parse(filter, OF_SEARCH)?;
+    if what.is_none() && comparisons.is_empty() {
+        return Err(Failure::argument("what", "is required"));
+    }
+    opened(what, comparisons, OF_SEARCH)
+}
+
+fn opened(
+    what: Option<&What>,
+    comparisons: Vec<Comparison<Of>>,
+    fields: &[Field<Of>],
+) -> Result<FoundBy, Failure> {
     let (mut what, mut conditions) = (what.cloned(), Conditions::default());
-    let is_filtered = !comparisons.is_empty();
     for comparison in comparisons {
         if !OPENING.iter().any(|field| field.of == comparison.of) {
             conditions.add(comparison);
@@ -147,16 +196,16 @@ pub(in crate::query) fn found_by(what: Option<&What>, filter: &str) -> Result<Fo
             }
         }
     }
-    match what {
-        Some(what) => Ok(FoundBy { what, conditions }),
-        None if is_filtered => {
-            let allowed = names(OPENING);
-            let text = format!("names nothing by which messages are listed: one of {allowed}");
-            let failure = Failure::field(Reason::FilterNotIndexed, "filter", text);
-            Err(failure.with("allowed", allowed))
-        }
-        None => Err(Failure::argument("what", "is required")),
+    let opening = what.map(Opening::What).or_else(|| conditions.take_number().map(Opening::Number));
+    if let Some(opening) = opening {
+        return Ok(FoundBy { opening, conditions });
     }
+    let opens = |of| of == Of::PhoneNumberId || OPENING.iter().any(|field| field.of == of);
+    let opening: Vec<_> = fields.iter().filter(|field| opens(field.of)).copied().collect();
+    let allowed = names(&opening);
+    let text = format!("names nothing by which messages are listed: with =, one of {allowed}");
+    let failure = Failure::field(Reason::FilterNotIndexed, "filter", text);
+    Err(failure.with("allowed", allowed))
 }
 
 impl Conditions {
@@ -177,6 +226,17 @@ impl Conditions {
             Operator::LessOrEqual => self.before(after),
             // A time has no such operator: no scan would be shorter for it.
             Operator::NotEqual => {}
+        }
+    }
+
+    /// The number that all messages have to have, which opens a scan and is met by all of it.
+    fn take_number(&mut self) -> Option<String> {
+        let is_number =
+            |one: &Comparison<Of>| one.of == Of::PhoneNumberId && one.operator == Operator::Equal;
+        let at = self.looked_at.iter().position(is_number)?;
+        match self.looked_at.remove(at).value {
+            Value::Text(number) => Some(number),
+            Value::Word(_) | Value::Number(_) | Value::Time(_) => None,
         }
     }
 

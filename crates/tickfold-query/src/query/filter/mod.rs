@@ -20,7 +20,7 @@ use crate::reasons::{Failure, Reason};
 use reader::Reader;
 
 pub(super) use entities::entities;
-pub(super) use messages::{Conditions, FoundBy, found_by, in_conversation};
+pub(super) use messages::{Conditions, FoundBy, Opening, found_by, in_conversation, in_list};
 
 /// Longer texts are refused before they are read.
 const BYTES_MAX: usize = 4 * 1024;

@@ -1133,13 +1133,16 @@ export interface LookupMessagesResponse {
   asOf?: AsOf | undefined;
 }
 
-/** Asks for a page of a conversation. */
+/** Asks for a page of messages. */
 export interface ListMessagesRequest {
-  /** Business phone number id. Required. */
+  /**
+   * Business phone number id. Required, unless there is no `party` and `filter` names the number or a
+   * label.
+   */
   phoneNumberId: string;
   /**
    * The user's or group's id as Meta writes it: `party` of its messages. Messages of the other
-   * identifiers of a user are listed with them, as in GetConversation. Required.
+   * identifiers of a user are listed with them, as in GetConversation. Empty: those of all parties.
    */
   party: string;
   /**
@@ -1158,13 +1161,14 @@ export interface ListMessagesRequest {
   minPosition: Position[];
   /**
    * Only messages that meet it, such as `state = FAILED AND error_code = 131026`: docs/api.md has the
-   * grammar and the fields. What is read is the conversation, or its part between two times, so a
-   * page may be shorter, or empty, without being the last.
+   * grammar and the fields. What is read is the conversation, else the messages of a label, else those
+   * of the number, or the part of them between two times, so a page may be shorter, or empty, without
+   * being the last.
    */
   filter: string;
 }
 
-/** A page of a conversation. */
+/** A page of messages. */
 export interface ListMessagesResponse {
   /**
    * Messages, newest first by the event time of the first thing seen of each (log time where Meta
@@ -1402,7 +1406,7 @@ export interface GetUserResponse {
   asOf?: AsOf | undefined;
 }
 
-/** Asks for the messages of a trace id or of labels. */
+/** Asks for the messages of a trace id, of labels or of a number. */
 export interface FindMessagesRequest {
   /** An `fbtrace_id`, as Meta's support names it. */
   fbtraceId?:
@@ -1435,8 +1439,8 @@ export interface FindMessagesRequest {
   /** Positions to wait for, as in GetMessageRequest. */
   minPosition: Position[];
   /**
-   * Only messages that meet it, as in ListMessagesRequest. It can stand for `what` if it names a label
-   * or a trace id: `labels.campaign = "spring" AND state = FAILED`.
+   * Only messages that meet it, as in ListMessagesRequest. It can stand for `what` if it names a label,
+   * a trace id or a number: `labels.campaign = "spring" AND state = FAILED`.
    */
   filter: string;
 }
@@ -1444,8 +1448,8 @@ export interface FindMessagesRequest {
 /** A page of messages. */
 export interface FindMessagesResponse {
   /**
-   * Messages: those of labels newest first, as in ListMessagesResponse, those of a trace id by
-   * wamid.
+   * Messages: those of labels and of a number newest first, as in ListMessagesResponse, those of a trace
+   * id by wamid.
    */
   messages: Message[];
   /** Opaque token of the next page, as in ListMessagesResponse. */
@@ -9660,8 +9664,9 @@ export const QueryServiceService = {
     responseDeserialize: (value: Buffer): LookupMessagesResponse => LookupMessagesResponse.decode(value),
   },
   /**
-   * Lists the messages of one conversation, newest first, in pages. A conversation without
-   * messages gives an empty page, never NOT_FOUND.
+   * Lists messages of one conversation, of one number, or with labels, newest first, in pages: all of
+   * them, or those between two times, in a state, with an error. A list without messages gives an
+   * empty page, never NOT_FOUND.
    */
   listMessages: {
     path: "/tickfold.query.v1.QueryService/ListMessages" as const,
@@ -9781,7 +9786,8 @@ export const QueryServiceService = {
     responseDeserialize: (value: Buffer): GetUserResponse => GetUserResponse.decode(value),
   },
   /**
-   * Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+   * Finds messages by a trace id of Meta's, by the labels that their sender gave them, or by their number,
+   * in pages.
    * What no message has gives an empty page, never NOT_FOUND.
    */
   findMessages: {
@@ -9837,8 +9843,9 @@ export interface QueryServiceServer extends UntypedServiceImplementation {
    */
   lookupMessages: handleUnaryCall<LookupMessagesRequest, LookupMessagesResponse>;
   /**
-   * Lists the messages of one conversation, newest first, in pages. A conversation without
-   * messages gives an empty page, never NOT_FOUND.
+   * Lists messages of one conversation, of one number, or with labels, newest first, in pages: all of
+   * them, or those between two times, in a state, with an error. A list without messages gives an
+   * empty page, never NOT_FOUND.
    */
   listMessages: handleUnaryCall<ListMessagesRequest, ListMessagesResponse>;
   /**
@@ -9881,7 +9888,8 @@ export interface QueryServiceServer extends UntypedServiceImplementation {
    */
   getUser: handleUnaryCall<GetUserRequest, GetUserResponse>;
   /**
-   * Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+   * Finds messages by a trace id of Meta's, by the labels that their sender gave them, or by their number,
+   * in pages.
    * What no message has gives an empty page, never NOT_FOUND.
    */
   findMessages: handleUnaryCall<FindMessagesRequest, FindMessagesResponse>;
@@ -9946,8 +9954,9 @@ export interface QueryServiceClient extends Client {
     callback: (error: ServiceError | null, response: LookupMessagesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists the messages of one conversation, newest first, in pages. A conversation without
-   * messages gives an empty page, never NOT_FOUND.
+   * Lists messages of one conversation, of one number, or with labels, newest first, in pages: all of
+   * them, or those between two times, in a state, with an error. A list without messages gives an
+   * empty page, never NOT_FOUND.
    */
   listMessages(
     request: ListMessagesRequest,
@@ -10116,7 +10125,8 @@ export interface QueryServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Finds messages by a trace id of Meta's, or by the labels that their sender gave them, in pages.
+   * Finds messages by a trace id of Meta's, by the labels that their sender gave them, or by their number,
+   * in pages.
    * What no message has gives an empty page, never NOT_FOUND.
    */
   findMessages(
