@@ -550,11 +550,11 @@ async fn what_is_decided_with_a_record_of_another_tenant_is_told_without_how_tha
         let request = pb::ExplainMessageRequest { wamid: "wamid.T".into(), ..Default::default() };
         let opened = world.query().explain_message(signed(token, request)).await;
         let told = until_mark(opened, |one| matches!(one.part, Some(Part::End(_)))).await.unwrap();
-        let records = told.into_iter().filter_map(|one| match one.part {
+        let mut records = told.into_iter().filter_map(|one| match one.part {
             Some(Part::Record(record)) => Some(record),
             _ => None,
         });
-        let decided = records.last().unwrap();
+        let decided = records.next_back().unwrap();
         assert!(decided.source.unwrap().offset > begun.1);
         assert_eq!((decided.outcome(), decided.kind.as_str()), (Decided, "webhook"));
         assert_eq!(decided.actions[0].kind, "sms_fallback");
