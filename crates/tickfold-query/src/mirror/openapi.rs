@@ -17,8 +17,8 @@ const STATUS: &str = "google.rpc.Status";
 
 const ABOUT: &str = "The reads of tickfold's gRPC services as JSON over HTTP, and its watches as server-sent events, on the admin \
 listener. Replies are the messages of the gRPC API in protobuf's JSON mapping: 64-bit numbers are strings, times RFC 3339, enums \
-their names, and what is unknown or empty is left out. Whoever may ask what over gRPC may ask it here, with the same token. Path and \
-query together have at most 65,534 bytes; a longer address is answered with 414 and no body.";
+their names, and what is unknown or empty is left out. Whoever may ask what over gRPC may ask it here, with the same token. Address \
+and headers of a request have at most 64 KiB together; a longer head is answered with 414 or 431 and no body.";
 
 /// The document.
 ///

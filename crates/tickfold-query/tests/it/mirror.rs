@@ -234,9 +234,6 @@ impl Beside {
     }
 }
 
-/// What an address has at most, path and query together, as the pages say.
-const URL_BYTES_MAX: usize = 65_534;
-
 const CALLERS: [&str; 5] = ["a", "narrow", "everybody", "everybody", "nobody"];
 
 async fn beside(all: &[Tenant]) -> (World, Beside, Tokens) {
@@ -603,35 +600,6 @@ async fn each_path_of_the_document_is_there_and_asks_for_a_token() {
     assert_eq!((answer.code, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
     let details = answer.json()["details"].as_array().unwrap().clone();
     assert!(details.iter().any(|one| one["reason"] == "SHUTTING_DOWN"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn wamids_in_a_query_fit_up_to_the_bytes_of_an_address() {
-    let (world, mut writers) = World::open().await;
-    writers.post(&crate::world::status(&crate::world::waba(0), "wamid.A", "sent", 1, ""));
-    let mirror = mirrored(&world.door, &Auth::default()).await;
-    // As long as those of Meta, and escaped as a library does it.
-    let wamid =
-        |n: usize| escaped(&format!("wamid.HBgMNDQ3NzAwOTAwMTIzFQIAERgSN0ZFRTlGNUQ{n:08}AA=="));
-    let count = 850;
-    let many: Vec<_> = (0..count).map(|n| format!("&wamids={}", wamid(n))).collect();
-    let mut url = format!("/v1/messages:lookup?wamids=wamid.A{}", many.concat());
-    assert!(url.len() < URL_BYTES_MAX, "{}", url.len());
-    let answer = http(mirror, "GET", &url, &[], b"").await;
-    assert_eq!(answer.code, 200, "{}", String::from_utf8_lossy(&answer.body));
-    let told = answer.json();
-    assert_eq!(told["found"][0]["wamid"], "wamid.A");
-    assert_eq!(told["missing"].as_array().unwrap().len(), count);
-    // To the byte; one more is refused with the code that HTTP has for it.
-    url += "&wamids=";
-    url += &"x".repeat(URL_BYTES_MAX - url.len());
-    for (url, code) in [(url.clone(), 400), (format!("{url}x"), 414)] {
-        let answer = http(mirror, "GET", &url, &[], b"").await;
-        assert_eq!(answer.code, code, "{} bytes: {answer:?}", url.len());
-        if code == 400 {
-            assert!(answer.json()["message"].as_str().unwrap().contains("wamids"), "{answer:?}");
-        }
-    }
 }
 
 #[tokio::test]

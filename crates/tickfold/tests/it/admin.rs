@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Node, PARTITIONS, WEBHOOK, assert_golden, eventually, status_body};
+use crate::support::{Http, Node, PARTITIONS, WEBHOOK, assert_golden, eventually, status_body};
 
 #[test]
 fn probes_metrics_and_status_tell_what_the_node_does() {
@@ -102,5 +102,30 @@ fn log_lines_and_status_hold_no_secret_and_no_body() {
     for secret in secrets.into_iter().chain(["wamid.PERSONAL", crate::support::PARTY]) {
         assert!(!told.contains(secret), "{secret} is told in\n{told}");
     }
+    node.stop();
+}
+
+#[test]
+fn eight_hundred_wamids_fit_into_an_address_and_a_longer_head_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    // As long as those of Meta, and escaped as a library does it.
+    let wamid =
+        |n: usize| format!("&wamids=wamid.HBgMNDQ3NzAwOTAwMTIzFQIAERgSN0ZFRTlGNUQ{n:08}AA%3D%3D");
+    let url = |count: usize| -> String {
+        let wamids = (0..count).map(wamid);
+        format!("/v1/messages:lookup?view=MESSAGE_VIEW_BASIC{}", wamids.collect::<String>())
+    };
+    let answer = node.admin(&url(800));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(told["missing"].as_array().unwrap().len(), 800);
+    // The node hangs up on what it does not read, which may overtake its answer.
+    let long = url(1_000);
+    assert!(long.len() > 64 * 1024, "{}", long.len());
+    let refused = eventually("the refusal arrives", || {
+        Http::new(&node.admin).send("GET", &long, &[], b"").ok()
+    });
+    assert!([414, 431].contains(&refused.status), "{refused:?}");
     node.stop();
 }
