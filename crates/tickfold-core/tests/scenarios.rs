@@ -436,7 +436,7 @@ fn a_free_entry_point_lasts_as_long_as_meta_says() {
     bodies.iter().for_each(|body| drop(folded.webhook(body)));
     let ends = |folded: &mut Folded, hours: i64| {
         let outputs = folded.advance(hours * 3_600_000).tick();
-        let ended = support::values(&outputs, Topic::Transition);
+        let ended = values(&outputs, Topic::Transition);
         ended.iter().map(|t| t["to"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(ends(&mut folded, 22), [""; 0]);
@@ -637,7 +637,7 @@ fn a_window_that_was_renewed_closes_at_its_new_end() {
     folded.webhook(&text("wamid.2", 20 * 3_600));
     let told = |folded: &mut Folded, minutes: i64| -> Vec<String> {
         let outputs = folded.advance(minutes * 60_000).tick();
-        let told = support::values(&outputs, Topic::Transition);
+        let told = values(&outputs, Topic::Transition);
         told.iter().map(|one| one["to"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(told(&mut folded, 10 * 60), [""; 0], "the first end has passed");

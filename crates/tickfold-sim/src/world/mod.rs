@@ -157,7 +157,8 @@ impl World {
         for (topic, record) in outputs {
             let headers = record.headers.iter().flat_map(|header| header.value.iter());
             let bytes = record.key.iter().flatten().chain(record.value.iter().flatten());
-            self.mix([*topic as u8].into_iter().chain(bytes.chain(headers).copied()));
+            let topic = topic.to_be_bytes().into_iter();
+            self.mix(topic.chain(bytes.chain(headers).copied()));
         }
     }
 
