@@ -371,7 +371,7 @@ mod tests {
         for (row, line) in rows.iter().enumerate() {
             let cell = line.split(" | ").next().unwrap();
             for name in cell.split('`').skip(1).step_by(2) {
-                let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == name);
+                let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == name);
                 let ended = reason.unwrap_or_else(|| panic!("no reason {name}")).status("over");
                 assert_eq!(is_worth_another_try(&ended), row < 3, "{name}");
             }
