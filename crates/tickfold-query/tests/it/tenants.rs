@@ -286,7 +286,7 @@ async fn lines_of_others_are_counted_and_end_a_page() {
     for part in 0..3 {
         let statuses: Vec<_> = (0..4_000)
             .map(|n| {
-                let time = crate::world::T0 + 10 + part * 10 + n / 400;
+                let time = T0 + 10 + part * 10 + n / 400;
                 format!(
                     r#"{{"id":"{}x{part}x{n}","status":"sent","timestamp":"{time}","recipient_id":
                     "{}","biz_opaque_callback_data":"campaign=spring"}}"#,
