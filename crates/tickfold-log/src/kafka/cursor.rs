@@ -48,7 +48,8 @@ type Slots = [HashMap<TopicPartition, Slot>; 2];
 #[derive(Debug)]
 enum Slot {
     Held,
-    Free(Box<Cursor>),
+    /// With whom to tell when it changes hands.
+    Free(Box<Cursor>, Arc<Place>),
 }
 
 /// The right to one lane's place in a partition.
@@ -105,8 +106,8 @@ impl Cursors {
         fits: impl Fn(&Cursor) -> bool,
     ) -> Option<Hold> {
         match self.slots().get_mut(lane)?.get_mut(of)? {
-            slot @ Slot::Free(_) => match std::mem::replace(slot, Slot::Held) {
-                Slot::Free(cursor) if fits(&cursor) => {
+            slot @ Slot::Free(..) => match std::mem::replace(slot, Slot::Held) {
+                Slot::Free(cursor, _) if fits(&cursor) => {
                     Some(self.hold(lane, of, place, Some(cursor)))
                 }
                 other => {
@@ -129,7 +130,7 @@ impl Cursors {
         let slots = all.get_mut(lane)?;
         match slots.insert(of.clone(), Slot::Held) {
             Some(Slot::Held) => None,
-            Some(Slot::Free(cursor)) => Some(self.hold(lane, of, place, Some(cursor))),
+            Some(Slot::Free(cursor, _)) => Some(self.hold(lane, of, place, Some(cursor))),
             None => Some(self.hold(lane, of, place, None)),
         }
     }
@@ -146,23 +147,30 @@ impl Cursors {
     }
 
     /// Ends cursors that nobody used for long.
-    pub(super) fn end_idle(&self) {
+    pub(super) fn end_idle(self: &Arc<Self>) {
         self.end(|lane, cursor| IDLE_MAX.get(lane).is_some_and(|max| cursor.used.elapsed() > *max));
     }
 
     /// Ends all cursors that are not held.
-    pub(super) fn end_all(&self) {
+    pub(super) fn end_all(self: &Arc<Self>) {
         self.end(|_, _| true);
     }
 
-    fn end(&self, which: impl Fn(usize, &Cursor) -> bool) {
+    fn end(self: &Arc<Self>, which: impl Fn(usize, &Cursor) -> bool) {
         let mut ended = Vec::new();
         for (lane, slots) in self.slots().iter_mut().enumerate() {
-            let which = |slot: &Slot| matches!(slot, Slot::Free(cursor) if which(lane, cursor));
-            ended.extend(slots.extract_if(|_, slot| which(slot)));
+            for (of, slot) in slots.iter_mut() {
+                if !matches!(slot, Slot::Free(cursor, _) if which(lane, cursor)) {
+                    continue;
+                }
+                if let Slot::Free(cursor, place) = std::mem::replace(slot, Slot::Held) {
+                    ended.push(self.hold(lane, of, &place, Some(cursor)));
+                }
+            }
         }
-        // Ending one asks its consumer, which is nothing to do under the lock.
-        drop(ended);
+        // Ending one asks its consumer, which is nothing to do under the lock. It is held until then: its
+        // partition cannot be assigned again before.
+        ended.into_iter().for_each(Hold::end);
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -189,6 +197,13 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// Ends the cursor, and then lets the place go.
+    fn end(mut self) {
+        self.cursor = None;
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let cursor = self.cursor.take();
@@ -197,7 +212,7 @@ impl Drop for Hold {
             match cursor {
                 Some(mut cursor) => {
                     cursor.used = Instant::now();
-                    slots.insert(self.of.clone(), Slot::Free(cursor));
+                    slots.insert(self.of.clone(), Slot::Free(cursor, Arc::clone(&self.place)));
                 }
                 None => _ = slots.remove(&self.of),
             }
@@ -297,4 +312,39 @@ fn place(of: &TopicPartition, offset: KafkaOffset) -> Result<TopicPartitionList,
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&of.topic, partition_id(of.partition), offset)?;
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::kafka::KafkaOptions;
+
+    #[test]
+    fn a_partition_whose_cursor_is_being_ended_is_not_opened_again_meanwhile() {
+        // No broker is asked for any of this.
+        let options = KafkaOptions::new("127.0.0.1:1");
+        let consumer = options.reader(Duration::from_millis(10)).create_with_context(Quiet);
+        let consumer: Arc<BaseConsumer<Quiet>> = Arc::new(consumer.unwrap());
+        let (cursors, place) = (Cursors::new(), Arc::new(Place::default()));
+        let of = TopicPartition::new("t", 0);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Acquire) {
+                    cursors.end_all();
+                }
+            });
+            let mut opened = 0;
+            while opened < 2_000 {
+                let Some(mut hold) = cursors.lane(LOOK, &of, &place) else { continue };
+                let done = hold.open(&consumer, 0, 0);
+                over.store(done.is_err(), Ordering::Release);
+                done.unwrap();
+                opened += 1;
+            }
+            over.store(true, Ordering::Release);
+        });
+    }
 }

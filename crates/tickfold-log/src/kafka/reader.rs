@@ -330,7 +330,12 @@ impl std::fmt::Debug for Reader {
 
 /// A consumer's own thread: serves its events, and is the tick of everybody who waits. The queues
 /// of the partitions are served by those who read.
-fn serve(consumer: &BaseConsumer<Quiet>, cursors: &Cursors, places: &Places, closed: &AtomicBool) {
+fn serve(
+    consumer: &BaseConsumer<Quiet>,
+    cursors: &Arc<Cursors>,
+    places: &Places,
+    closed: &AtomicBool,
+) {
     while !closed.load(Ordering::Acquire) {
         if let Some(Err(error)) = consumer.poll(TICK) {
             tracing::debug!(%error, "kafka consumer");
