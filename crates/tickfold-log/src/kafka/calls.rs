@@ -1,14 +1,17 @@
 //! Threads for the calls of librdkafka that block.
 //!
 //! The port is asynchronous and is called from shared runtimes; librdkafka's questions to brokers
-//! block the thread that asks. They are asked here, by a fixed number of threads. A call waits with
-//! its caller until a thread is free: one whose future is dropped before that is never made, so while
-//! brokers are away nothing gathers that nobody waits for. From then on it is carried through, and its
-//! answer dropped with all that hangs on it.
+//! block the thread that asks. They are asked here, by a fixed number of threads. A call whose future
+//! is dropped before a thread is free is never made, so what gathers while brokers are away is gone
+//! once a thread comes back. From then on it is carried through, and its answer dropped with all that
+//! hangs on it.
+//!
+//! Calls do not wait in their futures, for a place that is given to one after the other: a future that
+//! nobody polls for a while would keep its place, and all others with it.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::Error;
 
@@ -17,15 +20,13 @@ type Call = Box<dyn FnOnce() + Send>;
 /// The threads. They end when it is dropped and what was asked before is answered.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// Holds no more calls than there are threads.
-    handed: mpsc::Sender<Call>,
-    free: Arc<Semaphore>,
+    waiting: mpsc::Sender<Call>,
 }
 
 impl Calls {
     /// Starts `threads` threads.
     pub(super) fn start(threads: usize) -> Result<Self, Error> {
-        let (handed, calls) = mpsc::channel::<Call>();
+        let (waiting, calls) = mpsc::channel::<Call>();
         let calls = Arc::new(Mutex::new(calls));
         for _ in 0..threads {
             let calls = Arc::clone(&calls);
@@ -36,7 +37,7 @@ impl Calls {
                 }
             })?;
         }
-        Ok(Self { handed, free: Arc::new(Semaphore::new(threads)) })
+        Ok(Self { waiting })
     }
 
     /// Runs `call` on one of the threads, as soon as one is free.
@@ -44,15 +45,15 @@ impl Calls {
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let free = Arc::clone(&self.free).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (answer, answered) = oneshot::channel();
         let call = Box::new(move || {
-            let answered = call();
-            drop(free);
-            // Whoever asked may be gone.
-            let _ = answer.send(answered);
+            if answer.is_closed() {
+                return;
+            }
+            // Whoever asked may be gone by now.
+            let _ = answer.send(call());
         });
-        self.handed.send(call).map_err(|_| Error::Closed)?;
+        self.waiting.send(call).map_err(|_| Error::Closed)?;
         answered.await.map_err(|_| Error::Closed)
     }
 }
@@ -109,7 +110,6 @@ mod tests {
             assert!(call.as_mut().now_or_never().is_none());
             hanging.push(call);
         }
-        assert_eq!(calls.free.available_permits(), 0);
         // Whoever asks meanwhile gives up after a while and asks again.
         for _ in 0..1_000 {
             assert!(calls.run(call()).now_or_never().is_none());
