@@ -14,7 +14,7 @@ mod page;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use filter::{Conditions, FoundBy};
+use filter::{Conditions, FoundBy, Opening};
 use page::{Page, Parts};
 use tickfold_core::hash::sha256;
 use tickfold_core::ids::{ConversationKey, PartyId, PhoneNumberId, Wamid};
@@ -33,16 +33,21 @@ const DIGEST: usize = 8;
 /// See the module's description.
 pub fn check_filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match filter::found_by(None, text) {
-        Err(failure) => refused(text, &failure),
-        Ok(FoundBy { what, conditions }) if text.len() <= READ_AGAIN_MAX => {
-            let written = written(Some(&what), &conditions);
-            let again = filter::found_by(None, &written);
-            let again = again.unwrap_or_else(|failure| panic!("{failure:?}\n{written}"));
-            assert_eq!(again.what, what, "{written}");
-            same(&again.conditions, &conditions);
+    let search = |text: &str| filter::found_by(None, text);
+    let list = |text: &str| filter::in_list("", text);
+    let readers: [&dyn Fn(&str) -> Result<FoundBy, Failure>; 2] = [&search, &list];
+    for read in readers {
+        match read(text) {
+            Err(failure) => refused(text, &failure),
+            Ok(FoundBy { opening, conditions }) if text.len() <= READ_AGAIN_MAX => {
+                let written = written(Some(&opening), &conditions);
+                let again = read(&written);
+                let again = again.unwrap_or_else(|failure| panic!("{failure:?}\n{written}"));
+                assert_eq!(format!("{:?}", again.opening), format!("{opening:?}"), "{written}");
+                same(&again.conditions, &conditions);
+            }
+            Ok(_) => {}
         }
-        Ok(_) => {}
     }
     match filter::in_conversation(text) {
         Err(failure) => refused(text, &failure),
@@ -70,11 +75,12 @@ pub fn check_filter(bytes: &[u8]) {
 }
 
 /// A filter that says this, by the grammar of `docs/api.md`.
-fn written(what: Option<&What>, conditions: &Conditions) -> String {
+fn written(opening: Option<&Opening>, conditions: &Conditions) -> String {
     let mut all = Vec::new();
-    match what {
-        Some(What::FbtraceId(trace)) => all.push(equal("fbtrace_id", trace)),
-        Some(What::Labels(labels)) => {
+    match opening {
+        Some(Opening::Number(number)) => all.push(equal("phone_number_id", number)),
+        Some(Opening::What(What::FbtraceId(trace))) => all.push(equal("fbtrace_id", trace)),
+        Some(Opening::What(What::Labels(labels))) => {
             let names = ["intent", "campaign", "template", "language"];
             let texts = [&labels.intent, &labels.campaign, &labels.template, &labels.language];
             let said = names.into_iter().zip(texts).filter(|(_, text)| !text.is_empty());
