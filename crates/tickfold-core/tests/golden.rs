@@ -13,10 +13,10 @@ mod support;
 
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
-use support::Folded;
+use support::{Folded, corpus};
 use tickfold_core::fold::Output;
 use tickfold_core::overlay::Table;
 use tickfold_core::time::{DAY_MS, HOUR_MS, SECOND_MS};
@@ -37,17 +37,9 @@ const LEFT_OUT: [&str; 7] = [
     "raw",
 ];
 
-/// Name and text of each body, in the order of the index.
-fn corpus() -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus");
-    let index = std::fs::read_to_string(dir.join("index.tsv")).unwrap();
-    let names = index.lines().skip(1).map(|line| line.split('\t').next().unwrap().to_owned());
-    names.map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect()
-}
-
 /// Compares with a file line by line, so that a failure names the first line that differs.
 fn compare(name: &str, found: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, found).unwrap();
     }

@@ -8,8 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
-use std::path::Path;
+mod support;
 
+use support::corpus;
 use tickfold_core::fold::{ITEMS_MAX, Partition};
 use tickfold_core::overlay::{Nothing, Overlay};
 use tickfold_core::raw::{RawRecord, WebhookHeaders, redrive_headers, tick_headers};
@@ -72,11 +73,7 @@ impl Both {
 
 #[test]
 fn the_muted_fold_gives_the_state_of_the_other() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus");
-    let index = std::fs::read_to_string(dir.join("index.tsv")).unwrap();
-    let files = index.lines().skip(1).map(|line| dir.join(line.split('\t').next().unwrap()));
-    let bodies: Vec<_> = files.map(|file| std::fs::read(file).unwrap()).collect();
-    assert_eq!(bodies.len(), 398, "the whole corpus is there");
+    let bodies: Vec<_> = corpus().into_iter().map(|(_, body)| body).collect();
     let crowd = vec!["null"; ITEMS_MAX + 10].join(",");
     let crowd = format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","changes":[{{"field":"messages","value":{{"messaging_product":"whatsapp","metadata":{{"phone_number_id":"1","display_phone_number":"2"}},"statuses":[{crowd}]}}}}]}}]}}"#

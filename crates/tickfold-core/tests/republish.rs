@@ -8,10 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::Value;
+use support::corpus;
 use tickfold_core::fold;
 use tickfold_core::fold::{AsOf, Output, Partition, differing_rows};
 use tickfold_core::overlay::{Nothing, Overlay};
@@ -87,11 +89,7 @@ fn republished(
 
 #[test]
 fn what_is_republished_is_what_the_tables_show_differently() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus");
-    let index = std::fs::read_to_string(dir.join("index.tsv")).unwrap();
-    let files = index.lines().skip(1).map(|line| dir.join(line.split('\t').next().unwrap()));
-    let bodies: Vec<_> = files.map(|file| std::fs::read(file).unwrap()).collect();
-    assert_eq!(bodies.len(), 398, "the whole corpus is there");
+    let bodies: Vec<_> = corpus().into_iter().map(|(_, body)| body).collect();
     let (mut of_nothing, mut of_parts, mut topics) = (0, 0, std::collections::BTreeSet::new());
     for id in 0..PARTITIONS {
         let partition = Partition { id, count: PARTITIONS };

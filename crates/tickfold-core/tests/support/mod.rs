@@ -7,6 +7,7 @@
 pub(crate) mod schemas;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 use tickfold_core::action::{ActionId, asked_for};
@@ -254,6 +255,17 @@ fn end_at_first_failure() {
         eprintln!("{panic}");
         std::process::exit(101);
     }));
+}
+
+/// Name and text of each sample body, in the order of the index.
+pub(crate) fn corpus() -> Vec<(String, Vec<u8>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus");
+    let index = std::fs::read_to_string(dir.join("index.tsv")).unwrap();
+    let names = index.lines().skip(1).map(|line| line.split('\t').next().unwrap().to_owned());
+    let bodies: Vec<_> =
+        names.map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect();
+    assert_eq!(bodies.len(), 398, "the whole corpus is there");
+    bodies
 }
 
 /// Values of outputs to a topic.
