@@ -244,15 +244,10 @@ impl Peers {
         R: prost::Message + Default + Send + Sync + 'static,
     {
         let asking = self.asking(address, path, request, partitions, deadline, access)?;
-        let Asking { request, path, channel, left } = asking;
-        let mut client = Grpc::new(channel.clone());
-        let answer = async {
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let call = async |mut client: Grpc<Channel>, request, path| {
             client.unary(request, path, ProstCodec::default()).await
         };
-        let answered = while_alive(answer, &channel, left).await;
-        self.heard(address, answered.as_ref().err());
-        answered
+        self.sent(address, asking, call).await
     }
 
     /// The same of a method that answers with a stream. The node's patience ends when it opens: how long
@@ -271,11 +266,24 @@ impl Peers {
         R: prost::Message + Default + Send + Sync + 'static,
     {
         let asking = self.asking(address, path, request, partitions, deadline, access)?;
+        let call = async |mut client: Grpc<Channel>, request, path| {
+            client.server_streaming(request, path, ProstCodec::default()).await
+        };
+        self.sent(address, asking, call).await
+    }
+
+    /// Has a call made as soon as the node can be reached, and notes whether it answered.
+    async fn sent<Q, A>(
+        &self,
+        address: &str,
+        asking: Asking<Q>,
+        call: impl AsyncFnOnce(Grpc<Channel>, Request<Q>, PathAndQuery) -> Result<Response<A>, Status>,
+    ) -> Result<Response<A>, Status> {
         let Asking { request, path, channel, left } = asking;
         let mut client = Grpc::new(channel.clone());
         let answer = async {
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            client.server_streaming(request, path, ProstCodec::default()).await
+            call(client, request, path).await
         };
         let answered = while_alive(answer, &channel, left).await;
         self.heard(address, answered.as_ref().err());

@@ -77,22 +77,9 @@ const OF_CONVERSATION: &[Field<Of>] =
 const OPENING: &[Field<Of>] = &[INTENT, CAMPAIGN, TEMPLATE, LANGUAGE, TRACE];
 
 /// Of a list without a conversation. It is in the order of time, which messages of a trace id are not.
-const OF_LIST: &[Field<Of>] = &[
-    STATE,
-    DIRECTION,
-    ERROR_CODE,
-    MESSAGE_TYPE,
-    TEMPLATE_ID,
-    WABA_ID,
-    NUMBER_ID,
-    LIST_TIME,
-    INTENT,
-    CAMPAIGN,
-    TEMPLATE,
-    LANGUAGE,
-];
+const OF_LIST: &[Field<Of>] = OF_SEARCH.split_at(OF_SEARCH.len() - 1).0;
 
-/// Of a search.
+/// Of a search. The last is what a list does not have.
 pub(super) const OF_SEARCH: &[Field<Of>] = &[
     STATE,
     DIRECTION,
