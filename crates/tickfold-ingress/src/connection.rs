@@ -28,6 +28,7 @@ use crate::course::{Course, Overdue, Phase};
 use crate::gate::Gate;
 use crate::handler::Connected;
 use crate::places::Place;
+use crate::rest::Rest;
 use crate::tls::Tls;
 use crate::{IngressOptions, answer, metrics};
 
@@ -229,11 +230,12 @@ async fn answer(
     client: SocketAddr,
     course: Arc<Course>,
 ) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
+    let (mut request, rest) = Rest::of(request);
     request.extensions_mut().insert(Connected(client.ip()));
     // A router is always ready.
     let mut response = router.call(request).await?;
-    if course.request_ends() {
+    let is_last = response.headers().contains_key(header::CONNECTION) || !rest.discard().await;
+    if course.request_ends() || is_last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)

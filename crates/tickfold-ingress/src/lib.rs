@@ -31,6 +31,7 @@ mod places;
 mod positions;
 mod quarantine;
 mod redelivery;
+mod rest;
 mod served;
 mod server;
 mod signature;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::running::{answer, between, drip, exchange, post, start};
 use super::support::{BODY, short};
@@ -51,7 +51,7 @@ async fn an_idle_connection_outlives_the_header_deadline_and_is_closed_at_its_ow
     let running = start(short());
     let mut stream = running.connect().await;
     assert!(exchange(&mut stream, &post(BODY)).await.starts_with("HTTP/1.1 200"));
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    sleep(Duration::from_millis(700)).await;
     let again = exchange(&mut stream, &post(BODY)).await;
     assert!(again.starts_with("HTTP/1.1 200"), "still open after two header deadlines: {again}");
     let started = Instant::now();
@@ -91,6 +91,42 @@ async fn oversize_is_413_before_the_body_is_sent() {
     let request = post("").replace("content-length: 0", "content-length: 4194305");
     let answer = exchange(&mut stream, &request).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    running.stop().await;
+}
+
+/// A client that was not told otherwise sends its next request on the same connection.
+#[tokio::test]
+async fn a_refusal_before_the_body_keeps_the_connection_or_says_that_it_ends() {
+    let running = start(short());
+    let unsigned = |bytes: usize| post(&" ".repeat(bytes)).replace("sha256=", "sha1=");
+    let closes = |answer: &str| answer.contains("connection: close\r\n");
+
+    // More than hyper reads at once, the end of it later than the head.
+    let mut stream = running.connect().await;
+    for bytes in [0, 1, 60_000] {
+        let request = unsigned(bytes);
+        let (first, last) = request.split_at(request.len() - bytes / 2);
+        stream.write_all(first.as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        let refusal = exchange(&mut stream, last).await;
+        assert!(refusal.starts_with("HTTP/1.1 401"), "{bytes}: {refusal}");
+        assert!(!closes(&refusal), "{bytes}: {refusal}");
+        let taken = exchange(&mut stream, &post(BODY)).await;
+        assert!(taken.starts_with("HTTP/1.1 200"), "{bytes}: {taken}");
+    }
+
+    let (too_much, too_late, expected) = (unsigned(70_000), unsigned(2), unsigned(1));
+    for (case, sent) in [
+        ("more than is read for that", too_much.as_str()),
+        ("a byte that does not come", &too_late[..too_late.len() - 1]),
+        ("a body that waits to be asked for", &expected.replace("host: x", "expect: 100-continue")),
+    ] {
+        let mut stream = running.connect().await;
+        let refusal = exchange(&mut stream, sent).await;
+        assert!(refusal.starts_with("HTTP/1.1 401"), "{case}: {refusal}");
+        assert!(closes(&refusal), "{case}: {refusal}");
+        assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0, "{case}");
+    }
     running.stop().await;
 }
 
