@@ -240,10 +240,10 @@ impl Peers {
         access: &Access,
     ) -> Result<Response<R>, Status>
     where
-        Q: prost::Message + Send + Sync + 'static,
+        Q: prost::Message + Clone + Send + Sync + 'static,
         R: prost::Message + Default + Send + Sync + 'static,
     {
-        let asking = self.asking(address, path, request, partitions, deadline, access)?;
+        let asking = || self.asking(address, &path, request.clone(), partitions, deadline, access);
         let call = async |mut client: Grpc<Channel>, request, path| {
             client.unary(request, path, ProstCodec::default()).await
         };
@@ -262,22 +262,37 @@ impl Peers {
         access: &Access,
     ) -> Result<Response<Streaming<R>>, Status>
     where
-        Q: prost::Message + Send + Sync + 'static,
+        Q: prost::Message + Clone + Send + Sync + 'static,
         R: prost::Message + Default + Send + Sync + 'static,
     {
-        let asking = self.asking(address, path, request, partitions, deadline, access)?;
+        let asking = || self.asking(address, &path, request.clone(), partitions, deadline, access);
         let call = async |mut client: Grpc<Channel>, request, path| {
             client.server_streaming(request, path, ProstCodec::default()).await
         };
         self.sent(address, asking, call).await
     }
 
-    /// Has a call made as soon as the node can be reached, and notes whether it answered.
+    /// Has a call made, once more if its connection was closing.
     async fn sent<Q, A>(
         &self,
         address: &str,
+        asking: impl Fn() -> Result<Asking<Q>, Status>,
+        call: impl AsyncFn(Grpc<Channel>, Request<Q>, PathAndQuery) -> Result<Response<A>, Status>,
+    ) -> Result<Response<A>, Status> {
+        match self.sent_once(address, asking()?, &call).await {
+            Err(status) if is_of_a_closing_connection(&status) => {
+                self.sent_once(address, asking()?, &call).await
+            }
+            answered => answered,
+        }
+    }
+
+    /// Has a call made as soon as the node can be reached, and notes whether it answered.
+    async fn sent_once<Q, A>(
+        &self,
+        address: &str,
         asking: Asking<Q>,
-        call: impl AsyncFnOnce(Grpc<Channel>, Request<Q>, PathAndQuery) -> Result<Response<A>, Status>,
+        call: &impl AsyncFn(Grpc<Channel>, Request<Q>, PathAndQuery) -> Result<Response<A>, Status>,
     ) -> Result<Response<A>, Status> {
         let Asking { request, path, channel, left } = asking;
         let mut client = Grpc::new(channel.clone());
@@ -294,7 +309,7 @@ impl Peers {
     fn asking<Q>(
         &self,
         address: &str,
-        path: String,
+        path: &str,
         request: Q,
         partitions: &BTreeSet<u32>,
         deadline: Instant,
@@ -404,6 +419,12 @@ impl Peers {
     }
 }
 
+/// Whether a call was not made because the node said goodbye to its connection, as it does to old ones. While another
+/// call is open on such a connection, hyper takes one more for it and fails that one; the next one has a new connection.
+fn is_of_a_closing_connection(status: &Status) -> bool {
+    status.code() == Code::Cancelled && Failure::of_peer(status).is_none()
+}
+
 /// The partitions that another node asks of, or answered of; `None` if the metadata names none, so
 /// that the caller is a client.
 pub fn named_partitions(metadata: &MetadataMap) -> Option<BTreeSet<u32>> {
@@ -461,6 +482,7 @@ async fn while_alive<T>(
             answered = &mut answer => return answered,
             alive = alive => match alive {
                 Ok(Ok(_)) => {}
+                Ok(Err(status)) if is_of_a_closing_connection(&status) => {}
                 Ok(Err(status)) => return Err(Status::unavailable(status.message().to_owned())),
                 Err(_) => return Err(Status::unavailable("the node is silent")),
             }

@@ -41,7 +41,11 @@ impl Cluster {
     }
 
     async fn node(&self) -> World {
-        World::among(|own| self.peers(own), QueryOptions::default()).await
+        self.node_with(QueryOptions::default()).await
+    }
+
+    async fn node_with(&self, options: QueryOptions) -> World {
+        World::among(|own| self.peers(own), options).await
     }
 }
 
@@ -57,8 +61,13 @@ pub(crate) struct Pair {
 }
 
 pub(crate) async fn pair() -> Pair {
+    pair_with(QueryOptions::default()).await
+}
+
+/// With these options of the second one.
+async fn pair_with(options: QueryOptions) -> Pair {
     let cluster = Cluster::default();
-    let nodes = [cluster.node().await, cluster.node().await];
+    let nodes = [cluster.node().await, cluster.node_with(options).await];
     let writers = [0, 1].map(|partition: u32| {
         cluster.give(partition, nodes[partition as usize].address);
         Writers::open_only(&nodes[partition as usize].stores, partition)
@@ -206,6 +215,31 @@ async fn positions_are_waited_for_where_the_partition_is() {
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
     let bad = get_at(&nodes[0], "wamid.B", &[(1, 0), (1, 1)], Duration::from_secs(5)).await;
     assert_eq!(bad.unwrap_err().code(), Code::InvalidArgument);
+}
+
+/// A node says goodbye to old connections, also to those of other nodes, on which calls may be open.
+#[tokio::test]
+async fn a_connection_between_nodes_that_grows_old_costs_no_call() {
+    let age = Duration::from_millis(500);
+    let options = QueryOptions { connection_age_max: age, ..QueryOptions::default() };
+    let Pair { nodes: [first, second], mut writers, .. } = pair_with(options).await;
+    let posted = writers[1].post(&status(&waba(1), "wamid.B", "sent", 1, ""));
+    let (partition, offset) = posted[0];
+    for round in 0..4 {
+        // Open on the connection from the first node to the second for all of its life.
+        let waits = async {
+            let wanted = [(partition, offset + 100)];
+            get_at(&first, "wamid.B", &wanted, Duration::from_secs(2)).await
+        };
+        let asks = async {
+            tokio::time::sleep(age * 2).await;
+            get_at(&first, "wamid.B", &[], Duration::from_secs(5)).await
+        };
+        let (waited, asked) = tokio::join!(waits, asks);
+        assert_eq!(reason(&waited.unwrap_err()).0, "POSITION_NOT_REACHED", "round {round}");
+        asked.unwrap_or_else(|status| panic!("round {round}: {status:?}"));
+    }
+    drop(second);
 }
 
 #[tokio::test]
