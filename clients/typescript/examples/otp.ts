@@ -8,22 +8,22 @@ import { pathToFileURL } from "node:url";
 import { credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { WatchMessagesRequest, WatchServiceClient, type WatchMessagesResponse } from "../src/gen/tickfold/query/v1/watch.js";
 
+const ENDS = ["delivered", "read", "failed"];
+const PASSING = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED];
+
 /** Sends a message, and says whether it reached a device within so many seconds. `send` returns its wamid. */
 export async function deliveredInTime(watch: WatchServiceClient, send: () => string | Promise<string>, seconds: number): Promise<boolean> {
   const deadline = Date.now() + seconds * 1000;
   const request = WatchMessagesRequest.fromPartial({ wamids: [await send()] });
-  while (Date.now() < deadline) {
+  for (; Date.now() < deadline; await pause(100)) {
     const responses = watch.watchMessages(request, new Metadata({ waitForReady: true }), { deadline });
     try {
       for await (const { message, resumeToken } of responses as AsyncIterable<WatchMessagesResponse>) {
-        request.resumeToken = resumeToken;
-        if (["delivered", "read", "failed"].includes(message?.stateText ?? "")) return message?.stateText !== "failed";
+        request.resumeToken = resumeToken; // Behind a node that stops or starts, the same watch goes on at the next one.
+        if (ENDS.includes(message?.stateText ?? "")) return (responses.cancel(), message?.stateText !== "failed");
       }
     } catch (error) {
-      if (![status.UNAVAILABLE, status.DEADLINE_EXCEEDED].includes((error as ServiceError).code)) throw error;
-      await pause(100); // A node that stops or starts: the same watch goes on at the next one.
-    } finally {
-      responses.cancel();
+      if (!PASSING.includes((error as ServiceError).code)) throw error;
     }
   }
   return false;

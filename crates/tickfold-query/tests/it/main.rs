@@ -13,6 +13,7 @@ mod explain;
 mod find;
 mod lookups;
 mod mirror;
+mod mirror_watch;
 mod paging;
 mod peers;
 mod personal;

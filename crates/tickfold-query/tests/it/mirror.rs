@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -34,14 +33,14 @@ impl Answer {
         Some(value)
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// A connection on which a request was sent, behind the headers of its answer. Each has its own, so that a
 /// body ends where the connection does.
-async fn ask(
+pub(crate) async fn ask(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -106,7 +105,7 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-fn url(path: &[&str], query: &[(&str, String)]) -> String {
+pub(crate) fn url(path: &[&str], query: &[(&str, String)]) -> String {
     let path: Vec<_> = path.iter().map(|part| escaped(part)).collect();
     let query: Vec<_> = query
         .iter()
@@ -155,17 +154,18 @@ impl Schemas {
 }
 
 /// What is compared, and how much of it was.
-struct Beside {
-    channel: Channel,
-    mirror: SocketAddr,
-    pool: DescriptorPool,
+pub(crate) struct Beside {
+    pub(crate) channel: Channel,
+    pub(crate) mirror: SocketAddr,
+    pub(crate) pool: DescriptorPool,
     schemas: Schemas,
-    codes: BTreeMap<i32, usize>,
+    /// How often each code was the answer.
+    pub(crate) codes: BTreeMap<i32, usize>,
 }
 
 impl Beside {
     /// Reads JSON as a message of the generated types.
-    fn read<R: prost::Message + Default>(&self, method: &str, value: &Value) -> R {
+    pub(crate) fn read<R: prost::Message + Default>(&self, method: &str, value: &Value) -> R {
         let name = format!("tickfold.query.v1.{method}Response");
         self.schemas.check(&name, value);
         let descriptor = self.pool.get_message_by_name(&name).unwrap();
@@ -174,7 +174,7 @@ impl Beside {
     }
 
     /// A failure is the same: code, details, and what it reflects.
-    fn failed(&self, status: &Status, code: u16, told: &Value) {
+    pub(crate) fn failed(&self, status: &Status, code: u16, told: &Value) {
         self.schemas.check("google.rpc.Status", told);
         let descriptor = self.pool.get_message_by_name("google.rpc.Status").unwrap();
         let details = DynamicMessage::decode(descriptor, status.details()).unwrap();
@@ -234,9 +234,9 @@ impl Beside {
     }
 }
 
-const CALLERS: [&str; 5] = ["a", "narrow", "everybody", "everybody", "nobody"];
+pub(crate) const CALLERS: [&str; 5] = ["a", "narrow", "everybody", "everybody", "nobody"];
 
-async fn beside(all: &[Tenant]) -> (World, Beside, Tokens) {
+pub(crate) async fn beside(all: &[Tenant]) -> (World, Beside, Tokens) {
     let scopes = [Scope::Query, Scope::PersonalData];
     let (auth, tokens) = auth(vec![
         entry("a", &scopes, only(&[&all[0].waba])),
@@ -446,105 +446,6 @@ async fn generated_requests_are_answered_as_over_grpc() {
         assert!(count >= 3, "seed {seed}, {code:?}: {:?}", beside.codes);
     }
     assert!(pages > 10, "seed {seed}: {pages} further pages");
-}
-
-/// Reads events until a mark; ids, and data.
-async fn until_caught_up(
-    mirror: SocketAddr,
-    url: &str,
-    headers: &[(&str, &str)],
-) -> Vec<(String, Value)> {
-    let (answer, mut stream) = ask(mirror, "GET", url, headers, b"").await;
-    assert_eq!((answer.code, answer.header("content-type")), (200, Some("text/event-stream")));
-    let mut events = Vec::new();
-    loop {
-        let mut lines = [String::new(), String::new(), String::new()];
-        for line in &mut lines {
-            stream.read_line(line).await.unwrap();
-        }
-        let id = lines[0].strip_prefix("id: ").unwrap_or_else(|| panic!("{lines:?}")).trim_end();
-        let data = lines[1].strip_prefix("data: ").unwrap_or_else(|| panic!("{lines:?}"));
-        assert_eq!(lines[2], "\n");
-        let data: Value = serde_json::from_str(data).unwrap();
-        let is_mark = data["mark"] == "WATCH_MARK_CAUGHT_UP";
-        events.push((id.to_owned(), data));
-        if is_mark {
-            return events;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_watch_is_told_as_events_and_goes_on_by_their_ids() {
-    let all = tenants();
-    let (world, beside, tokens) = beside(&all).await;
-    let of_a = [("authorization", "Bearer a")];
-    let limit = Duration::from_secs(20);
-    let told = |headers: &'static [(&'static str, &'static str)], url: &'static str| {
-        let mirror = beside.mirror;
-        async move { tokio::time::timeout(limit, until_caught_up(mirror, url, headers)).await.unwrap() }
-    };
-    let headers: &'static [_] = &[("authorization", "Bearer a")];
-    for (view, url) in [
-        (MessageView::Basic, "/v1/watch/transitions?fromBeginning=true"),
-        (MessageView::Full, "/v1/watch/transitions?fromBeginning=true&view=MESSAGE_VIEW_FULL"),
-    ] {
-        let request = pb::WatchTransitionsRequest {
-            view: view.into(),
-            from_beginning: true,
-            ..Default::default()
-        };
-        let mut stream =
-            world.watch().watch_transitions(signed("a", request)).await.unwrap().into_inner();
-        let events = told(headers, url).await;
-        assert!(events.len() > 10, "{}", events.len());
-        for (id, data) in &events {
-            let expected = stream.message().await.unwrap().unwrap();
-            assert_eq!(&expected.resume_token, id);
-            assert_eq!(
-                beside.read::<pb::WatchTransitionsResponse>("WatchTransitions", data),
-                expected
-            );
-        }
-        // By the id of one in the middle: what is behind it, each once.
-        let (id, _) = &events[4];
-        let resumed = [of_a[0], ("last-event-id", id.as_str())];
-        let rest = tokio::time::timeout(limit, until_caught_up(beside.mirror, url, &resumed)).await;
-        let data = |events: &[(String, Value)]| -> Vec<Value> {
-            events.iter().map(|(_, data)| data["transition"].clone()).collect()
-        };
-        assert_eq!(data(&rest.unwrap()), data(&events[5..]));
-    }
-    let url = format!("/v1/watch/messages?wamids={}0&wamids=wamid.NOBODY", all[0].wamid);
-    let events = until_caught_up(beside.mirror, &url, &of_a).await;
-    let states: Vec<_> = events.iter().map(|(_, event)| event).collect();
-    assert_eq!(states[0]["message"]["wamid"], format!("{}0", all[0].wamid));
-    assert_eq!(states[1]["missing"], "wamid.NOBODY");
-
-    // What is refused at once is an answer, and what fails later is the last event.
-    let refused = http(
-        beside.mirror,
-        "GET",
-        "/v1/watch/transitions?view=MESSAGE_VIEW_FULL",
-        &[("authorization", "Bearer narrow")],
-        b"",
-    )
-    .await;
-    assert_eq!((refused.code, &refused.json()["code"]), (403, &7.into()));
-    let damaged = [of_a[0], ("last-event-id", "x")];
-    let refused = http(beside.mirror, "GET", "/v1/watch/transitions", &damaged, b"").await;
-    assert_eq!(refused.code, 400, "{refused:?}");
-    let (_, mut open) = ask(beside.mirror, "GET", "/v1/watch/alerts", &of_a, b"").await;
-    let mut line = String::new();
-    open.read_line(&mut line).await.unwrap();
-    assert!(line.starts_with("id: "), "{line}");
-    tokens.replace(Vec::new()).unwrap();
-    let mut rest = String::new();
-    tokio::time::timeout(limit, open.read_to_string(&mut rest)).await.unwrap().unwrap();
-    let (_, last) = rest.split_once("event: status\ndata: ").unwrap_or_else(|| panic!("{rest}"));
-    let last: Value = serde_json::from_str(last.lines().next().unwrap()).unwrap();
-    assert_eq!(last["code"], 16);
-    assert_eq!(last["details"][0]["reason"], "UNAUTHENTICATED");
 }
 
 #[tokio::test]

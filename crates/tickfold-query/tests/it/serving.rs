@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use rustls::crypto::ring;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use tickfold_proto::query::v1 as pb;
+use tickfold_proto::query::v1::watch_transitions_response::Item;
 use tickfold_query::{Auth, Error, QueryOptions, QueryState, ServerPem, ServerTls};
 use tickfold_store::Stores;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -16,7 +18,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::callers::{Ca, auth};
-use crate::world::{World, Writers};
+use crate::world::{World, Writers, status, waba};
 
 const QUERY: &str = "tickfold.query.v1.QueryService";
 const ADMIN: &str = "tickfold.admin.v1.AdminService";
@@ -152,15 +154,96 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Kinds of frames.
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 
 /// The kind of the next frame.
 async fn next_frame(from: &mut TcpStream) -> u8 {
-    let mut head = [0; 9];
-    let read = tokio::time::timeout(Duration::from_secs(30), from.read_exact(&mut head));
-    read.await.expect("a frame").unwrap();
-    let mut rest = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-    from.read_exact(&mut rest).await.unwrap();
-    head[3]
+    frame(from).await.expect("a frame").0
+}
+
+/// The next frame, its kind and what is in it, or how the connection ended.
+async fn frame(from: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+    let read = async {
+        let mut head = [0; 9];
+        from.read_exact(&mut head).await?;
+        let mut rest = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        from.read_exact(&mut rest).await?;
+        Ok((head[3], rest))
+    };
+    tokio::time::timeout(Duration::from_secs(30), read).await.expect("a frame or an end")
+}
+
+/// What kinds of frames came until the connection ended.
+async fn until_the_end(mut of: TcpStream, answers_pings: bool) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Ok((kind, content)) = frame(&mut of).await {
+        kinds.push(kind);
+        if kind == PING && answers_pings {
+            let answer = [b"\0\0\x08\x06\x01\0\0\0\0".as_slice(), &content].concat();
+            of.write_all(&answer).await.unwrap();
+        }
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn who_answers_pings_is_kept_and_who_does_not_is_cut() {
+    let options = QueryOptions {
+        keepalive_interval: Duration::from_millis(200),
+        keepalive_timeout: Duration::from_secs(1),
+        ..QueryOptions::default()
+    };
+    let (world, _writers) = World::open_with(options).await;
+    let (mut answers, mut silent) = (
+        TcpStream::connect(world.address).await.unwrap(),
+        TcpStream::connect(world.address).await.unwrap(),
+    );
+    for stream in [&mut answers, &mut silent] {
+        stream.write_all(PREFACE).await.unwrap();
+    }
+    let pings = |kinds: &[u8]| kinds.iter().filter(|kind| **kind == PING).count();
+    let answered = tokio::spawn(until_the_end(answers, true));
+    let begun = Instant::now();
+    let told = until_the_end(silent, false).await;
+    let cut = begun.elapsed();
+    assert_eq!(pings(&told), 1, "{told:?} in {cut:?}");
+    assert!((Duration::from_secs(1)..Duration::from_secs(10)).contains(&cut), "{cut:?}");
+    // Longer than the other one had.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!answered.is_finished(), "it was cut too");
+    world.shutdown.cancel();
+    let told = answered.await.unwrap();
+    assert!(pings(&told) > 3, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_connection_of_age_is_asked_to_go_and_its_calls_are_finished() {
+    let options =
+        QueryOptions { connection_age_max: Duration::from_millis(500), ..QueryOptions::default() };
+    let (world, mut writers) = World::open_with(options).await;
+    writers.post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    world.publish(&mut writers).await;
+    let mut idle = TcpStream::connect(world.address).await.unwrap();
+    idle.write_all(PREFACE).await.unwrap();
+    let request = pb::WatchTransitionsRequest { from_beginning: true, ..Default::default() };
+    let mut watch = world.watch().watch_transitions(request).await.unwrap().into_inner();
+    let told = until_the_end(idle, true).await;
+    assert!(told.contains(&GOAWAY), "{told:?}");
+    // The other connection is as old, and its stream goes on; a new call gets a new connection.
+    writers.post(&status(&waba(0), "wamid.B", "sent", 2, ""));
+    world.publish(&mut writers).await;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let response = tokio::time::timeout(Duration::from_secs(30), watch.message()).await;
+        if let Some(Item::Transition(transition)) = response.unwrap().unwrap().unwrap().item {
+            told.push(transition.wamid);
+        }
+    }
+    assert_eq!(told, ["wamid.A", "wamid.B"]);
+    // This client fails one call of those that it takes for a connection that is closing.
+    let _may_fail =
+        HealthClient::new(world.channel.clone()).check(HealthCheckRequest::default()).await;
+    assert_eq!(health(&world, "").await, ServingStatus::Serving);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tickfold_proto::query::v1 as pb;
 use tickfold_query::QueryOptions;
 use tonic::{Code, Status, Streaming};
 
-use crate::world::{World, Writers, inbound, long_errors, reason, status, waba};
+use crate::world::{World, Writers, fields, inbound, long_errors, reason, status, waba};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -427,6 +427,16 @@ async fn watches_are_limited_in_number() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_of_more_messages_than_a_lookup_is_refused() {
+    let (world, _writers) = world().await;
+    let names: Vec<_> = (0..1_001).map(|n| format!("wamid.{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    world.watch().watch_messages(messages(&names[..1_000], "")).await.unwrap();
+    let refused = world.watch().watch_messages(messages(&names, "")).await.unwrap_err();
+    assert_eq!(fields(&refused), ["wamids"]);
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ pub(crate) fn share(nodes: &[&Node]) -> Vec<BTreeSet<u32>> {
 }
 
 /// An account of a partition.
-fn account_in(partition: u32) -> String {
+pub(crate) fn account_in(partition: u32) -> String {
     let mut accounts = (215_589_900_002_000_u64..).map(|account| account.to_string());
     let of = |account: &String| partition_of(&WabaId::from(account.as_str()), PARTITIONS);
     accounts.find(|account| of(account) == partition).unwrap()

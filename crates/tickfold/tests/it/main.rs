@@ -74,4 +74,5 @@ mod topics;
 mod verify;
 mod watch;
 mod watch_kafka;
+mod watch_states;
 mod watch_support;

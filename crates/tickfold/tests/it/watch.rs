@@ -224,6 +224,10 @@ pub(crate) fn delays(http: &str, grpc: &str, name: &str, samples: usize) -> Vec<
 fn slow_watchers_do_not_slow_others_and_miss_nothing() {
     const SLOW: usize = 200;
     const SAMPLES: usize = 200;
+    // A busy machine has outliers of its own, so each side has its quietest turn of several. Watchers that
+    // slowed the others would do it in each.
+    const TURNS: usize = 3;
+    const TURNS_MAX: usize = 8;
     let quiet = Quiet::within(Duration::from_secs(15));
     let dir = TempDir::new().unwrap();
     let node = match &quiet {
@@ -231,7 +235,10 @@ fn slow_watchers_do_not_slow_others_and_miss_nothing() {
         None => Node::start(dir.path()),
     };
     delays(&node.http, &node.grpc, "warm", 20);
-    let mut alone = delays(&node.http, &node.grpc, "alone", SAMPLES);
+    let turn = |name: &str, turn: usize| {
+        percentiles(&mut delays(&node.http, &node.grpc, &format!("{name}.{turn}"), SAMPLES))
+    };
+    let (p99, alone) = (0..TURNS).map(|at| turn("alone", at)).min().unwrap();
 
     // They open and never read. A stream takes in 64 KiB by itself, so there is more than that.
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -249,16 +256,20 @@ fn slow_watchers_do_not_slow_others_and_miss_nothing() {
         std::thread::sleep(Duration::from_millis(200));
         (told == sum(&node, "tickfold_query_watch_items_total")).then_some(())
     });
-    let mut beside = delays(&node.http, &node.grpc, "beside", SAMPLES);
-    let ((_, p99, alone), (_, p99_beside, beside)) =
-        (percentiles(&mut alone), percentiles(&mut beside));
+    let mut turns = (0..TURNS_MAX).map(|at| turn("beside", at));
+    let mut quietest = turns.next().unwrap();
+    while quietest.0 > p99 * 2
+        && let Some(beside) = turns.next()
+    {
+        quietest = quietest.min(beside);
+    }
+    let (p99_beside, beside) = quietest;
     let load = if quiet.is_some() { "idle node" } else { "beside nodes of other tests" };
     say(&format!(
         "POST to watch, embedded, {load}: {alone}; beside {SLOW} that never read: {beside}"
     ));
     drop(quiet);
-    // Loosely: a busy machine has outliers of its own.
-    assert!(p99_beside <= p99 * 2 + Duration::from_millis(50), "{p99:?} {p99_beside:?}");
+    assert!(p99_beside <= p99 * 2, "{p99:?} {p99_beside:?}");
 
     // One of them wakes up, far behind, and has everything once.
     let records = node.tail(&topic(Topic::Transition)).into_iter().map(|record| record.json());
