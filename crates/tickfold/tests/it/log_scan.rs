@@ -17,6 +17,9 @@ static LINES: AtomicUsize = AtomicUsize::new(0);
 const OF_BODIES: [&str; 3] =
     ["\"messaging_product\"", "\"whatsapp_business_account\"", "\"recipient_id\""];
 
+/// How phone numbers of the tests and of `tickfold load` begin, and how many digits they have: of users, and of businesses.
+const NUMBERS: [(&str, usize); 3] = [("447700", 12), ("49151", 13), ("1555", 11)];
+
 /// Characters of a token behind its prefix.
 const TOKEN_CHARS: usize = 43;
 
@@ -35,11 +38,25 @@ fn told(log: &str) -> Option<(&'static str, &str)> {
         log[begin..].lines().next().unwrap_or_default()
     };
     let quoted = OF_BODIES.map(|text| text.replace('"', "\\\""));
-    let texts = [("an app secret", SECRET), ("a verify token", VERIFY_TOKEN), ("a number", PARTY)];
+    let texts = [("an app secret", SECRET), ("a verify token", VERIFY_TOKEN)];
     let bodies = OF_BODIES.into_iter().chain(quoted.iter().map(String::as_str));
     let all = texts.into_iter().chain(bodies.map(|text| ("a body", text)));
     let mut found = all.filter_map(|(what, text)| Some((what, line(log.find(text)?))));
-    found.next().or_else(|| Some(("a token", line(token(log)?))))
+    let found = found.next().or_else(|| Some(("a token", line(token(log)?))));
+    found.or_else(|| Some(("a number", line(number(log)?))))
+}
+
+/// Where somebody's phone number stands.
+fn number(log: &str) -> Option<usize> {
+    let mut next = 0;
+    log.as_bytes().split(|byte| !byte.is_ascii_digit()).find_map(|digits| {
+        let at = next;
+        next += digits.len() + 1;
+        let is_one = |(begin, count): &(&str, usize)| {
+            digits.len() == *count && digits.starts_with(begin.as_bytes())
+        };
+        NUMBERS.iter().any(is_one).then_some(at)
+    })
 }
 
 /// Where a token as `tickfold token create` makes it stands.
@@ -61,6 +78,8 @@ fn what_no_log_may_tell_is_found_wherever_it_stands() {
         (SECRET.to_owned(), "an app secret"),
         (VERIFY_TOKEN.to_owned(), "a verify token"),
         (format!("party={PARTY}"), "a number"),
+        ("conversation 318840000000202/4915112345678".to_owned(), "a number"),
+        ("display=\"15550100001\"".to_owned(), "a number"),
         (token.clone(), "a token"),
         (format!("authorization: Bearer {token}"), "a token"),
         (body.clone(), "a body"),
@@ -73,7 +92,7 @@ fn what_no_log_may_tell_is_found_wherever_it_stands() {
         }
     }
     let innocent = "INFO tickfold_query::server: listening\nWARN tickfold_ingress::handler \
-                    tickfold_processor_of_a_name_as_long_as_none: a=1\n";
+                    tickfold_processor_of_a_name_as_long_as_none: a=1 447700 waba=215589900000100\n";
     assert_eq!(told(innocent), None);
 }
 
