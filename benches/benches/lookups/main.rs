@@ -52,8 +52,6 @@ const ROUND: Duration = Duration::from_secs(3);
 const COLD: usize = 2_000;
 /// Of *warm*: a block cache that holds the state.
 const WARM: [(&str, &str); 1] = [("TICKFOLD_STORE_BLOCK_CACHE_BYTES", "2GiB")];
-/// A node that took less CPU time than this in a second is at rest.
-const AT_REST: f64 = 0.05;
 /// Wamids of one LookupMessages.
 const MANY: usize = 100;
 
@@ -76,7 +74,7 @@ fn main() -> Outcome<()> {
     while node.position()? < records {
         std::thread::sleep(PAUSE);
     }
-    at_rest(&node)?;
+    node.at_rest()?;
     Callers::connect(&node.grpc, 4)?.read_all(messages, MANY)?;
     println!("{messages} messages, each sent, delivered and read");
     let floor = Floor::start()?;
@@ -124,20 +122,6 @@ fn main() -> Outcome<()> {
         node.stop()?;
     }
     Ok(())
-}
-
-/// Waits until the node has compacted what it folded, which would take its time from the calls.
-fn at_rest(node: &Node) -> Outcome<()> {
-    let second = Duration::from_secs(1);
-    let mut last = node.cpu()?;
-    loop {
-        std::thread::sleep(second);
-        let now = node.cpu()?;
-        if now - last < AT_REST {
-            return Ok(());
-        }
-        last = now;
-    }
 }
 
 /// Calls node and floor in turn and prints the medians.

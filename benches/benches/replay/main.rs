@@ -4,7 +4,8 @@
 //! The log is full before the node starts. The live rate is taken between a quarter and 95 % of it, so
 //! that neither a start nor an end counts; the replay's is the one that it tells itself, of all of it.
 //! A replay gives way to everything else, so on a machine with other work its rate says little; the
-//! CPU time of the node per record, beside it, says what either costs.
+//! CPU time of the node per record, beside it, says what either costs. The replay begins once the node has
+//! compacted what it folded live: that work is of the live fold.
 //! Afterwards the shadow is compared with the live state: a difference fails the benchmark.
 //!
 //! `TICKFOLD_BENCH_REPLAY_EMBEDDED` (400,000) and `TICKFOLD_BENCH_REPLAY_KAFKA` (200,000) say how many
@@ -109,6 +110,7 @@ fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
     let folded = (end.1 - begin.1) * records as f64;
     let (live, live_us) =
         (folded / (end.0 - begin.0).as_secs_f64(), (end.2 - begin.2) * 1e6 / folded);
+    node.at_rest()?;
     let before = node.cpu()?;
     let replayed = node.replay()?;
     let replay_us = (node.cpu()? - before) * 1e6 / records as f64;

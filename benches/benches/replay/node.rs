@@ -14,6 +14,9 @@ use crate::{Outcome, PARTITIONS, binary, fill};
 /// A page of the node answers in that time, or it is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A node that took less CPU time than this in a second is at rest.
+const AT_REST: f64 = 0.05;
+
 /// A node that runs; it ends with this value.
 pub(crate) struct Node {
     child: Child,
@@ -80,6 +83,19 @@ impl Node {
     /// CPU seconds so far.
     pub(crate) fn cpu(&self) -> Outcome<Cpu> {
         cpu::of(self.child.id())
+    }
+
+    /// Waits until it has compacted what it folded, which would take its time from what is measured next.
+    pub(crate) fn at_rest(&self) -> Outcome<()> {
+        let mut last = self.cpu()?;
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            let now = self.cpu()?;
+            if now - last < AT_REST {
+                return Ok(());
+            }
+            last = now;
+        }
     }
 
     /// Folds everything again, and says how many records a second that took.
