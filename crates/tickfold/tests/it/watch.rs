@@ -74,7 +74,8 @@ fn transitions_are_told_once_and_in_order_over_kills() {
         verdict.out_of_order
     ));
     let attempted = kills.try_into().unwrap();
-    soak_row("watches over kill -9", attempted, landed, verdict.lost, verdict.twice);
+    let row = format!("{count} watches over kill -9");
+    soak_row(&row, attempted, landed, verdict.lost, verdict.twice);
     assert_eq!(verdict, <_>::default());
     assert!(watchers.opened() >= count * kills / 2, "{} resumed", watchers.opened());
     drop(watchers);

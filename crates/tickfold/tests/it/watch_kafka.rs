@@ -57,13 +57,8 @@ fn kafka_watches_go_on_when_owners_are_killed_and_move() {
         verdict.out_of_order
     ));
     let attempted = kills.try_into().unwrap();
-    soak_row(
-        "watches over kill -9 of an owner, kafka",
-        attempted,
-        landed,
-        verdict.lost,
-        verdict.twice,
-    );
+    let row = format!("{count} watches over kill -9 of an owner, kafka");
+    soak_row(&row, attempted, landed, verdict.lost, verdict.twice);
     assert_eq!(verdict, <_>::default());
     drop(watchers);
 
