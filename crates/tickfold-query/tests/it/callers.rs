@@ -240,6 +240,11 @@ impl Tenant {
     }
 }
 
+/// What generated calls are drawn by: `TICKFOLD_SEED`, or the same ones each time.
+pub(crate) fn seed() -> u64 {
+    std::env::var("TICKFOLD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+}
+
 pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
@@ -558,7 +563,7 @@ async fn a_thousand_calls_of_a_tenant_tell_nothing_of_another() {
     world.publish(&mut writers).await;
     let foreign: Vec<String> = all[1..].iter().flat_map(Tenant::marks).collect();
     let own = all[0].marks();
-    let seed = std::env::var("TICKFOLD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seed = seed();
     let (mut of_a, mut of_all, mut went_on) = ((0, 0), 0, 0);
     // The tenant is given the tokens of those who see everything, and asks the same.
     let mut given = Given::default();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 use tickfold_proto::query::v1::find_messages_request::What;
 use tickfold_proto::query::v1::{self as pb, MessageView};
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::callers::{Rng, Tenant, auth, call, entry, only, signed, tenants};
+use crate::callers::{Rng, Tenant, auth, call, entry, only, seed, signed, tenants};
 use crate::world::{World, Writers};
 
 /// An answer over HTTP.
@@ -157,18 +157,36 @@ impl Schemas {
 pub(crate) struct Beside {
     pub(crate) channel: Channel,
     pub(crate) mirror: SocketAddr,
-    pub(crate) pool: DescriptorPool,
+    pool: DescriptorPool,
     schemas: Schemas,
     /// How often each code was the answer.
-    pub(crate) codes: BTreeMap<i32, usize>,
+    codes: BTreeMap<i32, usize>,
 }
 
 impl Beside {
+    /// What a method replies with.
+    pub(crate) fn reply_of(&self, method: &str) -> MessageDescriptor {
+        self.pool.get_message_by_name(&format!("tickfold.query.v1.{method}Response")).unwrap()
+    }
+
+    /// Counts an answer over gRPC by its code.
+    pub(crate) fn count<R>(&mut self, replies: &Result<R, Status>) {
+        let code = replies.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        *self.codes.entry(code.into()).or_default() += 1;
+    }
+
+    /// Of each of these codes there were some answers, so that each was compared.
+    pub(crate) fn had_each(&self, codes: &[Code]) {
+        for code in codes {
+            let count = self.codes.get(&i32::from(*code)).copied().unwrap_or_default();
+            assert!(count >= 3, "seed {}, {code:?}: {:?}", seed(), self.codes);
+        }
+    }
+
     /// Reads JSON as a message of the generated types.
     pub(crate) fn read<R: prost::Message + Default>(&self, method: &str, value: &Value) -> R {
-        let name = format!("tickfold.query.v1.{method}Response");
-        self.schemas.check(&name, value);
-        let descriptor = self.pool.get_message_by_name(&name).unwrap();
+        let descriptor = self.reply_of(method);
+        self.schemas.check(descriptor.full_name(), value);
         let message = DynamicMessage::deserialize(descriptor, value.clone()).unwrap();
         R::decode(message.encode_to_vec().as_slice()).unwrap()
     }
@@ -202,8 +220,7 @@ impl Beside {
         let headers = [("authorization", bearer.as_str())];
         let answer = http(self.mirror, "GET", url, &headers, b"").await;
         assert_eq!(answer.header("cache-control"), Some("no-store"));
-        let code = replies.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        *self.codes.entry(code.into()).or_default() += 1;
+        self.count(&replies);
         let (_, method) = rpc.rsplit_once('/').unwrap();
         let streams = method == "ExplainMessage";
         match replies {
@@ -426,7 +443,7 @@ async fn generated(beside: &mut Beside, rng: &mut Rng, all: &[Tenant]) -> usize 
 async fn generated_requests_are_answered_as_over_grpc() {
     let all = tenants();
     let (_world, mut beside, _) = beside(&all).await;
-    let seed = std::env::var("TICKFOLD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seed = seed();
     let mut rng = Rng(seed);
     let (mut asked, mut pages) = (0, 0);
     while asked < 200 {
@@ -434,17 +451,13 @@ async fn generated_requests_are_answered_as_over_grpc() {
         asked += answered.min(1);
         pages += answered.saturating_sub(1);
     }
-    // Of each kind there were some, so that each was compared.
-    for code in [
+    beside.had_each(&[
         Code::Ok,
         Code::NotFound,
         Code::InvalidArgument,
         Code::PermissionDenied,
         Code::Unauthenticated,
-    ] {
-        let count = beside.codes.get(&i32::from(code)).copied().unwrap_or_default();
-        assert!(count >= 3, "seed {seed}, {code:?}: {:?}", beside.codes);
-    }
+    ]);
     assert!(pages > 10, "seed {seed}: {pages} further pages");
 }
 

@@ -16,7 +16,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use crate::callers::{Rng, Tenant, signed, tenants};
+use crate::callers::{Rng, Tenant, seed, signed, tenants};
 use crate::mirror::{Beside, CALLERS, ask, beside, http, url};
 
 /// No stream waits for anything here, so one that takes longer hangs.
@@ -127,8 +127,7 @@ async fn a_watch_is_told_as_events_and_goes_on_by_their_ids() {
 impl Beside {
     /// Whether a reply tells that the stream has caught up.
     fn is_mark<R: prost::Message>(&self, method: &str, reply: &R) -> bool {
-        let name = format!("tickfold.query.v1.{method}Response");
-        let descriptor = self.pool.get_message_by_name(&name).unwrap();
+        let descriptor = self.reply_of(method);
         let message = DynamicMessage::decode(descriptor, reply.encode_to_vec().as_slice()).unwrap();
         let mark = message.get_field_by_name("mark").unwrap();
         mark.as_enum_number() == Some(pb::WatchMark::CaughtUp.into())
@@ -173,8 +172,7 @@ impl Beside {
         let asked = format!("{method} {url} of {token} behind {last_event_id:?}: {request:?}");
         let replies = timeout(LIMIT, self.replies::<Q, R>(method, token, request)).await;
         let replies = replies.unwrap_or_else(|_| panic!("{asked} hangs over gRPC"));
-        let code = replies.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        *self.codes.entry(code.into()).or_default() += 1;
+        self.count(&replies);
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("last-event-id", last_event_id)];
         let (mut answer, mut stream) = ask(self.mirror, "GET", url, &headers, b"").await;
@@ -297,7 +295,7 @@ async fn generated(beside: &mut Beside, rng: &mut Rng, all: &[Tenant]) -> usize 
 async fn generated_watches_are_told_as_over_grpc() {
     let all = tenants();
     let (_world, mut beside, _) = beside(&all).await;
-    let seed = std::env::var("TICKFOLD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seed = seed();
     let mut rng = Rng(seed);
     let (mut told, mut resumed) = (0, 0);
     for _ in 0..300 {
@@ -306,8 +304,5 @@ async fn generated_watches_are_told_as_over_grpc() {
         resumed += times.saturating_sub(1);
     }
     assert!(told >= 50 && resumed >= 50, "seed {seed}: {told} told, {resumed} gone on with");
-    for code in [Code::PermissionDenied, Code::Unauthenticated, Code::InvalidArgument] {
-        let count = beside.codes.get(&i32::from(code)).copied().unwrap_or_default();
-        assert!(count >= 3, "seed {seed}, {code:?}: {:?}", beside.codes);
-    }
+    beside.had_each(&[Code::PermissionDenied, Code::Unauthenticated, Code::InvalidArgument]);
 }

@@ -255,6 +255,10 @@ fn topics_and_rights_on_kafka_are_found_right_once_they_are() {
     examined.says("partitions", "ok", "8: as many processors");
     examined.says("rights", "ok", "commit outputs and positions, append to raw");
     examined.says("clock", "ok", "the brokers' clock is");
+    // It is the same clock, told in whole milliseconds, which may be cut to one before or after.
+    let clock = examined.of("clock")["found"].as_str().unwrap();
+    let skew_ms = clock.split(' ').find_map(|word| word.parse::<u32>().ok()).unwrap();
+    assert!(skew_ms <= 1, "{clock}");
     examined.says("transactions", "ok", "none");
     assert_eq!(end(&raw), 2, "two ticks");
     // Of what a commit would have written, its end is there, and nothing to read.

@@ -26,7 +26,7 @@ const NO_MESSAGES: &str = "RESTRICTED_BIZ_INITIATED_MESSAGING";
 const DAY_MS: i64 = 86_400_000;
 
 /// A body of a management field, told at a time of Meta's clock in seconds.
-fn told(waba: &str, field: &str, time: i64, value: &str) -> String {
+pub(crate) fn told(waba: &str, field: &str, time: i64, value: &str) -> String {
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{waba}","time":{time},"changes":[{{"field":"{field}","value":{{{value}}}}}]}}]}}"#
     )

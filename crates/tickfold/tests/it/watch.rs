@@ -3,6 +3,7 @@
 //!
 //! CI runs 100 watchers over 5 kills, `TICKFOLD_SOAK=1` 1,000 over 20.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -391,7 +392,7 @@ fn resident(node: &Node) -> usize {
 }
 
 /// A `tickfold watch` that writes JSON lines to a pipe.
-fn spawn_watch(node: &Node, args: &[&str], file: &Path) -> Child {
+pub(crate) fn spawn_watch(node: &Node, args: &[impl AsRef<OsStr>], file: &Path) -> Child {
     let mut command = tickfold();
     command.arg("watch").args(args).args(["-o", "jsonl", "--grpc-addr", &node.grpc]);
     command.arg("--resume-token-file").arg(file);

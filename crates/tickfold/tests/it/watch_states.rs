@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tickfold_core::records::Topic;
 
 use crate::kafka_roles::{Cluster, account_in, share};
-use crate::support::{
-    NUMBER, Node, PARTY, base, eventually, messages_of, say, status_body_of, tickfold,
-};
+use crate::standing::told;
+use crate::support::{NUMBER, Node, PARTY, base, eventually, messages_of, say, status_body_of};
+use crate::watch::spawn_watch;
 
 /// A watch as somebody runs it: killed and started again, it goes on by the file with its token.
 struct Watched {
@@ -33,11 +33,7 @@ impl Watched {
     /// Starts it at this node, or starts it again there.
     fn start(&mut self, node: &Node) {
         self.kill();
-        let mut command = tickfold();
-        command.arg("watch").args(&self.args).args(["-o", "jsonl", "--grpc-addr", &node.grpc]);
-        command.arg("--resume-token-file").arg(&self.file);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn_watch(node, &self.args, &self.file);
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines = Arc::clone(&self.lines);
         std::thread::spawn(move || {
@@ -154,11 +150,6 @@ fn post(ingress: &Node, waba: &str, turn: i64) {
         r#""messages":[{{"id":"wamid.IN{turn}","from":"{PARTY}","timestamp":"{time}","type":"text","text":{{"body":"hello"}}}}]"#
     );
     ingress.post(messages_of(waba, &text));
-    let management = |field: &str, value: &str| {
-        ingress.post(format!(
-            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{waba}","time":{time},"changes":[{{"field":"{field}","value":{{{value}}}}}]}}]}}"#
-        ))
-    };
     let (quality, decision) = match turn % 2 {
         0 => ("FLAGGED", "REJECTED"),
         _ => ("UNFLAGGED", "APPROVED"),
@@ -166,8 +157,9 @@ fn post(ingress: &Node, waba: &str, turn: i64) {
     let quality = format!(
         r#""display_phone_number":"15550100001","event":"{quality}","current_limit":"TIER_{turn}K""#
     );
-    management("phone_number_quality_update", &quality);
-    management("account_review_update", &format!(r#""decision":"{decision}""#));
+    ingress.post(told(waba, "phone_number_quality_update", time, &quality));
+    let decision = format!(r#""decision":"{decision}""#);
+    ingress.post(told(waba, "account_review_update", time, &decision));
 }
 
 #[test]
