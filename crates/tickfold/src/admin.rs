@@ -3,9 +3,9 @@
 //! `/statusz` and `/configz` need a token of scope `admin`, and the mirror what gRPC needs; probes and
 //! scrapes have none, and what they see names nobody.
 
+mod partitions;
 mod places;
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -20,9 +20,7 @@ use serde::Serialize;
 use tickfold_core::FOLD_VERSION;
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::{AppStatus, Apps, IngressStatus};
-use tickfold_processor::{Lags, PartitionStatus};
-use tickfold_query::{Auth, Door, Peers, QueryState, QueryStatus, Scope, mirror};
-use tokio::sync::watch;
+use tickfold_query::{Auth, Door, QueryState, QueryStatus, Scope, mirror};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -30,6 +28,8 @@ use crate::config::Layers;
 use crate::console;
 use crate::metrics::Observed;
 use crate::node::{Role, now};
+use partitions::Partition;
+pub(crate) use partitions::Partitions;
 use places::Limits;
 
 /// Until the head of a connection's first request is there, and of each later one.
@@ -45,9 +45,7 @@ pub(crate) struct Admin {
     pub metrics: PrometheusHandle,
     pub front: Option<(Apps, IngressStatus)>,
     pub query: Option<QueryStatus>,
-    pub partitions: BTreeMap<u32, watch::Receiver<PartitionStatus>>,
-    pub lags: BTreeMap<u32, Lags>,
-    pub peers: Peers,
+    pub partitions: Partitions,
     /// To the services that the mirror shows.
     pub door: Door,
 }
@@ -135,14 +133,8 @@ impl Admin {
     }
 
     fn has_settled(&self) -> bool {
-        let settled = |(partition, status): (&u32, &watch::Receiver<PartitionStatus>)| {
-            let status = status.borrow();
-            status.is_live()
-                || matches!(*status, PartitionStatus::Refused(_))
-                || self.peers.is_reached(*partition)
-        };
         let takes = |(_, ingress): &(Apps, IngressStatus)| ingress.readiness().ready;
-        self.front.as_ref().is_none_or(takes) && self.partitions.iter().all(settled)
+        self.front.as_ref().is_none_or(takes) && self.partitions.have_settled()
     }
 
     fn readiness(&self) -> Readiness {
@@ -165,12 +157,7 @@ impl Admin {
         if let Some(QueryState::Opening(partitions)) = self.query.as_ref().map(QueryStatus::get) {
             reasons.push(format!("query: state of partitions {partitions:?} is not open"));
         }
-        for (partition, status) in &self.partitions {
-            let status = status.borrow();
-            if !status.is_live() && !self.peers.is_reached(*partition) {
-                reasons.push(format!("partition {partition}: {}", *status));
-            }
-        }
+        reasons.extend(self.partitions.unready());
         Readiness { ready: reasons.is_empty(), reasons, warnings }
     }
 }
@@ -209,25 +196,6 @@ struct Status {
     partitions: Vec<Partition>,
 }
 
-#[derive(Debug, Serialize)]
-struct Partition {
-    partition: u32,
-    state: &'static str,
-    /// Committed position, where it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<u64>,
-    /// Raw offsets not committed, where it is assigned to this node.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lag_records: Option<u64>,
-    /// How old its state is while records wait; 0 if none do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_age_seconds: Option<f64>,
-    /// Address of the node that owns it, where one is known to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
-    detail: String,
-}
-
 async fn statusz(
     State(admin): State<Admin>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
@@ -238,25 +206,6 @@ async fn statusz(
     }
     let Identity { role, address, started, config_digest, config: _ } = admin.identity.clone();
     let uptime_ms = now().as_millis().saturating_sub(started.as_millis());
-    let partitions = admin.partitions.iter().map(|(partition, status)| {
-        let status = status.borrow();
-        let position = match *status {
-            PartitionStatus::Live { position } => Some(position),
-            _ => None,
-        };
-        let is_here = admin.peers.is_here(*partition);
-        let owner = if is_here { Some(address.clone()) } else { admin.peers.owner(*partition) };
-        let lag = admin.lags.get(partition).and_then(|lag| *lag.borrow());
-        Partition {
-            partition: *partition,
-            state: status.word(),
-            position,
-            lag_records: lag.map(|lag| lag.records),
-            state_age_seconds: lag.map(|lag| lag.age().as_secs_f64()),
-            owner,
-            detail: status.to_string(),
-        }
-    });
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         fold_version: FOLD_VERSION,
@@ -267,7 +216,7 @@ async fn statusz(
         config_digest,
         readiness: admin.readiness(),
         apps: admin.front.as_ref().map(|(apps, _)| apps.snapshot(now())).unwrap_or_default(),
-        partitions: partitions.collect(),
+        partitions: admin.partitions.show(&address),
     })
     .into_response()
 }

@@ -17,7 +17,7 @@ use tickfold_log::{Departure, Log};
 use tickfold_query::{Auth, Door};
 use tracing::{error, info};
 
-use crate::admin::{self, Admin, Identity};
+use crate::admin::{self, Admin, Identity, Partitions};
 use crate::config::{Config, Layers};
 use crate::data_dir::DataDir;
 use crate::metrics::{self, Observed};
@@ -121,9 +121,11 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
         observed: Observed::new(&config, workers.as_ref().map(Workers::rocks)),
         front: front.as_ref().map(Front::shown),
         query: query_status,
-        partitions: workers.as_ref().map(Workers::statuses).unwrap_or_default(),
-        lags: workers.as_ref().map(Workers::lags).unwrap_or_default(),
-        peers,
+        partitions: Partitions {
+            statuses: workers.as_ref().map(Workers::statuses).unwrap_or_default(),
+            lags: workers.as_ref().map(Workers::lags).unwrap_or_default(),
+            peers,
+        },
         door,
     };
     let (grpc_address, admin_address) = (listeners.grpc_address, listeners.admin.local_addr()?);
