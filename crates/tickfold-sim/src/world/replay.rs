@@ -102,9 +102,14 @@ impl World {
         if store.store_head().cursor < live.cursor {
             self.fold_shadow(id, partition, &mut *store, live.cursor, usize::MAX)?;
         }
-        if store.store_head() != *live {
-            let at = live.cursor;
-            return Err(format!("a replay up to {at} is not what was folded at first"));
+        let replayed = store.store_head();
+        // The group's position expired, and the live state went on from an earlier one.
+        if replayed.cursor > live.cursor {
+            self.land("shadow beyond the live state");
+            return Ok(None);
+        }
+        if replayed != *live {
+            return Err(format!("a replay is {replayed:?}, what was folded at first {live:?}"));
         }
         let rows = self.rows_again(partition, live, &*store);
         let process = &mut self.processes[id];
