@@ -1,8 +1,8 @@
 //! How fast `tickfold replay run` folds history, beside how fast the same node folded the same
 //! records live, exactly once, in the same run; on the embedded log and on Kafka.
 //!
-//! The log is full before the node starts. The live rate is taken between a quarter and 95 % of it, so
-//! that neither a start nor an end counts; the replay's is the one that it tells itself, of all of it.
+//! The log is full before the node starts. Both rates are taken between a quarter and 95 % of it, so that
+//! neither a start nor an end counts, nor what a broker compiles for them.
 //! A replay gives way to everything else, so on a machine with other work its rate says little; the
 //! CPU time of the node per record, beside it, says what either costs. The replay begins once the node has
 //! compacted what it folded live: that work is of the live fold.
@@ -43,6 +43,8 @@ const PARTITIONS: u32 = 8;
 const WINDOW: (f64, f64) = (0.25, 0.95);
 const BROKER_JVM: [&str; 2] = ["-Xmx1g", "-XX:+UseParallelGC"];
 const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks at a replay, each of which is a process of its own.
+const LOOK: Duration = Duration::from_millis(250);
 
 #[expect(clippy::print_stdout, reason = "the result of the benchmark")]
 fn main() -> Outcome<()> {
@@ -96,24 +98,16 @@ fn measure_kafka(round: usize, webhooks: usize) -> Outcome<f64> {
 /// The ratio of the two rates.
 #[expect(clippy::print_stdout, reason = "the result of the benchmark")]
 fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
-    let until = |share: f64| -> Outcome<(Instant, f64, f64)> {
-        loop {
-            let now = node.position()? as f64 / records as f64;
-            if now >= share {
-                return Ok((Instant::now(), now, node.cpu()?));
-            }
-            std::thread::sleep(PAUSE);
-        }
-    };
-    let (begin, end) = (until(WINDOW.0)?, until(WINDOW.1)?);
-    until(1.0)?;
-    let folded = (end.1 - begin.1) * records as f64;
-    let (live, live_us) =
-        (folded / (end.0 - begin.0).as_secs_f64(), (end.2 - begin.2) * 1e6 / folded);
+    let (live, live_us) = rate(node, records, PAUSE, || node.position())?;
+    while node.position()? < records {
+        std::thread::sleep(PAUSE);
+    }
     node.at_rest()?;
-    let before = node.cpu()?;
-    let replayed = node.replay()?;
-    let replay_us = (node.cpu()? - before) * 1e6 / records as f64;
+    node.replay()?;
+    let (replayed, replay_us) = rate(node, records, LOOK, || Ok(node.replayed()?.0))?;
+    while !node.replayed()?.1 {
+        std::thread::sleep(LOOK);
+    }
     node.compare()?;
     let ratio = replayed / live;
     println!(
@@ -121,6 +115,28 @@ fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
          {replay_us:10.1}"
     );
     Ok(ratio)
+}
+
+/// Records per second, and CPU µs of the node for each, within the window, by looks at how many there
+/// are.
+fn rate(
+    node: &Node,
+    records: u64,
+    pause: Duration,
+    folded: impl Fn() -> Outcome<u64>,
+) -> Outcome<(f64, f64)> {
+    let until = |share: f64| -> Outcome<(Instant, f64, f64)> {
+        loop {
+            let now = folded()? as f64;
+            if now >= share * records as f64 {
+                return Ok((Instant::now(), now, node.cpu()?));
+            }
+            std::thread::sleep(pause);
+        }
+    };
+    let (begin, end) = (until(WINDOW.0)?, until(WINDOW.1)?);
+    let folded = end.1 - begin.1;
+    Ok((folded / (end.0 - begin.0).as_secs_f64(), (end.2 - begin.2) * 1e6 / folded))
 }
 
 /// The binary's directory, unless it is named.

@@ -98,11 +98,21 @@ impl Node {
         }
     }
 
-    /// Folds everything again, and says how many records a second that took.
-    pub(crate) fn replay(&self) -> Outcome<f64> {
-        let status: Value = serde_json::from_str(&self.ask(&["run", "-o", "json"])?)?;
-        let rate = status.get("records_per_second").and_then(Value::as_f64);
-        Ok(rate.ok_or_else(|| status.to_string())?)
+    /// Begins to fold everything again.
+    pub(crate) fn replay(&self) -> Outcome<()> {
+        self.ask(&["run", "--detach"]).map(drop)
+    }
+
+    /// Records folded again, and whether that is all.
+    pub(crate) fn replayed(&self) -> Outcome<(u64, bool)> {
+        let status: Value = serde_json::from_str(&self.ask(&["status", "-o", "json"])?)?;
+        let records = status.get("records").and_then(Value::as_u64);
+        let state = status.get("state").and_then(Value::as_str);
+        match (records, state) {
+            (Some(records), Some("done")) => Ok((records, true)),
+            (Some(records), Some("running")) => Ok((records, false)),
+            _ => Err(status.to_string().into()),
+        }
     }
 
     /// Fails if what was folded again differs from what is live.

@@ -151,6 +151,9 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
         to: StoreHead,
     ) -> Result<(), Error>;
 
+    /// Writes to files whatever is only in memory, so that no crash loses it.
+    fn flush(&mut self) -> Result<(), Error>;
+
     /// Makes a checkpoint of the latest batch and returns it once it is complete and durable. One
     /// that is there already is returned as it is.
     fn checkpoint(&mut self) -> Result<Checkpoint, Error>;

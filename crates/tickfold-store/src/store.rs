@@ -29,6 +29,11 @@ pub(crate) trait Backend: Rows + Send {
     /// Applies the batch as a whole or not at all, visible to new snapshots on return.
     fn apply(&mut self, batch: Batch) -> Result<(), Error>;
 
+    /// See [`PartitionStore::flush`].
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// See [`PartitionStore::checkpoint`]; `head` is that of the latest batch.
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error>;
 }
@@ -159,6 +164,13 @@ impl<B: Backend> PartitionStore for Store<B> {
         // A waiter that wakes finds the batch in the next snapshot.
         self.cursor.send_replace(to.cursor);
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.check()?;
+        let flushed = self.backend.flush();
+        self.poisoned = flushed.is_err();
+        flushed
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint, Error> {

@@ -36,6 +36,9 @@ pub(super) const LOOK: usize = 1;
 pub(super) const LANES: [usize; 2] = [WATCH, LOOK];
 /// A cursor nobody used for so long is ended, with what it read ahead.
 const IDLE_MAX: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(1)];
+/// The same of one that has not come to the end yet: whoever reads on may have a large batch to work on,
+/// and what was read ahead would have to be fetched once more.
+const READING_IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// Both lanes and their cursors.
 #[derive(Debug)]
@@ -148,7 +151,11 @@ impl Cursors {
 
     /// Ends cursors that nobody used for long.
     pub(super) fn end_idle(self: &Arc<Self>) {
-        self.end(|lane, cursor| IDLE_MAX.get(lane).is_some_and(|max| cursor.used.elapsed() > *max));
+        self.end(|lane, cursor| {
+            let idle_max = if cursor.next < cursor.end { READING_IDLE_MAX } else { Duration::ZERO };
+            let idle_max = IDLE_MAX.get(lane).map_or(idle_max, |max| idle_max.max(*max));
+            cursor.used.elapsed() > idle_max
+        });
     }
 
     /// Ends all cursors that are not held.
@@ -321,13 +328,36 @@ mod tests {
     use super::*;
     use crate::kafka::KafkaOptions;
 
-    #[test]
-    fn a_partition_whose_cursor_is_being_ended_is_not_opened_again_meanwhile() {
+    fn consumer() -> Arc<BaseConsumer<Quiet>> {
         // No broker is asked for any of this.
         let options = KafkaOptions::new("127.0.0.1:1");
         let consumer = options.reader(Duration::from_millis(10)).create_with_context(Quiet);
-        let consumer: Arc<BaseConsumer<Quiet>> = Arc::new(consumer.unwrap());
-        let (cursors, place) = (Cursors::new(), Arc::new(Place::default()));
+        Arc::new(consumer.unwrap())
+    }
+
+    #[test]
+    fn a_cursor_at_its_end_is_ended_soon_and_one_on_its_way_later() {
+        let (consumer, cursors, place) = (consumer(), Cursors::new(), Arc::new(Place::default()));
+        let of = TopicPartition::new("t", 0);
+        for (next, end, idle_s, is_kept) in
+            [(10, 10, 0, true), (10, 10, 2, false), (9, 10, 2, true), (9, 10, 11, false)]
+        {
+            let mut hold = cursors.lane(LOOK, &of, &place).unwrap();
+            hold.open(&consumer, next, end).unwrap();
+            drop(hold);
+            if let Some(Slot::Free(cursor, _)) = cursors.slots()[LOOK].get_mut(&of) {
+                cursor.used = Instant::now().checked_sub(Duration::from_secs(idle_s)).unwrap();
+            }
+            cursors.end_idle();
+            let is_there = cursors.slots()[LOOK].contains_key(&of);
+            assert_eq!(is_there, is_kept, "at {next} of {end} for {idle_s} s");
+            cursors.end_all();
+        }
+    }
+
+    #[test]
+    fn a_partition_whose_cursor_is_being_ended_is_not_opened_again_meanwhile() {
+        let (consumer, cursors, place) = (consumer(), Cursors::new(), Arc::new(Place::default()));
         let of = TopicPartition::new("t", 0);
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {

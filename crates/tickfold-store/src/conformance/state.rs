@@ -249,3 +249,39 @@ pub fn random_batches_agree_with_a_model(disk: &dyn Disk) {
         assert!(!model.is_empty(), "seed {seed} tests nothing");
     }
 }
+
+pub fn what_is_flushed_is_seen_and_stays(disk: &dyn Disk) {
+    for seed in 10..14_u64 {
+        let mut random = Random::new(seed);
+        let mut stores = disk.stores();
+        let partition = u32::try_from(seed).unwrap();
+        let mut store = stores.open(partition).unwrap();
+        let mut model = Model::default();
+        for batch in 0..80 {
+            let context = format!("seed {seed}, batch {batch}");
+            let (overlay, transitions) = random_batch(&mut random, &*store);
+            write(&mut *store, 1, &overlay, &transitions);
+            model.apply(&overlay, &transitions);
+            model.check_store(&*store, &context);
+            if !random.one_in(8) {
+                continue;
+            }
+            store.flush().unwrap();
+            let (head, view) = (store.store_head(), stores.view(partition));
+            let snapshot = view.snapshot().unwrap().unwrap();
+            assert_eq!(snapshot.store_head(), head, "{context}");
+            model.check_snapshot(&*snapshot, &context);
+            model.check_store(&*store, &context);
+            if random.one_in(2) {
+                drop((snapshot, view));
+                drop(store);
+                drop(stores);
+                stores = disk.stores();
+                store = stores.open(partition).unwrap();
+                assert_eq!(store.store_head(), head, "{context}");
+                model.check_store(&*store, &context);
+            }
+        }
+        assert!(!model.is_empty(), "seed {seed} tests nothing");
+    }
+}

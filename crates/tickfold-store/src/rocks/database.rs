@@ -61,6 +61,21 @@ impl Database {
         self.db.flush().map_err(|error| self.failed("flush", error))
     }
 
+    /// Rows with `from` ≤ key < `until`, rising.
+    pub(super) fn rows(
+        &self,
+        from: &[u8],
+        until: &[u8],
+    ) -> impl Iterator<Item = Result<Row, Error>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(until);
+        let rows = self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), options);
+        rows.map(|row| match row {
+            Ok((key, value)) => Ok((key.into(), value.into())),
+            Err(error) => Err(self.failed("scan", error)),
+        })
+    }
+
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::SeqCst)
     }
@@ -151,10 +166,7 @@ impl Rows for Database {
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(until);
-        let rows = self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), options);
-        collect(rows, limit).map_err(|error| self.failed("scan", error))
+        self.rows(from, until).take(limit).collect()
     }
 }
 

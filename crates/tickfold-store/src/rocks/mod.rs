@@ -5,6 +5,7 @@
 //! that loses power loses the newest batches, never one in the middle. A database stays open after
 //! its writer is dropped, for readers and for the next writer; it is closed to be set aside.
 
+mod bulk;
 mod checkpoints;
 mod database;
 mod generations;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::bulk::BulkBackend;
 use self::checkpoints::{TableSums, io_error, sync_dir};
 use self::database::{Database, Reads, SnapshotRows};
 pub use self::generations::StoreGenerations;
@@ -120,9 +122,55 @@ impl RocksStores {
         self.paths.get(&partition).cloned().unwrap_or_else(|| self.live_dir(partition))
     }
 
-    /// Writes everything of a partition to its files, if it is open.
-    pub fn flush(&self, partition: u32) -> Result<(), Error> {
-        self.slot(partition).database().map_or(Ok(()), |database| database.flush())
+    /// Opens the store of a partition as [`Stores::open`] does, for a writer that writes a lot while nobody
+    /// reads: up to so many bytes of rows are gathered in memory before they go to a file. Until its
+    /// [`flush`](PartitionStore::flush) views show an earlier batch, and waiters for the cursor do not
+    /// wake.
+    pub fn open_bulk(
+        &self,
+        partition: u32,
+        gathered_bytes_max: usize,
+    ) -> Result<Box<dyn PartitionStore>, Error> {
+        let unseen = watch::Sender::default();
+        self.open_as(partition, unseen, |rocks| {
+            BulkBackend::new(rocks, self.shared.database(), gathered_bytes_max)
+        })
+    }
+
+    fn open_as<B: Backend + std::fmt::Debug + 'static>(
+        &self,
+        partition: u32,
+        cursor: watch::Sender<u64>,
+        backend: impl FnOnce(RocksBackend) -> B,
+    ) -> Result<Box<dyn PartitionStore>, Error> {
+        let slot = self.slot(partition);
+        let _lifecycle = lock(&slot.lifecycle);
+        slot.refuse_writer("open store", partition)?;
+        let path = self.path(partition);
+        let served = slot.database();
+        let is_here = served.as_ref().is_some_and(|database| database.is_at(&path));
+        let database = match served {
+            Some(database) if is_here && !database.is_poisoned() => database,
+            other_or_none => {
+                drop(other_or_none);
+                // One of another generation serves its readers until they are gone.
+                if is_here {
+                    slot.close("open store", partition)?;
+                }
+                Arc::new(Database::open(&self.shared, &path, partition)?)
+            }
+        };
+        slot.has_writer.store(true, Ordering::SeqCst);
+        let rocks = RocksBackend {
+            database: Arc::clone(&database),
+            slot: Arc::clone(&slot),
+            checkpoint_dir: self.checkpoint_dir().map(Path::to_owned),
+            tables: TableSums::new(),
+            partition,
+        };
+        let store = Store::open(partition, backend(rocks), cursor)?;
+        *lock(&slot.served) = Some(Served::of(database));
+        Ok(Box::new(store))
     }
 
     /// Writes everything of a partition to its files and closes it, so that its directory can be
@@ -178,34 +226,7 @@ impl Slot {
 
 impl Stores for RocksStores {
     fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error> {
-        let slot = self.slot(partition);
-        let _lifecycle = lock(&slot.lifecycle);
-        slot.refuse_writer("open store", partition)?;
-        let path = self.path(partition);
-        let served = slot.database();
-        let is_here = served.as_ref().is_some_and(|database| database.is_at(&path));
-        let database = match served {
-            Some(database) if is_here && !database.is_poisoned() => database,
-            other_or_none => {
-                drop(other_or_none);
-                // One of another generation serves its readers until they are gone.
-                if is_here {
-                    slot.close("open store", partition)?;
-                }
-                Arc::new(Database::open(&self.shared, &path, partition)?)
-            }
-        };
-        slot.has_writer.store(true, Ordering::SeqCst);
-        let backend = RocksBackend {
-            database: Arc::clone(&database),
-            slot: Arc::clone(&slot),
-            checkpoint_dir: self.checkpoint_dir().map(Path::to_owned),
-            tables: TableSums::new(),
-            partition,
-        };
-        let store = Store::open(partition, backend, slot.cursor.clone())?;
-        *lock(&slot.served) = Some(Served::of(database));
-        Ok(Box::new(store))
+        self.open_as(partition, self.slot(partition).cursor.clone(), |rocks| rocks)
     }
 
     fn reject(&self, partition: u32, reason: &str) -> Result<(), Error> {
@@ -280,6 +301,15 @@ struct RocksBackend {
     partition: u32,
 }
 
+impl RocksBackend {
+    /// Readers see what is in the database from now on.
+    fn changed(&self) {
+        if let Some(served) = lock(&self.slot.served).as_mut() {
+            served.latest = None;
+        }
+    }
+}
+
 impl Rows for RocksBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.database.get(key)
@@ -293,10 +323,12 @@ impl Rows for RocksBackend {
 impl Backend for RocksBackend {
     fn apply(&mut self, batch: Batch) -> Result<(), Error> {
         let applied = self.database.apply(batch);
-        if let Some(served) = lock(&self.slot.served).as_mut() {
-            served.latest = None;
-        }
+        self.changed();
         applied
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.database.flush()
     }
 
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {

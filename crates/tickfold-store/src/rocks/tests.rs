@@ -10,7 +10,7 @@ use tickfold_core::overlay::Overlay;
 
 use super::*;
 use crate::conformance::random::Random;
-use crate::conformance::{Disk, run_all, write};
+use crate::conformance::{CASES_OF_THE_WRITER, Disk, run, run_all, write};
 use crate::key;
 
 #[derive(Debug)]
@@ -47,6 +47,79 @@ fn passes_the_suite() {
     run_all(&|| Box::new(Dir::new()));
 }
 
+/// Stores whose writers gather so many bytes.
+#[derive(Debug)]
+struct Bulk<T>(T, usize);
+
+impl Disk for Bulk<Dir> {
+    fn stores(&self) -> Arc<dyn Stores> {
+        Arc::new(Bulk(self.0.open(), self.1))
+    }
+}
+
+impl Stores for Bulk<RocksStores> {
+    fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error> {
+        self.0.open_bulk(partition, self.1)
+    }
+
+    fn reject(&self, partition: u32, reason: &str) -> Result<(), Error> {
+        self.0.reject(partition, reason)
+    }
+
+    fn checkpoints(&self, partition: u32) -> Result<Vec<Checkpoint>, Error> {
+        self.0.checkpoints(partition)
+    }
+
+    fn remove_checkpoint(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.0.remove_checkpoint(partition, checkpoint)
+    }
+
+    fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.0.restore(partition, checkpoint)
+    }
+
+    fn view(&self, partition: u32) -> Arc<dyn ReadView> {
+        self.0.view(partition)
+    }
+}
+
+#[test]
+fn a_writer_that_gathers_passes_what_concerns_it_of_the_suite() {
+    // Each batch a file, some batches, and all of them.
+    for bytes_max in [0, 20_000, usize::MAX] {
+        run(CASES_OF_THE_WRITER, &|| Box::new(Bulk(Dir::new(), bytes_max)));
+    }
+}
+
+#[test]
+fn what_is_gathered_is_lost_as_a_whole_and_readers_see_an_earlier_batch() {
+    let mut lost = Vec::new();
+    for bytes_max in [0, 2_000, 20_000, usize::MAX] {
+        let dir = Dir::new();
+        let stores = dir.open();
+        let mut store = stores.open_bulk(0, bytes_max).unwrap();
+        let heads = fill(&mut *store, 40);
+        let seen = stores.view(0).snapshot().unwrap().unwrap().store_head();
+        let mut left: Vec<_> =
+            fs::read_dir(dir.data()).unwrap().map(|e| e.unwrap().path()).collect();
+        left.retain(|path| path.is_file());
+        assert_eq!(left, [""; 0].map(PathBuf::from), "a file was moved to where it belongs");
+        drop(store);
+        drop(stores);
+        let stores = dir.open();
+        let mut store = stores.open(0).unwrap();
+        let head = store.store_head();
+        assert_eq!(head, seen, "{bytes_max}");
+        assert_eq!(head, heads[usize::try_from(head.cursor).unwrap()], "{bytes_max}");
+        assert_eq!(store.recompute_digest().unwrap(), head.digest, "{bytes_max}");
+        lost.push(40 - head.cursor);
+        write(&mut *store, 1, &message("next", 1), &[]);
+        assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
+    }
+    assert!(lost.is_sorted() && lost.first() == Some(&0) && lost.last() == Some(&40), "{lost:?}");
+    assert!(lost.iter().any(|lost| (1..40).contains(lost)), "{lost:?}");
+}
+
 #[test]
 fn stores_beside_each_other_share_their_memory() {
     let dir = Dir::new();
@@ -57,7 +130,7 @@ fn stores_beside_each_other_share_their_memory() {
     for (stores, seed) in beside.iter().zip(1..) {
         let mut store = stores.open(7).unwrap();
         fill(&mut *store, 20);
-        stores.flush(7).unwrap();
+        store.flush().unwrap();
         let before = first.shared.block_cache_usage();
         let snapshot = stores.view(7).snapshot().unwrap().unwrap();
         assert!(snapshot.message(&Wamid::from("3")).unwrap().is_some(), "{seed}");

@@ -23,6 +23,10 @@ use crate::history::{Ground, check_disk, remove_dir};
 /// The file that says what a replay is of, within its directory.
 const FILE: &str = "replay.json";
 
+/// Rows that its threads together gather before they write them to files: the more, the less often one
+/// that changes is written.
+const GATHERED_BYTES: usize = 192 * 1024 * 1024;
+
 /// By how much its threads are nicer than others.
 const NICE: i32 = 10;
 
@@ -235,13 +239,17 @@ impl Shadow {
         let left = Mutex::new(self.spec.partitions.iter());
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
         let ended = CancellationToken::new();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(self.spec.partitions.len()).max(1);
+        let gathered = GATHERED_BYTES / threads;
         let work = || {
             give_way();
             while let Some((&partition, range)) = next()
                 && !stop.is_cancelled()
                 && !ended.is_cancelled()
             {
-                let folded = self.fold_one(runtime, partition, range, (rate_max, begun), stop);
+                let place = (partition, range);
+                let folded = self.fold_one(runtime, place, gathered, (rate_max, begun), stop);
                 if folded.is_err() {
                     ended.cancel();
                     return folded;
@@ -249,10 +257,8 @@ impl Shadow {
             }
             Ok(())
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..threads.min(self.spec.partitions.len())).map(|_| scope.spawn(work)).collect();
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let mut ended = Ok(());
             // All are waited for, whichever failed.
             for thread in threads {
@@ -267,15 +273,16 @@ impl Shadow {
     fn fold_one(
         &self,
         runtime: &Handle,
-        partition: u32,
-        range: &Range,
+        (partition, range): (u32, &Range),
+        gathered: usize,
         (rate_max, begun): (u32, Instant),
         stop: &CancellationToken,
     ) -> Result<()> {
         if self.is_swapped(partition) {
             return Ok(());
         }
-        let mut store = self.open_partition(partition, range)?;
+        let bulk = |partition| self.stores.open_bulk(partition, gathered);
+        let mut store = self.open_with(partition, range, bulk)?;
         let each = |records: u64, selected: u64, position: Offset| {
             fail_points::replayed();
             let mut progress = self.lock();
@@ -289,7 +296,7 @@ impl Shadow {
         let batch = if rate_max == 0 { u32::MAX } else { rate_max };
         let to = range.to;
         runtime.block_on(self.fold_partition(partition, &mut *store, to, batch, stop, each))?;
-        self.stores.flush(partition).context("flush the shadow")
+        store.flush().context("flush the shadow")
     }
 
     /// The store of a partition, at the beginning of its range or further on.
@@ -297,6 +304,15 @@ impl Shadow {
         &self,
         partition: u32,
         range: &Range,
+    ) -> Result<Box<dyn PartitionStore>> {
+        self.open_with(partition, range, |partition| self.stores.open(partition))
+    }
+
+    fn open_with(
+        &self,
+        partition: u32,
+        range: &Range,
+        open: impl FnOnce(u32) -> Result<Box<dyn PartitionStore>, tickfold_store::Error>,
     ) -> Result<Box<dyn PartitionStore>> {
         if let Some(id) = &range.checkpoint
             && !self.path(partition).exists()
@@ -306,7 +322,7 @@ impl Shadow {
             let found = found.with_context(|| format!("checkpoint {id} is gone"))?;
             self.stores.restore(partition, &found).context("restore the checkpoint")?;
         }
-        let mut store = self.stores.open(partition).context("open the shadow")?;
+        let mut store = open(partition).context("open the shadow")?;
         let head = store.store_head();
         if head.fold_version != FOLD_VERSION && self.spec.generation == 0 {
             bail!(

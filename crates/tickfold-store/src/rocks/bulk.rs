@@ -1,0 +1,190 @@
+//! A writer that gathers its rows in memory and puts them into the database as sorted files.
+//!
+//! For whoever folds a lot that nobody reads meanwhile: a row that is written in memory again costs no
+//! second one, and none passes through RocksDB's own buffer, where a random place has to be found for
+//! each. Views show what is in the files. A crash loses what is gathered, as a whole, so the store is at an
+//! earlier batch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use foldhash::fast::RandomState;
+use rocksdb::{IngestExternalFileOptions, Options, SstFileWriter};
+
+use super::RocksBackend;
+use crate::batch::{Batch, Entry};
+use crate::key::Family;
+use crate::store::Backend;
+use crate::tables::{Row, Rows};
+use crate::{Checkpoint, Error, StoreHead};
+
+/// What a row takes beside its bytes: its places in the table and on the heap.
+const ROW_BYTES: usize = 96;
+
+/// The backend of such a writer.
+#[derive(Debug)]
+pub(super) struct BulkBackend {
+    rocks: RocksBackend,
+    options: TableOptions,
+    gathered: Gathered,
+    bytes_max: usize,
+}
+
+/// How the files are written: as the database would.
+pub(super) struct TableOptions(pub(super) Options);
+
+impl std::fmt::Debug for TableOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TableOptions")
+    }
+}
+
+/// Rows that are not in the database yet; `None` is one that is to go.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// Of the families that are looked through in order while they are gathered.
+    ordered: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    others: HashMap<Vec<u8>, Option<Vec<u8>>, RandomState>,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, (key, value): Entry) {
+        let size = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        let (key_bytes, value_bytes) = (key.len(), size(&value));
+        let before = match is_ordered(&key) {
+            true => self.ordered.insert(key, value),
+            false => self.others.insert(key, value),
+        };
+        let replaced = before.map(|before| size(&before));
+        self.bytes += replaced.map_or(ROW_BYTES + key_bytes, |_| 0) + value_bytes;
+        self.bytes -= replaced.unwrap_or_default();
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        if is_ordered(key) { self.ordered.get(key) } else { self.others.get(key) }
+    }
+
+    /// Rows with `from` ≤ key < `until`, rising. Of the other families all are looked at.
+    fn range(&self, from: &[u8], until: &[u8]) -> Vec<(&Vec<u8>, &Option<Vec<u8>>)> {
+        if from >= until {
+            return Vec::new();
+        }
+        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(until));
+        let mut found: Vec<_> = self.ordered.range::<[u8], _>(bounds).collect();
+        if !is_of_ordered_families(from, until) {
+            let within = |(key, _): &(&Vec<u8>, _)| (from..until).contains(&key.as_slice());
+            found.extend(self.others.iter().filter(within));
+            found.sort_unstable_by_key(|(key, _)| *key);
+        }
+        found
+    }
+
+    fn take(&mut self) -> Vec<Entry> {
+        let Self { ordered, others, bytes: _ } = std::mem::take(self);
+        let mut rows: Vec<_> = ordered.into_iter().chain(others).collect();
+        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        rows
+    }
+}
+
+const ORDERED: [Family; 2] = [Family::Timer, Family::Change];
+
+fn is_ordered(key: &[u8]) -> bool {
+    ORDERED.iter().any(|family| key.first() == Some(&(*family as u8)))
+}
+
+fn is_of_ordered_families(from: &[u8], until: &[u8]) -> bool {
+    ORDERED.iter().any(|family| {
+        let (first, end) = family.bounds();
+        first.as_slice() <= from && until <= end.as_slice()
+    })
+}
+
+impl BulkBackend {
+    /// Gathers rows up to so many bytes.
+    pub(super) fn new(rocks: RocksBackend, options: Options, bytes_max: usize) -> Self {
+        Self { rocks, options: TableOptions(options), gathered: Gathered::default(), bytes_max }
+    }
+
+    /// Puts what is gathered into the database.
+    fn put(&mut self) -> Result<(), Error> {
+        let rows = self.gathered.take();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let path = self.file();
+        let write = || {
+            let mut writer = SstFileWriter::create(&self.options.0);
+            writer.open(&path)?;
+            for (key, value) in rows {
+                match value {
+                    Some(value) => writer.put(key, value)?,
+                    None => writer.delete(key)?,
+                }
+            }
+            writer.finish()?;
+            drop(writer);
+            let mut ingested = IngestExternalFileOptions::default();
+            ingested.set_move_files(true);
+            self.rocks.database.db.ingest_external_file_opts(&ingested, vec![&path])
+        };
+        let put = write().map_err(|error| {
+            // Where the disk is full its place is wanted back; else the next one overwrites it.
+            let _ = std::fs::remove_file(&path);
+            self.rocks.database.failed("put a file", error)
+        });
+        self.rocks.changed();
+        put
+    }
+
+    /// Beside the database, so that it can be moved there.
+    fn file(&self) -> PathBuf {
+        self.rocks.database.db.path().with_extension("gathered")
+    }
+}
+
+impl Rows for BulkBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.gathered.get(key).map_or_else(|| self.rocks.get(key), |value| Ok(value.clone()))
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
+        let mut gathered = self.gathered.range(from, until).into_iter().peekable();
+        let mut stored = self.rocks.database.rows(from, until).peekable();
+        let mut rows = Vec::new();
+        while rows.len() < limit {
+            let is_next = match (gathered.peek(), stored.peek()) {
+                (None, None) => break,
+                (None, Some(_)) | (_, Some(Err(_))) => false,
+                (Some(_), None) => true,
+                (Some((key, _)), Some(Ok((below, _)))) => *key <= below,
+            };
+            if !is_next {
+                rows.extend(stored.next().transpose()?);
+                continue;
+            }
+            let Some((key, value)) = gathered.next() else { break };
+            stored.next_if(|below| below.as_ref().is_ok_and(|(below, _)| below == key));
+            rows.extend(value.as_ref().map(|value| (key.clone(), value.clone())));
+        }
+        Ok(rows)
+    }
+}
+
+impl Backend for BulkBackend {
+    fn apply(&mut self, batch: Batch) -> Result<(), Error> {
+        batch.entries.into_iter().for_each(|entry| self.gathered.add(entry));
+        if self.gathered.bytes < self.bytes_max { Ok(()) } else { self.put() }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.put()?;
+        self.rocks.flush()
+    }
+
+    fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {
+        self.put()?;
+        self.rocks.checkpoint(head)
+    }
+}
