@@ -90,6 +90,9 @@ impl Group {
         for &partition in partitions {
             let (member, options) = (Arc::clone(&self.member), Arc::clone(&self.options));
             let tenure = self.tenure(partition);
+            if let Some(tenure) = &tenure {
+                tenure.revoke();
+            }
             self.releases.spawn(give_back(member, options, partition, tenure));
         }
     }
@@ -109,7 +112,7 @@ impl Group {
     }
 }
 
-/// Has a partition finish within its time, then gives it back.
+/// Waits for a partition that was revoked to finish within its time, then gives it back.
 async fn give_back(
     member: Arc<dyn Member>,
     options: Arc<Options>,
@@ -118,7 +121,6 @@ async fn give_back(
 ) {
     let partitions = BTreeSet::from([partition]);
     if let Some(tenure) = tenure {
-        tenure.revoke();
         let patience = Duration::from_millis(options.release_ms_max);
         match tokio::time::timeout(patience, tenure.ended()).await {
             // Taken away meanwhile: there is nothing to give back.

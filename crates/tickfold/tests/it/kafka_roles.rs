@@ -141,6 +141,11 @@ fn kafka_roles_share_partitions_and_take_them_over() {
     cluster.look(&first);
     let second = cluster.node("processor", "second");
     let shares = share(&[&first, &second]);
+    for (node, share) in [&first, &second].into_iter().zip(&shares) {
+        let wanted = format!("tickfold_processor_assigned_partitions {}", share.len());
+        let page = node.admin("/metrics").text();
+        assert!(page.lines().any(|line| line == wanted), "{wanted}: {page}");
+    }
 
     cluster.post(&ingress, 20);
     cluster.look(&first);
