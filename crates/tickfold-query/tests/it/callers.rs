@@ -886,6 +886,40 @@ impl Ca {
     }
 }
 
+/// Handshakes that may be under way, and for how long one may take.
+const HANDSHAKES_MAX: usize = 256;
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_handshake_beyond_the_most_waits_until_one_is_cut() {
+    let ca = Ca::new();
+    let (certificate, key) = ca.issue("node.internal");
+    let pem = ServerPem {
+        certificates: certificate.into_bytes(),
+        key: key.into_bytes(),
+        client_ca: None,
+    };
+    let (auth, _) = auth(vec![entry("token", &[Scope::Query], Accounts::All)]);
+    let auth = Auth { tls: Some(ServerTls::new(&pem).unwrap()), ..auth };
+    let world = World::guarded(auth, QueryOptions::default()).await;
+    let connect = async || {
+        let trusting = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca.pem()));
+        let begun = Instant::now();
+        over_tls(&world, trusting).await.unwrap();
+        begun.elapsed()
+    };
+    for (silent, waits) in [(HANDSHAKES_MAX - 1, false), (HANDSHAKES_MAX, true)] {
+        let mut held = Vec::new();
+        for _ in 0..silent {
+            held.push(tokio::net::TcpStream::connect(world.address).await.unwrap());
+        }
+        // The node takes connections in their order.
+        let waited = connect().await;
+        assert_eq!(waited > HANDSHAKE_LIMIT / 2, waits, "{silent} silent ones: {waited:?}");
+        assert!(waited < HANDSHAKE_LIMIT * 3, "{waited:?}");
+    }
+}
+
 async fn over_tls(world: &World, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     let endpoint = Channel::from_shared(format!("https://{}", world.address)).unwrap();
     endpoint.tls_config(tls.domain_name("node.internal")).unwrap().connect().await

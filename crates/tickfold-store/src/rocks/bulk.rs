@@ -6,6 +6,7 @@
 //! earlier batch.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use foldhash::fast::RandomState;
@@ -48,6 +49,9 @@ struct Gathered {
     bytes: usize,
 }
 
+/// A row that is gathered.
+type Found<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
+
 impl Gathered {
     fn add(&mut self, (key, value): Entry) {
         let size = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
@@ -65,19 +69,20 @@ impl Gathered {
         if is_ordered(key) { self.ordered.get(key) } else { self.others.get(key) }
     }
 
-    /// Rows with `from` ≤ key < `until`, rising. Of the other families all are looked at.
-    fn range(&self, from: &[u8], until: &[u8]) -> Vec<(&Vec<u8>, &Option<Vec<u8>>)> {
+    /// Rows with `from` ≤ key < `until`, rising. Of the other families all are looked at first.
+    fn range(&self, from: &[u8], until: &[u8]) -> Box<dyn Iterator<Item = Found<'_>> + '_> {
         if from >= until {
-            return Vec::new();
+            return Box::new(std::iter::empty());
         }
-        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(until));
-        let mut found: Vec<_> = self.ordered.range::<[u8], _>(bounds).collect();
-        if !is_of_ordered_families(from, until) {
-            let within = |(key, _): &(&Vec<u8>, _)| (from..until).contains(&key.as_slice());
-            found.extend(self.others.iter().filter(within));
-            found.sort_unstable_by_key(|(key, _)| *key);
+        let bounds = (Bound::Included(from), Bound::Excluded(until));
+        let ordered = self.ordered.range::<[u8], _>(bounds);
+        if is_of_ordered_families(from, until) {
+            return Box::new(ordered);
         }
-        found
+        let within = |(key, _): &Found<'_>| (from..until).contains(&key.as_slice());
+        let mut found: Vec<_> = ordered.chain(self.others.iter().filter(within)).collect();
+        found.sort_unstable_by_key(|(key, _)| *key);
+        Box::new(found.into_iter())
     }
 
     fn take(&mut self) -> Vec<Entry> {
@@ -150,7 +155,7 @@ impl Rows for BulkBackend {
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
-        let mut gathered = self.gathered.range(from, until).into_iter().peekable();
+        let mut gathered = self.gathered.range(from, until).peekable();
         let mut stored = self.rocks.database.rows(from, until).peekable();
         let mut rows = Vec::new();
         while rows.len() < limit {
