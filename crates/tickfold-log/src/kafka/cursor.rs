@@ -152,9 +152,11 @@ impl Cursors {
     /// Ends cursors that nobody used for long.
     pub(super) fn end_idle(self: &Arc<Self>) {
         self.end(|lane, cursor| {
-            let idle_max = if cursor.next < cursor.end { READING_IDLE_MAX } else { Duration::ZERO };
-            let idle_max = IDLE_MAX.get(lane).map_or(idle_max, |max| idle_max.max(*max));
-            cursor.used.elapsed() > idle_max
+            let is_reading = cursor.next < cursor.end;
+            IDLE_MAX.get(lane).is_some_and(|&max| {
+                let max = if is_reading { max.max(READING_IDLE_MAX) } else { max };
+                cursor.used.elapsed() > max
+            })
         });
     }
 

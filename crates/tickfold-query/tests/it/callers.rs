@@ -884,6 +884,12 @@ impl Ca {
         let key = rcgen::KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
+
+    /// What a node serves TLS with that asks no client for a certificate.
+    pub(crate) fn node(&self) -> ServerPem {
+        let (certificate, key) = self.issue("node.internal");
+        ServerPem { certificates: certificate.into_bytes(), key: key.into_bytes(), client_ca: None }
+    }
 }
 
 /// Handshakes that may be under way, and for how long one may take.
@@ -893,14 +899,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 #[tokio::test]
 async fn a_handshake_beyond_the_most_waits_until_one_is_cut() {
     let ca = Ca::new();
-    let (certificate, key) = ca.issue("node.internal");
-    let pem = ServerPem {
-        certificates: certificate.into_bytes(),
-        key: key.into_bytes(),
-        client_ca: None,
-    };
     let (auth, _) = auth(vec![entry("token", &[Scope::Query], Accounts::All)]);
-    let auth = Auth { tls: Some(ServerTls::new(&pem).unwrap()), ..auth };
+    let auth = Auth { tls: Some(ServerTls::new(&ca.node()).unwrap()), ..auth };
     let world = World::guarded(auth, QueryOptions::default()).await;
     let connect = async || {
         let trusting = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca.pem()));
@@ -928,14 +928,7 @@ async fn over_tls(world: &World, tls: ClientTlsConfig) -> Result<Channel, tonic:
 #[tokio::test]
 async fn a_client_certificate_is_required_and_names_its_caller() {
     let (ca, stranger) = (Ca::new(), Ca::new());
-    let pem = |ca: &Ca| {
-        let (certificate, key) = ca.issue("node.internal");
-        ServerPem {
-            certificates: certificate.into_bytes(),
-            key: key.into_bytes(),
-            client_ca: Some(ca.pem().into_bytes()),
-        }
-    };
+    let pem = |ca: &Ca| ServerPem { client_ca: Some(ca.pem().into_bytes()), ..ca.node() };
     let named = TokenEntry {
         proof: Proof::CertificateName("crm.internal".to_owned()),
         ..entry("crm", &[Scope::Query], Accounts::All)

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tickfold_proto::query::v1 as pb;
-use tickfold_query::{Accounts, Auth, QueryOptions, QueryState, Scope, ServerPem, ServerTls};
+use tickfold_query::{Accounts, Auth, QueryOptions, QueryState, Scope, ServerTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -137,12 +137,6 @@ async fn a_page_may_call_if_its_origin_is_named() {
 #[tokio::test]
 async fn over_tls_a_page_may_call_by_either_version_of_http() {
     let ca = Ca::new();
-    let (certificate, key) = ca.issue("node.internal");
-    let pem = ServerPem {
-        certificates: certificate.into_bytes(),
-        key: key.into_bytes(),
-        client_ca: None,
-    };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
     let connect = async |world: &World, versions: &[&str]| {
@@ -159,7 +153,7 @@ async fn over_tls_a_page_may_call_by_either_version_of_http() {
     for web_origins in [vec![OURS.to_owned()], Vec::new()] {
         let is_web = !web_origins.is_empty();
         let (auth, _) = auth(vec![entry("crm", &[Scope::Query], Accounts::All)]);
-        let auth = Auth { tls: Some(ServerTls::new(&pem).unwrap()), ..auth };
+        let auth = Auth { tls: Some(ServerTls::new(&ca.node()).unwrap()), ..auth };
         let options = QueryOptions { web_origins, ..QueryOptions::default() };
         let world = World::guarded(auth, options).await;
         let mut writers = Writers::open(&world.stores);

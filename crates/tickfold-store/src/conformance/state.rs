@@ -1,5 +1,7 @@
 //! Promises of the writer: what is written is read, as a whole, with its digest.
 
+use std::ops::Range;
+
 use tickfold_core::ids::{PhoneNumberId, WabaId};
 use tickfold_core::overlay::Overlay;
 use tickfold_core::state::{TimerKey, TimerKind};
@@ -8,7 +10,7 @@ use tickfold_core::time::Timestamp;
 use super::model::{Model, random_batch};
 use super::random::Random;
 use super::{Disk, at, write};
-use crate::{Error, StoreHead};
+use crate::{Error, PartitionStore, StoreHead, Stores};
 
 /// One value of every entity.
 fn one_of_each(random: &mut Random) -> Overlay {
@@ -220,66 +222,58 @@ pub fn timers_come_in_order_and_strictly_after(disk: &dyn Disk) {
 }
 
 pub fn random_batches_agree_with_a_model(disk: &dyn Disk) {
-    for seed in 0..4_u64 {
+    agree_with_a_model(disk, 0..4, |_, random| (true, random.one_in(10)));
+}
+
+pub fn what_is_flushed_is_seen_and_stays(disk: &dyn Disk) {
+    agree_with_a_model(disk, 10..14, |store, random| {
+        let is_flushed = random.one_in(8);
+        if is_flushed {
+            store.flush().unwrap();
+        }
+        (is_flushed, is_flushed && random.one_in(2))
+    });
+}
+
+/// Writes random batches. `settle` says after each whether views have it, and whether to look at what
+/// another process finds.
+fn agree_with_a_model(
+    disk: &dyn Disk,
+    seeds: Range<u64>,
+    settle: impl Fn(&mut dyn PartitionStore, &mut Random) -> (bool, bool),
+) {
+    for seed in seeds {
         let mut random = Random::new(seed);
         let partition = u32::try_from(seed).unwrap();
         let mut stores = disk.stores();
         let mut store = stores.open(partition).unwrap();
         let mut model = Model::default();
-        for batch in 0..60 {
+        for batch in 0..80 {
             let context = format!("seed {seed}, batch {batch}");
             let (overlay, transitions) = random_batch(&mut random, &*store);
             let records = 1 + u64::from(random.byte() % 3);
             write(&mut *store, records, &overlay, &transitions);
             model.apply(&overlay, &transitions);
             model.check_store(&*store, &context);
-            if random.one_in(10) {
-                let head = store.store_head();
+            let (is_seen, is_reopened) = settle(&mut *store, &mut random);
+            let check_view = |stores: &dyn Stores, head: StoreHead| {
+                let snapshot = stores.view(partition).snapshot().unwrap().unwrap();
+                assert_eq!(snapshot.store_head(), head, "{context}");
+                model.check_snapshot(&*snapshot, &context);
+            };
+            let head = store.store_head();
+            if is_seen {
+                check_view(&*stores, head);
+                model.check_store(&*store, &context);
+            }
+            if is_reopened {
                 drop(store);
                 drop(stores);
                 stores = disk.stores();
                 store = stores.open(partition).unwrap();
                 assert_eq!(store.store_head(), head, "{context}");
                 model.check_store(&*store, &context);
-            }
-            let snapshot = stores.view(partition).snapshot().unwrap().unwrap();
-            assert_eq!(snapshot.store_head(), store.store_head(), "{context}");
-            model.check_snapshot(&*snapshot, &context);
-        }
-        assert!(!model.is_empty(), "seed {seed} tests nothing");
-    }
-}
-
-pub fn what_is_flushed_is_seen_and_stays(disk: &dyn Disk) {
-    for seed in 10..14_u64 {
-        let mut random = Random::new(seed);
-        let mut stores = disk.stores();
-        let partition = u32::try_from(seed).unwrap();
-        let mut store = stores.open(partition).unwrap();
-        let mut model = Model::default();
-        for batch in 0..80 {
-            let context = format!("seed {seed}, batch {batch}");
-            let (overlay, transitions) = random_batch(&mut random, &*store);
-            write(&mut *store, 1, &overlay, &transitions);
-            model.apply(&overlay, &transitions);
-            model.check_store(&*store, &context);
-            if !random.one_in(8) {
-                continue;
-            }
-            store.flush().unwrap();
-            let (head, view) = (store.store_head(), stores.view(partition));
-            let snapshot = view.snapshot().unwrap().unwrap();
-            assert_eq!(snapshot.store_head(), head, "{context}");
-            model.check_snapshot(&*snapshot, &context);
-            model.check_store(&*store, &context);
-            if random.one_in(2) {
-                drop((snapshot, view));
-                drop(store);
-                drop(stores);
-                stores = disk.stores();
-                store = stores.open(partition).unwrap();
-                assert_eq!(store.store_head(), head, "{context}");
-                model.check_store(&*store, &context);
+                check_view(&*stores, head);
             }
         }
         assert!(!model.is_empty(), "seed {seed} tests nothing");

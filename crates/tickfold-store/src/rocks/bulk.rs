@@ -23,25 +23,22 @@ use crate::{Checkpoint, Error, StoreHead};
 const ROW_BYTES: usize = 96;
 
 /// The backend of such a writer.
-#[derive(Debug)]
 pub(super) struct BulkBackend {
     rocks: RocksBackend,
-    options: TableOptions,
+    /// Those of the database: the files are written as it would write them.
+    options: Options,
     gathered: Gathered,
     bytes_max: usize,
 }
 
-/// How the files are written: as the database would.
-pub(super) struct TableOptions(pub(super) Options);
-
-impl std::fmt::Debug for TableOptions {
+impl std::fmt::Debug for BulkBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TableOptions")
+        f.debug_struct("BulkBackend").field("rocks", &self.rocks).finish_non_exhaustive()
     }
 }
 
 /// Rows that are not in the database yet; `None` is one that is to go.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Gathered {
     /// Of the families that are looked through in order while they are gathered.
     ordered: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -109,7 +106,7 @@ fn is_of_ordered_families(from: &[u8], until: &[u8]) -> bool {
 impl BulkBackend {
     /// Gathers rows up to so many bytes.
     pub(super) fn new(rocks: RocksBackend, options: Options, bytes_max: usize) -> Self {
-        Self { rocks, options: TableOptions(options), gathered: Gathered::default(), bytes_max }
+        Self { rocks, options, gathered: Gathered::default(), bytes_max }
     }
 
     /// Puts what is gathered into the database.
@@ -120,7 +117,7 @@ impl BulkBackend {
         }
         let path = self.file();
         let write = || {
-            let mut writer = SstFileWriter::create(&self.options.0);
+            let mut writer = SstFileWriter::create(&self.options);
             writer.open(&path)?;
             for (key, value) in rows {
                 match value {

@@ -67,13 +67,8 @@ impl Database {
         from: &[u8],
         until: &[u8],
     ) -> impl Iterator<Item = Result<Row, Error>> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(until);
-        let rows = self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), options);
-        rows.map(|row| match row {
-            Ok((key, value)) => Ok((key.into(), value.into())),
-            Err(error) => Err(self.failed("scan", error)),
-        })
+        let rows = rows(&self.db, ReadOptions::default(), from, until);
+        rows.map(|row| row.map_err(|error| self.failed("scan", error)))
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
@@ -170,11 +165,15 @@ impl Rows for Database {
     }
 }
 
-fn collect(
-    rows: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
-    limit: usize,
-) -> Result<Vec<Row>, rocksdb::Error> {
-    rows.take(limit).map(|row| row.map(|(key, value)| (key.into(), value.into()))).collect()
+fn rows<'a>(
+    db: &'a DB,
+    mut options: ReadOptions,
+    from: &[u8],
+    until: &[u8],
+) -> impl Iterator<Item = Result<Row, rocksdb::Error>> + use<'a> {
+    options.set_iterate_upper_bound(until);
+    let rows = db.iterator_opt(IteratorMode::From(from, Direction::Forward), options);
+    rows.map(|row| row.map(|(key, value)| (key.into(), value.into())))
 }
 
 type DbSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
@@ -277,10 +276,8 @@ impl Rows for SnapshotRows {
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
-        let mut options = options(&self.cell.borrow_dependent().snapshot, self.reads);
-        options.set_iterate_upper_bound(until);
-        let mode = IteratorMode::From(from, Direction::Forward);
-        let rows = self.cell.borrow_owner().db.iterator_opt(mode, options);
-        collect(rows, limit).map_err(|error| self.failed("scan", error))
+        let options = options(&self.cell.borrow_dependent().snapshot, self.reads);
+        let found = rows(&self.cell.borrow_owner().db, options, from, until).take(limit);
+        found.collect::<Result<_, _>>().map_err(|error| self.failed("scan", error))
     }
 }

@@ -48,20 +48,19 @@ impl Partitions {
     /// Whether each of them is live here or at a node that was reached, or waits for a person.
     pub(super) fn have_settled(&self) -> bool {
         self.each().all(|(partition, status)| {
-            status.is_live()
-                || matches!(status, PartitionStatus::Refused(_))
-                || self.peers.is_reached(partition)
+            matches!(status, PartitionStatus::Refused(_)) || self.is_served(partition, &status)
         })
     }
 
     /// Those that nobody answers for, with why.
     pub(super) fn unready(&self) -> impl Iterator<Item = String> {
-        let unready = |(partition, status): &(u32, PartitionStatus)| {
-            !status.is_live() && !self.peers.is_reached(*partition)
-        };
-        self.each()
-            .filter(unready)
-            .map(|(partition, status)| format!("partition {partition}: {status}"))
+        let unready = self.each().filter(|(partition, status)| !self.is_served(*partition, status));
+        unready.map(|(partition, status)| format!("partition {partition}: {status}"))
+    }
+
+    /// Whether it is live here, or at a node that was reached.
+    fn is_served(&self, partition: u32, status: &PartitionStatus) -> bool {
+        status.is_live() || self.peers.is_reached(partition)
     }
 
     /// All of them, as they are shown by the node at this address.

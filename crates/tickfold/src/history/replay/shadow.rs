@@ -248,8 +248,8 @@ impl Shadow {
                 && !stop.is_cancelled()
                 && !ended.is_cancelled()
             {
-                let place = (partition, range);
-                let folded = self.fold_one(runtime, place, gathered, (rate_max, begun), stop);
+                let rate = (rate_max, begun);
+                let folded = self.fold_one(runtime, partition, range, gathered, rate, stop);
                 if folded.is_err() {
                     ended.cancel();
                     return folded;
@@ -273,7 +273,8 @@ impl Shadow {
     fn fold_one(
         &self,
         runtime: &Handle,
-        (partition, range): (u32, &Range),
+        partition: u32,
+        range: &Range,
         gathered: usize,
         (rate_max, begun): (u32, Instant),
         stop: &CancellationToken,
