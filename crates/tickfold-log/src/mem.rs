@@ -241,7 +241,10 @@ impl Log for MemLog {
         max_records: usize,
         max_bytes: usize,
     ) -> LogFuture<'a, Result<Vec<Record>, Error>> {
-        Box::pin(async move { self.read_now(from, offset, max_records, max_bytes) })
+        Box::pin(async move {
+            self.when(|state| (!state.hold_reads || state.closed).then_some(())).await;
+            self.read_now(from, offset, max_records, max_bytes)
+        })
     }
 
     fn last_record<'a>(

@@ -68,7 +68,7 @@ pub(crate) fn incoming(
         let (tls, cut) = (tls.clone(), Box::pin(cut.clone().cancelled_owned()));
         async move {
             let (io, peer) = shaken(tls, stream, peer).await?;
-            let _open = metrics::OpenConnection::new();
+            let _open = metrics::connection();
             let first = Some(First::begin());
             Some(Ok(Connection { io, peer, cut, first, _slot: slot, _open }))
         }
@@ -110,7 +110,7 @@ pub(crate) struct Connection {
     /// Until the client has spoken.
     first: Option<First>,
     _slot: OwnedSemaphorePermit,
-    _open: metrics::OpenConnection,
+    _open: metrics::Counted,
 }
 
 /// What is missing of the first bytes, and until when.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use tonic::Code;
 
@@ -29,8 +29,12 @@ pub const WATCH_ITEMS: &str = "tickfold_query_watch_items_total";
 pub const WATCH_DELAY_SECONDS: &str = "tickfold_query_watch_delay_seconds";
 /// Changes that watches of states did not tell by themselves.
 pub const WATCH_CONFLATED: &str = "tickfold_query_watch_conflated_total";
+/// Lookups of watches running.
+pub const WATCH_LOOKUPS: &str = "tickfold_query_watch_lookups";
 /// Reads of the log by watches that are behind.
 pub const WATCH_LOG_READS: &str = "tickfold_query_watch_log_reads_total";
+/// Watches that read the log at this moment.
+pub const WATCH_LOG_READERS: &str = "tickfold_query_watch_log_readers";
 /// Calls that other nodes answered for this one, by `method` and `code`.
 pub const FORWARDS: &str = "tickfold_query_forwards_total";
 /// Times that another node was not reached.
@@ -84,10 +88,20 @@ pub fn describe() {
         Unit::Count,
         "Changes that a watch of states did not tell by themselves, since a newer one was there when it could."
     );
+    describe_gauge!(
+        WATCH_LOOKUPS,
+        Unit::Count,
+        "Lookups running for watches. At 64 further ones wait for their turn."
+    );
     describe_counter!(
         WATCH_LOG_READS,
         Unit::Count,
         "Reads of the log by watches that are behind what is kept in memory."
+    );
+    describe_gauge!(
+        WATCH_LOG_READERS,
+        Unit::Count,
+        "Watches that read the log at this moment, being behind what is kept in memory. At 8 further ones wait for their turn."
     );
     describe_counter!(
         FORWARDS,
@@ -156,55 +170,47 @@ pub(crate) fn fallback() {
     counter!(FALLBACKS).increment(1);
 }
 
-/// Counts a connection as open until it is dropped.
+/// One more in a gauge until it is dropped.
 #[derive(Debug)]
-pub(crate) struct OpenConnection(());
+pub(crate) struct Counted(Gauge);
 
-/// Counts a tail stream as open until it is dropped.
-#[derive(Debug)]
-pub(crate) struct OpenTail(());
-
-impl OpenConnection {
-    pub(crate) fn new() -> Self {
-        gauge!(CONNECTIONS).increment(1.0);
-        Self(())
+impl Counted {
+    fn more(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
     }
 }
 
-impl Drop for OpenConnection {
+impl Drop for Counted {
     fn drop(&mut self) {
-        gauge!(CONNECTIONS).decrement(1.0);
+        self.0.decrement(1.0);
     }
 }
 
-impl OpenTail {
-    pub(crate) fn new() -> Self {
-        gauge!(TAIL_STREAMS).increment(1.0);
-        Self(())
-    }
+/// A connection that is open.
+pub(crate) fn connection() -> Counted {
+    Counted::more(gauge!(CONNECTIONS))
 }
 
-impl Drop for OpenTail {
-    fn drop(&mut self) {
-        gauge!(TAIL_STREAMS).decrement(1.0);
-    }
+/// A tail stream that is open.
+pub(crate) fn tail() -> Counted {
+    Counted::more(gauge!(TAIL_STREAMS))
 }
 
-/// Counts a watch as open until it is dropped.
-#[derive(Debug)]
-pub(crate) struct OpenWatch(&'static str);
-
-impl OpenWatch {
-    pub(crate) fn new(method: &'static str) -> Self {
-        gauge!(WATCHES, "method" => method).increment(1.0);
-        Self(method)
-    }
+/// A watch that is open.
+pub(crate) fn watch(method: &'static str) -> Counted {
+    Counted::more(gauge!(WATCHES, "method" => method))
 }
 
-impl Drop for OpenWatch {
-    fn drop(&mut self) {
-        gauge!(WATCHES, "method" => self.0).decrement(1.0);
-    }
+/// A lookup of a watch that is running.
+pub(crate) fn watch_lookup() -> Counted {
+    Counted::more(gauge!(WATCH_LOOKUPS))
+}
+
+/// A watch that reads the log.
+pub(crate) fn watch_reader() -> Counted {
+    counter!(WATCH_LOG_READS).increment(1);
+    Counted::more(gauge!(WATCH_LOG_READERS))
 }
 
 /// So many more calls are running.
@@ -222,10 +228,6 @@ pub(crate) fn watch_item(method: &'static str, delay_ms: Option<i64>) {
 
 pub(crate) fn watch_conflated(changes: u64) {
     counter!(WATCH_CONFLATED).increment(changes);
-}
-
-pub(crate) fn watch_log_read() {
-    counter!(WATCH_LOG_READS).increment(1);
 }
 
 pub(crate) fn code_word(code: Code) -> &'static str {

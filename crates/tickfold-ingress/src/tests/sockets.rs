@@ -147,3 +147,33 @@ async fn a_refusal_reaches_a_client_that_sends_its_whole_body_first() {
     }
     running.stop().await;
 }
+
+/// Until then it keeps its place, which is why there is an end to it.
+#[tokio::test]
+async fn after_our_end_so_much_is_still_read_and_for_so_long() {
+    let running = start(short());
+    let refused = post("").replace("content-length: 0", "content-length: 999999999");
+
+    // As fast as it can. What the socket's buffers hold comes on top of the 16 MiB.
+    let mut stream = running.connect().await;
+    assert!(exchange(&mut stream, &refused).await.starts_with("HTTP/1.1 413"));
+    let (started, piece, mut sent) = (Instant::now(), vec![b' '; 64 * 1024], 0);
+    while let Ok(bytes) = stream.write(&piece).await {
+        sent += bytes;
+        assert!(sent < 48 << 20, "it reads on and on");
+    }
+    // On a machine that is slow enough, the time ends first.
+    let by_bytes = started.elapsed() < Duration::from_millis(900);
+    assert!(sent >= 16 << 20 || !by_bytes, "{sent} bytes in {:?}", started.elapsed());
+
+    // A byte now and then.
+    let mut stream = running.connect().await;
+    assert!(exchange(&mut stream, &refused).await.starts_with("HTTP/1.1 413"));
+    let started = Instant::now();
+    while stream.write_u8(b' ').await.is_ok() {
+        sleep(Duration::from_millis(20)).await;
+        assert!(started.elapsed() < Duration::from_secs(5), "it reads on and on");
+    }
+    between(started.elapsed(), 700, 3_000);
+    running.stop().await;
+}

@@ -147,6 +147,11 @@ impl MemLog {
         });
     }
 
+    /// While true, reads of records hang, by the trait's method only.
+    pub fn hold_reads(&self, hold: bool) {
+        self.change(|state| state.hold_reads = hold);
+    }
+
     /// While true, commits hang before anything of them is done, by the trait's method only.
     pub fn hold_commits(&self, hold: bool) {
         self.change(|state| state.hold_commits = hold);

@@ -36,6 +36,7 @@ pub(super) struct State {
     pub(super) groups: BTreeMap<(String, TopicPartition), Group>,
     pub(super) coordinators: BTreeMap<String, Coordinator>,
     pub(super) hold_commits: bool,
+    pub(super) hold_reads: bool,
     /// Commits that met the end of the assignment they were claimed under.
     pub(super) commits_fenced_by_group: u64,
     /// Commits of a group with members that none of them claimed.

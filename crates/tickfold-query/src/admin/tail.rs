@@ -18,7 +18,7 @@ use tonic::Status;
 
 use crate::call::Call;
 use crate::convert;
-use crate::metrics::OpenTail;
+use crate::metrics::{self, Counted};
 use crate::reasons::{Failure, Reason};
 
 /// Records read at once, and their bytes.
@@ -44,7 +44,7 @@ pub(super) struct Tail {
     shutdown: CancellationToken,
     ended: bool,
     _slot: Arc<OwnedSemaphorePermit>,
-    _open: OpenTail,
+    _open: Counted,
 }
 
 /// The place in one partition.
@@ -103,7 +103,7 @@ impl Tail {
             shutdown,
             ended: false,
             _slot: slot,
-            _open: OpenTail::new(),
+            _open: metrics::tail(),
         })
     }
 

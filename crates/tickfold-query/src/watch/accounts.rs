@@ -123,12 +123,12 @@ impl Records {
         let from = self.taken.get(&partition).copied().unwrap_or_default();
         // The semaphore is never closed.
         let permit = self.reads.acquire().await;
-        metrics::watch_log_read();
+        let reading = metrics::watch_reader();
         let of = self.feed.partition(partition);
         let read = self.feed.log.read(&of, from, BATCH_RECORDS, BATCH_BYTES).await;
         let records = match read.map_err(Failure::from) {
             Err(failure) if failure.reason() == Reason::LogUnavailable => {
-                drop(permit);
+                drop((reading, permit));
                 tokio::time::sleep(PAUSE).await;
                 return Ok(());
             }
@@ -141,7 +141,7 @@ impl Records {
                 return Err(expired(partition, from, start));
             }
         }
-        drop(permit);
+        drop((reading, permit));
         let to = records.last().map_or(until, |last| last.offset.saturating_add(1));
         // Most records of a partition are of other accounts; those need not be read.
         let names = |value: &[u8]| find(value, self.interest.as_bytes());

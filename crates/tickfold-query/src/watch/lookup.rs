@@ -13,6 +13,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::states::Subject;
 use crate::access::Access;
+use crate::metrics;
 use crate::query::{Query, View};
 use crate::reasons::{Failure, Reason};
 
@@ -60,6 +61,7 @@ impl Lookup {
     ) -> Result<Looked, Failure> {
         // The semaphore is never closed.
         let _permit = self.reads.acquire().await;
+        let _running = metrics::watch_lookup();
         match subject {
             Subject::Messages { view, .. } => {
                 let request = pb::LookupMessagesRequest {

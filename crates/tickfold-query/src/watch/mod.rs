@@ -31,7 +31,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::access::Access;
 use crate::call::{Call, Limits};
-use crate::metrics::{self, OpenWatch};
+use crate::metrics::{self, Counted};
 use crate::query::{Query, View, arguments};
 use crate::reasons::{Failure, Reason};
 use crate::{Clock, QueryOptions};
@@ -97,7 +97,7 @@ struct Running<W> {
     ends_at: Instant,
     ending: Option<Failure>,
     ended: bool,
-    _open: OpenWatch,
+    _open: Counted,
 }
 
 impl Watches {
@@ -161,7 +161,7 @@ impl Watches {
             ends_at: now + spread(self.options.watch_age_max),
             ending: None,
             ended: false,
-            _open: OpenWatch::new(method),
+            _open: metrics::watch(method),
         };
         let responses = stream::unfold((running, tell), |(mut running, tell)| async move {
             let step = running.step().await?;

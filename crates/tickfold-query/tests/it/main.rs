@@ -11,6 +11,7 @@ mod admin;
 mod callers;
 mod explain;
 mod find;
+mod limits;
 mod lookups;
 mod mirror;
 mod mirror_watch;

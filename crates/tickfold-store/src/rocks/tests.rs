@@ -141,6 +141,52 @@ fn stores_beside_each_other_share_their_memory() {
     assert_eq!(Dir::new().open().shared.block_cache_usage(), empty, "others have their own");
 }
 
+#[test]
+fn budgets_hold_over_all_partitions_while_far_more_is_written_and_read() {
+    let dir = Dir::new();
+    let (cache_max, buffers_max) = (1 << 20, 2 << 20);
+    let options = RocksOptions {
+        block_cache_bytes: cache_max,
+        write_buffer_bytes_total: buffers_max,
+        ..RocksOptions::default()
+    };
+    let stores = RocksStores::open(dir.data(), options).unwrap();
+    let [cache_max, buffers_max] = [cache_max, buffers_max].map(|max| u64::try_from(max).unwrap());
+    let mut open: Vec<_> = (0..4).map(|id| stores.open(id).unwrap()).collect();
+    let databases: Vec<_> = (0..4).map(|id| stores.slot(id).database().unwrap()).collect();
+    let buffers = || databases.iter().map(|database| database.sizes().buffer_bytes).sum::<u64>();
+    let (mut cache_most, mut buffers_most) = (0, 0);
+    let mut random = Random::new(1);
+    for round in 0..200 {
+        for store in &mut open {
+            let mut overlay = Overlay::default();
+            for id in 0..50 {
+                let wamid = Wamid::from(format!("{round}.{id}").as_str());
+                let message = overlay.messages.entry(&wamid, |_| Ok(None)).unwrap();
+                *message = Some(random.message());
+            }
+            write(&mut **store, 1, &overlay, &[]);
+        }
+        buffers_most = buffers_most.max(buffers());
+    }
+    open.iter_mut().for_each(|store| store.flush().unwrap());
+    let written: u64 = databases.iter().map(|database| database.sizes().disk_bytes).sum();
+    for (id, store) in (0..).zip(&open) {
+        assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
+        let snapshot = stores.view(id).snapshot().unwrap().unwrap();
+        for round in 0..200 {
+            let wamid = Wamid::from(format!("{round}.7").as_str());
+            assert!(snapshot.message(&wamid).unwrap().is_some());
+            cache_most = cache_most.max(stores.shared.block_cache_usage());
+        }
+    }
+    // Compressed.
+    assert!(written > 3 * buffers_max, "{written}");
+    // One that is flushed is still there until it is.
+    assert!((buffers_max / 2..2 * buffers_max).contains(&buffers_most), "{buffers_most}");
+    assert!((cache_max / 2..=cache_max).contains(&cache_most), "{cache_most}");
+}
+
 fn message(id: &str, seed: u64) -> Overlay {
     let mut overlay = Overlay::default();
     *overlay.messages.entry(&id.into(), |_| Ok(None)).unwrap() = Some(Random::new(seed).message());

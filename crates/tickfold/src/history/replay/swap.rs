@@ -272,14 +272,10 @@ fn rows(
         rules: std::sync::Arc::clone(&rules),
         first_ordinal: first.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX)),
     };
-    let (mut rows, mut bytes, mut too_many) = (Vec::<Output>::new(), 0_usize, false);
+    let mut rows = Rows::default();
     let compared = differing(partition, &*before, &*after, &mut |mut was, mut is| {
-        let more = differing_rows(&as_of(rows.len()), &mut was, &mut is);
-        let values = more.iter().filter_map(|row| row.value.as_ref());
-        bytes += values.map(bytes::Bytes::len).sum::<usize>();
-        rows.extend(more);
-        too_many = rows.len() > ROWS_MAX || bytes > ROW_BYTES_MAX;
-        match too_many || stop.is_cancelled() {
+        rows.take(differing_rows(&as_of(rows.rows.len()), &mut was, &mut is));
+        match rows.are_too_many() || stop.is_cancelled() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -288,13 +284,33 @@ fn rows(
     if stop.is_cancelled() {
         return Err(stopped());
     }
-    if too_many {
+    if rows.are_too_many() {
         return Err(Reason::SwapRefused.status(format!(
-            "partition {partition}: more than {ROWS_MAX} rows of its tables differ, which is more than \
-             one commit may have"
+            "partition {partition}: {} rows of its tables differ, or more, which is more than one commit \
+             may have",
+            rows.rows.len()
         )));
     }
-    Ok(rows)
+    Ok(rows.rows)
+}
+
+/// The rows of a swap. All of them are in memory, and in one commit.
+#[derive(Debug, Default)]
+struct Rows {
+    rows: Vec<Output>,
+    bytes: usize,
+}
+
+impl Rows {
+    fn take(&mut self, more: Vec<Output>) {
+        let values = more.iter().filter_map(|row| row.value.as_ref());
+        self.bytes += values.map(bytes::Bytes::len).sum::<usize>();
+        self.rows.extend(more);
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.rows.len() > ROWS_MAX || self.bytes > ROW_BYTES_MAX
+    }
 }
 
 fn snapshot(
@@ -318,4 +334,37 @@ fn interrupted(error: SwapError) -> Status {
         _ => Reason::SwapInterrupted,
     };
     reason.status(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tickfold_core::records::Topic;
+    use tickfold_core::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_swap_has_so_many_rows_and_bytes_of_them() {
+        let value = bytes::Bytes::from(vec![b' '; 1 << 20]);
+        let of = |count: usize, value: Option<&bytes::Bytes>| -> Vec<_> {
+            let row = || Output {
+                topic: Topic::MessageState,
+                key: String::new(),
+                headers: Vec::new(),
+                value: value.cloned(),
+                timestamp: Timestamp::from_millis(0),
+                offset: 0,
+                ordinal: 0,
+            };
+            std::iter::repeat_with(row).take(count).collect()
+        };
+        for (most, value) in [(100_000, None), (256, Some(&value))] {
+            let mut rows = Rows::default();
+            rows.take(of(most - 1, value));
+            rows.take(of(1, value));
+            assert!(!rows.are_too_many(), "{most}");
+            rows.take(of(1, value));
+            assert!(rows.are_too_many(), "{most}");
+        }
+    }
 }
