@@ -52,6 +52,11 @@ fn tool() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();
+    // Asked for behind a command, it must not start a run of minutes.
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{HELP}");
+        return Ok(());
+    }
     match command.as_str() {
         "run" | "calm" => {
             let from = option(&arguments, "--from")?.unwrap_or(0);
