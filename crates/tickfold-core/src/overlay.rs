@@ -237,6 +237,22 @@ pub struct Overlay {
     pub timers: BTreeMap<TimerKey, bool>,
     /// The last timer that fired: every one up to it is gone.
     pub fired: Option<TimerKey>,
+    /// What was folded into it; no part of the state.
+    pub tally: Tally,
+}
+
+/// What became of the items of webhooks, counted where outputs are not muted. Contacts, which come along
+/// with messages, and what became a dead letter are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Told an event or a transition that was not late.
+    pub applied: u64,
+    /// Told transitions only that came behind a later one.
+    pub stale: u64,
+    /// Told neither: all of it was known.
+    pub duplicate: u64,
+    /// An event of a field or a shape that is not known.
+    pub unknown: u64,
 }
 
 impl Overlay {

@@ -13,6 +13,7 @@ mod support;
 use serde_json::json;
 use support::{Folded, NOON, messages, status, status_body, values};
 use tickfold_core::ids::{TemplateKey, WabaId, Wamid};
+use tickfold_core::overlay::Tally;
 use tickfold_core::records::Topic;
 use tickfold_core::time::{DAY_MS, HOUR_MS};
 
@@ -71,6 +72,39 @@ fn a_second_error_code_is_a_new_fact() {
     assert_eq!(codes, [131_026, 131_000]);
     assert_eq!(transitions[1]["late"], false);
     assert_eq!(last(&folded, Topic::MessageState)["error_code"], 131_026, "the earliest is shown");
+}
+
+#[test]
+fn items_are_counted_by_what_became_of_them() {
+    let mut folded = Folded::default();
+    let mut tally = move |body: &[u8]| {
+        let before = folded.overlay.tally;
+        folded.webhook(body);
+        let Tally { applied, stale, duplicate, unknown } = folded.overlay.tally;
+        [
+            applied - before.applied,
+            stale - before.stale,
+            duplicate - before.duplicate,
+            unknown - before.unknown,
+        ]
+    };
+    assert_eq!(tally(&status_body(WAMID, "read", 3)), [1, 0, 0, 0]);
+    assert_eq!(tally(&status_body(WAMID, "read", 3)), [0, 0, 1, 0]);
+    assert_eq!(tally(&status_body(WAMID, "read", 1)), [0, 0, 1, 0], "a better time is no news");
+    assert_eq!(tally(&status_body(WAMID, "sent", 1)), [0, 1, 0, 0]);
+    let both = [status(WAMID, "sent", 1), status(WAMID, "delivered", 2), status("b", "sent", 1)];
+    let both = messages(&format!(r#""statuses":[{},7]"#, both.join(",")));
+    assert_eq!(tally(&both), [1, 1, 1, 0], "a dead letter is none of them");
+
+    let inbound = messages(&format!(
+        r#""contacts":[{{"wa_id":"447700900123","profile":{{"name":"n"}}}}],"messages":[{{"id":"wamid.IN","from":"447700900123","timestamp":"{NOON}","type":"text","text":{{"body":"hi"}},"news":1}}]"#
+    ));
+    assert_eq!(tally(&inbound), [1, 0, 0, 0], "nor a contact, nor a new member");
+    assert_eq!(tally(&inbound), [0, 0, 1, 0]);
+
+    let strange = br#"{"object":"whatsapp_business_account","entry":[{"id":"215589900000101","time":1795132800,"changes":[{"field":"of_tomorrow","value":{"a":1}}]}]}"#;
+    assert_eq!(tally(strange), [0, 0, 0, 1]);
+    assert_eq!(tally(strange), [0, 0, 1, 0]);
 }
 
 #[test]

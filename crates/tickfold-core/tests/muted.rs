@@ -12,7 +12,7 @@ mod support;
 
 use support::corpus;
 use tickfold_core::fold::{ITEMS_MAX, Partition};
-use tickfold_core::overlay::{Nothing, Overlay};
+use tickfold_core::overlay::{Nothing, Overlay, Tally};
 use tickfold_core::raw::{RawRecord, WebhookHeaders, redrive_headers, tick_headers};
 use tickfold_core::time::{DAY_MS, Timestamp};
 use tickfold_core::{fold, fold_muted};
@@ -78,7 +78,7 @@ fn the_muted_fold_gives_the_state_of_the_other() {
     let crowd = format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","changes":[{{"field":"messages","value":{{"messaging_product":"whatsapp","metadata":{{"phone_number_id":"1","display_phone_number":"2"}},"statuses":[{crowd}]}}}}]}}]}}"#
     );
-    let (mut outputs, mut entries) = (0, 0);
+    let (mut outputs, mut entries, mut items) = (0, 0, 0);
     for id in 0..PARTITIONS {
         let partition = Partition { id, count: PARTITIONS };
         let (loud, muted) = (Overlay::default(), Overlay::default());
@@ -94,10 +94,15 @@ fn the_muted_fold_gives_the_state_of_the_other() {
             both.tick(NOON + (day * 30 + 1) * DAY_MS);
             both.tick(NOON + (day * 30 + 29) * DAY_MS);
         }
+        // What is muted is folded again, and was counted before.
+        let tally = std::mem::take(&mut both.loud.tally);
+        assert_eq!(both.muted.tally, Tally::default(), "partition {id}");
         let (loud, muted) = (format!("{:?}", both.loud), format!("{:?}", both.muted));
         assert!(loud == muted, "partition {id}: the states differ");
         outputs += both.outputs;
+        items += tally.applied;
         entries += both.loud.messages.changes().count() + both.loud.timers.len();
     }
     assert!(outputs > 2_000 && entries > 200, "{outputs} outputs, {entries} entries: too thin");
+    assert!(items > 200, "{items} items applied: too few");
 }

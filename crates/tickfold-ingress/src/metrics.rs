@@ -39,6 +39,7 @@ pub const APPENDED: &str = "tickfold_ingress_append_entries_total";
 pub const ABANDONED: &str = "tickfold_ingress_append_entries_abandoned_total";
 /// Age of the newest event of a body at its arrival.
 pub const EVENT_AGE_SECONDS: &str = "tickfold_ingress_event_age_seconds";
+const CLOCK_BEHIND_SECONDS: &str = "tickfold_ingress_clock_behind_seconds";
 /// Bodies that were here before, by how they were answered `before`.
 pub const REDELIVERED: &str = "tickfold_ingress_redelivered_bodies_total";
 /// Share of bodies of the last minute that were here before.
@@ -108,6 +109,12 @@ pub fn describe() {
         Unit::Seconds,
         "Time from the newest of Meta's timestamps in a body until it was received, for bodies whose \
          signature was right and that have one. Rises when Meta delivers late or again."
+    );
+    describe_gauge!(
+        CLOCK_BEHIND_SECONDS,
+        Unit::Seconds,
+        "How far the newest of Meta's timestamps in the last such body was ahead of this machine's clock; 0 \
+         if it was not. Beyond a second or two this clock is wrong."
     );
     describe_counter!(
         REDELIVERED,
@@ -241,9 +248,12 @@ pub(crate) fn body_bytes(bytes: usize) {
 
 /// Clocks differ a little, so an event may seem to come before it happened; its age is 0 then.
 pub(crate) fn event_age(received: Timestamp, event: Timestamp) {
-    let age_ms = received.as_millis().saturating_sub(event.as_millis());
-    let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
-    histogram!(EVENT_AGE_SECONDS).record(age.as_secs_f64());
+    let between = |earlier: Timestamp, later: Timestamp| {
+        let ms = later.as_millis().saturating_sub(earlier.as_millis());
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
+    };
+    histogram!(EVENT_AGE_SECONDS).record(between(event, received));
+    gauge!(CLOCK_BEHIND_SECONDS).set(between(received, event));
 }
 
 pub(crate) fn redelivered(before: &'static str) {

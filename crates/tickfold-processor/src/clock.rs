@@ -42,9 +42,17 @@ impl Clock {
 }
 
 /// Milliseconds from a log timestamp to now by the wall clock, for metrics only.
-#[expect(clippy::disallowed_methods, reason = "age of events in metrics; no effect depends on it")]
 pub(crate) fn age_ms(timestamp_ms: i64) -> u64 {
+    u64::try_from(unix_ms().saturating_sub(timestamp_ms)).unwrap_or(0)
+}
+
+/// Milliseconds that a log timestamp is ahead of the wall clock, for metrics only; 0 if it is not.
+pub(crate) fn ahead_ms(timestamp_ms: i64) -> u64 {
+    u64::try_from(timestamp_ms.saturating_sub(unix_ms())).unwrap_or(0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "for metrics; no effect depends on it")]
+fn unix_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    u64::try_from(now_ms.saturating_sub(timestamp_ms)).unwrap_or(0)
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

@@ -4,6 +4,8 @@ use metrics::{
     Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use tickfold_core::overlay::Tally;
+
 use crate::lag::Lag;
 
 const LAG_RECORDS: &str = "tickfold_processor_lag_records";
@@ -19,6 +21,8 @@ const COMMIT_SECONDS: &str = "tickfold_processor_commit_seconds";
 const COMMITS_TOTAL: &str = "tickfold_processor_commits_total";
 const OUTPUTS_TOTAL: &str = "tickfold_processor_outputs_total";
 const DEAD_LETTERS_TOTAL: &str = "tickfold_processor_dead_letters_total";
+const FOLD_TOTAL: &str = "tickfold_processor_fold_total";
+const CLOCK_BEHIND_SECONDS: &str = "tickfold_processor_clock_behind_seconds";
 const REDRIVEN_TOTAL: &str = "tickfold_processor_redriven_total";
 const RESTORE_REMAINING_RECORDS: &str = "tickfold_processor_restore_remaining_records";
 const CHECKPOINTS_TOTAL: &str = "tickfold_processor_checkpoints_total";
@@ -83,6 +87,16 @@ pub fn describe() {
     describe_counter!(OUTPUTS_TOTAL, Unit::Count, "Committed derived records by topic");
     describe_counter!(DEAD_LETTERS_TOTAL, Unit::Count, "Committed dead letters by reason");
     describe_counter!(
+        FOLD_TOTAL,
+        Unit::Count,
+        "Items of webhooks folded and committed, by outcome: applied; stale, when it came behind what is later; duplicate, when it told nothing new; unknown, an event of a field or shape that is not known. Contacts and dead letters are not among them"
+    );
+    describe_gauge!(
+        CLOCK_BEHIND_SECONDS,
+        Unit::Seconds,
+        "How far the log's time of a partition is ahead of this process' clock, by partition; 0 if it is not. Beyond a second or two one of the clocks is wrong"
+    );
+    describe_counter!(
         REDRIVEN_TOTAL,
         Unit::Count,
         "Redrives that left no dead letter; what others left is in the dead letters"
@@ -138,6 +152,20 @@ pub(crate) fn restore_remaining(partition: u32, records: u64) {
 
 pub(crate) fn event_age(milliseconds: u64) {
     histogram!(EVENT_AGE_SECONDS).record(as_f64(milliseconds) / 1_000.0);
+}
+
+pub(crate) fn clock_behind(partition: u32, milliseconds: u64) {
+    let behind = gauge!(CLOCK_BEHIND_SECONDS, "partition" => partition.to_string());
+    behind.set(as_f64(milliseconds) / 1_000.0);
+}
+
+pub(crate) fn folded(tally: Tally) {
+    let Tally { applied, stale, duplicate, unknown } = tally;
+    let outcomes =
+        [("applied", applied), ("stale", stale), ("duplicate", duplicate), ("unknown", unknown)];
+    for (outcome, items) in outcomes {
+        counter!(FOLD_TOTAL, "outcome" => outcome).increment(items);
+    }
 }
 
 pub(crate) fn commit(outcome: &'static str, milliseconds: u64) {

@@ -64,6 +64,7 @@ pub(crate) async fn watch_partition(
         if !is_assigned {
             if std::mem::take(&mut was_assigned) {
                 metrics::lag(partition, &Lag::default());
+                metrics::clock_behind(partition, 0);
                 metrics::live(partition, false);
                 lag.send_replace(None);
                 records = 0;

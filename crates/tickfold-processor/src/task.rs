@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::checkpoint::{Asks, take_checkpoint};
-use crate::clock::{Clock, age_ms};
+use crate::clock::{Clock, age_ms, ahead_ms};
 use crate::driver::{Command, Derived, Driver, Input, Lost, Progress, Purpose, Refusal};
 use crate::metrics;
 use crate::options::{Options, fail_point};
@@ -252,8 +252,10 @@ impl<'a> Ports<'a> {
                 }
                 if write.purpose == Purpose::Batch && result.is_ok() {
                     (self.parts.options.fail_point)(fail_point::AFTER_STORE);
+                    metrics::folded(write.overlay.tally);
                     if let Some(log_time) = write.to.head.log_time {
                         metrics::event_age(age_ms(log_time.as_millis()));
+                        metrics::clock_behind(id, ahead_ms(log_time.as_millis()));
                     }
                 }
                 Input::StoreWritten { store, result }

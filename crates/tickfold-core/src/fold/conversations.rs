@@ -3,7 +3,7 @@
 use super::Run;
 use crate::ids::{ConversationKey, PartyId, PhoneNumberId, WabaId};
 use crate::overlay::{Source, SourceError};
-use crate::records::{Topic, TransitionRecord};
+use crate::records::TransitionRecord;
 use crate::state::{Conversation, ConversationFacts, Direction, TimerKey, TimerKind, WindowState};
 use crate::time::Timestamp;
 
@@ -209,7 +209,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             state: if open { "open" } else { "closed" }.to_owned(),
             ..TransitionRecord::new(source, "conversation", to)
         };
-        self.emit.record(Topic::Transition, text, &record);
+        self.emit.transition(text, &record);
     }
 
     /// Arms the expiry timer of something that changed at `changed`.

@@ -8,7 +8,8 @@ use super::{Output, Place};
 use crate::decode::{Site, cut};
 use crate::json::Path;
 use crate::records::{
-    DeadLetterRecord, REDRIVE_SCOPE, REDRIVEN, SCHEMA_VERSION, Source, Topic, flat,
+    DeadLetterRecord, EventRecord, REDRIVE_SCOPE, REDRIVEN, SCHEMA_VERSION, Source, Topic,
+    TransitionRecord, flat,
 };
 use crate::route::RawText;
 use crate::time::Timestamp;
@@ -35,6 +36,15 @@ pub(super) struct Emitter {
     outputs: Vec<Output>,
     /// Outputs so far, also where they are dropped.
     count: usize,
+    news: News,
+}
+
+/// Events and transitions so far; none where outputs are muted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) all: u64,
+    /// Transitions that came late.
+    pub(super) late: u64,
 }
 
 /// What all outputs of a record share.
@@ -82,7 +92,8 @@ impl Emitter {
             begun: None,
             scratch: Vec::with_capacity(SCRATCH_BYTES),
         });
-        Self { place, redrive_of, dead_letters: 0, shared, outputs: Vec::new(), count: 0 }
+        let (outputs, news) = (Vec::new(), News::default());
+        Self { place, redrive_of, dead_letters: 0, shared, outputs, count: 0, news }
     }
 
     /// The same, whose first output has this ordinal.
@@ -104,6 +115,11 @@ impl Emitter {
     /// Outputs so far.
     pub(super) fn len(&self) -> usize {
         self.count
+    }
+
+    /// `None` where outputs are muted.
+    pub(super) fn news(&self) -> Option<News> {
+        self.shared.is_some().then_some(self.news)
     }
 
     /// Ordinal of the next output.
@@ -133,6 +149,19 @@ impl Emitter {
             source_offset: offset,
             schema_version: SCHEMA_VERSION,
         })
+    }
+
+    /// Appends the event that was begun.
+    pub(super) fn event(&mut self, key: String, event: &EventRecord) {
+        self.news.all += 1;
+        self.record(Topic::Event, key, event);
+    }
+
+    /// Appends the transition that was begun.
+    pub(super) fn transition<T: Serialize>(&mut self, key: String, told: &TransitionRecord<T>) {
+        self.news.all += 1;
+        self.news.late += u64::from(told.late);
+        self.record(Topic::Transition, key, told);
     }
 
     /// Appends the record that was begun. One that is too large, decided by its encoded length so that

@@ -6,7 +6,7 @@ use crate::action::AlertKind;
 use crate::decode::{AccountItem, Details, NumberItem, Site, TemplateItem};
 use crate::ids::{NaturalKey, PhoneNumberId, TemplateKey, WabaId};
 use crate::overlay::{Source, SourceError};
-use crate::records::{EventDetails, Topic, TransitionRecord};
+use crate::records::{EventDetails, TransitionRecord};
 use crate::state::{
     Account, AccountFacts, Line, Seen, Template, TemplateFacts, TierKey, TimerKind, Told, ToldEntry,
 };
@@ -343,7 +343,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 reason: said.reason.clone(),
                 ..TransitionRecord::new(source, entity, &to)
             };
-            self.emit.record(Topic::Transition, key, &record);
+            self.emit.transition(key, &record);
         }
         told.add(ToldEntry {
             from,

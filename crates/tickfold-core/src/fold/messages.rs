@@ -6,7 +6,7 @@ use super::{Event, Run};
 use crate::decode::{MessageItem, Origin, Site, Target};
 use crate::ids::{NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
-use crate::records::{EventDetails, Topic, TransitionRecord};
+use crate::records::{EventDetails, TransitionRecord};
 use crate::state::{
     Annotations, Content, ConversationFacts, Direction, Few, HistoryEntry, Message, MessageFacts,
     Reaction, Receipt, Status, TimerKind, first_code,
@@ -414,7 +414,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 origin: fact.origin.word(),
                 cause_wamid: fact.cause.map(Wamid::as_str),
             };
-            self.emit.record(Topic::Transition, key.clone(), &record);
+            self.emit.transition(key.clone(), &record);
         }
         message.history.push(HistoryEntry {
             to: fact.status.clone(),

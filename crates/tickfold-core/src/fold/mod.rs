@@ -199,6 +199,35 @@ struct Run<'a, S: ?Sized> {
     deadlines_wait_until: Option<Timestamp>,
 }
 
+/// How an item counts.
+#[derive(Clone, Copy)]
+enum Kind {
+    Known,
+    Unknown,
+    /// It comes along with others, or is a dead letter.
+    Aside,
+}
+
+impl Kind {
+    fn of(item: &Item) -> Self {
+        match item {
+            Item::Broken { .. } | Item::Contact(..) | Item::NewMember(_) => Self::Aside,
+            Item::Other(other) if other.unknown => Self::Unknown,
+            Item::Status(_)
+            | Item::Message(_)
+            | Item::Call(_)
+            | Item::Payment(_)
+            | Item::Group(_)
+            | Item::Preference(_)
+            | Item::UserId(_)
+            | Item::Template(_)
+            | Item::Account(_)
+            | Item::Number(_)
+            | Item::Other(_) => Self::Known,
+        }
+    }
+}
+
 /// Entities whose table rows are to be written at the end of the record, in order.
 #[derive(Default, Clone)]
 struct Dirty {
@@ -253,6 +282,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     fn item(&mut self, Decoded { site, item }: Decoded<'_>) -> Result<(), SourceError> {
+        let (before, kind) = (self.emit.news(), Kind::of(&item));
         match item {
             Item::Broken { scope, reason } => self.emit.dead_letter(&scope, reason, &site),
             Item::Status(status) => self.status(status, &site)?,
@@ -268,6 +298,16 @@ impl<S: Source + ?Sized> Run<'_, S> {
             Item::Number(number) => self.standing(*number, &site)?,
             Item::Other(other) => self.other(other, &site)?,
             Item::NewMember(name) => self.new_member(&name, &site)?,
+        }
+        let tally = &mut self.overlay.tally;
+        match (kind, before, self.emit.news()) {
+            (Kind::Aside, _, _) | (_, None, _) | (_, _, None) => {}
+            (_, Some(before), Some(after)) if after == before => tally.duplicate += 1,
+            (Kind::Unknown, ..) => tally.unknown += 1,
+            (Kind::Known, Some(before), Some(after)) => {
+                let is_late = after.late - before.late == after.all - before.all;
+                *(if is_late { &mut tally.stale } else { &mut tally.applied }) += 1;
+            }
         }
         Ok(())
     }
@@ -318,7 +358,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             raw_truncated: truncated,
             raw,
         };
-        self.emit.record(Topic::Event, event.key, &record);
+        self.emit.event(event.key, &record);
     }
 
     /// The journal of an entity that changes now.

@@ -8,7 +8,7 @@ use crate::decode::VALUE_ERROR;
 use crate::decode::{CallItem, GroupItem, OtherItem, OtherKey, PaymentItem, Site};
 use crate::ids::{NaturalKey, PartyId};
 use crate::overlay::{Source, SourceError};
-use crate::records::{AboutFields, EventDetails, Topic, TransitionRecord};
+use crate::records::{AboutFields, EventDetails, TransitionRecord};
 use crate::state::{
     Call, CallFacts, ConversationFacts, Group, GroupFacts, Natural, Payment, PaymentFacts,
     TimerKind, first_code,
@@ -70,7 +70,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                     error_code: first_error,
                     ..TransitionRecord::new(source, "call", &item.word)
                 };
-                self.emit.record(Topic::Transition, item.id.to_string(), &record);
+                self.emit.transition(item.id.to_string(), &record);
             }
         }
         self.overlay.calls.put(&item.id, Some(call));
@@ -145,7 +145,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                     error_code: first_error,
                     ..TransitionRecord::new(source, "payment", &item.status)
                 };
-                self.emit.record(Topic::Transition, key, &record);
+                self.emit.transition(key, &record);
             }
         }
         self.overlay.payments.put(&item.key, Some(payment));
@@ -195,7 +195,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 party: item.party.as_ref().map(ToString::to_string),
                 ..TransitionRecord::new(source, "group", &item.kind)
             };
-            self.emit.record(Topic::Transition, key.text(), &record);
+            self.emit.transition(key.text(), &record);
         }
         self.overlay.groups.put(&key, Some(group));
         Ok(())

@@ -5,7 +5,7 @@ use crate::decode::{ContactItem, Link, PreferenceItem, Site, UserIdItem};
 use crate::ids::{PartyId, UserKey, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::planted::planted;
-use crate::records::{Topic, TransitionRecord};
+use crate::records::TransitionRecord;
 use crate::state::{Alias, Preference, Profile, Relation, User, UserFacts};
 use crate::time::Timestamp;
 
@@ -80,7 +80,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 reason: Some(category.to_owned()),
                 ..TransitionRecord::new(source, "user", &told.value)
             };
-            self.emit.record(Topic::Transition, text, &record);
+            self.emit.transition(text, &record);
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                     reason: Some(to.to_string()),
                     ..TransitionRecord::new(source, "user", "alias")
                 };
-                self.emit.record(Topic::Transition, key, &record);
+                self.emit.transition(key, &record);
             }
         }
         Ok(())

@@ -10,11 +10,12 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
+use tickfold_core::overlay::Tally;
 use tickfold_core::records::Topic;
 
 use crate::support::{
-    Ended, Node, PARTITIONS, VERIFY_TOKEN, WEBHOOK, assert_golden, eventually, run, signature,
-    status_body, topic, up,
+    Ended, Golden, Node, PARTITIONS, VERIFY_TOKEN, WEBHOOK, assert_golden, eventually, run,
+    signature, status_body, topic, up,
 };
 
 const SIGNATURE: &str = "x-hub-signature-256";
@@ -56,7 +57,9 @@ const AFTER_FAULTS: &[&str] = &[
     "tickfold_query_watch_conflated_total",
     "tickfold_query_watch_delay_seconds",
     "tickfold_query_watch_items_total",
+    "tickfold_query_watch_log_readers",
     "tickfold_query_watch_log_reads_total",
+    "tickfold_query_watch_lookups",
     "tickfold_query_watch_streams",
     "tickfold_redrives_appended_total",
 ];
@@ -65,6 +68,8 @@ const AFTER_FAULTS: &[&str] = &[
 /// word here is a decision about how a metric reads on a dashboard.
 const LAST_WORDS: &[&str] = &[
     "lanes",
+    "lookups",
+    "readers",
     "bytes",
     "seconds",
     "records",
@@ -103,6 +108,23 @@ pub(crate) const LABELS: &[&str] = &[
     "version",
 ];
 
+/// What became of the items of all webhooks.
+fn items(golden: &Golden) -> BTreeMap<String, f64> {
+    let mut items = BTreeMap::new();
+    for Tally { applied, stale, duplicate, unknown } in golden.state.values().map(|it| it.tally) {
+        let outcomes = [
+            ("applied", applied),
+            ("stale", stale),
+            ("duplicate", duplicate),
+            ("unknown", unknown),
+        ];
+        for (outcome, count) in outcomes {
+            *items.entry(outcome.to_owned()).or_insert(0.0) += count as f64;
+        }
+    }
+    items
+}
+
 #[test]
 fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
     let dir = TempDir::new().unwrap();
@@ -111,6 +133,8 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
     let node = Node::spawn(dir.path(), command).unwrap_or_else(|ended| panic!("{ended:?}"));
     let sent = traffic(&node);
     let golden = assert_golden(&node);
+    let items = items(&golden);
+    assert!(items["applied"] > 0.0 && items["duplicate"] > 0.0, "{items:?}");
     let mut rpc = node.rpc();
     let mut unknown = 0.0;
     eventually("the message is folded", || {
@@ -125,7 +149,8 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
         let page = Page::parse(&text);
         let busy =
             page.sum("tickfold_query_tail_streams") + page.sum("tickfold_ingress_inflight_bytes");
-        let counted = page.sum("tickfold_processor_outputs_total") >= golden.count() as f64;
+        let counted = page.sum("tickfold_processor_outputs_total") >= golden.count() as f64
+            && page.sum("tickfold_processor_fold_total") >= items.values().sum::<f64>();
         let ticked = page.families.contains_key("tickfold_ingress_ticks_total");
         let live = page.sum("tickfold_processor_live_partition") == f64::from(PARTITIONS);
         (busy == 0.0 && counted && ticked && live).then_some(text)
@@ -164,6 +189,7 @@ fn the_metrics_page_passes_promtool_and_counts_what_was_sent() {
     }
     assert!(!reasons.is_empty());
     assert_eq!(page.by("tickfold_processor_dead_letters_total", "reason"), reasons);
+    assert_eq!(page.by("tickfold_processor_fold_total", "outcome"), items);
     let committed = page.by("tickfold_processor_commits_total", "outcome");
     assert_eq!(committed.keys().collect::<Vec<_>>(), ["committed"]);
     let lag = page.by("tickfold_processor_lag_records", "partition");
