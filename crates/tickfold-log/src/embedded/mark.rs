@@ -5,7 +5,8 @@
 //! the writer notes here the sequence number RocksDB had reached and the end of every partition.
 //! If the next open recovers less, it is refused.
 //!
-//! Two slots alternate, so a torn write of one leaves the other. A slot is magic u32, format
+//! There are two slots. One is written until the file is synced, then the other: so whatever a crash
+//! tears, the other slot holds a whole mark, and a durable one. A slot is magic u32, format
 //! version u16, counter u64, sequence u64, length u32 and content (per topic: id u16, name,
 //! number of partitions u32, end u64 each), and CRC-32C u32 over all before it.
 //!
@@ -40,8 +41,10 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// What was synced: RocksDB's sequence number and every partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Mark {
-    /// Counts marks; even ones lie in the first slot, odd ones in the second.
+    /// Counts marks: the newer one counts.
     counter: u64,
+    /// The slot it was read from.
+    slot: u64,
     pub(super) sequence: u64,
     pub(super) topics: BTreeMap<TopicId, MarkedTopic>,
 }
@@ -68,6 +71,8 @@ pub(super) enum MarkError {
 pub(super) struct MarkFile {
     file: File,
     counter: u64,
+    /// The slot that is written, and not the one that the last sync made durable.
+    slot: u64,
     synced: Instant,
     dirty: bool,
 }
@@ -75,7 +80,7 @@ pub(super) struct MarkFile {
 impl Mark {
     /// What these topics would be marked as, to talk about their positions.
     pub(super) fn of(topics: BTreeMap<TopicId, MarkedTopic>) -> Self {
-        Self { counter: 0, sequence: 0, topics }
+        Self { counter: 0, slot: 0, sequence: 0, topics }
     }
 
     /// Whether a mark of these topics fits into a slot, which bounds how many partitions a log
@@ -104,12 +109,13 @@ impl Mark {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(MarkError::Io(error)),
         };
-        let slot = |at: usize| bytes.slice(bytes.len().min(at)..bytes.len().min(at + SLOT_BYTES));
+        let content =
+            |at: usize| bytes.slice(bytes.len().min(at)..bytes.len().min(at + SLOT_BYTES));
         let mut newest: Option<Self> = None;
-        for slot in [slot(0), slot(SLOT_BYTES)] {
-            match decode(slot) {
+        for (slot, content) in [(0, content(0)), (1, content(SLOT_BYTES))] {
+            match decode(content) {
                 Ok(mark) if newest.as_ref().is_none_or(|n| n.counter < mark.counter) => {
-                    newest = Some(mark);
+                    newest = Some(Self { slot, ..mark });
                 }
                 Ok(_) | Err(MarkError::Unreadable) => {}
                 Err(error) => return Err(error),
@@ -126,31 +132,34 @@ impl MarkFile {
         let file =
             OpenOptions::new().write(true).create(true).truncate(true).open(dir.join(FRESH))?;
         let none = BTreeMap::new();
-        for counter in [0, 1] {
-            let mut slot = encode(counter, 0, &none);
-            slot.resize(SLOT_BYTES, 0);
-            file.write_all_at(&slot, position(counter))?;
+        for slot in [0, 1] {
+            let mut content = encode(slot, 0, &none);
+            content.resize(SLOT_BYTES, 0);
+            file.write_all_at(&content, position(slot))?;
         }
         file.sync_all()?;
         fs::rename(dir.join(FRESH), dir.join(FILE))?;
         File::open(dir)?.sync_all()?;
-        Ok(Self { file, counter: 1, synced: Instant::now(), dirty: false })
+        Ok(Self { file, counter: 1, slot: 0, synced: Instant::now(), dirty: false })
     }
 
     /// Opens the file to go on after `mark`.
     pub(super) fn open(dir: &Path, mark: &Mark) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).open(dir.join(FILE))?;
-        Ok(Self { file, counter: mark.counter, synced: Instant::now(), dirty: false })
+        // What was read may be in the page cache only, of a process that was killed.
+        file.sync_data()?;
+        let Mark { counter, slot, .. } = *mark;
+        Ok(Self { file, counter, slot: other(slot), synced: Instant::now(), dirty: false })
     }
 
-    /// Notes what has just been synced, in the slot that does not hold the newest mark.
+    /// Notes what has just been synced.
     pub(super) fn write(
         &mut self,
         sequence: u64,
         topics: &BTreeMap<TopicId, MarkedTopic>,
     ) -> io::Result<()> {
         let counter = self.counter + 1;
-        self.file.write_all_at(&encode(counter, sequence, topics), position(counter))?;
+        self.file.write_all_at(&encode(counter, sequence, topics), position(self.slot))?;
         self.counter = counter;
         self.dirty = true;
         Ok(())
@@ -162,17 +171,22 @@ impl MarkFile {
     }
 
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        if self.dirty {
+        // Where it fails the log takes nothing more, and there is nothing to be tried again.
+        if std::mem::take(&mut self.dirty) {
             self.file.sync_data()?;
-            self.dirty = false;
+            self.slot = other(self.slot);
             self.synced = Instant::now();
         }
         Ok(())
     }
 }
 
-fn position(counter: u64) -> u64 {
-    (counter % 2) * SLOT_BYTES as u64
+fn position(slot: u64) -> u64 {
+    slot * SLOT_BYTES as u64
+}
+
+fn other(slot: u64) -> u64 {
+    1 - slot
 }
 
 pub(super) fn encode(
@@ -216,7 +230,7 @@ pub(super) fn decode(slot: Bytes) -> Result<Mark, MarkError> {
         return Err(MarkError::UnknownVersion(version));
     }
     let topics = decode_topics(content).map_err(|_| MarkError::Unreadable)?;
-    Ok(Mark { counter, sequence, topics })
+    Ok(Mark { counter, slot: 0, sequence, topics })
 }
 
 fn decode_topics(mut content: Bytes) -> Result<BTreeMap<TopicId, MarkedTopic>, Unreadable> {

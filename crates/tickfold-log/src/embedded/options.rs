@@ -20,7 +20,7 @@ pub struct EmbeddedOptions {
     /// Appends that may wait likewise. Default 65,536.
     pub queue_requests_max: usize,
     /// Bytes of records written and synced as one group; more waiting requests make the next
-    /// group. Default 16 MiB.
+    /// group. Commits that wait beside appends have a quarter on top. Default 16 MiB.
     pub group_bytes_max: usize,
     /// RocksDB's write buffer: what is in memory and in the WAL before it becomes a table file.
     /// Default 64 MiB.

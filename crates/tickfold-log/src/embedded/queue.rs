@@ -5,6 +5,10 @@
 //! owners, each of which has at most one under way, and refusing them would punish the side that drains
 //! the log. They take no room from appends: owners that catch up commit as much as they can, and
 //! webhooks would be turned away for as long.
+//!
+//! For the same reason appends do not wait behind them. Each owner that catches up has megabytes in
+//! here, and whoever waits for an append has a deadline. A quarter of a group is the others', and one of
+//! them at least, so that appends do not keep them away either.
 
 use std::{
     collections::VecDeque,
@@ -43,7 +47,8 @@ pub(super) struct Commit {
 /// What the writer gets when it asks for work.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Requests in the order they came, and their bytes, to be released once answered.
+    /// Appends in the order they came, then the others in theirs, and their bytes, to be released once
+    /// answered.
     Group(Vec<Request>, Held),
     /// Nothing came for as long as the writer wanted to wait.
     Idle,
@@ -93,7 +98,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: VecDeque<(Request, Held)>,
+    appends: VecDeque<(Request, Held)>,
+    others: VecDeque<(Request, Held)>,
     held: Held,
     closed: bool,
 }
@@ -123,16 +129,21 @@ impl Queue {
             return Err(Refused::Full);
         }
         inner.held.add(wanted);
-        inner.waiting.push_back((request, wanted));
+        let waiting = match wanted.appends {
+            0 => &mut inner.others,
+            _ => &mut inner.appends,
+        };
+        waiting.push_back((request, wanted));
         drop(inner);
         self.filled.notify_one();
         Ok(())
     }
 
-    /// Everything that waits, up to `bytes_max` but at least one request.
+    /// What waits, appends first, up to `bytes_max`; of the others a quarter of that in any case, and of
+    /// each kind at least one request.
     pub(super) fn next(&self, bytes_max: usize, patience: Option<Duration>) -> Next {
         let mut inner = self.inner();
-        while inner.waiting.is_empty() {
+        while inner.is_empty() {
             if inner.closed {
                 return Next::Closed;
             }
@@ -143,20 +154,24 @@ impl Queue {
             let waited = self.filled.wait_timeout(inner, patience);
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             inner = guard;
-            if timeout.timed_out() && inner.waiting.is_empty() {
+            if timeout.timed_out() && inner.is_empty() {
                 return Next::Idle;
             }
         }
-        let mut group = Vec::new();
-        let mut held = Held::default();
-        while let Some((request, of)) = inner.waiting.pop_front() {
-            held.add(of);
-            group.push(request);
-            let next = inner.waiting.front().map_or(0, |(_, of)| of.bytes);
-            if held.bytes.saturating_add(next) > bytes_max {
-                break;
+        let (mut group, mut held) = (Vec::new(), Held::default());
+        let mut take = |waiting: &mut VecDeque<(Request, Held)>, bytes_max: usize| {
+            while let Some((request, of)) = waiting.pop_front() {
+                held.add(of);
+                group.push(request);
+                let next = waiting.front().map_or(0, |(_, of)| of.bytes);
+                if held.bytes.saturating_add(next) > bytes_max {
+                    break;
+                }
             }
-        }
+            held.bytes
+        };
+        let appended = take(&mut inner.appends, bytes_max);
+        take(&mut inner.others, bytes_max.max(appended.saturating_add(bytes_max / 4)));
         Next::Group(group, held)
     }
 
@@ -180,12 +195,20 @@ impl Queue {
     /// Drops what waits: the writer is gone, and dropping the answers tells the callers.
     pub(super) fn abandon(&self) {
         self.close();
-        let waiting = std::mem::take(&mut self.inner().waiting);
+        let mut inner = self.inner();
+        let waiting = (std::mem::take(&mut inner.appends), std::mem::take(&mut inner.others));
+        drop(inner);
         drop(waiting);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.others.is_empty()
     }
 }
 
@@ -206,12 +229,14 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn append(bytes: usize) -> Request {
+    fn records(bytes: usize) -> Vec<Append> {
         let to = TopicPartition::new("t", 0);
         let value = Some(bytes::Bytes::from(vec![0; bytes]));
-        let records =
-            vec![Append { to, key: None, value, headers: Vec::new(), timestamp_ms: None }];
-        Request::Append { records, answer: oneshot::channel().0 }
+        vec![Append { to, key: None, value, headers: Vec::new(), timestamp_ms: None }]
+    }
+
+    fn append(bytes: usize) -> Request {
+        Request::Append { records: records(bytes), answer: oneshot::channel().0 }
     }
 
     #[test]
@@ -228,5 +253,52 @@ mod tests {
             })
             .collect();
         assert_eq!(sizes, [(2, false), (1, false), (1, true), (1, false)]);
+    }
+
+    fn commit(bytes: usize) -> Request {
+        let commit = Commit {
+            group: String::new(),
+            input: TopicPartition::new("t", 0),
+            epoch: 0,
+            outputs: records(bytes),
+            position: Committed { offset: 0, metadata: String::new() },
+        };
+        Request::Commit { commit, answer: oneshot::channel().0 }
+    }
+
+    /// Groups as words: `a` is an append, `c` a commit.
+    fn groups(queue: &Queue, bytes_max: usize) -> Vec<String> {
+        let groups = std::iter::from_fn(|| match queue.next(bytes_max, Some(Duration::ZERO)) {
+            Next::Group(group, _) => Some(group),
+            Next::Idle | Next::Closed => None,
+        });
+        let word = |request: &Request| match request {
+            Request::Append { .. } => 'a',
+            _ => 'c',
+        };
+        groups.map(|group| group.iter().map(word).collect()).collect()
+    }
+
+    #[test]
+    fn appends_do_not_wait_behind_commits_and_keep_none_away() {
+        let (queue, one) = (Queue::new(usize::MAX, usize::MAX), append(1_000).bytes());
+        for _ in 0..4 {
+            queue.push(commit(9_000)).unwrap();
+        }
+        queue.push(append(1_000)).unwrap();
+        queue.push(append(1_000)).unwrap();
+        assert_eq!(groups(&queue, 4 * one), ["aac", "c", "c", "c"]);
+        for _ in 0..12 {
+            queue.push(append(1_000)).unwrap();
+            queue.push(commit(1_000)).unwrap();
+        }
+        // The others' quarter is two of eight.
+        assert_eq!(groups(&queue, 8 * one)[0], "aaaaaaaacc");
+        groups(&queue, usize::MAX);
+        for _ in 0..6 {
+            queue.push(append(1_000)).unwrap();
+            queue.push(commit(1_000)).unwrap();
+        }
+        assert_eq!(groups(&queue, 4 * one), ["aaaac", "aacc", "ccc"]);
     }
 }

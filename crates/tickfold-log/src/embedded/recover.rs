@@ -62,6 +62,14 @@ pub(super) fn recover(dir: &Path, options: &EmbeddedOptions) -> Result<Recovered
         return Err(Error::Damaged { reason, first_lost: None });
     }
     ensure_format(&db)?;
+    if !exists {
+        // The names of what was just made, so that no crash leaves the mark without its log.
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        for dir in [Some(dir), parent].into_iter().flatten() {
+            let synced = File::open(dir).and_then(|dir| dir.sync_all());
+            synced.map_err(|e| unavailable("sync the directory of", &e))?;
+        }
+    }
     let catalog = Catalog::load(&db)?;
     Ok(Recovered { db, mark: file, catalog, lock })
 }

@@ -152,9 +152,8 @@ impl Shared {
     /// Number of partitions of a topic.
     pub(super) fn partitions(&self, topic: &str) -> Result<PartitionId, Error> {
         self.check_open()?;
-        let directory = self.directory();
-        let unknown = || Error::UnknownPartition(TopicPartition::new(topic, 0));
-        Ok(directory.get(topic).ok_or_else(unknown)?.spec.partitions)
+        let partitions = self.directory().get(topic).map(|entry| entry.spec.partitions);
+        partitions.ok_or_else(|| self.unknown(&TopicPartition::new(topic, 0)))
     }
 
     fn with<T>(
@@ -166,8 +165,13 @@ impl Shared {
         let directory = self.directory();
         let entry = directory.get(&*of.topic);
         let found = entry.and_then(|e| Some((e.id, e.partitions.get(of.partition as usize)?)));
-        let (id, readable) = found.ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+        let (id, readable) = found.ok_or_else(|| self.unknown(of))?;
         Ok(get(id, readable))
+    }
+
+    /// There is no such partition, or none any more since the log was closed meanwhile.
+    fn unknown(&self, of: &TopicPartition) -> Error {
+        self.check_open().err().unwrap_or_else(|| Error::UnknownPartition(of.clone()))
     }
 
     /// The end of the writer, however it comes: nothing is accepted any more, whoever still waits

@@ -145,7 +145,7 @@ fn a_mark_comes_back_and_a_torn_one_falls_back() {
     file.write(6, &topics(6)).unwrap();
     let path = dir.path().join(mark::FILE);
     let whole = fs::read(&path).unwrap();
-    // The sixth write after the two of creation (0 and 1) has counter 7: the second slot.
+    // Five went to the first slot until the sync; so this one is in the second.
     for at in [0, 5, 9, 17, 30, 40] {
         let mut torn = whole.clone();
         torn[64 * 1024 + at] ^= 4;
@@ -163,6 +163,41 @@ fn a_mark_comes_back_and_a_torn_one_falls_back() {
             _ => assert!(matches!(read, Err(MarkError::Unreadable)), "{len}: {read:?}"),
         }
     }
+}
+
+/// A crash may tear whatever was written since the last sync, in several pages of a slot.
+#[test]
+fn between_two_syncs_of_the_mark_one_slot_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let mut file = MarkFile::create(dir.path()).unwrap();
+    let slots = || {
+        let bytes = fs::read(dir.path().join(mark::FILE)).unwrap();
+        let (first, second) = bytes.split_at(64 * 1024);
+        [first.to_vec(), second.to_vec()]
+    };
+    let (mut round, mut left_alone) = (0, Vec::new());
+    for life in 0..3 {
+        if life > 0 {
+            let newest = Mark::read(dir.path()).unwrap().unwrap();
+            assert_eq!(newest.sequence, round);
+            file = MarkFile::open(dir.path(), &newest).unwrap();
+        }
+        for _ in 0..3 {
+            let before = slots();
+            for _ in 0..3 {
+                round += 1;
+                file.write(round, &topics(round)).unwrap();
+            }
+            let same: Vec<_> = (0..2).filter(|&slot| slots()[slot] == before[slot]).collect();
+            assert_eq!(same.len(), 1, "round {round}");
+            let kept = &slots()[same[0]];
+            let durable = mark::decode(Bytes::from(kept.clone())).unwrap();
+            assert_eq!(durable.sequence, round - 3, "it has what the last sync made durable");
+            left_alone.push(same[0]);
+            file.sync().unwrap();
+        }
+    }
+    assert!(left_alone.windows(2).all(|pair| pair[0] != pair[1]), "{left_alone:?}");
 }
 
 #[test]
