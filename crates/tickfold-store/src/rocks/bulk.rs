@@ -13,6 +13,7 @@ use foldhash::fast::RandomState;
 use rocksdb::{IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::RocksBackend;
+use super::checkpoints::io_error;
 use crate::batch::{Batch, Entry};
 use crate::key::Family;
 use crate::store::Backend;
@@ -116,6 +117,14 @@ impl BulkBackend {
             return Ok(());
         }
         let path = self.file();
+        // A crash may have left one that the database has already, under another name: one file, which
+        // must not be written to.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error(format!("remove {}", path.display()), error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         let write = || {
             let mut writer = SstFileWriter::create(&self.options);
             writer.open(&path)?;
@@ -132,7 +141,7 @@ impl BulkBackend {
             self.rocks.database.db.ingest_external_file_opts(&ingested, vec![&path])
         };
         let put = write().map_err(|error| {
-            // Where the disk is full its place is wanted back; else the next one overwrites it.
+            // Where the disk is full its place is wanted back.
             let _ = std::fs::remove_file(&path);
             self.rocks.database.failed("put a file", error)
         });

@@ -3,7 +3,7 @@
 //!
 //! A next one becomes the live one only when it is told to ([`Stores::succeed`](crate::Stores)): whether
 //! it may, the log knows. A file that cannot be read names the first store, and whoever opens that
-//! compares its digest with the log's.
+//! compares its digest with the log's; but nothing is moved or removed by it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -30,7 +30,7 @@ pub struct StoreGenerations {
 impl RocksStores {
     /// What stores of a partition there are.
     pub fn generations(&self, partition: u32) -> StoreGenerations {
-        let Generations { live, kept, next, turns } = self.listed(partition);
+        let Generations { live, kept, next, turns } = self.listed_or_first(partition);
         StoreGenerations { live, kept, next: next.map(|next| next.generation), turns }
     }
 
@@ -54,7 +54,7 @@ impl RocksStores {
     ) -> Result<(), Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
-        let before = self.listed(partition);
+        let before = self.listed(partition)?;
         if before.live == generation || from.is_some() == (before.kept == Some(generation)) {
             return Err(refused("prepare the next store", partition, "it is there already"));
         }
@@ -77,7 +77,7 @@ impl RocksStores {
     pub fn withdraw(&self, partition: u32, to: &Path) -> Result<(), Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
-        let before = self.listed(partition);
+        let before = self.listed(partition)?;
         let Some(next) = before.next else { return Ok(()) };
         let dir = self.generation_dir(partition, next.generation);
         if before.kept != Some(next.generation) && dir.exists() {
@@ -93,7 +93,7 @@ impl RocksStores {
     pub fn forget_kept(&self, partition: u32) -> Result<bool, Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
-        let before = self.listed(partition);
+        let before = self.listed(partition)?;
         let Some(kept) = before.kept else { return Ok(false) };
         let next = before.next.filter(|next| next.generation != kept);
         // Once it is not named it is gone, however far the removal comes.
@@ -107,18 +107,18 @@ impl RocksStores {
     pub fn tidy(&self, partition: u32) -> Result<(), Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
-        self.tidy_of(partition, &self.listed(partition))
+        self.tidy_of(partition, &self.listed(partition)?)
     }
 
     /// The next generation.
     pub(super) fn next(&self, partition: u32) -> Option<NextStore> {
-        let Generations { next, turns, .. } = self.listed(partition);
+        let Generations { next, turns, .. } = self.listed_or_first(partition);
         next.map(|next| NextStore { turn: turns, head: next.head })
     }
 
     /// Makes the next generation the live one, and the live one the kept one.
     pub(super) fn advance(&self, partition: u32) -> Result<(), Error> {
-        let before = self.listed(partition);
+        let before = self.listed(partition)?;
         let Some(next) = before.next else {
             return Err(refused("open the next store", partition, "there is none"));
         };
@@ -128,7 +128,7 @@ impl RocksStores {
 
     /// The live generation's directory.
     pub(super) fn live_dir(&self, partition: u32) -> PathBuf {
-        self.generation_dir(partition, self.listed(partition).live)
+        self.generation_dir(partition, self.listed_or_first(partition).live)
     }
 
     fn tidy_of(&self, partition: u32, named: &Generations) -> Result<(), Error> {
@@ -153,19 +153,26 @@ impl RocksStores {
         Ok(())
     }
 
-    fn listed(&self, partition: u32) -> Generations {
+    fn listed_or_first(&self, partition: u32) -> Generations {
+        self.listed(partition).unwrap_or_else(|error| {
+            tracing::error!(partition, ?error, "list of generations is not read");
+            Generations::default()
+        })
+    }
+
+    fn listed(&self, partition: u32) -> Result<Generations, Error> {
         let path = self.list_path(partition);
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Generations::default(),
-            Err(error) => {
-                tracing::error!(partition, %error, "list of generations is not read");
-                Generations::default()
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Generations::default());
             }
-            Ok(bytes) => Generations::from_file(&bytes).unwrap_or_else(|damage| {
-                tracing::error!(partition, reason = damage.0, "list of generations is damaged");
-                Generations::default()
-            }),
-        }
+            Err(error) => return Err(io_error(format!("read {}", path.display()), error)),
+        };
+        Generations::from_file(&bytes).map_err(|damage| {
+            let what = format!("{} is damaged: {}", path.display(), damage.0);
+            refused("read the list of stores", partition, &what)
+        })
     }
 
     fn list(&self, partition: u32, generations: &Generations) -> Result<(), Error> {

@@ -120,6 +120,24 @@ fn what_is_gathered_is_lost_as_a_whole_and_readers_see_an_earlier_batch() {
     assert!(lost.iter().any(|lost| (1..40).contains(lost)), "{lost:?}");
 }
 
+/// A file is in the database before its other name is gone.
+#[test]
+fn a_file_that_a_crash_left_beside_the_database_is_not_written_to() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open_bulk(0, 0).unwrap();
+    fill(&mut *store, 5);
+    let files = fs::read_dir(dir.data().join("0")).unwrap().map(|entry| entry.unwrap().path());
+    let table = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).max().unwrap();
+    let (left, before) = (dir.data().join("0.gathered"), fs::read(&table).unwrap());
+    fs::hard_link(&table, &left).unwrap();
+    for batch in 5..8 {
+        write(&mut *store, 1, &message(&batch.to_string(), batch), &[]);
+    }
+    assert!(fs::read(&table).unwrap() == before && !left.exists());
+    assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
+}
+
 #[test]
 fn stores_beside_each_other_share_their_memory() {
     let dir = Dir::new();
@@ -481,6 +499,11 @@ fn one_that_never_became_live_goes_back_or_makes_room() {
     bytes[0] ^= 1;
     fs::write(&list, bytes).unwrap();
     assert_eq!(stores.generations(3), StoreGenerations::default());
+    // But nothing is moved or removed by it: the live one may be among those that it does not name.
+    let (left, (from, head)) = (names(&dir), beside(&dir, 4));
+    assert!(stores.tidy(3).is_err() && stores.forget_kept(3).is_err());
+    assert!(stores.prepare(3, 11, Some(&from), head).is_err() && stores.succeed(3).is_err());
+    assert_eq!(names(&dir), left);
 }
 
 #[test]
