@@ -59,7 +59,16 @@ async fn own(parts: &Parts, status: &watch::Sender<PartitionStatus>, tenure: &Te
             None => Driver::new(options, parts.partition),
             Some(with) => Driver::starting_with(options, parts.partition, with),
         };
-        match busy::counted(partition, run_driver(parts, driver, status, tenure)).await {
+        let asks = (parts.asks.of_this_life(), parts.swaps.of_this_life());
+        let end = busy::counted(partition, run_driver(parts, driver, status, tenure)).await;
+        let was_live = status.borrow().is_live();
+        if was_live {
+            status.send_replace(PartitionStatus::Starting);
+        }
+        // Whoever waits for a checkpoint waits no longer, nor who has it in hand. What became of a swap the
+        // next start finds out, so it no longer counts as live before they learn of the end.
+        drop(asks);
+        match end {
             End::Stopped | End::Lost(Lost::TakenAway) => break,
             End::Refused(refusal) => {
                 error!(partition, %refusal, "partition refused");
@@ -74,7 +83,7 @@ async fn own(parts: &Parts, status: &watch::Sender<PartitionStatus>, tenure: &Te
             }
             End::Lost(lost) => {
                 metrics::lost();
-                if status.borrow().is_live() {
+                if was_live {
                     failures = 0;
                 }
                 let pause_ms = backoff_ms(restart_backoff_ms, restart_backoff_ms_max, failures);

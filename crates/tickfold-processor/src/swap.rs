@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use tickfold_core::fold::Output;
 use tickfold_log::Committed;
-use tickfold_store::{Error, PartitionStore, StoreHead};
+use tickfold_store::StoreHead;
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::driver::error_chain;
 use crate::status::PartitionStatus;
 
 /// How long a live partition may take to come between two commits.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a start may take from its claim to the end of the swap's commit.
+const START_PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a partition that stands still is given: the store that was prepared beside its own.
 #[derive(Debug)]
@@ -51,14 +53,6 @@ pub enum SwapError {
         "partition {0} stopped or was lost meanwhile: its next start has the one store or the other"
     )]
     Stopped(u32),
-    /// The commit is done, and the store could not be opened.
-    #[error("open the other store of partition {partition}: {reason}")]
-    Failed {
-        /// Partition.
-        partition: u32,
-        /// The store's error with its causes.
-        reason: String,
-    },
 }
 
 /// Asks the partitions of a processor.
@@ -74,10 +68,8 @@ pub struct Standing {
     partition: u32,
     head: StoreHead,
     takeover: oneshot::Sender<Box<Takeover>>,
-    done: oneshot::Receiver<Done>,
+    done: oneshot::Receiver<()>,
 }
-
-type Done = Result<(), String>;
 
 impl Swaps {
     pub(crate) fn new(
@@ -112,9 +104,8 @@ impl Swaps {
         let asks = self.asks.get(&partition).filter(|_| is_refused);
         let asks = asks.ok_or(SwapError::NotLive(partition))?;
         let done = asks.start_with(StartWith { found, takeover });
-        let done = tokio::time::timeout(PATIENCE, done).await;
-        let done = done.ok().and_then(Result::ok).ok_or(SwapError::Stopped(partition))?;
-        done.map_err(|reason| SwapError::Failed { partition, reason })
+        let done = tokio::time::timeout(START_PATIENCE, done).await;
+        done.ok().and_then(Result::ok).ok_or(SwapError::Stopped(partition))
     }
 }
 
@@ -127,12 +118,9 @@ impl Standing {
     /// Gives it what to take, and waits until it goes on with it.
     pub async fn take(self, takeover: Takeover) -> Result<(), SwapError> {
         let Self { partition, takeover: to, done, .. } = self;
-        let stopped = SwapError::Stopped(partition);
-        if to.send(Box::new(takeover)).is_err() {
-            return Err(stopped);
-        }
-        let done = done.await.map_err(|_| stopped)?;
-        done.map_err(|reason| SwapError::Failed { partition, reason })
+        let stopped = |_| SwapError::Stopped(partition);
+        to.send(Box::new(takeover)).map_err(|_| SwapError::Stopped(partition))?;
+        done.await.map_err(stopped)
     }
 }
 
@@ -140,7 +128,7 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(crate) struct SwapAsks {
     waiting: Mutex<Option<(u32, oneshot::Sender<Standing>)>>,
-    done: Mutex<Option<oneshot::Sender<Done>>>,
+    done: Mutex<Option<oneshot::Sender<()>>>,
     asked: Notify,
     start: Mutex<Option<StartWith>>,
     start_asked: Notify,
@@ -163,7 +151,7 @@ impl SwapAsks {
         self.asked.notified().await;
     }
 
-    fn start_with(&self, with: StartWith) -> oneshot::Receiver<Done> {
+    fn start_with(&self, with: StartWith) -> oneshot::Receiver<()> {
         let (done, when_done) = oneshot::channel();
         *lock(&self.start) = Some(with);
         *lock(&self.done) = Some(done);
@@ -192,10 +180,10 @@ impl SwapAsks {
         taken.await.ok()
     }
 
-    /// The other store is open, or cannot be.
-    pub(crate) fn done(&self, opened: &Result<Box<dyn PartitionStore>, Error>) {
+    /// The other store is open.
+    pub(crate) fn done(&self) {
         if let Some(done) = lock(&self.done).take() {
-            let _ = done.send(opened.as_ref().map(drop).map_err(|error| error_chain(error)));
+            let _ = done.send(());
         }
     }
 

@@ -75,8 +75,6 @@ pub(crate) async fn run_driver(
     tenure: &Tenure,
 ) -> End {
     let ports = Ports::new(parts);
-    // Whoever waits for a checkpoint when it ends waits no longer, nor who has it in hand.
-    let _asks = (parts.asks.of_this_life(), parts.swaps.of_this_life());
     let mut lanes = Lanes::default();
     let mut commands = driver.step(Input::Start, ports.clock.now_ms());
     let mut told = false;
@@ -285,8 +283,8 @@ impl<'a> Ports<'a> {
                 let opened = stores.succeed(id).and_then(|()| stores.open(id));
                 if opened.is_ok() {
                     (self.parts.options.fail_point)(fail_point::AFTER_SWAP);
+                    self.parts.swaps.done();
                 }
-                self.parts.swaps.done(&opened);
                 Input::Succeeded(opened)
             }
             Command::ListCheckpoints => Input::CheckpointsListed(stores.checkpoints(id)),

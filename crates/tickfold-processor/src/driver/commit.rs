@@ -12,6 +12,10 @@ use crate::bugs::planted;
 use crate::options::{Options, backoff_ms};
 use crate::token::Token;
 
+/// How often the commit of a swap is sent again after it was aborted. The partition folds nothing
+/// meanwhile, and what it has may be more than ever gets through.
+const SWAP_ATTEMPTS_MAX: u32 = 5;
+
 /// A commit that was sent and has no certain outcome yet. It keeps its bytes: whatever becomes of
 /// it, only the very same bytes may be sent again.
 #[derive(Debug)]
@@ -106,6 +110,12 @@ impl Driver {
                 live.in_flight = None;
                 Ok(Outcome::Open(None))
             }
+            Err(CommitError::Aborted { .. })
+                if in_flight.purpose == Purpose::Swap
+                    && in_flight.attempts >= SWAP_ATTEMPTS_MAX =>
+            {
+                Err(Command::Lost(Lost::SwapUndone("it was aborted again and again")))
+            }
             Err(CommitError::Aborted { .. }) => {
                 let Options { commit_backoff_ms, commit_backoff_ms_max, .. } = *self.options;
                 let pause =
@@ -144,6 +154,10 @@ impl Driver {
         }
         if found.as_ref() == Some(&in_flight.position) {
             return Ok(Outcome::Certain);
+        }
+        if found == in_flight.before && in_flight.purpose == Purpose::Swap {
+            // It may be one that never comes to its end in time, however often it is sent.
+            return Err(Command::Lost(Lost::SwapUndone("it was not done in time")));
         }
         if found == in_flight.before {
             return Ok(Outcome::Open(Some(in_flight.send())));

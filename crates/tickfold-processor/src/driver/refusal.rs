@@ -161,6 +161,9 @@ pub enum Lost {
         /// Position after it.
         to: Offset,
     },
+    /// The commit of a swap did not take effect. Whoever asked for the swap may ask again.
+    #[error("the commit of a swap did not take effect: {0}")]
+    SwapUndone(&'static str),
     /// The log could not answer.
     #[error("log: {0}")]
     Log(String),

@@ -2379,7 +2379,13 @@ pub struct ReplayDiffEnd {
 }
 /// Asks to make the shadow the live state.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SwapReplayRequest {}
+pub struct SwapReplayRequest {
+    /// Most rows of one partition's tables that may differ: they are one commit, and in memory until it is done. More
+    /// are refused. 0 stands for 100,000, which is all that the embedded log takes; on Kafka up to 1,048,576, with 1 GiB
+    /// of values.
+    #[prost(uint32, tag = "1")]
+    pub rows_max: u32,
+}
 /// A partition that was swapped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SwapReplayResponse {
@@ -2389,7 +2395,11 @@ pub struct SwapReplayResponse {
 }
 /// Asks to go back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RollbackReplayRequest {}
+pub struct RollbackReplayRequest {
+    /// See SwapReplayRequest.
+    #[prost(uint32, tag = "1")]
+    pub rows_max: u32,
+}
 /// A partition that went back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RollbackReplayResponse {

@@ -182,15 +182,15 @@ pub(crate) async fn replay(Replay { what, plan }: Replay) -> Result<ExitCode> {
             }
         }
         ReplayCommand::Diff { samples, client } => diff(samples, &client).await,
-        ReplayCommand::Swap { client } => {
+        ReplayCommand::Swap { rows_max, client } => {
             // Without a deadline: it takes as long as there are rows to be compared.
-            let request = tonic::Request::new(admin::SwapReplayRequest {});
+            let request = tonic::Request::new(admin::SwapReplayRequest { rows_max });
             let parts = found(service(&client).await?.swap_replay(request).await)?;
             let parts = parts.map(|parts| parts.map_ok(|part| part.swapped).boxed());
             swapped(parts, &client).await
         }
-        ReplayCommand::Rollback { client } => {
-            let request = tonic::Request::new(admin::RollbackReplayRequest {});
+        ReplayCommand::Rollback { rows_max, client } => {
+            let request = tonic::Request::new(admin::RollbackReplayRequest { rows_max });
             let parts = found(service(&client).await?.rollback_replay(request).await)?;
             let parts = parts.map(|parts| parts.map_ok(|part| part.swapped).boxed());
             swapped(parts, &client).await

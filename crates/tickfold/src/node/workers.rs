@@ -107,11 +107,16 @@ impl Workers {
 
     /// Lets it finish what is under way, and leaves the group as told.
     pub(super) async fn stop(&mut self, departure: Departure, failures: &mut Vec<anyhow::Error>) {
-        self.replays.stop().await;
-        let Some(processor) = self.processor.take() else { return };
-        if let Err(failure) = processor.stop(departure).await {
-            failures.push(failure.into());
-        }
+        let processor = self.processor.take();
+        // Beside each other: a swap waits for its partition, which its end sets free.
+        let stop = async {
+            match processor {
+                Some(processor) => processor.stop(departure).await,
+                None => Ok(()),
+            }
+        };
+        let ((), stopped) = tokio::join!(self.replays.stop(), stop);
+        failures.extend(stopped.err().map(anyhow::Error::from));
     }
 }
 

@@ -310,6 +310,8 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
     // And once more, over a restart.
     node.stop();
     let node = start(command(), root);
+    // A row too many for one commit: the partition goes on as it was.
+    refused(&node.cli(&["replay", "swap", "--rows-max", "2"]), "SWAP_REFUSED");
     let swap = under_load(&node, "swap", SEED + 3);
     assert_eq!(rows_of(&swap), BTreeMap::from([(planted.partition, 3)]));
     let (golden, all) = published(&node);
@@ -431,6 +433,16 @@ fn kill_at(place: &str, word: &str, committed: bool) {
         check_rows(&golden, &planted, &rows, true);
         run(&node);
         assert_eq!(diff(&node), BTreeMap::new(), "{what}");
+    }
+    // So does a way back: who went back stays there.
+    let first = if committed { count } else { planted.partition };
+    if place != "none" && !heals && first < PARTITIONS {
+        let rest = swapped(&node.cli(&["replay", word, "-o", "json"]));
+        assert_eq!(rest.keys().copied().collect::<Vec<_>>(), Vec::from_iter(first..PARTITIONS));
+        let status = node.cli_json(&["replay", "status"]);
+        let back = |one: &Value| one["live"].as_u64() < one["kept"].as_u64();
+        let all = status["generations"].as_array().unwrap();
+        assert!(all.len() == PARTITIONS as usize && all.iter().all(back), "{what}: {status}");
     }
     node.stop();
 }

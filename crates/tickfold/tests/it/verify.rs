@@ -180,34 +180,40 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// Bytes flipped where bodies of raw lie on the disk: none is read as anything else than it was.
+/// Bytes flipped where bodies and headers of raw lie on the disk: none is read as anything else than it
+/// was.
 #[test]
-fn each_byte_flipped_in_a_body_on_the_disk_is_found() {
+fn each_byte_flipped_in_a_body_or_a_header_on_the_disk_is_found() {
     let dir = TempDir::new().unwrap();
     let root = dir.path();
     filled(root);
     let db = root.join("data/log/db");
-    // Where bodies are in the clear: in the log that was not compacted into compressed tables yet.
-    let needle = b"\"messaging_product\"";
+    // Where they are in the clear: in the log that was not compacted into compressed tables yet.
+    let needles = ["\"messaging_product\"", "wa-signature", "sha256=", "wa-received-time"];
     let mut places = Vec::new();
-    for path in files(&db) {
-        let bytes = std::fs::read(&path).unwrap();
-        let found = bytes.windows(needle.len()).enumerate().filter(|(_, w)| *w == needle);
-        places.extend(found.map(|(at, _)| (path.clone(), at)));
+    for needle in needles {
+        let before = places.len();
+        for path in files(&db) {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(needle.len()).enumerate();
+            let found = found.filter(|(_, window)| *window == needle.as_bytes());
+            places.extend(found.map(|(at, _)| (path.clone(), at, needle.len())));
+        }
+        let count = places.len() - before;
+        assert!(count > 60, "{needle}: {count} in {:?}", files(&db));
     }
-    assert!(places.len() > 60, "{} bodies in {:?}", places.len(), files(&db));
     // Of a copy too: opening the log moves what is in the clear into compressed tables.
     let control = TempDir::new().unwrap();
     copy_dir(root, control.path());
     assert_eq!(verify(control.path(), SECRET, &[]).code, Some(0), "the null control");
-    let (flips, mut found, mut rng) = (if is_soak() { 200 } else { 20 }, 0, Rng(17));
+    let (flips, mut found, mut rng) = (if is_soak() { 1_000 } else { 100 }, 0, Rng(17));
     for _ in 0..flips {
         let copy = TempDir::new().unwrap();
         copy_dir(root, copy.path());
-        let (path, at) = &places[rng.below(places.len())];
+        let (path, at, length) = &places[rng.below(places.len())];
         let path = copy.path().join(path.strip_prefix(root).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
-        let at = at + rng.below(needle.len());
+        let at = at + rng.below(*length);
         let good = bytes[at];
         bytes[at] ^= 1 << rng.below(8);
         assert_ne!(bytes[at], good);
@@ -216,6 +222,8 @@ fn each_byte_flipped_in_a_body_on_the_disk_is_found() {
         assert_eq!(verified.code, Some(2), "{}, byte {at}: {verified:?}", path.display());
         let damage = lines(&verified, "damage");
         assert!(damage.iter().any(|one| one["part"] == "log"), "{damage:?}");
+        let placed = |one: &Value| one["topic"] != "" && one["offset"].is_u64();
+        assert!(damage.iter().all(placed), "{damage:?}");
         found += 1;
     }
     say(&format!("{found} of {flips} flipped bytes found"));

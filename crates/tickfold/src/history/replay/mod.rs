@@ -178,16 +178,21 @@ impl Parts {
             .collect()
     }
 
-    /// Kept states of partitions that are here.
+    /// Kept states of partitions that are here, to be made live: of those which are swapped, or else of all.
+    /// So what ended half-way goes on in the same direction.
     fn kept(&self) -> BTreeMap<u32, u64> {
         let generations = self.generations();
-        generations.into_iter().filter_map(|of| Some((of.partition, of.kept?))).collect()
+        let kept = |of: &pb::ReplayGenerations| Some((of.partition, of.kept?));
+        let swapped = generations.iter().filter(|of| of.kept.is_some_and(|kept| kept < of.live));
+        let swapped: BTreeMap<_, _> = swapped.filter_map(kept).collect();
+        if swapped.is_empty() { generations.iter().filter_map(kept).collect() } else { swapped }
     }
 
     /// Begins to swap, and tells of each partition.
     async fn swap(
         self: &Arc<Self>,
         by: By,
+        rows_max: usize,
     ) -> Result<mpsc::Receiver<Result<pb::ReplaySwapped, Status>>, Status> {
         let replay = self.found().await?;
         let busy = |shadow: &Arc<Shadow>| {
@@ -248,7 +253,7 @@ impl Parts {
                 &parts.swaps,
                 &refused,
                 &shadow,
-                by,
+                (by, rows_max),
                 &told,
             ));
             drop((work, own, shadow));

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::shadow::{Progress, Shadow, State};
-use super::swap::By;
+use super::swap::{By, rows_max};
 use super::{PARTS_QUEUE, Replays, blocking, busy, diff, failed, plan, spec};
 
 #[tonic::async_trait]
@@ -99,18 +99,20 @@ impl ReplayService for Replays {
 
     async fn swap_replay(
         &self,
-        _: Request<pb::SwapReplayRequest>,
+        request: Request<pb::SwapReplayRequest>,
     ) -> Result<Response<Self::SwapReplayStream>, Status> {
-        let swapped = ReceiverStream::new(self.0.swap(By::Replay).await?);
+        let rows_max = rows_max(request.into_inner().rows_max, self.0.ground.is_kafka)?;
+        let swapped = ReceiverStream::new(self.0.swap(By::Replay, rows_max).await?);
         let swapped = swapped.map_ok(|swapped| pb::SwapReplayResponse { swapped: Some(swapped) });
         Ok(Response::new(Box::pin(swapped)))
     }
 
     async fn rollback_replay(
         &self,
-        _: Request<pb::RollbackReplayRequest>,
+        request: Request<pb::RollbackReplayRequest>,
     ) -> Result<Response<Self::RollbackReplayStream>, Status> {
-        let swapped = ReceiverStream::new(self.0.swap(By::Kept).await?);
+        let rows_max = rows_max(request.into_inner().rows_max, self.0.ground.is_kafka)?;
+        let swapped = ReceiverStream::new(self.0.swap(By::Kept, rows_max).await?);
         let swapped =
             swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });
         Ok(Response::new(Box::pin(swapped)))

@@ -33,9 +33,13 @@ const ROUNDS: usize = 10;
 /// How long a partition stands still for what is left to fold.
 const FOLD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Rows of one commit, and bytes of them.
-const ROWS_MAX: usize = 100_000;
-const ROW_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Rows of one commit where the caller says nothing, and the most that may be asked for on Kafka. On the
+/// embedded log a commit is one write, for which everybody else waits.
+const ROWS_DEFAULT: u32 = 100_000;
+const ROWS_MAX: u32 = 1 << ORDINAL_BITS;
+/// Bytes of their values: 256 MiB of 100,000, and no more than fit into a commit's time.
+const ROW_BYTES: usize = 2_684;
+const BYTES_MAX: usize = 1 << 30;
 
 /// Ordinals of rows that a swap publishes begin here, above those of all other outputs; then comes the
 /// number of the swap.
@@ -54,13 +58,24 @@ pub(super) enum By {
 
 pub(super) type Swapped = mpsc::Sender<Result<pb::ReplaySwapped, Status>>;
 
+/// How many rows of a partition may differ.
+pub(super) fn rows_max(asked: u32, is_kafka: bool) -> Result<usize, Status> {
+    let rows_max = if asked == 0 { ROWS_DEFAULT } else { asked };
+    let most = if is_kafka { ROWS_MAX } else { ROWS_DEFAULT };
+    if rows_max > most {
+        let what = format!("rows_max: {asked} is above {most}, the most on this log");
+        return Err(Reason::InvalidArgument.status(what));
+    }
+    Ok(usize::try_from(rows_max).unwrap_or(usize::MAX))
+}
+
 /// Swaps one partition after the other and tells of each. The first failure ends it. Blocks its thread.
 pub(super) async fn swap_all(
     ground: &Ground,
     swaps: &Swaps,
     refused: &BTreeSet<u32>,
     shadow: &Shadow,
-    by: By,
+    (by, rows_max): (By, usize),
     told: &Swapped,
 ) -> Result<(), Status> {
     let stop = shadow.begin();
@@ -72,7 +87,9 @@ pub(super) async fn swap_all(
             continue;
         }
         let is_refused = refused.contains(&partition);
-        let done = one(ground, swaps, is_refused, shadow, by, (partition, range), &stop).await?;
+        let done =
+            one(ground, swaps, is_refused, shadow, (by, rows_max), (partition, range), &stop);
+        let done = done.await?;
         // Done all the same if nobody listens any more.
         let _ = told.send(Ok(done)).await;
     }
@@ -88,11 +105,18 @@ async fn one(
     swaps: &Swaps,
     is_refused: bool,
     shadow: &Shadow,
-    by: By,
+    (by, rows_max): (By, usize),
     (partition, range): (u32, &Range),
     stop: &CancellationToken,
 ) -> Result<pb::ReplaySwapped, Status> {
     check_disk(&ground.state_dir).map_err(failed)?;
+    // As after a swap and a rollback.
+    if by == By::Replay && ground.live.generations(partition).kept == Some(shadow.spec.generation) {
+        return Err(Reason::SwapRefused.status(format!(
+            "partition {partition}: the replay was live and is kept: `tickfold replay rollback` makes it \
+             live again"
+        )));
+    }
     let mut store = shadow.open_partition(partition, range).map_err(failed)?;
     let stand = if is_refused {
         refused(ground, partition).await?
@@ -111,7 +135,9 @@ async fn one(
     })??;
     let generations = ground.live.generations(partition);
     let turn = generations.turns.saturating_add(1);
-    let rows = rows(ground, shadow, &mut *store, partition, (to, raw_digest), turn, stop)?;
+    let none = Rows { rows: Vec::new(), bytes: 0, max: rows_max };
+    let at = (to, raw_digest, turn);
+    let rows = rows(ground, shadow, &mut *store, partition, at, none, stop)?;
     let head = store.store_head();
     drop(store);
     let (generation, path) = match (by, generations.kept) {
@@ -241,8 +267,8 @@ fn rows(
     shadow: &Shadow,
     store: &mut dyn PartitionStore,
     partition: u32,
-    (to, raw_digest): (u64, u128),
-    turn: u64,
+    (to, raw_digest, turn): (u64, u128, u64),
+    mut rows: Rows,
     stop: &CancellationToken,
 ) -> Result<Vec<Output>, Status> {
     let head = store.store_head();
@@ -272,7 +298,6 @@ fn rows(
         rules: std::sync::Arc::clone(&rules),
         first_ordinal: first.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX)),
     };
-    let mut rows = Rows::default();
     let compared = differing(partition, &*before, &*after, &mut |mut was, mut is| {
         rows.take(differing_rows(&as_of(rows.rows.len()), &mut was, &mut is));
         match rows.are_too_many() || stop.is_cancelled() {
@@ -286,19 +311,22 @@ fn rows(
     }
     if rows.are_too_many() {
         return Err(Reason::SwapRefused.status(format!(
-            "partition {partition}: {} rows of its tables differ, or more, which is more than one commit \
-             may have",
-            rows.rows.len()
+            "partition {partition}: {} rows of its tables differ, or more, and one commit may have {} \
+             (--rows-max), of {} bytes in all",
+            rows.rows.len(),
+            rows.max,
+            rows.bytes_max()
         )));
     }
     Ok(rows.rows)
 }
 
 /// The rows of a swap. All of them are in memory, and in one commit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rows {
     rows: Vec<Output>,
     bytes: usize,
+    max: usize,
 }
 
 impl Rows {
@@ -309,7 +337,11 @@ impl Rows {
     }
 
     fn are_too_many(&self) -> bool {
-        self.rows.len() > ROWS_MAX || self.bytes > ROW_BYTES_MAX
+        self.rows.len() > self.max || self.bytes > self.bytes_max()
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.max.saturating_mul(ROW_BYTES).min(BYTES_MAX)
     }
 }
 
@@ -358,8 +390,19 @@ mod tests {
             };
             std::iter::repeat_with(row).take(count).collect()
         };
-        for (most, value) in [(100_000, None), (256, Some(&value))] {
-            let mut rows = Rows::default();
+        let (max, more) = (rows_max(0, false).unwrap(), rows_max(1 << 20, true).unwrap());
+        assert_eq!((max, more), (100_000, 1_048_576));
+        assert!(
+            rows_max(max as u32 + 1, false).is_err() && rows_max(more as u32 + 1, true).is_err()
+        );
+        let cases = [
+            (max, max, None),
+            (max, 255, Some(&value)),
+            (more, more, None),
+            (more, 1_024, Some(&value)),
+        ];
+        for (max, most, value) in cases {
+            let mut rows = Rows { rows: Vec::new(), bytes: 0, max };
             rows.take(of(most - 1, value));
             rows.take(of(1, value));
             assert!(!rows.are_too_many(), "{most}");
