@@ -632,6 +632,7 @@ impl World {
             End::Lost(Lost::Fenced) => "lost: fenced",
             End::Lost(Lost::NotAssigned) => "lost: not assigned",
             End::Lost(Lost::Store(_)) => "lost: store",
+            End::Lost(Lost::SwapUndone(_)) => "lost: swap undone",
             End::Lost(_) => "lost: log",
             End::Refused(refusal @ Refusal::OffsetMoved { .. }) if found_moved => {
                 slot.refused = Some(refusal);
