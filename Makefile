@@ -52,7 +52,7 @@ soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, 
 soak-one: setup # those that need no broker
 	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --bins --test '*' -- --skip kafka --skip late
 
-# Hours; a part of the seeds is a part of the page by itself.
+# Hours; a part of the seeds is a part of the page by itself, and scripts/soak-sum.py makes one of all of them.
 SIM_FROM ?= 0
 SIM_SEEDS ?= 1000000
 soak-sim: setup # a million simulated worlds, or SIM_SEEDS of them from seed SIM_FROM on
