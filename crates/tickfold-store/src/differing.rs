@@ -13,6 +13,9 @@ use crate::{Error, RowKind, Snapshot, StateRow};
 /// Entities told at a time.
 const ENTITIES: usize = 1_000;
 
+/// Rows looked at until it is asked whether to go on, also where none differs.
+const LOOKED_AT: usize = 10_000;
+
 /// Kinds that have rows in the tables.
 const KINDS: [RowKind; 7] = [
     RowKind::Message,
@@ -26,7 +29,8 @@ const KINDS: [RowKind; 7] = [
 
 /// Tells the entities in which two states differ: some of the first state and those of the second, on
 /// nothing, until all are told or the answer is to stop. An entity of the first state that cannot be
-/// read counts as absent there, since the second state has what it should be.
+/// read counts as absent there, since the second state has what it should be. Where little differs nothing
+/// is told now and then, so that it can be stopped.
 pub fn differing(
     partition: u32,
     before: &dyn Snapshot,
@@ -37,7 +41,7 @@ pub fn differing(
     for kind in KINDS {
         let (mut old, mut new) = (Side::new(before, kind), Side::new(after, kind));
         let (mut was, mut is) = (Overlay::default(), Overlay::default());
-        let mut count = 0_usize;
+        let (mut count, mut seen) = (0, 0);
         loop {
             let (first, second) = match (old.peek()?, new.peek()?) {
                 (None, None) => break,
@@ -49,25 +53,25 @@ pub fn differing(
                     std::cmp::Ordering::Equal => (old.next(), new.next()),
                 },
             };
-            if first == second {
-                continue;
+            seen += 1;
+            if first != second {
+                count += 1;
+                if let Some(row) = first
+                    && let Err(Damage(reason)) = put(&mut was, kind, &row)
+                {
+                    tracing::warn!(
+                        partition,
+                        kind = kind.word(),
+                        reason,
+                        "row of the old state unread"
+                    );
+                }
+                if let Some(row) = second {
+                    put(&mut is, kind, &row).map_err(unreadable)?;
+                }
             }
-            if let Some(row) = first
-                && let Err(Damage(reason)) = put(&mut was, kind, &row)
-            {
-                tracing::warn!(
-                    partition,
-                    kind = kind.word(),
-                    reason,
-                    "row of the old state unread"
-                );
-            }
-            if let Some(row) = second {
-                put(&mut is, kind, &row).map_err(unreadable)?;
-            }
-            count += 1;
-            if count == ENTITIES {
-                count = 0;
+            if count == ENTITIES || seen == LOOKED_AT {
+                (count, seen) = (0, 0);
                 if tell(std::mem::take(&mut was), std::mem::take(&mut is)).is_break() {
                     return Ok(());
                 }
@@ -173,5 +177,19 @@ mod tests {
         assert_eq!(told, 1);
         let same = state(&[("a", 1)]);
         differing(0, &*same, &*same, &mut |_, _| panic!("nothing differs")).unwrap();
+    }
+
+    #[test]
+    fn it_can_be_stopped_where_nothing_differs() {
+        let ids: Vec<_> = (0..25_000_u64).map(|id| id.to_string()).collect();
+        let same = state(&ids.iter().map(|id| (id.as_str(), 1)).collect::<Vec<_>>());
+        let mut told = 0;
+        differing(0, &*same, &*same, &mut |was, is| {
+            assert!(was.is_unchanged() && is.is_unchanged());
+            told += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(told, 2);
     }
 }
