@@ -270,6 +270,9 @@ impl KafkaOptions {
     }
 
     fn client(&self) -> ClientConfig {
+        // Before librdkafka does it: OpenSSL then does not take itself down at the end of the process, under
+        // the threads of a client that is still closing its connections.
+        openssl_sys::init();
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Info);
         config.set("bootstrap.servers", &self.brokers);
