@@ -106,7 +106,6 @@ fn every_outcome_of_its_commit_is_found_out() {
         (CommitFault::Aborted, 2, 0),
         (CommitFault::UnclearApplied, 1, 1),
         (CommitFault::UnclearAppliedLate, 1, 1),
-        (CommitFault::UnclearNotApplied, 2, 1),
     ] {
         let mut world = prepared(vec![row()]);
         world.log.fail_next_commit(fault);
@@ -120,6 +119,34 @@ fn every_outcome_of_its_commit_is_found_out() {
             "{fault:?}"
         );
         assert_eq!((succeeded(&world), rows_published(&world)), (1, 1), "{fault:?}");
+    }
+}
+
+/// It may be one that never gets through, and the partition folds nothing meanwhile.
+#[test]
+fn a_commit_that_does_not_take_effect_is_given_up_and_the_partition_goes_on_as_it_was() {
+    for (fault, commits, claims) in
+        [(CommitFault::UnclearNotApplied, 1, 1), (CommitFault::Aborted, 6, 0)]
+    {
+        let mut world = prepared(vec![row()]);
+        (0..commits).for_each(|_| world.log.fail_next_commit(fault));
+        world.deliver(0, Input::SwapAsked);
+        let ended = loop {
+            match world.settle(0) {
+                Rest::Ended(end) => break end,
+                Rest::Idle { .. } => world.pass(1_000),
+            }
+        };
+        assert!(matches!(ended, End::Lost(Lost::SwapUndone(_))), "{fault:?}: {ended:?}");
+        assert_eq!(
+            (count(&world, "commit"), count(&world, "claim")),
+            (commits, claims),
+            "{fault:?}"
+        );
+        assert_eq!((succeeded(&world), rows_published(&world)), (0, 0), "{fault:?}");
+        assert_eq!(world.start_and_settle(0), Rest::Idle { until: None }, "{fault:?}");
+        goes_on(&mut world);
+        assert_eq!((succeeded(&world), rows_published(&world)), (0, 0), "{fault:?}");
     }
 }
 
