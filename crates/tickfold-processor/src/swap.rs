@@ -118,9 +118,11 @@ impl Standing {
     /// Gives it what to take, and waits until it goes on with it.
     pub async fn take(self, takeover: Takeover) -> Result<(), SwapError> {
         let Self { partition, takeover: to, done, .. } = self;
-        let stopped = |_| SwapError::Stopped(partition);
-        to.send(Box::new(takeover)).map_err(|_| SwapError::Stopped(partition))?;
-        done.await.map_err(stopped)
+        let stopped = SwapError::Stopped(partition);
+        if to.send(Box::new(takeover)).is_err() {
+            return Err(stopped);
+        }
+        done.await.map_err(|_| stopped)
     }
 }
 

@@ -117,9 +117,12 @@ impl Emitter {
         self.count
     }
 
-    /// `None` where outputs are muted.
-    pub(super) fn news(&self) -> Option<News> {
-        self.shared.is_some().then_some(self.news)
+    pub(super) fn news(&self) -> News {
+        self.news
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.shared.is_none()
     }
 
     /// Ordinal of the next output.

@@ -299,15 +299,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
             Item::Other(other) => self.other(other, &site)?,
             Item::NewMember(name) => self.new_member(&name, &site)?,
         }
-        let tally = &mut self.overlay.tally;
-        match (kind, before, self.emit.news()) {
-            (Kind::Aside, _, _) | (_, None, _) | (_, _, None) => {}
-            (_, Some(before), Some(after)) if after == before => tally.duplicate += 1,
-            (Kind::Unknown, ..) => tally.unknown += 1,
-            (Kind::Known, Some(before), Some(after)) => {
-                let is_late = after.late - before.late == after.all - before.all;
-                *(if is_late { &mut tally.stale } else { &mut tally.applied }) += 1;
-            }
+        let (after, tally) = (self.emit.news(), &mut self.overlay.tally);
+        match kind {
+            _ if self.emit.is_muted() => {}
+            Kind::Aside => {}
+            Kind::Known | Kind::Unknown if after == before => tally.duplicate += 1,
+            Kind::Unknown => tally.unknown += 1,
+            Kind::Known if after.late - before.late == after.all - before.all => tally.stale += 1,
+            Kind::Known => tally.applied += 1,
         }
         Ok(())
     }

@@ -155,12 +155,12 @@ impl Driver {
         if found.as_ref() == Some(&in_flight.position) {
             return Ok(Outcome::Certain);
         }
-        if found == in_flight.before && in_flight.purpose == Purpose::Swap {
-            // It may be one that never comes to its end in time, however often it is sent.
-            return Err(Command::Lost(Lost::SwapUndone("it was not done in time")));
-        }
         if found == in_flight.before {
-            return Ok(Outcome::Open(Some(in_flight.send())));
+            return match in_flight.purpose {
+                // It may be one that never comes to its end in time, however often it is sent.
+                Purpose::Swap => Err(Command::Lost(Lost::SwapUndone("it was not done in time"))),
+                Purpose::Start | Purpose::Batch => Ok(Outcome::Open(Some(in_flight.send()))),
+            };
         }
         if planted!(self.options, SecondOutlivesFirst) && live.batch.urgent {
             live.in_flight = None;

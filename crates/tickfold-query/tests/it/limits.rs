@@ -9,11 +9,9 @@ use metrics::{
 };
 use tickfold_proto::query::v1 as pb;
 use tokio::sync::watch;
-use tonic::Streaming;
 
+use crate::watch::{PATIENCE, messages, next, transitions};
 use crate::world::{World, Writers, status, waba};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// More than there are places.
 const WATCHES: usize = 100;
@@ -78,11 +76,6 @@ impl Recorder for Gauges {
     }
 }
 
-async fn next<R>(stream: &mut Streaming<R>) -> R {
-    let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("a response");
-    message.unwrap().expect("a watch does not end by itself")
-}
-
 #[tokio::test]
 async fn lookups_of_all_watches_wait_for_one_of_64_places() {
     const RUNNING: &str = "tickfold_query_watch_lookups";
@@ -92,12 +85,11 @@ async fn lookups_of_all_watches_wait_for_one_of_64_places() {
     world.topics().await;
     let mut streams = Vec::new();
     for index in 0..WATCHES {
-        let watch =
-            pb::WatchMessagesRequest { wamids: vec![format!("m{index}")], ..Default::default() };
+        let watch = messages(&[&format!("m{index}")], "");
         let mut stream = world.watch().watch_messages(watch).await.unwrap().into_inner();
         // That there is none, and that this is all.
-        next(&mut stream).await;
-        next(&mut stream).await;
+        next(&mut stream).await.unwrap();
+        next(&mut stream).await.unwrap();
         streams.push(stream);
     }
     // The topic has what the store of this node has not, so each watch has a lookup that waits.
@@ -116,7 +108,9 @@ async fn lookups_of_all_watches_wait_for_one_of_64_places() {
     post_all(&mut writers);
     for (index, stream) in streams.iter_mut().enumerate() {
         use pb::watch_messages_response::Item;
-        let Some(Item::Message(message)) = next(stream).await.item else { panic!("no message") };
+        let Some(Item::Message(message)) = next(stream).await.unwrap().item else {
+            panic!("no message")
+        };
         assert_eq!((message.wamid, message.state_text), (format!("m{index}"), "sent".to_owned()));
     }
     gauges.reaches(RUNNING, 0.0).await;
@@ -136,11 +130,8 @@ async fn watches_that_are_behind_wait_for_one_of_8_places_to_read_the_log() {
     world.log.hold_reads(true);
     let mut streams = Vec::new();
     for _ in 0..WATCHES {
-        let watch = pb::WatchTransitionsRequest {
-            waba_id: waba(0),
-            from_beginning: true,
-            ..Default::default()
-        };
+        let beginning = transitions(&waba(0), "");
+        let watch = pb::WatchTransitionsRequest { from_beginning: true, ..beginning };
         streams.push(world.watch().watch_transitions(watch).await.unwrap().into_inner());
     }
     gauges.reaches(READING, 8.0).await;
@@ -151,7 +142,7 @@ async fn watches_that_are_behind_wait_for_one_of_8_places_to_read_the_log() {
     for stream in &mut streams {
         use pb::watch_transitions_response::Item;
         let mut told = 0;
-        while let Some(Item::Transition(transition)) = next(stream).await.item {
+        while let Some(Item::Transition(transition)) = next(stream).await.unwrap().item {
             told += usize::from(transition.entity == "message");
         }
         assert_eq!(told, WATCHES);

@@ -9,9 +9,9 @@ use tonic::{Code, Status, Streaming};
 
 use crate::world::{World, Writers, fields, inbound, long_errors, reason, status, waba};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn next<R>(stream: &mut Streaming<R>) -> Result<R, Status> {
+pub(crate) async fn next<R>(stream: &mut Streaming<R>) -> Result<R, Status> {
     let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("a response");
     message.map(|message| message.expect("a watch does not end by itself"))
 }
@@ -39,7 +39,7 @@ async fn texts(stream: &mut Streaming<pb::WatchMessagesResponse>, count: usize) 
     texts
 }
 
-fn messages(wamids: &[&str], token: &str) -> pb::WatchMessagesRequest {
+pub(crate) fn messages(wamids: &[&str], token: &str) -> pb::WatchMessagesRequest {
     pb::WatchMessagesRequest {
         wamids: wamids.iter().map(ToString::to_string).collect(),
         view: 0,
@@ -47,7 +47,7 @@ fn messages(wamids: &[&str], token: &str) -> pb::WatchMessagesRequest {
     }
 }
 
-fn transitions(waba_id: &str, token: &str) -> pb::WatchTransitionsRequest {
+pub(crate) fn transitions(waba_id: &str, token: &str) -> pb::WatchTransitionsRequest {
     pb::WatchTransitionsRequest {
         waba_id: waba_id.to_owned(),
         resume_token: token.to_owned(),

@@ -135,9 +135,8 @@ async fn one(
     })??;
     let generations = ground.live.generations(partition);
     let turn = generations.turns.saturating_add(1);
-    let none = Rows { rows: Vec::new(), bytes: 0, max: rows_max };
     let at = (to, raw_digest, turn);
-    let rows = rows(ground, shadow, &mut *store, partition, at, none, stop)?;
+    let rows = rows(ground, shadow, &mut *store, partition, at, rows_max, stop)?;
     let head = store.store_head();
     drop(store);
     let (generation, path) = match (by, generations.kept) {
@@ -268,7 +267,7 @@ fn rows(
     store: &mut dyn PartitionStore,
     partition: u32,
     (to, raw_digest, turn): (u64, u128, u64),
-    mut rows: Rows,
+    rows_max: usize,
     stop: &CancellationToken,
 ) -> Result<Vec<Output>, Status> {
     let head = store.store_head();
@@ -298,6 +297,7 @@ fn rows(
         rules: std::sync::Arc::clone(&rules),
         first_ordinal: first.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX)),
     };
+    let mut rows = Rows::of_at_most(rows_max);
     let compared = differing(partition, &*before, &*after, &mut |mut was, mut is| {
         rows.take(differing_rows(&as_of(rows.rows.len()), &mut was, &mut is));
         match rows.are_too_many() || stop.is_cancelled() {
@@ -330,6 +330,10 @@ struct Rows {
 }
 
 impl Rows {
+    fn of_at_most(max: usize) -> Self {
+        Self { rows: Vec::new(), bytes: 0, max }
+    }
+
     fn take(&mut self, more: Vec<Output>) {
         let values = more.iter().filter_map(|row| row.value.as_ref());
         self.bytes += values.map(bytes::Bytes::len).sum::<usize>();
@@ -400,7 +404,7 @@ mod tests {
             (more, 1_024, Some(&value)),
         ];
         for (max, most, value) in cases {
-            let mut rows = Rows { rows: Vec::new(), bytes: 0, max };
+            let mut rows = Rows::of_at_most(max);
             rows.take(of(most - 1, value));
             rows.take(of(1, value));
             assert!(!rows.are_too_many(), "{most}");
