@@ -10,6 +10,10 @@ pub const GROUP_BYTES: &str = "tickfold_log_group_bytes";
 pub const SYNC_SECONDS: &str = "tickfold_log_sync_seconds";
 /// Bytes waiting for the writer or on their way to the disk.
 pub const QUEUE_BYTES: &str = "tickfold_log_queue_bytes";
+/// Write buffers of the embedded log's database.
+pub const WRITE_BUFFER_BYTES: &str = "tickfold_log_write_buffer_bytes";
+/// Block cache of the embedded log's database.
+pub const BLOCK_CACHE_BYTES: &str = "tickfold_log_block_cache_bytes";
 /// Appends refused because the queue was full.
 pub const APPENDS_REFUSED: &str = "tickfold_log_appends_refused_total";
 /// Kafka clients that knew no broker any more and were given their addresses again, by what they do.
@@ -29,6 +33,12 @@ pub fn describe() {
     describe_histogram!(GROUP_BYTES, Unit::Bytes, "Bytes written and synced together");
     describe_histogram!(SYNC_SECONDS, Unit::Seconds, "Time of one sync of the log");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes waiting to be written and synced");
+    describe_gauge!(
+        WRITE_BUFFER_BYTES,
+        Unit::Bytes,
+        "Write buffers of the embedded log, those included that are being flushed"
+    );
+    describe_gauge!(BLOCK_CACHE_BYTES, Unit::Bytes, "Block cache of the embedded log");
     describe_counter!(APPENDS_REFUSED, Unit::Count, "Appends refused, the queue being full");
     describe_counter!(CLIENTS_RESCUED, Unit::Count, "Kafka clients that had lost their brokers");
     describe_counter!(

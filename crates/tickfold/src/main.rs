@@ -145,8 +145,12 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Threads for work that waits for the disk; further work waits for one of them.
+const BLOCKING_THREADS_MAX: usize = 512;
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("start the async runtime")
@@ -161,4 +165,43 @@ fn print(text: &str) {
 fn report(error: &anyhow::Error) {
     // There is nowhere to say that it could not be said.
     let _ = writeln!(std::io::stderr(), "tickfold: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, RwLock};
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use super::{BLOCKING_THREADS_MAX, runtime};
+
+    #[test]
+    fn work_that_blocks_beyond_the_most_threads_waits_for_one() {
+        const BEYOND: usize = 5;
+        let (held, running) = (Arc::new(RwLock::new(())), Arc::new(AtomicUsize::new(0)));
+        let runtime = runtime().unwrap();
+        let guard = held.write().unwrap();
+        let work: Vec<_> = (0..BLOCKING_THREADS_MAX + BEYOND)
+            .map(|_| {
+                let (held, running) = (Arc::clone(&held), Arc::clone(&running));
+                runtime.spawn_blocking(move || {
+                    running.fetch_add(1, Ordering::SeqCst);
+                    drop(held.read().unwrap());
+                })
+            })
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while running.load(Ordering::SeqCst) < BLOCKING_THREADS_MAX {
+            assert!(Instant::now() < deadline, "{running:?} run");
+            sleep(Duration::from_millis(10));
+        }
+        sleep(Duration::from_millis(300));
+        assert_eq!(running.load(Ordering::SeqCst), BLOCKING_THREADS_MAX);
+        drop(guard);
+        for one in work {
+            runtime.block_on(one).unwrap();
+        }
+        assert_eq!(running.load(Ordering::SeqCst), BLOCKING_THREADS_MAX + BEYOND);
+    }
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options as DbOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options as DbOptions,
+    properties::{BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES},
 };
 
 /// Options of [`EmbeddedLog`](super::EmbeddedLog).
@@ -22,10 +24,10 @@ pub struct EmbeddedOptions {
     /// Bytes of records written and synced as one group; more waiting requests make the next
     /// group. Commits that wait beside appends have a quarter on top. Default 16 MiB.
     pub group_bytes_max: usize,
-    /// RocksDB's write buffer: what is in memory and in the WAL before it becomes a table file.
-    /// Default 64 MiB.
+    /// RocksDB's write buffer: what is in memory and in the WAL before it becomes a table file. Up
+    /// to three exist while full ones are flushed; then writes wait. Default 64 MiB.
     pub write_buffer_bytes: usize,
-    /// Cache of blocks read from table files. Default 64 MiB.
+    /// Cache of blocks read from table files, their indexes included. Default 64 MiB.
     pub block_cache_bytes: usize,
     /// Files RocksDB keeps open. Default 512.
     pub open_files_max: i32,
@@ -98,8 +100,32 @@ impl EmbeddedOptions {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&Cache::new_lru_cache(self.block_cache_bytes));
         table.set_block_size(16 << 10);
+        // Otherwise the indexes of all files that are open are beside the cache, in no budget.
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         options.set_block_based_table_factory(&table);
         options
+    }
+}
+
+/// What RocksDB has in memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// Those included that are being flushed.
+    pub(super) write_buffers: usize,
+    pub(super) block_cache: usize,
+}
+
+impl Memory {
+    pub(super) fn of(db: &DB) -> Self {
+        let bytes = |property: &_| {
+            let bytes = db.property_int_value(property).ok().flatten().unwrap_or_default();
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        };
+        Self {
+            write_buffers: bytes(CUR_SIZE_ALL_MEM_TABLES),
+            block_cache: bytes(BLOCK_CACHE_USAGE),
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use super::{
     EmbeddedLog, EmbeddedOptions,
     layout::{self, Unreadable},
     mark::{self, Mark, MarkError, MarkFile, MarkedTopic},
+    options::Memory,
 };
-use crate::{Append, Committed, Error, Header, Record, TopicPartition, TopicSpec};
+use crate::{Append, Committed, Error, Header, Log as _, Record, TopicPartition, TopicSpec};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -231,4 +232,46 @@ fn a_later_mark_is_refused() {
     let refused = EmbeddedLog::open(dir.path(), EmbeddedOptions::default());
     let Err(Error::Incompatible { reason }) = refused else { panic!("{refused:?}") };
     assert!(reason.contains("unknown version 2"), "{reason}");
+}
+
+#[tokio::test]
+async fn the_budgets_of_rocksdb_hold_while_far_more_is_written_and_read() {
+    const BUDGET: usize = 1 << 20;
+    let dir = TempDir::new().unwrap();
+    let log = EmbeddedLog::open(
+        dir.path(),
+        EmbeddedOptions {
+            write_buffer_bytes: BUDGET,
+            block_cache_bytes: BUDGET,
+            ..EmbeddedOptions::default()
+        },
+    )
+    .unwrap();
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 1, compacted: false };
+    log.ensure_topics(&[spec]).await.unwrap();
+    let memory = || Memory::of(log.shared.db().as_ref().unwrap());
+    let (appends, size) = (400_u64, 64 << 10);
+    let mut most = Memory { write_buffers: 0, block_cache: 0 };
+    // Something that does not compress, so that it is as many bytes in files.
+    let mut random = 1_u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random.to_be_bytes()[0]
+    };
+    for _ in 0..appends {
+        let value: Bytes = (0..size).map(|_| noise()).collect();
+        let to = TopicPartition::new("t", 0);
+        log.append(vec![Append { to, value: Some(value), ..sample() }]).await.unwrap();
+        most.write_buffers = most.write_buffers.max(memory().write_buffers);
+    }
+    for offset in 0..appends {
+        let read = log.read(&TopicPartition::new("t", 0), offset, 1, usize::MAX).await.unwrap();
+        assert_eq!(read.len(), 1);
+        most.block_cache = most.block_cache.max(memory().block_cache);
+    }
+    // One is being filled and two are being flushed; a record may end beyond the end of the buffer.
+    assert!((BUDGET / 2..=3 * (BUDGET + 2 * size)).contains(&most.write_buffers), "{most:?}");
+    // A block is as long as the record in it, and is there while it is read.
+    assert!((BUDGET / 2..=BUDGET + 2 * size).contains(&most.block_cache), "{most:?}");
+    log.close().await.unwrap();
 }

@@ -15,6 +15,7 @@ use super::{
     catalog::{self, Catalog, Topic},
     layout::{self, TopicId},
     mark::{Mark, MarkFile},
+    options::Memory,
     queue::{Answer, Commit, Held, Next, Request},
     shared::Shared,
     trim::Trimmed,
@@ -304,6 +305,9 @@ impl Writer {
         metrics::histogram!(crate::metrics::SYNC_SECONDS).record(began.elapsed());
         metrics::histogram!(crate::metrics::GROUP_RECORDS).record(as_f64(records));
         metrics::histogram!(crate::metrics::GROUP_BYTES).record(as_f64(bytes));
+        let Memory { write_buffers, block_cache } = Memory::of(db);
+        metrics::gauge!(crate::metrics::WRITE_BUFFER_BYTES).set(as_f64(write_buffers));
+        metrics::gauge!(crate::metrics::BLOCK_CACHE_BYTES).set(as_f64(block_cache));
         // Only this thread writes, so the latest sequence is the one just synced.
         let marked = catalog::marked(self.topics.values());
         let noted = self.mark.write(db.latest_sequence_number(), &marked);

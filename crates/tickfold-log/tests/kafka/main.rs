@@ -19,6 +19,7 @@ mod groups;
 mod in_doubt;
 mod lost;
 mod proxy;
+mod read_ahead;
 mod security;
 mod topics;
 mod transactions;

@@ -41,6 +41,24 @@ pub(crate) fn shared() -> &'static Proxy {
 pub(crate) struct Proxy {
     delays: Arc<Delays>,
     presence: Arc<Presence>,
+    carried: Arc<Carried>,
+}
+
+/// Bytes of the brokers' answers that have a text near their beginning, for which somebody asked.
+#[derive(Default)]
+struct Carried {
+    text: OnceLock<&'static str>,
+    bytes: AtomicUsize,
+}
+
+impl Carried {
+    fn count(&self, answer: &[u8]) {
+        let Some(text) = self.text.get() else { return };
+        let mut begin = answer[..answer.len().min(1_000)].windows(text.len());
+        if begin.any(|window| window == text.as_bytes()) {
+            self.bytes.fetch_add(answer.len(), Ordering::AcqRel);
+        }
+    }
 }
 
 /// Whether the broker is there, to those behind the proxy.
@@ -91,8 +109,10 @@ impl Proxy {
     fn start(listen: &str, broker: &str) -> Self {
         let listener = TcpListener::bind(listen).unwrap();
         let (delays, presence) = (Arc::<Delays>::default(), Arc::<Presence>::default());
+        let carried = Arc::<Carried>::default();
         let (broker, rules, present) =
             (broker.to_owned(), Arc::clone(&delays), Arc::clone(&presence));
+        let count = Arc::clone(&carried);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // A broker that is away takes no connection, as it would without the proxy.
@@ -101,10 +121,16 @@ impl Proxy {
                 }
                 let Ok(broker) = TcpStream::connect(&broker) else { continue };
                 present.connections.lock().unwrap().push(client.try_clone().unwrap());
-                relay(client, broker, &rules, &present);
+                relay(client, broker, &rules, &present, &count);
             }
         });
-        Self { delays, presence }
+        Self { delays, presence, carried }
+    }
+
+    /// How many bytes of records with this text came from the broker since the first call.
+    pub(crate) fn carried(&self, text: &'static str) -> usize {
+        assert_eq!(*self.carried.text.get_or_init(|| text), text, "of one text only");
+        self.carried.bytes.load(Ordering::Acquire)
     }
 
     /// The broker goes away for `away`, comes back and denies itself for `denied`, and is there. Returns
@@ -200,9 +226,15 @@ impl Delay {
 }
 
 /// Passes requests and answers on, in threads of their own.
-fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>, presence: &Arc<Presence>) {
+fn relay(
+    client: TcpStream,
+    broker: TcpStream,
+    delays: &Arc<Delays>,
+    presence: &Arc<Presence>,
+    carried: &Arc<Carried>,
+) {
     let held: Arc<OnceLock<Arc<Delay>>> = Arc::default();
-    let presence = Arc::clone(presence);
+    let (presence, carried) = (Arc::clone(presence), Arc::clone(carried));
     // The questions for metadata that are not answered yet, by the number in their answers.
     let asked: Arc<Mutex<HashMap<[u8; 4], i16>>> = Arc::default();
     let asking = Arc::clone(&asked);
@@ -242,6 +274,7 @@ fn relay(client: TcpStream, broker: TcpStream, delays: &Arc<Delays>, presence: &
                 answer = deny(&answer);
                 presence.told.fetch_add(1, Ordering::AcqRel);
             }
+            carried.count(&answer);
             if !held.get().is_some_and(|delay| delay.takes(&answer)) {
                 write_frame(&mut to_client, &answer);
             }

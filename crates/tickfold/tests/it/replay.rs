@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tickfold_core::fold::Partition;
@@ -13,7 +15,12 @@ use tickfold_core::overlay::{Nothing, Overlay};
 use tickfold_core::raw::RawRecord;
 use tickfold_core::rules::Rules;
 use tickfold_core::state::Regime;
+use tickfold_proto::admin::v1 as pb;
+use tickfold_proto::admin::v1::diff_replay_response::Part;
+use tickfold_proto::admin::v1::replay_service_client::ReplayServiceClient;
 use tickfold_store::{MemStores, Stores};
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 use crate::kafka::{broker, with_one_replica};
 use crate::support::{
@@ -23,6 +30,8 @@ use crate::support::{
 
 const SEED: u64 = 20_261_128;
 const ACCOUNTS: usize = 6;
+/// For how long a comparison is left unread.
+const HELD: Duration = Duration::from_secs(2);
 const WORDS: [&str; 4] = ["sent", "delivered", "read", "failed"];
 
 fn waba(account: usize) -> String {
@@ -310,8 +319,8 @@ fn a_part_gives_the_golden_fold_of_the_part() {
     let mut rng = Rng(SEED);
     post_history(&node, &mut rng, 120);
     eventually("time has passed by a second", {
-        let begun = std::time::Instant::now();
-        move || (begun.elapsed() > std::time::Duration::from_secs(1)).then_some(())
+        let begun = Instant::now();
+        move || (begun.elapsed() > Duration::from_secs(1)).then_some(())
     });
     post_history(&node, &mut rng, 120);
     assert_golden(&node);
@@ -447,5 +456,80 @@ fn a_killed_replay_goes_on_where_it_was() {
     run(&node, &[]);
     assert_eq!(diff(&node, 0)["differences"], 0);
     assert_golden(&node);
+    node.stop();
+}
+
+/// A caller whose connection takes little at a time, and who may not read at all.
+async fn slow_caller(node: &Node) -> ReplayServiceClient<Channel> {
+    let channel = Channel::from_shared(format!("http://{}", node.grpc)).unwrap();
+    let channel = channel.initial_stream_window_size(1_024).connect().await.unwrap();
+    ReplayServiceClient::new(channel)
+}
+
+async fn compare(
+    caller: &mut ReplayServiceClient<Channel>,
+) -> Result<Streaming<pb::DiffReplayResponse>, Status> {
+    let request = pb::DiffReplayRequest { samples: 1_000 };
+    Ok(caller.diff_replay(request).await?.into_inner())
+}
+
+/// What is found of each kind in each partition, wherever the live state is by then. How far the
+/// comparison is may be left out, and is.
+async fn found_by(mut parts: Streaming<pb::DiffReplayResponse>) -> Vec<Part> {
+    let mut found = Vec::new();
+    while let Some(part) = parts.message().await.unwrap() {
+        match part.part.unwrap() {
+            Part::Progress(_) => (),
+            Part::Difference(of) => {
+                found.push(Part::Difference(pb::ReplayDifference { position: 0, ..of }))
+            }
+            end @ Part::End(_) => found.push(end),
+        }
+    }
+    assert!(matches!(found.last(), Some(Part::End(_))), "{:?}", found.last());
+    found
+}
+
+#[test]
+fn a_comparison_that_nobody_reads_waits_and_goes_on_when_it_is_read() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    let mut http = node.webhooks();
+    let mut post = |word: &str, after_s: i64| {
+        for account in 0..12 {
+            for body in 0..6 {
+                let id = |id: usize| format!("wamid.W{account}.{body}.{id}");
+                let statuses: Vec<_> = (0..50).map(|n| status(&id(n), word, after_s)).collect();
+                let value = format!(r#""statuses":[{}]"#, statuses.join(","));
+                let body = messages_of(&format!("33558899{account:08}"), &value);
+                let body = body.replace(NUMBER, &format!("{NUMBER}{account}"));
+                assert_eq!(http.post_signed(body.as_bytes()).unwrap().status, 200);
+            }
+        }
+    };
+    post("sent", 2_900);
+    let between = Timestamp::now();
+    std::thread::sleep(Duration::from_millis(10));
+    post("delivered", 3_000);
+    assert_golden(&node);
+    // Of each message the replay knows the later status only.
+    run(&node, &["--from-datetime", &between.to_string()]);
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (mut caller, mut other) = (slow_caller(&node).await, slow_caller(&node).await);
+        let begun = Instant::now();
+        let all = found_by(compare(&mut caller).await.unwrap()).await;
+        let read = begun.elapsed();
+        assert!(read < HELD / 2, "{read:?}");
+
+        let waiting = compare(&mut caller).await.unwrap();
+        tokio::time::sleep(HELD).await;
+        let busy = compare(&mut other).await.expect_err("the comparison is at its end, unread");
+        assert!(busy.message().contains("is being compared"), "{busy:?}");
+        assert_eq!(found_by(waiting).await, all);
+        assert_eq!(found_by(compare(&mut other).await.unwrap()).await, all);
+    });
+    discard(&node);
     node.stop();
 }
