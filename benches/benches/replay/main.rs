@@ -43,8 +43,8 @@ const PARTITIONS: u32 = 8;
 const WINDOW: (f64, f64) = (0.25, 0.95);
 const BROKER_JVM: [&str; 2] = ["-Xmx1g", "-XX:+UseParallelGC"];
 const PAUSE: Duration = Duration::from_millis(20);
-/// Between two looks at a replay, each of which is a process of its own.
-const LOOK: Duration = Duration::from_millis(250);
+/// Between two looks at a replay, each of which takes views of all its stores.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[expect(clippy::print_stdout, reason = "the result of the benchmark")]
 fn main() -> Outcome<()> {
@@ -104,8 +104,9 @@ fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
     }
     node.at_rest()?;
     node.replay()?;
-    let (replayed, replay_us) = rate(node, records, LOOK, || Ok(node.replayed()?.0))?;
-    while !node.replayed()?.1 {
+    let replays = node.replays()?;
+    let (replayed, replay_us) = rate(node, records, LOOK, || Ok(replays.folded()?.0))?;
+    while !replays.folded()?.1 {
         std::thread::sleep(LOOK);
     }
     node.compare()?;

@@ -1,5 +1,6 @@
 //! A node and what it is asked.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -7,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tickfold_proto::admin::v1 as pb;
+use tickfold_proto::admin::v1::replay_service_client::ReplayServiceClient;
+use tonic::transport::Channel;
 
 use crate::cpu::{self, Cpu};
 use crate::{Outcome, PARTITIONS, binary, fill};
@@ -103,16 +107,12 @@ impl Node {
         self.ask(&["run", "--detach"]).map(drop)
     }
 
-    /// Records folded again, and whether that is all.
-    pub(crate) fn replayed(&self) -> Outcome<(u64, bool)> {
-        let status: Value = serde_json::from_str(&self.ask(&["status", "-o", "json"])?)?;
-        let records = status.get("records").and_then(Value::as_u64);
-        let state = status.get("state").and_then(Value::as_str);
-        match (records, state) {
-            (Some(records), Some("done")) => Ok((records, true)),
-            (Some(records), Some("running")) => Ok((records, false)),
-            _ => Err(status.to_string().into()),
-        }
+    /// Asks about replays over one connection: a process for each look would take its time from what is
+    /// looked at.
+    pub(crate) fn replays(&self) -> Outcome<Replays> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let connect = ReplayServiceClient::connect(format!("http://{}", self.grpc));
+        Ok(Replays { client: RefCell::new(runtime.block_on(connect)?), runtime })
     }
 
     /// Fails if what was folded again differs from what is live.
@@ -129,6 +129,25 @@ impl Node {
         }
         let said = format!("{}{}", text(ended.stdout), text(ended.stderr));
         Err(format!("replay {args:?}: {}: {said}", ended.status).into())
+    }
+}
+
+pub(crate) struct Replays {
+    runtime: tokio::runtime::Runtime,
+    client: RefCell<ReplayServiceClient<Channel>>,
+}
+
+impl Replays {
+    /// Records folded again, and whether that is all.
+    pub(crate) fn folded(&self) -> Outcome<(u64, bool)> {
+        let request = pb::GetReplayRequest::default();
+        let told = self.runtime.block_on(self.client.borrow_mut().get_replay(request))?;
+        let told = told.into_inner();
+        match told.state() {
+            pb::ReplayState::Done => Ok((told.records, true)),
+            pb::ReplayState::Running => Ok((told.records, false)),
+            state => Err(format!("{state:?}: {}", told.error).into()),
+        }
     }
 }
 
