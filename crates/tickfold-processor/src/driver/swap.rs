@@ -136,17 +136,36 @@ mod tests {
     use crate::driver::{Input, Progress};
     use crate::options::Options;
 
+    const HERE: Partition = Partition { id: 0, count: 1 };
+    const HEAD: StoreHead = StoreHead { cursor: 6, raw_digest: 3, ..StoreHead::EMPTY };
+
+    /// A position that a partition of so many committed with a store of this head.
+    fn position(head: StoreHead, count: u32) -> Committed {
+        let of = Partition { count, ..HERE };
+        let token = Driver::new(Arc::new(Options::default()), of).token(&head, 0);
+        Committed { offset: head.cursor, metadata: token.to_string() }
+    }
+
+    /// What a driver does that begins with a swap of a store with `head`, prepared for `found`, whose claim
+    /// finds `committed`.
+    fn begin(
+        found: Committed,
+        head: StoreHead,
+        committed: Option<Committed>,
+    ) -> (Driver, Vec<Command>) {
+        let takeover = Takeover { rows: Vec::new(), head, turn: 1 };
+        let with = StartWith { found, takeover };
+        let mut driver = Driver::starting_with(Arc::new(Options::default()), HERE, with);
+        assert_eq!(kinds(&driver.step(Input::Start, 0)), ["claim"]);
+        let commands = driver.step(Input::Claimed(Ok(committed)), 0);
+        (driver, commands)
+    }
+
     /// A driver whose first commit, that of a swap, is on its way.
     fn begun() -> Driver {
-        let (options, partition) = (Arc::new(Options::default()), Partition { id: 0, count: 1 });
-        let head = StoreHead { cursor: 6, ..StoreHead::EMPTY };
-        let token = Driver::new(Arc::clone(&options), partition).token(&head, 0);
-        let found = Committed { offset: 6, metadata: token.to_string() };
-        let takeover = Takeover { rows: Vec::new(), head, turn: 1 };
-        let with = StartWith { found: found.clone(), takeover };
-        let mut driver = Driver::starting_with(options, partition, with);
-        assert_eq!(kinds(&driver.step(Input::Start, 0)), ["claim"]);
-        assert_eq!(kinds(&driver.step(Input::Claimed(Ok(Some(found))), 0)), ["commit"]);
+        let found = position(HEAD, 1);
+        let (driver, commands) = begin(found.clone(), HEAD, Some(found));
+        assert_eq!(kinds(&commands), ["commit"]);
         driver
     }
 
@@ -156,6 +175,31 @@ mod tests {
 
     fn aborted() -> Input {
         Input::CommitDone(Err(CommitError::Aborted { reason: "a test".to_owned() }))
+    }
+
+    #[test]
+    fn a_swap_to_begin_with_is_for_one_position_one_raw_log_and_one_count() {
+        let other_log = StoreHead { raw_digest: 4, ..HEAD };
+        let later = StoreHead { cursor: 7, ..HEAD };
+        let foreign = Committed { offset: 6, metadata: "foreign".to_owned() };
+        let cases = [
+            (position(HEAD, 1), other_log, Some(position(HEAD, 1)), "another log was folded"),
+            (position(HEAD, 2), HEAD, Some(position(HEAD, 2)), "another count of partitions"),
+            (foreign.clone(), HEAD, Some(foreign), "a position of somebody else"),
+            (position(HEAD, 1), HEAD, Some(position(later, 1)), "the group has gone on"),
+            (position(HEAD, 1), HEAD, None, "the group's position is gone"),
+        ];
+        for (found, head, committed, what) in cases {
+            let (driver, commands) = begin(found, head, committed);
+            assert!(
+                matches!(&commands[..], [Command::Lost(Lost::NotOwner { from: Some(6), .. })]),
+                "{what}: {commands:?}"
+            );
+            assert_eq!(driver.progress(), Progress::Over, "{what}");
+        }
+        let found = position(HEAD, 1);
+        let (_, commands) = begin(found.clone(), later, Some(found));
+        assert!(matches!(&commands[..], [Command::Lost(Lost::Defect(_))]), "{commands:?}");
     }
 
     #[test]

@@ -24,5 +24,6 @@ mod start_table;
 mod swap;
 mod task;
 mod topology;
+mod unasked;
 mod workload;
 mod world;

@@ -327,6 +327,17 @@ impl World {
         }
     }
 
+    /// Kinds of the commands that are not answered.
+    pub(crate) fn outstanding(&self, process: usize) -> Vec<&'static str> {
+        let commands = self.processes[process].running.iter().flat_map(|of| &of.commands);
+        commands.map(Command::kind).collect()
+    }
+
+    /// Gives the driver something that it may not have asked for.
+    pub(crate) fn feed(&mut self, process: usize, input: Input) -> Vec<Command> {
+        self.processes[process].running.as_mut().unwrap().driver.step(input, self.now_ms)
+    }
+
     /// Keeps an answer back.
     pub(crate) fn hold(&mut self, process: usize, kind: &'static str, input: Input) {
         self.processes[process].running.as_mut().unwrap().held.push((kind, input));
