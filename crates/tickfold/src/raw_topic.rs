@@ -57,6 +57,13 @@ impl RawTopic {
             (0, None, Some(found)) => found.spec.partitions,
             (_, _, _) => partitions_of_new(config),
         };
+        if let Some(committed) = committed.filter(|committed| *committed != partitions) {
+            // Also where the topic has that many by now: what is there was routed by the other count.
+            bail!(
+                "partitions = {partitions}, but what is in {name} was folded with {committed}: the count \
+                 is fixed when the data directory or the topic is created"
+            );
+        }
         let mut specs = topic_specs(&config.topic_prefix, partitions);
         specs.retain(|spec| derived || spec.name == name);
         let topics = patiently(async || log.ensure_topics(&specs).await).await;

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use crate::kafka::{broker, with_one_replica};
 use tickfold_core::records::Topic;
 
-use crate::support::{Ended, Node, eventually, run, status_body, tickfold, up};
+use crate::support::{
+    Ended, Node, eventually, role_args, run, status_body, tickfold, up, with_secrets,
+};
 
 /// Topics of a configuration: raw, the derived ones, and the quarantine.
 const TOPICS: usize = 2 + Topic::ALL.len();
@@ -94,6 +96,27 @@ fn topics_are_created_as_a_node_wants_them_and_found_right() {
     let node = node.unwrap_or_else(|ended| panic!("{ended:?}"));
     node.post(status_body("wamid.TOPICS", "sent", 1));
     node.stop();
+
+    // The topic grows. What is there was routed by the old count, so ingress must not use another.
+    let admin: AdminClient<DefaultClientContext> =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", broker::shared()).create().unwrap();
+    let grown = NewPartitions::new("fresh.webhook.raw.v1", 16);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let made = runtime.block_on(admin.create_partitions([&grown], &AdminOptions::new())).unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let ingress = |partitions: &str| {
+        let mut command = configured(tickfold(), prefix);
+        command.args(role_args("ingress", dir.path())).env("TICKFOLD_PARTITIONS", partitions);
+        with_secrets(&mut command);
+        Node::spawn(dir.path(), command)
+    };
+    let refused = ingress("16").expect_err("it routes by another count");
+    assert!(refused.stderr.contains("was folded with 8"), "{refused:?}");
+    for partitions in ["8", "0"] {
+        let node = ingress(partitions).unwrap_or_else(|ended| panic!("{ended:?}"));
+        node.post(status_body("wamid.TOPICS", "delivered", 2));
+        node.stop();
+    }
 }
 
 #[test]
