@@ -5,8 +5,7 @@
 //! Before its body is read nobody knows them; so it is refused from its headers only if no lane at
 //! all would take it in time, and after that only for the sake of its own lanes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tickfold_core::route::Destination;
@@ -22,6 +21,10 @@ use crate::positions::Positions;
 use crate::status::IngressStatus;
 use crate::ticks::Activity;
 
+/// Bytes of one webhook that are on their way at once where it goes on several lanes, but always one lane's: what
+/// the log's own queue holds by default would refuse one that names very many partitions for its size alone.
+const AT_ONCE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// All lanes; shared.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -29,6 +32,9 @@ pub(crate) struct Lanes {
     lanes: Vec<Arc<Appender>>,
     health: Arc<Health>,
 }
+
+/// Records by the lanes that they go on.
+type Turn = Vec<(usize, Vec<Append>)>;
 
 /// Why records are not known to be durable.
 #[derive(Debug)]
@@ -42,15 +48,14 @@ pub(crate) struct NotAppended {
 /// Which lanes fail.
 #[derive(Debug)]
 pub(crate) struct Health {
-    failing: Vec<AtomicBool>,
+    failing: Mutex<Vec<bool>>,
     status: IngressStatus,
 }
 
 impl Lanes {
     pub(crate) fn new(log: &Arc<dyn Log>, activity: &Arc<Activity>, status: IngressStatus) -> Self {
         let count = if log.partitions_fail_apart() { activity.partitions() } else { 1 };
-        let failing = (0..count).map(|_| AtomicBool::default()).collect();
-        let health = Arc::new(Health { failing, status });
+        let health = Arc::new(Health { failing: Mutex::new(vec![false; count]), status });
         let tasks = TaskTracker::new();
         let lane = |number| {
             let (log, activity, health) =
@@ -73,7 +78,8 @@ impl Lanes {
     }
 
     /// Appends records, one to a partition. `Ok` only when all of them are durable. After an error some
-    /// may be, and more may become so; what no append has taken by the deadline is taken back.
+    /// may be, and more may become so; what no append has taken by the deadline is taken back. More bytes than
+    /// may be on their way at once go in several turns, of which a failed one is the last.
     pub(crate) async fn append(
         &self,
         records: Vec<Append>,
@@ -81,8 +87,24 @@ impl Lanes {
         deadline: Instant,
     ) -> Result<Positions, NotAppended> {
         let reservation = reservation.map(Arc::new);
-        let mut waiting = self.hand_over(records, reservation);
         let mut result = Ok(Positions::default());
+        for turn in self.turns(records) {
+            self.append_at_once(turn, reservation.as_ref(), deadline, &mut result).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        result
+    }
+
+    async fn append_at_once(
+        &self,
+        turn: Turn,
+        reservation: Option<&Arc<Reservation>>,
+        deadline: Instant,
+        result: &mut Result<Positions, NotAppended>,
+    ) {
+        let mut waiting = self.hand_over(turn, reservation);
         for (lane, answer) in &mut waiting {
             let late = |reason: &str| Err(NotAppended { late: true, reason: reason.into() });
             let failed = |reason| Err(NotAppended { late: false, reason });
@@ -95,14 +117,13 @@ impl Lanes {
             if answered.is_err() {
                 self.health.set(*lane, true);
             }
-            match (&mut result, answered) {
+            match (&mut *result, answered) {
                 (Ok(all), Ok(positions)) => all.append(positions),
                 // A failure says more than that another one was late.
-                (Ok(_) | Err(NotAppended { late: true, .. }), Err(not)) => result = Err(not),
+                (Ok(_) | Err(NotAppended { late: true, .. }), Err(not)) => *result = Err(not),
                 (Err(_), _) => {}
             }
         }
-        result
     }
 
     /// What runs until nothing is under way or waits.
@@ -111,12 +132,9 @@ impl Lanes {
         self.lanes.first().map(|lane| lane.tasks())
     }
 
-    fn hand_over(
-        &self,
-        records: Vec<Append>,
-        reservation: Option<Arc<Reservation>>,
-    ) -> Vec<(usize, oneshot::Receiver<Appended>)> {
-        let mut by_lane: Vec<(usize, Vec<Append>)> = Vec::with_capacity(1);
+    /// Records by their lanes, as many at a time as may be on their way.
+    fn turns(&self, records: Vec<Append>) -> Vec<Turn> {
+        let mut by_lane: Turn = Vec::with_capacity(1);
         for record in records {
             let lane = self.lane_of(record.to.partition);
             match by_lane.iter_mut().find(|(known, _)| *known == lane) {
@@ -124,11 +142,31 @@ impl Lanes {
                 None => by_lane.push((lane, vec![record])),
             }
         }
+        let (mut turns, mut bytes) = (Vec::with_capacity(1), 0_usize);
+        for (lane, records) in by_lane {
+            let more: usize = records.iter().map(Append::size_bytes).sum();
+            bytes = bytes.saturating_add(more);
+            match turns.last_mut() {
+                Some(turn) if bytes <= AT_ONCE_BYTES_MAX => Vec::push(turn, (lane, records)),
+                _ => {
+                    bytes = more;
+                    turns.push(vec![(lane, records)]);
+                }
+            }
+        }
+        turns
+    }
+
+    fn hand_over(
+        &self,
+        turn: Turn,
+        reservation: Option<&Arc<Reservation>>,
+    ) -> Vec<(usize, oneshot::Receiver<Appended>)> {
         let hand_over = |(number, records): (usize, Vec<Append>)| {
             let lane = self.lanes.get(number)?;
-            Some((number, lane.append(records, reservation.clone())))
+            Some((number, lane.append(records, reservation.cloned())))
         };
-        by_lane.into_iter().filter_map(hand_over).collect()
+        turn.into_iter().filter_map(hand_over).collect()
     }
 
     /// Partitions beyond those ingress was told of go on the last lane; the log refuses them.
@@ -147,13 +185,15 @@ impl Lanes {
 impl Health {
     /// The last append of a lane failed or was late, or succeeded in time. The log as a whole fails
     /// once all of its lanes do.
-    pub(crate) fn set(&self, lane: usize, failing: bool) {
-        let Some(flag) = self.failing.get(lane) else { return };
-        if flag.swap(failing, Ordering::AcqRel) == failing {
-            return;
+    pub(crate) fn set(&self, lane: usize, is_failing: bool) {
+        // Told under the lock, so that what is told last is what was found last.
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match failing.get_mut(lane) {
+            Some(flag) if *flag != is_failing => *flag = is_failing,
+            _ => return,
         }
-        let failing = self.failing.iter().filter(|flag| flag.load(Ordering::Acquire)).count();
-        metrics::lanes_failing(failing);
-        self.status.set_log_failing(failing == self.failing.len());
+        let count = failing.iter().filter(|flag| **flag).count();
+        metrics::lanes_failing(count);
+        self.status.set_log_failing(count == failing.len());
     }
 }

@@ -11,13 +11,19 @@
 //! many appends under way or a failing log is dropped and counted. When it is full the oldest stay,
 //! so that a flood cannot push out what came before it. Repeats are kept each; they fold to nothing.
 //!
+//! On a cluster several processes keep in one topic, an operator empties it through one of them, and
+//! brokers delete what is old. So each counts anew what is there: a minute after the last time, and a
+//! second after it where there is no room. Until then it knows of its own only, and the bound is
+//! passed by what the others kept meanwhile.
+//!
 //! A record has the body as its value and headers with the names of raw records, `wa-kind` being
 //! `quarantined`. Accepting and discarding are in `review`.
 
 mod review;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tickfold_core::raw::header;
@@ -26,8 +32,9 @@ use tickfold_core::signature::Signature;
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Append, Bounds, Log, Offset, Record, TopicPartition, TopicSpec};
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::append::encode;
 use crate::budget::Reservation;
@@ -40,6 +47,9 @@ pub use review::{Accepted, Discarded};
 const KIND: &str = "quarantined";
 /// Appends under way at once: as much memory as so many bodies, however many wrong signatures come.
 const APPENDS_MAX: usize = 4;
+/// How long a count of what is there holds, while there is room and where there is none.
+const COUNT_HOLDS: Duration = Duration::from_secs(60);
+const FULL_HOLDS: Duration = Duration::from_secs(1);
 /// What is read at once when the topic is gone through.
 const CHUNK_BYTES: usize = 1024 * 1024;
 const CHUNK_RECORDS: usize = 1_000;
@@ -55,8 +65,7 @@ pub struct Quarantine {
 pub struct QuarantineParts {
     /// The log of both topics. Closed by its owner, after [`run`](crate::run) returned.
     pub log: Arc<dyn Log>,
-    /// Full name of the quarantine's topic, which exists; see [`Quarantine::topic`]. Only one
-    /// quarantine writes to it at a time.
+    /// Full name of the quarantine's topic, which exists; see [`Quarantine::topic`].
     pub topic: String,
     /// Full name of the raw topic, into which accepted webhooks go.
     pub raw_topic: String,
@@ -91,7 +100,16 @@ struct Shared {
     tasks: TaskTracker,
     /// Held while records are moved: one operator at a time.
     turn: Mutex<()>,
+    counted: std::sync::Mutex<Counted>,
     drops: Throttle,
+}
+
+/// What was in the topic when it was counted last.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    time: Instant,
+    within: Bounds,
+    bytes: usize,
 }
 
 /// Why a webhook was not kept.
@@ -119,6 +137,7 @@ impl Quarantine {
             let reason = "a quarantine needs room, and a raw topic with partitions";
             return Err(Error::Options(reason.to_owned()));
         }
+        let counted = Counted { time: Instant::now(), within: Bounds::default(), bytes: 0 };
         let shared = Shared {
             log,
             at: TopicPartition::new(topic, 0),
@@ -129,11 +148,12 @@ impl Quarantine {
             permits: Arc::new(Semaphore::new(APPENDS_MAX)),
             tasks: TaskTracker::new(),
             turn: Mutex::default(),
+            counted: std::sync::Mutex::new(counted),
             drops: Throttle::default(),
         };
-        let (records, bytes) = shared.count(shared.bounds().await?).await?;
-        shared.add(bytes);
-        info!(records, bytes, bytes_max, "quarantine opened");
+        shared.count_anew().await?;
+        let bytes = shared.bytes.load(Ordering::Relaxed);
+        info!(bytes, bytes_max, "quarantine opened");
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -149,7 +169,16 @@ impl Quarantine {
         };
         let append = refused.append(&self.shared.at);
         let bytes = append.size_bytes();
-        if !self.shared.admit(bytes) {
+        let fits = self.shared.admit(bytes);
+        if self.shared.is_count_due(fits) {
+            let shared = Arc::clone(&self.shared);
+            self.shared.tasks.spawn(async move {
+                if let Err(error) = shared.count_anew().await {
+                    debug!(?error, "quarantine not counted");
+                }
+            });
+        }
+        if !fits {
             return self.shared.drop_one(Dropped::Full);
         }
         let shared = Arc::clone(&self.shared);
@@ -215,6 +244,44 @@ impl Shared {
 
     async fn bounds(&self) -> Result<Bounds, Error> {
         self.log.bounds(&self.at).await.map_err(failed("look at the quarantine"))
+    }
+
+    /// Whether what is there is to be counted now; true once for each time.
+    fn is_count_due(&self, has_room: bool) -> bool {
+        let mut counted = self.counted();
+        let holds = if has_room { COUNT_HOLDS } else { FULL_HOLDS };
+        let is_due = counted.time.elapsed() >= holds;
+        if is_due {
+            counted.time = Instant::now();
+        }
+        is_due
+    }
+
+    /// Counts what is there, whoever put it there or took it away. What comes meanwhile is dropped.
+    async fn count_anew(&self) -> Result<(), Error> {
+        // Neither an operator nor an append has anything under way then.
+        let _turn = self.turn.lock().await;
+        let all = u32::try_from(APPENDS_MAX).unwrap_or(u32::MAX);
+        let Ok(_permits) = self.permits.acquire_many(all).await else { return Ok(()) };
+        let (within, known) = (self.bounds().await?, *self.counted());
+        // Where nothing was taken away only what came is looked at.
+        let is_longer = within.start == known.within.start && within.end >= known.within.end;
+        let (start, before) =
+            if is_longer { (known.within.end, known.bytes) } else { (within.start, 0) };
+        let (_, more) = self.count(Bounds { start, ..within }).await?;
+        let bytes = before.saturating_add(more);
+        {
+            let mut counted = self.counted();
+            (counted.within, counted.bytes) = (within, bytes);
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+        metrics::quarantine_bytes(bytes);
+        Ok(())
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, Counted> {
+        // Whole at any moment, so a panic elsewhere does not spoil it.
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Number and bytes of the records in these bounds.

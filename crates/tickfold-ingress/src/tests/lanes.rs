@@ -73,6 +73,41 @@ async fn a_body_for_two_partitions_is_durable_once_both_have_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_body_for_very_many_partitions_goes_in_turns() {
+    let all: Vec<u32> = (0..PARTITIONS).collect();
+    let large = |bytes: usize| {
+        let body = body_for(&all, 0);
+        let padded = |pad: &str| body.replace(r#""nonce""#, &format!(r#""pad":"{pad}","nonce""#));
+        padded(&"x".repeat(bytes - padded("").len()))
+    };
+    // The last partition's record is handed over while the first is held, or is not.
+    for (bytes, appended) in [(100_000, PARTITIONS - 1), (4 << 20, PARTITIONS - 2)] {
+        let rig = rig_apart();
+        rig.log.hold_partition(Some(0));
+        let body = large(bytes);
+        let release = async {
+            sleep(ms(700)).await;
+            let there = rig.raw().len();
+            rig.log.hold_partition(None);
+            there
+        };
+        let (answer, there) = tokio::join!(rig.post(body.as_str()), release);
+        assert_eq!((answer.status.as_u16(), there), (200, appended as usize), "{bytes}");
+        assert_eq!(rig.raw().len(), all.len());
+        assert_eq!(rig.ingress.budget.used(), 0);
+    }
+
+    // What failed is the last: nothing more is asked of a log that has trouble already.
+    let rig = rig_apart();
+    rig.log.hold_partition(Some(0));
+    let answer = rig.post(large(4 << 20)).await;
+    assert_eq!(answer.status, 503);
+    rig.log.hold_partition(None);
+    rig.drain().await;
+    assert_eq!(rig.raw().len(), all.len() - 1, "all but the last");
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_answer_names_the_places_of_its_own_records() {
     // All in one batch, and in one of each partition.
     for rig in [rig(IngressOptions::default()), rig_apart()] {

@@ -263,6 +263,46 @@ async fn a_large_quarantine_is_gone_through_in_chunks() {
     assert_eq!(quarantine.bytes(), bytes(&kept(&rig.log)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn processes_that_share_a_topic_know_of_each_other_after_a_minute() {
+    let (first, quarantine) = rig_with(ROOM).await;
+    post_and_settle(&first, &quarantine, NEXT_KEY, &body(100)).await;
+    let one = quarantine.bytes();
+    let bound = one * 3;
+    let log = first.log.clone();
+    quarantine.discard().await.unwrap();
+    let node = async || {
+        let quarantine = open(&log, bound).await;
+        let (mut parts, _) =
+            parts(IngressOptions { quarantine_bytes_max: ROOM, ..IngressOptions::default() });
+        parts.quarantine = Some(quarantine.clone());
+        (rig_of(parts, log.clone()), quarantine)
+    };
+    let ((a, of_a), (b, of_b)) = (node().await, node().await);
+    for n in 200..202 {
+        post_and_settle(&a, &of_a, NEXT_KEY, &body(n)).await;
+    }
+    post_and_settle(&b, &of_b, NEXT_KEY, &body(300)).await;
+    assert_eq!((of_a.bytes(), of_b.bytes()), (2 * one, one), "each knows its own");
+
+    // What fits by what it knows is kept, and counts what is there.
+    tokio::time::advance(Duration::from_secs(61)).await;
+    post_and_settle(&b, &of_b, NEXT_KEY, &body(301)).await;
+    assert_eq!(of_b.bytes(), 4 * one);
+    post_and_settle(&b, &of_b, NEXT_KEY, &body(302)).await;
+    assert_eq!(kept(&log).len(), 4, "it is full");
+
+    // An operator empties it through the other.
+    of_a.discard().await.unwrap();
+    post_and_settle(&b, &of_b, NEXT_KEY, &body(303)).await;
+    assert_eq!((kept(&log).len(), of_b.bytes()), (0, 4 * one));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    post_and_settle(&b, &of_b, NEXT_KEY, &body(304)).await;
+    assert_eq!(of_b.bytes(), 0, "it looked, since there was no room");
+    post_and_settle(&b, &of_b, NEXT_KEY, &body(305)).await;
+    assert_eq!((bodies(&kept(&log)), of_b.bytes()), (vec![body(305).as_str()], one));
+}
+
 #[tokio::test]
 async fn the_bound_holds_whatever_is_offered() {
     let counts = Counted::start();
