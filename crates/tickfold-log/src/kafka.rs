@@ -508,8 +508,12 @@ impl Log for KafkaLog {
             };
             let flushed = apart("tickfold-kafka-close", flush).await?;
             let mut commits = self.inner.commits.subscribe();
-            // The sender lives as long as this log.
-            let _ = commits.wait_for(|count| *count == 0).await;
+            // The sender lives as long as this log. A commit that nobody waits for any more is bounded by nothing
+            // else; whatever becomes of it, the next claim finds out.
+            let ended = commits.wait_for(|count| *count == 0);
+            if tokio::time::timeout(self.inner.options.call_timeout, ended).await.is_err() {
+                tracing::warn!("closed with commits in doubt, as the brokers do not answer");
+            }
             flushed
         })
     }

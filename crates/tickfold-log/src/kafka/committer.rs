@@ -62,6 +62,9 @@ use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
+/// The pause between two looks at what librdkafka tells while there is nothing to commit.
+const LISTEN: Duration = Duration::from_secs(1);
+
 /// How librdkafka's log names the loss of a connection, whatever the cause. Other ways to learn of
 /// it leave some out; the tests cut connections under commits and so notice another name.
 const CONNECTION_FAILED: &str = "FAIL";
@@ -81,15 +84,29 @@ pub(super) struct Speaker {
 pub(super) struct Committer {
     input: TopicPartition,
     speaker: Speaker,
-    timeout: Duration,
+    limits: Limits,
     fail_point: fn(&'static str),
     #[cfg(feature = "test-util")]
     trust_repeated: bool,
     state: State,
     /// Tells of the step that librdkafka does not bound.
-    adding: Arc<Unbounded>,
+    unbounded: Arc<Unbounded>,
     /// Given up and not taken down yet.
     retired: Option<Arc<BaseProducer<Reports>>>,
+}
+
+/// How long the steps of a commit may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    call: Duration,
+    transaction: Duration,
+}
+
+impl Limits {
+    /// The end of a transaction: when the brokers abort it by themselves, and have said so.
+    fn end(self) -> Duration {
+        self.transaction + self.call
+    }
 }
 
 enum State {
@@ -151,7 +168,7 @@ impl Committer {
         speaker: Speaker,
         group_name: &str,
         input: TopicPartition,
-        adding: Arc<Unbounded>,
+        unbounded: Arc<Unbounded>,
     ) -> Result<(Option<Committed>, Self), Error> {
         let id = format!("{group_name}/{}/{}", input.topic, input.partition);
         let failed =
@@ -172,12 +189,12 @@ impl Committer {
         let committer = Self {
             input,
             speaker,
-            timeout: options.transaction_timeout,
+            limits: Limits { call: options.call_timeout, transaction: options.transaction_timeout },
             fail_point: options.fail_point,
             #[cfg(feature = "test-util")]
             trust_repeated: options.trust_repeated,
             state: State::Ready(producer),
-            adding,
+            unbounded,
             retired: None,
         };
         Ok((committed, committer))
@@ -185,13 +202,15 @@ impl Committer {
 
     /// Commits until the handle is dropped.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
-        while let Ok(Request { outputs, position, answer, open }) = requests.recv() {
+        while let Some(Request { outputs, position, answer, open }) = self.next(requests) {
             let outcome = match &self.state {
                 State::Fenced => Err(CommitError::Fenced),
                 State::Spent => Err(CommitError::Unclear {
                     reason: "a request of an earlier commit may still be under way".to_owned(),
                 }),
                 State::Ready(producer) => {
+                    // What an idle connection's end told is none of this commit's.
+                    producer.poll(Duration::ZERO);
                     producer.context().cut.store(false, Ordering::Release);
                     let outcome = self.commit(producer, &outputs, &position);
                     outcome.map_err(|failure| self.fail(failure))
@@ -206,6 +225,22 @@ impl Committer {
         }
     }
 
+    /// The next commit; `None` once the handle is dropped. Meanwhile what librdkafka tells is taken, or it
+    /// would gather for as long as brokers are away.
+    fn next(&self, requests: &mpsc::Receiver<Request>) -> Option<Request> {
+        loop {
+            match requests.recv_timeout(LISTEN) {
+                Ok(request) => return Some(request),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let State::Ready(producer) = &self.state {
+                        producer.poll(Duration::ZERO);
+                    }
+                }
+            }
+        }
+    }
+
     /// One transaction.
     fn commit(
         &self,
@@ -213,7 +248,7 @@ impl Committer {
         outputs: &Outputs,
         position: &Committed,
     ) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.limits.transaction;
         producer.begin_transaction().map_err(|error| failure("begin", &error))?;
         (self.fail_point)(fail_point::BEGUN);
         self.produce(producer, outputs, deadline)?;
@@ -230,11 +265,14 @@ impl Committer {
             (self.fail_point)(fail_point::ADDING_POSITION);
             producer.send_offsets_to_transaction(&offsets, &member, Timeout::Never)
         };
-        self.adding.run(add).map_err(|error| self.speaker.refused(&error))?;
+        let added = self.unbounded.run(self.limits.call, add);
+        added.map_err(|error| self.speaker.refused(&error))?;
         (self.fail_point)(fail_point::POSITION_ADDED);
-        // `Never` is the rest of the transaction's time, which is what librdkafka recommends.
-        producer
-            .commit_transaction(Timeout::Never)
+        // With a limit librdkafka would want to be asked again; with `Never` it tries for as long as
+        // the brokers are away.
+        let end = || producer.commit_transaction(Timeout::Never);
+        self.unbounded
+            .run(self.limits.end(), end)
             .map_err(|error| Failure::Unclear(format!("end the transaction: {error}")))?;
         (self.fail_point)(fail_point::ENDED);
         for ((_, place), offset) in outputs.iter().zip(producer.context().take().offsets) {
@@ -277,7 +315,7 @@ impl Committer {
                 let State::Ready(producer) = &self.state else {
                     return CommitError::Unclear { reason };
                 };
-                match abort(producer) {
+                match self.abort(producer) {
                     Ok(()) => CommitError::Aborted { reason },
                     Err(Failure::Fenced | Failure::TakenAway) => self.fail(Failure::Fenced),
                     Err(Failure::Abortable(why) | Failure::Unclear(why)) => {
@@ -293,7 +331,7 @@ impl Committer {
             Failure::TakenAway => {
                 // Readers would wait for the end of the transaction until somebody claims.
                 if let State::Ready(producer) = &self.state
-                    && abort(producer).is_err()
+                    && self.abort(producer).is_err()
                 {
                     tracing::debug!(input = %self.input, "left to the next claim to abort");
                 }
@@ -304,6 +342,13 @@ impl Committer {
                 CommitError::Unclear { reason }
             }
         }
+    }
+
+    /// Aborts the open transaction. Nothing may be under way then: librdkafka's abort waits for reports
+    /// that nobody but this thread serves.
+    fn abort(&self, producer: &BaseProducer<Reports>) -> Result<(), Failure> {
+        let abort = || producer.abort_transaction(Timeout::Never);
+        self.unbounded.run(self.limits.end(), abort).map_err(|error| failure("abort", &error))
     }
 
     /// Gives the producer up if a connection failed since the last commit began.
@@ -362,12 +407,6 @@ fn serve(producer: &BaseProducer<Reports>, waited: &mut Duration) {
         std::thread::sleep(pause);
         *waited += pause;
     }
-}
-
-/// Aborts the open transaction. Nothing may be under way then: librdkafka's abort waits for reports
-/// that nobody but this thread serves.
-fn abort(producer: &BaseProducer<Reports>) -> Result<(), Failure> {
-    producer.abort_transaction(Timeout::Never).map_err(|error| failure("abort", &error))
 }
 
 fn in_time(deadline: Instant) -> Result<(), Failure> {
@@ -450,10 +489,11 @@ fn position(
 }
 
 /// Whether requests may have been under way on a connection that failed: it was up, and not one to a
-/// broker that librdkafka only knew by the address it was given and lets go of once it has met it.
+/// broker that librdkafka only knew by the address it was given and lets go of once it has met it. One
+/// that it knew by its number it lets go of where the cluster no longer names it, in the middle of anything.
 /// What says nothing about it counts.
 fn was_in_use(failure: &str) -> bool {
-    let let_go = failure.contains("(_DESTROY_BROKER)");
+    let let_go = failure.contains("(_DESTROY_BROKER)") && failure.contains("/bootstrap");
     let up = [" in state UP", " in state REAUTH"].iter().any(|state| failure.contains(state));
     !let_go && (up || !failure.contains(" in state "))
 }
@@ -468,7 +508,7 @@ struct Reports {
 }
 
 /// There are as many as partitions, so the keeper asks those only that had reason to tell. They tell
-/// when they are polled, which is in a commit, and one that is lost waits in it.
+/// when they are polled: in a commit until its end, and while there is none.
 impl Native for BaseProducer<Reports> {
     fn native(&self) -> *mut RDKafka {
         self.client().native_ptr()

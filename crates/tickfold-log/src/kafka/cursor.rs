@@ -288,13 +288,12 @@ impl Cursor {
         self.next == offset || (self.next < offset && self.ahead.is_none())
     }
 
+    /// That there is no such topic is no more certain than any other trouble: what is read was there, and a
+    /// broker that just started may not know of it yet.
     fn failed(&self, error: &KafkaError) -> Found {
         use RDKafkaErrorCode as Code;
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Found::Outside,
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                Found::Failed(Error::UnknownPartition(self.of.clone()))
-            }
             _ => Found::Failed(unavailable(format!("read {} at {}", self.of, self.next), error)),
         }
     }

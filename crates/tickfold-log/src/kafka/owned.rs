@@ -4,9 +4,10 @@
 //! transaction blocks. The handle sends it one commit at a time. A commit whose future was dropped
 //! goes on; since nobody saw its outcome, the handle takes no further one.
 //!
-//! librdkafka 2.12 bounds every step but one: while it adds a position it looks for the group's
+//! librdkafka 2.12 does not bound every step. While it adds a position it looks for the group's
 //! coordinator, and where the broker it asks is let go of meanwhile, nothing may ever wake it again
-//! (its issue 5511, open in November 2026). So that step has a limit here. A commit that passes it is
+//! (its issue 5511, open in November 2026). The end of a transaction, whichever, it tries for as long as the
+//! brokers are away. So these steps have limits here. A commit that passes one is
 //! in doubt like any other; its thread stays behind, fenced by the next claim, until a connection
 //! changes and librdkafka goes on.
 
@@ -73,24 +74,24 @@ impl Drop for Open {
     }
 }
 
-/// Since when a step that nothing else bounds is under way.
+/// Until when a step that nothing else bounds may take.
 #[derive(Debug, Default)]
 pub(super) struct Unbounded(Mutex<Option<Instant>>);
 
 impl Unbounded {
-    /// Does the step.
-    pub(super) fn run<T>(&self, step: impl FnOnce() -> T) -> T {
-        *self.since() = Some(Instant::now());
+    /// Does the step, within a limit that others look after.
+    pub(super) fn run<T>(&self, limit: Duration, step: impl FnOnce() -> T) -> T {
+        *self.until() = Some(Instant::now() + limit);
         let outcome = step();
-        *self.since() = None;
+        *self.until() = None;
         outcome
     }
 
-    fn lasts(&self) -> Duration {
-        self.since().map_or(Duration::ZERO, |since| since.elapsed())
+    fn is_over(&self) -> bool {
+        self.until().is_some_and(|until| Instant::now() > until)
     }
 
-    fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,7 +102,7 @@ pub(super) struct Owned {
     requests: mpsc::Sender<Request>,
     /// Set while a commit is under way: a future that was dropped leaves it set.
     in_doubt: Arc<AtomicBool>,
-    adding: Arc<Unbounded>,
+    unbounded: Arc<Unbounded>,
 }
 
 impl std::fmt::Debug for Owned {
@@ -131,16 +132,14 @@ impl OwnedPartition for Owned {
             let (answer, mut answered) = oneshot::channel();
             let request = Request { outputs, position, answer, open: Arc::clone(&open) };
             self.requests.send(request).map_err(|_| unclear("the claim has ended"))?;
-            let limit = self.inner.options.call_timeout;
+            let look = self.inner.options.call_timeout / 4;
             let outcome = loop {
-                match tokio::time::timeout(limit / 4, &mut answered).await {
+                match tokio::time::timeout(look, &mut answered).await {
                     Ok(outcome) => break outcome,
-                    Err(_) if self.adding.lasts() > limit => {
+                    Err(_) if self.unbounded.is_over() => {
                         metrics::counter!(crate::metrics::COMMITS_ABANDONED).increment(1);
                         open.give_up();
-                        return Err(unclear(
-                            "the client does not come back from adding the position",
-                        ));
+                        return Err(unclear("the client does not come back from it"));
                     }
                     Err(_) => {}
                 }
@@ -162,8 +161,8 @@ pub(super) async fn claim(
     let speaker = Speaker { group: inner.group(&group)?, tenure };
     let keeper = Arc::clone(&inner.keeper);
     let (requests, waiting) = mpsc::channel();
-    let adding = Arc::<Unbounded>::default();
-    let marks = Arc::clone(&adding);
+    let unbounded = Arc::<Unbounded>::default();
+    let marks = Arc::clone(&unbounded);
     let (answer, answered) = oneshot::channel();
     spawn("tickfold-kafka-commit", move || {
         match Committer::claim(&options, &keeper, speaker, &group, input, marks) {
@@ -178,7 +177,7 @@ pub(super) async fn claim(
     })?;
     let committed = answered.await.map_err(|_| Error::Closed)??;
     let in_doubt = Arc::default();
-    let owned = Owned { inner: Arc::clone(inner), requests, in_doubt, adding };
+    let owned = Owned { inner: Arc::clone(inner), requests, in_doubt, unbounded };
     Ok(Claim { committed, partition: Box::new(owned) })
 }
 

@@ -38,7 +38,8 @@ const LOOK_WAIT: Duration = Duration::from_millis(5);
 /// of another program on the same partition can take longer, and then its records wait too.
 const VISIBLE_WAIT: Duration = Duration::from_secs(1);
 const VISIBLE_PAUSE: Duration = Duration::from_millis(2);
-/// For how long a record that must be there may take to arrive before it is looked for afresh.
+/// For how long a record that must be there may take to arrive before it is looked for afresh; twice as long
+/// each further time, as what was on its way by then is dropped and sent again.
 const STALLED: Duration = Duration::from_secs(2);
 
 /// The consumers that read, and where each of them is.
@@ -127,7 +128,7 @@ impl Reader {
         if limits.records == 0 {
             return Ok(Vec::new());
         }
-        let begun = Instant::now();
+        let (begun, mut patience) = (Instant::now(), STALLED);
         loop {
             self.check_open()?;
             let mut released = std::pin::pin!(place.released.notified());
@@ -146,9 +147,10 @@ impl Reader {
                 released.await;
                 continue;
             };
-            if let Some(records) = self.collect(&mut hold, place, known, limits).await? {
+            if let Some(records) = self.collect(&mut hold, place, known, limits, patience).await? {
                 return Ok(records);
             }
+            patience *= 2;
             if begun.elapsed() > self.call_timeout {
                 let reason = format!("read {of} from {offset}: nothing came in time");
                 return Err(Error::Unavailable { reason });
@@ -187,6 +189,7 @@ impl Reader {
         place: &Place,
         known: Offset,
         limits: Limits,
+        patience: Duration,
     ) -> Result<Option<Vec<Record>>, Error> {
         let (mut records, mut bytes) = (Vec::new(), 0_usize);
         let mut moved = Instant::now();
@@ -215,7 +218,7 @@ impl Reader {
                 Found::Nothing if cursor.next >= known.max(cursor.end) => return Ok(Some(records)),
                 Found::Nothing => {
                     self.check_open()?;
-                    if moved.elapsed() > STALLED {
+                    if moved.elapsed() > patience {
                         hold.cursor = None;
                         return Ok((!records.is_empty()).then_some(records));
                     }

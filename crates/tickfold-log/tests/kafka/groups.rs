@@ -164,6 +164,34 @@ async fn members_share_the_partitions_and_take_over_from_each_other() {
     }
 }
 
+/// One that leaves in the middle of the change that another's leaving has begun is gone as quickly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_leave_together_are_gone_together() {
+    let scene = Scene::new("together").await;
+    // Around when the one that stays learns of it, by a heartbeat.
+    for round in 3..6 {
+        let name = |of: &str| format!("{of}-{round}");
+        let mut one = scene.join(&name("one")).await;
+        one.until(8).await;
+        let mut two = scene.join(&name("two")).await;
+        share(&mut one, &mut two).await;
+        let begun = Instant::now();
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(250) * round).await;
+            let leaving = Instant::now();
+            two.member.go(Departure::Leave).await;
+            leaving.elapsed()
+        };
+        let ((), took) = tokio::join!(one.member.go(Departure::Leave), later);
+        println!("round {round}: the second has left after {took:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        let mut next = scene.join(&name("next")).await;
+        next.until(8).await;
+        next.member.go(Departure::Leave).await;
+        assert!(begun.elapsed() < SESSION, "{:?}: somebody was waited for", begun.elapsed());
+    }
+}
+
 /// A commit under way when its partition is revoked goes through, and is what the next owner finds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_partition_is_kept_until_it_is_released() {

@@ -6,10 +6,17 @@
 //! one's epoch keeps the late request out. With that rule off the same story goes wrong, which is
 //! the proof that the fault lands.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tickfold_log::{
     CommitError, Committed, KafkaLog, KafkaOptions, Log, OwnedPartition, TopicPartition,
+    kafka_fail_point,
 };
 
 use crate::{
@@ -159,4 +166,79 @@ fn code(story: Story, answer: &[u8]) -> i16 {
 
 fn is_soak() -> bool {
     std::env::var("TICKFOLD_SOAK").is_ok_and(|soak| soak == "1")
+}
+
+/// librdkafka tries to end a transaction for as long as the brokers are away. The commit is in doubt before
+/// that, and the way out waits neither for it nor for one that nobody waits for any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_whose_end_finds_no_broker_are_in_doubt_and_hold_nothing_up() {
+    const CALL: Duration = Duration::from_secs(2);
+    const TRANSACTION: Duration = Duration::from_secs(3);
+    const AWAY: Duration = Duration::from_secs(25);
+    /// How many commits stand before their end, and whether they go on.
+    static STANDING: AtomicUsize = AtomicUsize::new(0);
+    static GO_ON: AtomicBool = AtomicBool::new(true);
+    fn stand(place: &'static str) {
+        if place == kafka_fail_point::POSITION_ADDED && !GO_ON.load(Ordering::SeqCst) {
+            STANDING.fetch_add(1, Ordering::SeqCst);
+            while !GO_ON.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+    let bench = Bench::new(broker::own().plain.clone(), "away").await;
+    let (_alone, proxy) = (proxy::PRESENT.write().await, proxy::shared());
+    let log = KafkaLog::connect(KafkaOptions {
+        call_timeout: CALL,
+        transaction_timeout: TRANSACTION,
+        fail_point: stand,
+        ..options(&broker::own().proxy)
+    });
+    let log = log.unwrap();
+    let mut owned = Vec::new();
+    for group in ["waited", "dropped"] {
+        let mut claimed = log.claim(group, &bench.at(0)).await.unwrap().partition;
+        claimed.commit(vec![append(&bench.at(1), group)], position(1, "a")).await.unwrap();
+        owned.push(claimed);
+    }
+
+    GO_ON.store(false, Ordering::SeqCst);
+    let out = bench.at(1);
+    let mut commits: Vec<_> = owned
+        .into_iter()
+        .zip(["waited", "dropped"])
+        .map(|(mut claimed, group)| {
+            let outputs = vec![append(&out, group)];
+            tokio::spawn(async move { claimed.commit(outputs, position(2, "b")).await })
+        })
+        .collect();
+    while STANDING.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let back = tokio::spawn(proxy.comes_back(AWAY, Duration::ZERO));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    GO_ON.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    commits.pop().unwrap().abort();
+    let outcome = commits.pop().unwrap().await.unwrap();
+    let took = begun.elapsed();
+    assert!(matches!(outcome, Err(CommitError::Unclear { .. })), "{outcome:?}");
+    assert!(took >= TRANSACTION + CALL && took < AWAY / 2, "{took:?}");
+    let closing = Instant::now();
+    log.close().await.unwrap();
+    println!("in doubt after {took:.1?}, closed after {:.1?}", closing.elapsed());
+    assert!(closing.elapsed() >= CALL, "the one that was dropped is under way");
+    assert!(begun.elapsed() < AWAY - CALL, "the broker is still away");
+
+    back.await.unwrap();
+    let mut twice = 0;
+    for group in ["waited", "dropped"] {
+        let committed = bench.log.claim(group, &bench.at(0)).await.unwrap().committed;
+        let outputs = bench.values(1).await.iter().filter(|value| *value == group).count();
+        let both = [(1, position(1, "a")), (2, position(2, "b"))];
+        assert!(both.contains(&(outputs, committed.clone().unwrap())), "{outputs}, {committed:?}");
+        twice += outputs - 1;
+    }
+    println!("{twice} of 2 took effect");
 }

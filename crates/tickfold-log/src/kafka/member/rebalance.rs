@@ -295,13 +295,13 @@ impl ConsumerContext for Rebalances {
     ) {
         let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.leaving.load(Ordering::Acquire) {
-            let done = if assign {
-                // An empty change: what is not taken is not given back.
-                consumer.incremental_assign(&TopicPartitionList::new())
-            } else {
-                consumer.incremental_unassign(partitions)
-            };
-            if let Err(error) = done {
+            if !assign {
+                // All that is held, not what is asked for: librdkafka counts what was not taken below
+                // as taken, and waits for ever where it cannot be given back.
+                return carry_out_all(consumer);
+            }
+            // An empty change: nothing more is taken.
+            if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
                 trouble(&error, "a change of the group on the way out");
             }
             return;
