@@ -640,7 +640,7 @@ pub struct TransitionRecord<T = String> {
     /// Error code, where the fact is a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<i64>,
-    /// Reason given by Meta.
+    /// Reason given by Meta; of the alias of a user the other identifier, which is personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<T>,
     /// The other side, where the entity is not a message. Personal data.

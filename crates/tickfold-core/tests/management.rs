@@ -145,6 +145,76 @@ fn a_disabled_template_resumes_only_by_what_is_later() {
     assert_eq!(actions(&folded.webhook(&event(20, "APPROVED"))), ["resume_template"]);
 }
 
+#[test]
+fn a_halted_template_goes_on_by_nothing_but_what_allows_it() {
+    let pacing = r#""event":"PAUSED","other_info":{"title":"RATE_LIMITING_PAUSE"}"#;
+    for word in [
+        "PENDING",
+        "IN_APPEAL",
+        "REJECTED",
+        "LIMIT_EXCEEDED",
+        "LOCKED",
+        "ARCHIVED",
+        "FLAGGED",
+        "PENDING_DELETION",
+        "DELETED",
+    ] {
+        let mut folded = Folded::default();
+        assert_eq!(actions(&folded.webhook(&template(0, pacing))), ["halt_template"]);
+        assert_eq!(actions(&folded.webhook(&event(60, word))), [""; 0], "{word}");
+        assert_eq!(template_row(&folded)["status"], word);
+        let allowed = folded.webhook(&event(120, "APPROVED"));
+        assert_eq!(actions(&allowed), ["resume_template"], "{word}");
+    }
+    let mut folded = Folded::default();
+    folded.webhook(&event(0, "DISABLED"));
+    assert_eq!(actions(&folded.webhook(&event(60, "DELETED"))), [""; 0]);
+
+    // It was flagged before, and is so after the pause.
+    let mut folded = Folded::default();
+    folded.webhook(&event(0, "FLAGGED"));
+    let first = r#""event":"PAUSED","other_info":{"title":"FIRST_PAUSE"}"#;
+    assert_eq!(actions(&folded.webhook(&template(60, first))), ["halt_template"]);
+    assert_eq!(actions(&folded.advance(3 * HOUR_MS).tick()), ["resume_template"]);
+    assert_eq!(template_row(&folded)["status"], "FLAGGED");
+}
+
+#[test]
+fn a_pause_that_gets_another_end_is_told_anew() {
+    let mut folded = Folded::default();
+    let pause = |after_s, title: &str| {
+        template(after_s, &format!(r#""event":"PAUSED","other_info":{{"title":"{title}"}}"#))
+    };
+    let outputs = folded.webhook(&pause(0, "FIRST_PAUSE"));
+    assert_eq!(values(&outputs, Topic::Action)[0]["not_after"], "2026-11-20T03:00:00.000Z");
+    let outputs = folded.webhook(&pause(60, "RATE_LIMITING_PAUSE"));
+    let halt = values(&outputs, Topic::Action).remove(0);
+    assert_eq!((&halt["kind"], halt.get("not_after")), (&json!("halt_template"), None));
+    assert_eq!(alerts(&outputs), [""; 0], "it is paused as before");
+    assert_eq!(actions(&folded.advance(4 * HOUR_MS).tick()), [""; 0]);
+    let outputs = folded.webhook(&event(5 * 3_600, "APPROVED"));
+    assert_eq!(values(&outputs, Topic::Action)[0]["supersedes"], halt["action_id"]);
+}
+
+#[test]
+fn what_comes_behind_the_end_of_a_pause_does_not_hide_it() {
+    let first = template(0, r#""event":"PAUSED","other_info":{"title":"FIRST_PAUSE"}"#);
+    let late = event(-60, "APPROVED");
+    for behind in [&first, &late] {
+        let mut folded = Folded::default();
+        folded.webhook(&first);
+        let outputs = folded.advance(3 * HOUR_MS).webhook(behind);
+        assert_eq!(actions(&outputs), ["resume_template"]);
+        let ended = values(&outputs, Topic::Transition).remove(0);
+        assert_eq!(
+            (&ended["to"], &ended["event_time"]),
+            (&json!("pause_ended"), &json!("2026-11-20T03:00:00.000Z"))
+        );
+        assert_eq!(template_row(&folded)["status"], "APPROVED");
+        assert!(folded.tick().is_empty(), "the timer has nothing to add");
+    }
+}
+
 /// Bodies folded in either order, and each twice: the row is the same.
 fn shown_in_any_order(bodies: [&[u8]; 2], key: &str) -> Value {
     let [first, second] = [[0, 1], [1, 0]].map(|order| {
@@ -300,6 +370,61 @@ fn a_restriction_halts_until_it_expires() {
     assert!(folded.webhook(&restricted).is_empty(), "the retry of a week later");
 }
 
+fn imposed(kind: &str, end_s: Option<i64>) -> String {
+    let end = end_s.map_or_else(String::new, |end| format!(r#","expiration":{}"#, NOON + end));
+    format!(r#"{{"restriction_type":"RESTRICTED_{kind}"{end}}}"#)
+}
+
+#[test]
+fn a_halt_ends_with_what_forbids_messages_and_is_told_anew_when_that_changes() {
+    const DAY_S: i64 = 86_400;
+    let messages = |end_s| imposed("BIZ_INITIATED_MESSAGING", end_s);
+    let info = |after_s, infos: &[String]| {
+        restriction(after_s, &format!(r#""restriction_info":[{}]"#, infos.join(",")))
+    };
+    let mut folded = Folded::default();
+    let numbers = imposed("ADD_PHONE_NUMBER_ACTION", Some(3_600));
+    let outputs = folded.webhook(&info(0, &[numbers, messages(Some(7 * DAY_S))]));
+    assert_eq!(actions(&outputs), ["halt_account"]);
+    let ends = |outputs: &[Output]| values(outputs, Topic::Action)[0].get("not_after").cloned();
+    assert_eq!(ends(&outputs), Some(json!("2026-11-27T00:00:00.000Z")));
+    assert_eq!(actions(&folded.advance(HOUR_MS).tick()), [""; 0], "the other one ended");
+
+    let outputs = folded.webhook(&info(7_200, &[messages(Some(9 * DAY_S))]));
+    assert_eq!(actions(&outputs), ["halt_account"]);
+    assert_eq!(ends(&outputs), Some(json!("2026-11-29T00:00:00.000Z")));
+    assert_eq!(alerts(&outputs), [""; 0], "the account is restricted as before");
+    let endless = info(7_300, &[messages(None)]);
+    let outputs = folded.webhook(&endless);
+    assert_eq!((actions(&outputs), ends(&outputs)), (vec!["halt_account".to_owned()], None));
+    assert!(folded.webhook(&endless).is_empty(), "once");
+    assert_eq!(actions(&folded.advance(10 * DAY_MS).tick()), [""; 0]);
+    let lifted = restriction(10 * DAY_S, r#""violation_info":{"violation_type":"SPAM_UNBAN"}"#);
+    let resumed = values(&folded.webhook(&lifted), Topic::Action).remove(0);
+    assert_eq!(resumed["supersedes"], values(&outputs, Topic::Action)[0]["action_id"]);
+}
+
+#[test]
+fn each_restriction_of_a_number_ends_for_itself() {
+    let mut folded = Folded::default();
+    folded.webhook(&status_body("wamid.S", "sent", 1));
+    let infos =
+        [imposed("USER_INITIATED_CALLING", Some(3_600)), imposed("BIZ_INITIATED_MESSAGING", None)];
+    folded.webhook(&restriction(
+        0,
+        &format!(r#""phone_number":"15550100001","restriction_info":[{}]"#, infos.join(",")),
+    ));
+    let shown = |folded: &Folded, kind: &str| {
+        let key = format!("number.state.v1 {NUMBER}/restriction/RESTRICTED_{kind}");
+        row(folded, &key)["restriction_state"].clone()
+    };
+    assert_eq!(shown(&folded, "USER_INITIATED_CALLING"), "in_force");
+    folded.advance(HOUR_MS).tick();
+    assert_eq!(shown(&folded, "USER_INITIATED_CALLING"), "ended");
+    assert_eq!(shown(&folded, "BIZ_INITIATED_MESSAGING"), "in_force");
+    assert_eq!(row(&folded, &format!("number.state.v1 {NUMBER}"))["state"], "restricted");
+}
+
 #[test]
 fn a_restriction_that_was_lifted_before_it_came_halts_nothing() {
     let imposed =
@@ -385,6 +510,16 @@ fn a_limit_that_fell_and_a_pin_and_a_name_are_told() {
         &format!(r#"{number},"decision":"REJECTED","rejection_reason":"X""#),
     );
     assert_eq!(alerts(&folded.webhook(&name)), ["number_name REJECTED warning"]);
+    // What was overtaken is no reason to call anybody.
+    let mut late = Folded::default();
+    let current = |event: &str, limit: &str| {
+        format!(r#""event":"{event}","max_daily_conversations_per_business":"{limit}""#)
+    };
+    late.webhook(&quality(10, &current("UPGRADE", "TIER_10K")));
+    assert_eq!(alerts(&late.webhook(&quality(0, &current("ONBOARDING", "TIER_1K")))), [""; 0]);
+    let approved = format!(r#"{number},"decision":"APPROVED","requested_verified_name":"A""#);
+    late.webhook(&told("phone_number_name_update", 20, &approved));
+    assert_eq!(alerts(&late.webhook(&name)), [""; 0]);
     let capability = |after_s, limit: &str| {
         let value = format!(r#""max_daily_conversations_per_business":{limit}"#);
         told("business_capability_update", after_s, &value)

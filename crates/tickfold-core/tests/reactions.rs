@@ -312,6 +312,26 @@ fn a_login_code_that_nobody_sees_delivered_falls_back_and_a_late_delivery_takes_
 }
 
 #[test]
+fn another_message_of_the_intent_takes_a_fallback_back_in_whatever_order_it_is_told() {
+    let label = r#","biz_opaque_callback_data":"intent=o7""#;
+    let of = |wamid: &str, word: &str, after_s| {
+        let rest = format!("{}{label}", price("authentication", "regular"));
+        body(wamid, word, after_s, &rest)
+    };
+    let words = ["sent", "delivered"];
+    for order in [words, [words[1], words[0]]] {
+        let mut folded = Folded::default();
+        folded.webhook(&of("wamid.first", "sent", 60));
+        let fallback = values(&pass(&mut folded, 11 * MINUTE_MS), Topic::Action).remove(0);
+        assert_eq!(fallback["kind"], "sms_fallback");
+        let outputs: Vec<_> =
+            order.iter().flat_map(|word| folded.webhook(&of("wamid.again", word, 700))).collect();
+        assert_eq!(actions(&outputs), ["fallback_superseded"], "{order:?}");
+        assert_eq!(values(&outputs, Topic::Action)[0]["supersedes"], fallback["action_id"]);
+    }
+}
+
+#[test]
 fn a_delivery_in_time_and_a_handled_failure_stop_the_deadline() {
     let mut folded = Folded::default();
     for wamid in ["wamid.a", "wamid.b", "wamid.c"] {

@@ -284,6 +284,20 @@ fn the_latest_preference_counts_and_a_failure_teaches_one() {
 }
 
 #[test]
+fn a_stop_in_a_group_is_that_of_who_is_in_it() {
+    let failed = status(US, "failed", 9).replace("131026", "131050").replace(
+        r#""recipient_id""#,
+        r#""recipient_type":"group","recipient_participant_id":"447700900777","recipient_id""#,
+    );
+    let mut folded = Folded::default();
+    folded.webhook(&messages(&format!(r#""statuses":[{failed}]"#)));
+    let rows = folded.rows();
+    let stopped: Vec<_> = rows.keys().filter(|key| key.contains("/preference/")).collect();
+    let key = "user.state.v1 215589900000101/447700900777/preference/marketing_messages";
+    assert_eq!(stopped, [key]);
+}
+
+#[test]
 fn identifiers_of_one_user_are_dated_edges() {
     let both = inbound("wamid.B", 1, r#""from_user_id":"GB.1","type":"text""#);
     let update = change(

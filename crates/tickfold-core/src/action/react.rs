@@ -201,8 +201,9 @@ impl Failed<'_> {
         if self.sender.wamid.is_some() {
             return self.of_message(ActionKind::BackOff, terms);
         }
-        let cause = self.per(delay_ms);
-        Some(Action { kind: ActionKind::BackOff, subject: self.widest(), cause, terms })
+        let of_number = self.sender.phone_number_id.filter(|_| scope == BackOffScope::Number);
+        let subject = of_number.map_or_else(|| self.widest(), str::to_owned);
+        Some(Action { kind: ActionKind::BackOff, subject, cause: self.per(delay_ms), terms })
     }
 
     /// A halt concerns more than the message that met its cause. One is enough for an hour: a

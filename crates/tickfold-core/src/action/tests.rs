@@ -84,6 +84,10 @@ fn a_halt_is_asked_for_once_an_hour_whichever_message_met_it() {
 fn an_error_without_a_message_acts_only_on_what_is_wider() {
     let value = Sender { wamid: None, recipient: None, ..sender(None) };
     assert_eq!(kinds(130_429, value), ["back_off"]);
+    let [Reaction::Action(action)] = &reactions(130_429, value, 0)[..] else { panic!("one") };
+    assert_eq!(Some(action.subject.as_str()), value.phone_number_id, "others may go on");
+    let other = Sender { phone_number_id: Some("other"), ..value };
+    assert_ne!(id(&reactions(130_429, other, 0)[0]), Some(action.id()));
     assert_eq!(kinds(131_035, value), ["alert"]);
     assert_eq!(kinds(131_042, value), ["halt_account", "alert"]);
     for code in [131_026, 131_047, 131_050, 131_000, 137_000, 132_016] {

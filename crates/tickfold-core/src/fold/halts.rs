@@ -12,14 +12,16 @@ use crate::ids::{PhoneNumberId, TemplateKey, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::records::AboutFields;
 use crate::state::{
-    Account, AccountState, NumberState, QualityFact, Template, TemplateFacts, TimerKind, Told,
-    forbids_sending, limit_size, quality_rank,
+    Account, AccountState, NumberState, QualityFact, Standing, Template, TemplateFacts, TimerKind,
+    Told, forbids_sending, limit_size, quality_rank,
 };
 use crate::time::Timestamp;
 
 /// A change of a shown state, and whether something is to stop under the new one.
 struct Turn<'a> {
     halts: bool,
+    /// What was halted may go on. Under some words neither holds: nothing new stops, nothing goes on.
+    resumes: bool,
     halt: ActionKind,
     resume: ActionKind,
     subject: String,
@@ -39,7 +41,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<(), SourceError> {
         let facts = &template.facts;
         let Some(status) = facts.status(self.place.log_time) else { return Ok(()) };
-        if template.told.state.as_deref() == Some(status) {
+        let (halts, ends) =
+            (forbids_sending(status), facts.pause_ends().filter(|_| status == "PAUSED"));
+        let is_new = template.told.state.as_deref() != Some(status);
+        let is_other = halts && template.told.halts_until_other_than(ends);
+        if !is_new && !is_other {
             return Ok(());
         }
         let status = status.to_owned();
@@ -52,16 +58,17 @@ impl<S: Source + ?Sized> Run<'_, S> {
         };
         let subject = template_subject(key);
         let turn = Turn {
-            halts: forbids_sending(&status),
+            halts,
+            resumes: facts.allows_sending(self.place.log_time),
             halt: ActionKind::HaltTemplate,
             resume: ActionKind::ResumeTemplate,
             subject: subject.clone(),
-            ends: facts.pause_ends().filter(|_| status == "PAUSED"),
+            ends,
             cause,
             about: about.clone(),
         };
         self.turn(&mut template.told, &status, turn)?;
-        if alerts {
+        if alerts && is_new {
             self.warn(AlertKind::TemplateStatus, subject, &status, cause, &about)?;
         }
         Ok(())
@@ -108,9 +115,19 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let log_time = self.place.log_time;
         let state = account.facts.state(log_time);
         let halts = account.facts.forbids_sending(log_time);
-        // Of one state, restricted, more or less may be forbidden.
+        let ends = match state {
+            AccountState::Restricted => account.facts.restrictions.messages_end(log_time),
+            AccountState::Active
+            | AccountState::ScheduledForDisable
+            | AccountState::Disconnected
+            | AccountState::Disabled
+            | AccountState::Offboarded
+            | AccountState::Deleted => None,
+        };
+        // Of one state, restricted, more or less may be forbidden, and for longer or shorter.
         if account.told.state.as_deref() == Some(state.as_str())
             && account.told.halt.is_some() == halts
+            && !account.told.halts_until_other_than(ends)
         {
             return Ok(());
         }
@@ -119,18 +136,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let about = About { fields, event_time: cause.event_time };
         let turn = Turn {
             halts,
+            resumes: !halts,
             halt: ActionKind::HaltAccount,
             resume: ActionKind::ResumeAccount,
             subject: key.to_string(),
-            ends: match state {
-                AccountState::Restricted => account.facts.restrictions.next_end(log_time),
-                AccountState::Active
-                | AccountState::ScheduledForDisable
-                | AccountState::Disconnected
-                | AccountState::Disabled
-                | AccountState::Offboarded
-                | AccountState::Deleted => None,
-            },
+            ends,
             cause,
             about: about.clone(),
         };
@@ -156,23 +166,31 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let told = account.lines_told.get(digits);
         let was = told.and_then(|told| told.state.clone());
         let halted = told.is_some_and(|told| told.halt.is_some());
-        if was.as_deref() == Some(state.as_str()) && halted == halts {
+        let ends = line.standing.restrictions.messages_end(log_time);
+        let is_other = told.is_some_and(|told| told.halts_until_other_than(ends));
+        let is_new = was.as_deref() != Some(state.as_str());
+        if !is_new && halted == halts && !is_other {
             return Ok(());
+        }
+        if is_new {
+            // It may be new by itself, and what came now has taught nothing.
+            self.line_rows(&line.number_ids, &line.standing)?;
         }
         let id = line.number_ids.first();
         let about = number_about(key, digits, id, cause.event_time);
         let subject = line_key(key, digits, id);
         let turn = Turn {
             halts,
+            resumes: !halts,
             halt: ActionKind::HaltNumber,
             resume: ActionKind::ResumeNumber,
             subject: subject.clone(),
-            ends: line.standing.restrictions.next_end(log_time).filter(|_| halts),
+            ends,
             cause,
             about: about.clone(),
         };
         self.turn(account.lines_told.entry(digits.to_owned()).or_default(), state.as_str(), turn)?;
-        if state == NumberState::Active || was.as_deref() == Some(state.as_str()) {
+        if state == NumberState::Active || !is_new {
             return Ok(());
         }
         self.warn(AlertKind::NumberState, subject, state.as_str(), cause, &about)
@@ -250,18 +268,40 @@ impl<S: Source + ?Sized> Run<'_, S> {
     ) -> Result<(), SourceError> {
         let known = self.overlay.templates.take(&key, |key| self.below.template(key))?;
         let Some(mut template) = known else { return Ok(()) };
-        let status = template.facts.status(self.place.log_time).unwrap_or(UNKNOWN).to_owned();
-        if template.told.state.as_ref() != Some(&status) {
-            let change = Change::of_template(&key, "pause_ended", &status);
-            self.management_transition(Change { time: Some(due), ..change }, &mut template.told);
-            template.journal = self.journal(Some(template.journal));
-            self.dirty.templates.insert(key.clone());
-            let cause = format!("pause_ended:{}@{}", template_key_text(&key), seconds(due));
-            let cause = Cause { key: &cause, event_time: Some(due) };
-            self.template_follows(&key, &mut template, cause)?;
-        }
+        self.pause_ended(&key, &mut template, due)?;
         self.overlay.templates.put(&key, Some(template));
         Ok(())
+    }
+
+    /// Tells that a pause ended, if that was not told.
+    fn pause_ended(
+        &mut self,
+        key: &TemplateKey,
+        template: &mut Template,
+        due: Timestamp,
+    ) -> Result<(), SourceError> {
+        let status = template.facts.status(self.place.log_time).unwrap_or(UNKNOWN).to_owned();
+        if template.told.state.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let change = Change::of_template(key, "pause_ended", &status);
+        self.management_transition(Change { time: Some(due), ..change }, &mut template.told);
+        template.journal = self.journal(Some(template.journal));
+        self.dirty.templates.insert(key.clone());
+        let cause = format!("pause_ended:{}@{}", template_key_text(key), seconds(due));
+        let cause = Cause { key: &cause, event_time: Some(due) };
+        self.template_follows(key, template, cause)
+    }
+
+    /// Before something is learned of a template: its pause may be over, and the timer that says so comes
+    /// behind what this record brings.
+    pub(super) fn template_overdue(
+        &mut self,
+        key: &TemplateKey,
+        template: &mut Template,
+    ) -> Result<(), SourceError> {
+        let ended = template.facts.pause_ends().filter(|end| *end <= self.place.log_time);
+        ended.map_or(Ok(()), |due| self.pause_ended(key, template, due))
     }
 
     /// Something of an account may have changed by itself.
@@ -318,19 +358,33 @@ impl<S: Source + ?Sized> Run<'_, S> {
         cause: Cause<'_>,
     ) -> Result<(), SourceError> {
         let Some(line) = account.facts.lines.get(digits) else { return Ok(()) };
-        let state = line.standing.state(self.place.log_time);
+        let log_time = self.place.log_time;
+        let state = line.standing.state(log_time);
         let told = account.lines_told.entry(digits.to_owned()).or_default();
         if told.state.as_deref() != Some(state.as_str()) {
-            let standing = line.standing.clone();
-            let ids: Vec<_> = line.number_ids.iter().cloned().collect();
-            let change = Change::of_line(key, digits, line, by_itself(false), self.place.log_time);
+            let change = Change::of_line(key, digits, line, by_itself(false), log_time);
             self.management_transition(Change { time: cause.event_time, ..change }, told);
-            for id in ids {
-                self.overlay.numbers.entry(&id, |key| self.below.number(key))?;
-                self.number_rows(&id, &standing);
-            }
+        }
+        // Each restriction has a row, whatever the others leave of the state.
+        let is_over = |at: Timestamp| cause.event_time <= Some(at) && at <= log_time;
+        let mut imposed = line.standing.restrictions.imposed.values();
+        if imposed.any(|imposed| imposed.expires.is_some_and(is_over)) {
+            self.line_rows(&line.number_ids, &line.standing)?;
         }
         self.line_follows(key, account, digits, cause)
+    }
+
+    /// The rows of the numbers that are displayed so are to be written.
+    fn line_rows<'a>(
+        &mut self,
+        ids: impl IntoIterator<Item = &'a PhoneNumberId>,
+        standing: &Standing,
+    ) -> Result<(), SourceError> {
+        for id in ids {
+            self.overlay.numbers.entry(id, |key| self.below.number(key))?;
+            self.number_rows(id, standing);
+        }
+        Ok(())
     }
 
     /// Rates of international authentication begin.
@@ -355,16 +409,17 @@ impl<S: Source + ?Sized> Run<'_, S> {
     /// Notes the new state, and asks for a halt or takes one back.
     fn turn(&mut self, told: &mut Told, state: &str, turn: Turn<'_>) -> Result<(), SourceError> {
         told.state = Some(state.to_owned());
-        let Turn { halts, halt, resume, subject, ends, cause, about } = turn;
+        let Turn { halts, resumes, halt, resume, subject, ends, cause, about } = turn;
         let cause = cause.key.to_owned();
         if halts {
             let terms = Terms { not_after: ends, ..Terms::default() };
             let action = Action { kind: halt, subject, cause, terms };
             let id = action.id();
             if self.act(action, &about)? {
-                told.halt = Some(id);
+                (told.halt, told.halt_ends) = (Some(id), ends);
             }
-        } else if let Some(halt) = told.halt.take() {
+        } else if resumes && let Some(halt) = told.halt.take() {
+            told.halt_ends = None;
             let terms = Terms { supersedes: Some(halt), ..Terms::default() };
             self.act(Action { kind: resume, subject, cause, terms }, &about)?;
         }

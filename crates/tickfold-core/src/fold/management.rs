@@ -81,6 +81,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             told: Told::default(),
             journal: self.journal(None),
         });
+        self.template_overdue(&key, &mut template)?;
         let told_quality = facts.quality.clone();
         let known_quality = template.facts.quality.clone();
         let told_categories = facts.announcement.is_some()
@@ -227,10 +228,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
             if security {
                 self.number_follows(AlertKind::Security, &key, number, &event, cause)?;
             }
-            if refused {
+            if refused && learned {
                 self.number_follows(AlertKind::NumberName, &key, number, &event, cause)?;
             }
-            if limit_told && learned {
+            // Only the newest word on the limit is a fall; a late one was long overtaken.
+            let limit = account.facts.lines.get(&digits).and_then(|line| line.standing.limit());
+            if limit_told && learned && limit == new_limit.as_deref() {
                 self.limit_follows(&key, Some(number), known_limit, new_limit, cause)?;
             }
         }

@@ -164,8 +164,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
     }
 
     /// A fallback that was asked for is taken back. That can only have been if the message failed,
-    /// or was awaited for some time, or another one of its intent did: most deliveries are spared the
-    /// look.
+    /// or was awaited for some time, or another one of its intent did, whatever is known of this one yet:
+    /// most deliveries are spared the look.
     fn delivered(
         &mut self,
         message: &Outbound<'_>,
@@ -175,8 +175,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let receipt = message.receipt();
         let failed = receipt.is_some_and(|of| of.statuses.contains_key(&Status::Failed));
         let judged = first_seen.plus(DEADLINE_AFTER_SIGHT_MS) <= self.place.log_time;
-        let may_have = is_awaited(message.facts, message.participant)
-            && (judged || message.labels.intent.is_some());
+        let may_have = message.labels.intent.is_some()
+            || (judged && is_awaited(message.facts, message.participant));
         if !failed && !may_have {
             return Ok(());
         }

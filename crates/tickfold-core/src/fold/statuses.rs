@@ -3,7 +3,7 @@
 use super::Run;
 use super::messages::Learned;
 use crate::decode::{Origin, Site, StatusItem};
-use crate::ids::WabaId;
+use crate::ids::{PartyId, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::state::{ConversationFacts, MessageFacts, Preference, Receipt, Status, UserFacts};
 
@@ -56,6 +56,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         };
         let last_outbound = if item.status == Status::Sent { item.time } else { None };
         let party = item.parties.into_iter().next();
+        // In a group it is one of those who are in it that stopped, and not the group.
+        let stopper = match item.participant.is_whole() {
+            true => party.clone(),
+            false => Some(PartyId::new(item.participant.to_string())),
+        };
         if item.status.is_unknown() {
             self.unknown_status(&item.wamid, &item.status, &item.participant, item.time, site)?;
         }
@@ -74,9 +79,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 free_entry_expires,
                 ..ConversationFacts::default()
             };
-            self.learn_conversation(phone_number_id, party.clone(), item.time, facts)?;
+            self.learn_conversation(phone_number_id, party, item.time, facts)?;
         }
-        if let (true, Some(party), Some(waba_id)) = (stopped, party, waba_id) {
+        if let (true, Some(party), Some(waba_id)) = (stopped, stopper, waba_id) {
             self.teach_stop(waba_id, party, item.time)?;
         }
         Ok(())
@@ -86,7 +91,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
     fn teach_stop(
         &mut self,
         waba_id: &WabaId,
-        party: crate::ids::PartyId,
+        party: PartyId,
         time: Option<crate::time::Timestamp>,
     ) -> Result<(), SourceError> {
         let stop = Preference { time, stop: true, value: "stop".to_owned() };

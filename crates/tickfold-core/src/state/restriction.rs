@@ -94,14 +94,25 @@ impl Restrictions {
 
     /// No conversation can be begun under what is in force.
     pub fn forbid_messages(&self, log_time: Timestamp) -> bool {
-        let mut kinds = self.in_force(log_time).map(|(kind, _)| kind);
-        kinds.any(|kind| kind.strip_prefix(BEGINNING).is_some_and(|of| NO_MESSAGES.contains(&of)))
+        self.in_force(log_time).any(|(kind, _)| forbids_messages(kind))
+    }
+
+    /// When conversations can be begun again without a word of Meta; `None` if they can, or never by
+    /// itself.
+    pub fn messages_end(&self, log_time: Timestamp) -> Option<Timestamp> {
+        let forbidding = self.in_force(log_time).filter(|(kind, _)| forbids_messages(kind));
+        let ends = forbidding.map(|(_, imposed)| imposed.expires);
+        ends.reduce(|one, other| Some(one?.max(other?))).flatten()
     }
 
     /// When the next restriction ends by itself.
     pub fn next_end(&self, log_time: Timestamp) -> Option<Timestamp> {
         self.in_force(log_time).filter_map(|(_, imposed)| imposed.expires).min()
     }
+}
+
+fn forbids_messages(kind: &str) -> bool {
+    kind.strip_prefix(BEGINNING).is_some_and(|of| NO_MESSAGES.contains(&of))
 }
 
 /// True if Meta documents the restriction type.
@@ -146,6 +157,24 @@ mod tests {
         assert_eq!(in_force(&restrictions(&[("SPAM", 11)]), 20), 0);
         assert_eq!(in_force(&restrictions(&[("SPAM", 10)]), 20), 2, "of equal times it holds");
         assert_eq!(in_force(&restrictions(&[("SPAM", 9)]), 20), 2);
+    }
+
+    #[test]
+    fn messages_end_with_the_last_that_forbids_them() {
+        let end = |imposed: &[(&str, Option<i64>)]| {
+            let imposed = imposed.iter().map(|(of, expires)| {
+                (format!("RESTRICTED_{of}"), Imposed::new(at(10), expires.and_then(at)))
+            });
+            let restrictions =
+                Restrictions { imposed: imposed.collect(), ..Restrictions::default() };
+            restrictions.messages_end(Timestamp::from_millis(20_000))
+        };
+        let (begun, held) = ("BIZ_INITIATED_MESSAGING", "CUSTOMER_INITIATED_MESSAGING");
+        assert_eq!(end(&[(begun, Some(50)), ("UTILITY_TEMPLATES", Some(30))]), at(50));
+        assert_eq!(end(&[(begun, Some(50)), (held, Some(70))]), at(70));
+        assert_eq!(end(&[(begun, Some(50)), (held, None)]), None);
+        assert_eq!(end(&[(begun, Some(15)), (held, Some(70))]), at(70), "one is over");
+        assert_eq!(end(&[("UTILITY_TEMPLATES", Some(30))]), None);
     }
 
     #[test]

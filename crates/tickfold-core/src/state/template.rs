@@ -205,6 +205,16 @@ impl TemplateFacts {
         Some(paused.time?.plus(hours * HOUR_MS))
     }
 
+    /// It may be used again where its use was stopped. Words of reviews, archives and deletion say nothing
+    /// of that, and a flag nothing of a pause that is not over.
+    pub(crate) fn allows_sending(&self, log_time: Timestamp) -> bool {
+        match self.status(log_time) {
+            Some("APPROVED" | "REINSTATED" | "UNARCHIVED") => true,
+            Some("FLAGGED") => self.pause_ends().is_some_and(|end| end <= log_time),
+            _ => false,
+        }
+    }
+
     /// When the shown status changes by itself next.
     pub fn next_change(&self, log_time: Timestamp) -> Option<Timestamp> {
         let paused = self.status(log_time) == Some("PAUSED");

@@ -16,6 +16,8 @@ pub struct Told {
     pub state: Option<String>,
     /// The halt that was asked for and not taken back.
     pub halt: Option<ActionId>,
+    /// When that halt was told to end by itself.
+    pub halt_ends: Option<Timestamp>,
     /// The last transitions in the order of the raw log, at most [`TOLD_MAX`].
     pub history: VecDeque<ToldEntry>,
 }
@@ -57,6 +59,11 @@ pub const TOLD_MAX: usize = 100;
 const TEXT_BYTES_MAX: usize = 256;
 
 impl Told {
+    /// A halt was told, and with another end than this.
+    pub(crate) fn halts_until_other_than(&self, ends: Option<Timestamp>) -> bool {
+        self.halt.is_some() && self.halt_ends != ends
+    }
+
     /// Adds a transition; the oldest makes room.
     pub(crate) fn add(&mut self, entry: ToldEntry) {
         let short = |text: Option<String>| text.map(|text| cut(&text, TEXT_BYTES_MAX).to_owned());

@@ -703,6 +703,9 @@ pub struct Told {
     /// The last transitions, in the order of the raw log.
     #[prost(message, repeated, tag = "3")]
     pub history: ::prost::alloc::vec::Vec<ToldEntry>,
+    /// When that halt was told to end by itself, in milliseconds since 1970.
+    #[prost(sint64, optional, tag = "4")]
+    pub halt_ends_ms: ::core::option::Option<i64>,
 }
 /// One transition of something that may be halted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

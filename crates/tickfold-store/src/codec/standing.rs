@@ -18,6 +18,7 @@ pub(super) fn to_told(told: &Told) -> Option<proto::Told> {
         state: told.state.clone(),
         halt: told.halt.as_ref().map(|halt| halt.as_str().to_owned()),
         history: told.history.iter().map(to_entry).collect(),
+        halt_ends_ms: to_ms(told.halt_ends),
     })
 }
 
@@ -27,6 +28,7 @@ pub(super) fn from_told(told: Option<proto::Told>) -> Result<Told, Damage> {
         state: told.state,
         halt: told.halt.map(ActionId::from_text),
         history: told.history.into_iter().map(from_entry).collect(),
+        halt_ends: from_ms(told.halt_ends_ms),
     })
 }
 

@@ -35,7 +35,12 @@ impl Random {
             ordinal: u32::from(self.byte()),
         });
         let history = history.collect();
-        Told { state: self.maybe(Self::text), halt: self.maybe(Self::action_id), history }
+        Told {
+            state: self.maybe(Self::text),
+            halt: self.maybe(Self::action_id),
+            halt_ends: self.maybe(Self::time),
+            history,
+        }
     }
 
     /// A template.
