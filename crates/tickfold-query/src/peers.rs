@@ -121,6 +121,9 @@ struct Map {
 #[derive(Debug, Clone)]
 struct Node {
     channel: Channel,
+    /// A connection of its own for the question whether it lives: the other one has as many calls at a
+    /// time as the node allows, and all of them may be waiting for a position.
+    pulse: Channel,
     /// Whether it ever answered: an address that nobody is at yet, or any more, is no owner.
     reached: bool,
     away_until: Option<Instant>,
@@ -131,6 +134,7 @@ struct Asking<Q> {
     request: Request<Q>,
     path: PathAndQuery,
     channel: Channel,
+    pulse: Channel,
     /// Time until its deadline.
     left: Duration,
 }
@@ -187,7 +191,7 @@ impl Peers {
         *self.credentials() = credentials;
         for (address, node) in self.nodes().iter_mut() {
             if let Ok(endpoint) = endpoint(address, tls.clone()) {
-                node.channel = endpoint.connect_lazy();
+                (node.channel, node.pulse) = (endpoint.connect_lazy(), endpoint.connect_lazy());
             }
         }
     }
@@ -294,13 +298,13 @@ impl Peers {
         asking: Asking<Q>,
         call: &impl AsyncFn(Grpc<Channel>, Request<Q>, PathAndQuery) -> Result<Response<A>, Status>,
     ) -> Result<Response<A>, Status> {
-        let Asking { request, path, channel, left } = asking;
-        let mut client = Grpc::new(channel.clone());
+        let Asking { request, path, channel, pulse, left } = asking;
+        let mut client = Grpc::new(channel);
         let answer = async {
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             call(client, request, path).await
         };
-        let answered = while_alive(answer, &channel, left).await;
+        let answered = while_alive(answer, &pulse, left).await;
         self.heard(address, answered.as_ref().err());
         answered
     }
@@ -326,7 +330,7 @@ impl Peers {
         name_partitions(request.metadata_mut(), partitions);
         behalf::write(request.metadata_mut(), access);
         self.credentials().sign(request.metadata_mut());
-        Ok(Asking { request, path, channel: node.channel, left })
+        Ok(Asking { request, path, channel: node.channel, pulse: node.pulse, left })
     }
 
     /// Waits until the owners are as they were written a moment ago, and no longer than `patience`.
@@ -369,7 +373,7 @@ impl Peers {
                 continue;
             }
             let Ok(node) = self.node(&address) else { continue };
-            let mut health = HealthClient::new(node.channel);
+            let mut health = HealthClient::new(node.pulse);
             let answers = health.check(HealthCheckRequest::default());
             let Ok(Ok(_)) = tokio::time::timeout(PATIENCE_MAX, answers).await else { continue };
             tracing::info!(address, "node reached");
@@ -385,8 +389,9 @@ impl Peers {
         }
         let invalid = |error: tonic::transport::Error| Status::unavailable(error.to_string());
         let tls = self.credentials().tls.clone();
-        let channel = endpoint(address, tls).map_err(invalid)?.connect_lazy();
-        let node = Node { channel, reached: false, away_until: None };
+        let endpoint = endpoint(address, tls).map_err(invalid)?;
+        let (channel, pulse) = (endpoint.connect_lazy(), endpoint.connect_lazy());
+        let node = Node { channel, pulse, reached: false, away_until: None };
         Ok(self.nodes().entry(address.to_owned()).or_insert(node).clone())
     }
 
@@ -462,11 +467,11 @@ fn endpoint(
     Ok(endpoint.connect_timeout(PATIENCE_MAX).tcp_nodelay(true))
 }
 
-/// Waits for an answer for as long as the node behind the channel says that it lives: a slow one is
-/// not gone, and one that may wait for a position is asked to.
+/// Waits for an answer for as long as the node says that it lives: a slow one is not gone, and one that
+/// may wait for a position is asked to.
 async fn while_alive<T>(
     answer: impl Future<Output = Result<T, Status>>,
-    channel: &Channel,
+    pulse: &Channel,
     left: Duration,
 ) -> Result<T, Status> {
     let patience = PATIENCE_MAX.min(left / PATIENCE_SHARE);
@@ -476,7 +481,7 @@ async fn while_alive<T>(
             answered = &mut answer => return answered,
             () = tokio::time::sleep(patience) => {}
         }
-        let mut health = HealthClient::new(channel.clone());
+        let mut health = HealthClient::new(pulse.clone());
         let alive = tokio::time::timeout(patience, health.check(HealthCheckRequest::default()));
         tokio::select! {
             answered = &mut answer => return answered,

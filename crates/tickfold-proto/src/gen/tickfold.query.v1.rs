@@ -3353,7 +3353,8 @@ pub struct TransitionRecord {
     /// Error code, where the fact is a failure. Unset otherwise.
     #[prost(int64, optional, tag = "12")]
     pub error_code: ::core::option::Option<i64>,
-    /// Reason given by Meta. Empty if absent.
+    /// Reason given by Meta; of the alias of a user the other identifier. Empty if absent, and of a user
+    /// unless the view is FULL.
     #[prost(string, tag = "13")]
     pub reason: ::prost::alloc::string::String,
     /// The other side, where the entity is not a message. Views FULL and HISTORY only.

@@ -72,6 +72,8 @@ struct Inner {
 /// A partition.
 #[derive(Debug, Default)]
 struct Lane {
+    /// It was followed before.
+    has_begun: bool,
     next: Offset,
     /// Raw offset that the last record came from.
     revision: Option<u64>,
@@ -171,9 +173,7 @@ impl Feed {
 
     /// A partition is followed from here on.
     pub(super) fn opened(&self, partition: u32, next: Offset, revision: Option<u64>) {
-        if let Some(lane) = self.inner().lanes.get_mut(partition as usize) {
-            *lane = Lane { next, revision, ..Lane::default() };
-        }
+        self.inner().begin(partition, next, revision);
         self.enter_phase(partition, Phase::Open);
     }
 
@@ -265,6 +265,27 @@ impl Feed {
 }
 
 impl Inner {
+    /// Begins a lane, for the first time or anew. Who watched it before, and has not found out yet that it
+    /// failed, may have missed what lies in between: the log has it, or says why not.
+    fn begin(&mut self, partition: u32, next: Offset, revision: Option<u64>) {
+        let Some(lane) = self.lanes.get_mut(partition as usize) else { return };
+        let again = lane.has_begun;
+        *lane = Lane { has_begun: true, next, revision, ..Lane::default() };
+        if !again {
+            return;
+        }
+        for watched in self.interests.values_mut() {
+            if let Some(kept_from) = watched.kept_from.get_mut(&partition) {
+                *kept_from = next;
+                watched.bell.notify_waiters();
+            }
+        }
+        for (name, mailboxes) in &self.named {
+            let revision = revision.unwrap_or_default();
+            mailboxes.iter().for_each(|mailbox| mailbox.note(partition, name, revision));
+        }
+    }
+
     /// Tells those who watch what a record is about.
     fn note(&mut self, topic: Topic, partition: u32, record: &Record) {
         if self.named.is_empty() {
@@ -400,5 +421,69 @@ impl Drop for Seat {
                 inner.interests.remove(interest);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickfold_log::{Header, MemLog};
+
+    use super::*;
+
+    fn feed() -> Arc<Feed> {
+        let (wanted, _) = mpsc::unbounded_channel();
+        let log = Arc::new(MemLog::new(0));
+        Arc::new(Feed::new(log, "wa", Topic::Transition, 1, wanted))
+    }
+
+    fn record(offset: Offset) -> Record {
+        let event_id = format!("0-{offset}-0");
+        Record {
+            offset,
+            timestamp_ms: 1,
+            key: Some("k".into()),
+            value: Some(format!(r#"{{"event_id":"{event_id}","waba_id":"5"}}"#).into()),
+            headers: vec![Header { name: "ce_id".into(), value: event_id.into() }],
+        }
+    }
+
+    #[tokio::test]
+    async fn who_did_not_see_that_a_lane_failed_reads_the_log_when_it_is_followed_anew() {
+        let feed = feed();
+        feed.opened(0, 3, Some(2));
+        let mut seat = feed.enter(&[0]).await.unwrap();
+        let interest = Interest::from("5");
+        let (_, mut places) = seat.watch_records(&interest, &[0]);
+        let mut taken = VecDeque::new();
+        feed.came(0, &[record(3)], 4);
+        assert_eq!(feed.take(&interest, &mut places, 9, &mut taken), Taken::Moved);
+        assert_eq!((taken.len(), places[&0]), (1, 4));
+
+        feed.failed(0, &Failure::new(Reason::LogDamaged, "at 5"));
+        feed.opened(0, 9, Some(8));
+        assert!(feed.check(0).is_ok(), "it is followed again");
+        let behind = Taken::Behind { partition: 0, until: 9 };
+        assert_eq!(feed.take(&interest, &mut places, 9, &mut taken), behind);
+        assert_eq!(places[&0], 4, "what lies in between was not told");
+        places.insert(0, 9);
+        feed.came(0, &[record(9)], 10);
+        assert_eq!(feed.take(&interest, &mut places, 9, &mut taken), Taken::Moved);
+        assert_eq!((taken.len(), places[&0]), (2, 10));
+    }
+
+    #[tokio::test]
+    async fn what_is_watched_is_looked_up_when_a_lane_is_followed_anew() {
+        let feed = feed();
+        let mailbox = Arc::<Mailbox>::default();
+        feed.opened(0, 3, Some(2));
+        let mut seat = feed.enter(&[0]).await.unwrap();
+        seat.watch_names(&[Arc::from("a"), Arc::from("b")], &mailbox);
+        assert!(mailbox.is_empty());
+        feed.failed(0, &Failure::new(Reason::LogDamaged, "at 5"));
+        feed.opened(0, 9, Some(8));
+        let (partition, notes) = mailbox.take(9, &BTreeMap::new()).unwrap();
+        let names: Vec<_> = notes.keys().map(|name| &**name).collect();
+        assert_eq!((partition, names), (0, vec!["a", "b"]));
+        assert!(notes.values().all(|change| change.revision == 8));
     }
 }

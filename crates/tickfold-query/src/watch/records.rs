@@ -104,7 +104,8 @@ impl Item {
             state: f.state.clone(),
             late: f.late,
             error_code: f.error_code,
-            reason: f.reason.clone(),
+            // Of a user's alias it is the other identifier.
+            reason: if f.entity == "user" { personal(view, &f.reason) } else { f.reason.clone() },
             party: personal(view, &f.party),
             via: f.origin.clone(),
             cause_wamid: personal(view, &f.cause_wamid),
@@ -291,6 +292,12 @@ mod tests {
         assert_eq!((told.waba_id.as_str(), told.error_code), ("5", Some(131_026)));
         assert_eq!(told.origin.unwrap().source.unwrap().offset, 17);
         assert_eq!(item.transition(View::Full).key, "7/49");
+        for (entity, basic) in [("user", ""), ("template", "DE.7")] {
+            let value = format!(r#"{{"entity":"{entity}","to":"alias","reason":"DE.7"}}"#);
+            let item = Item::read(3, &record("k", Some(&value))).unwrap();
+            assert_eq!(item.transition(View::Basic).reason, basic, "{entity}");
+            assert_eq!(item.transition(View::Full).reason, "DE.7", "{entity}");
+        }
         for text in
             [format!("{:?}", item.action(View::Basic)), format!("{:?}", item.alert(View::Basic))]
         {

@@ -110,6 +110,10 @@ impl States {
         for seat in seats.iter_mut().take(own) {
             seat.watch_names(&names, &mailbox);
         }
+        // A conversation that is not known under this identifier may be found by a link to another one.
+        if let (Subject::Conversation(key), [_, users, ..]) = (&subject, &mut seats[..]) {
+            users.watch_names(&[Arc::from(key.party.as_str())], &mailbox);
+        }
         let began = (0..partition_count).map(|partition| Standing::of(&seats, partition)).collect();
         let is_resumed = resumed.is_some();
         let nothing = || vec![Told::default(); partition_count as usize];
@@ -146,7 +150,13 @@ impl States {
             Err(failure) => return self.again(failure, names.len()).await,
         };
         self.unread.truncate(from);
-        self.follow_parties(&looked);
+        if self.follow_parties(&looked) {
+            // Changes under the new identifiers were not noted until now.
+            let name = self.subject.name();
+            for pb::Position { partition, offset } in &looked.positions {
+                self.mailbox.note(*partition, &name, offset.saturating_sub(1));
+            }
+        }
         self.rise(&looked);
         for found in looked.found {
             let name = found.name(&self.subject);

@@ -217,6 +217,31 @@ async fn positions_are_waited_for_where_the_partition_is() {
     assert_eq!(bad.unwrap_err().code(), Code::InvalidArgument);
 }
 
+/// One connection has so many calls at a time. When all of them wait, the node is as alive as before.
+#[tokio::test]
+async fn a_node_of_which_very_many_calls_wait_is_not_called_silent() {
+    const CALLS: usize = 200;
+    let Pair { nodes: [first, second], mut writers, .. } = pair().await;
+    let first = Arc::new(first);
+    let waiting: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let node = Arc::clone(&first);
+            tokio::spawn(async move {
+                get_at(&node, "wamid.B", &[(1, 1)], Duration::from_secs(30)).await
+            })
+        })
+        .collect();
+    // Long enough for each to ask several times whether the node lives.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(waiting.iter().all(|call| !call.is_finished()), "nobody has an answer yet");
+    writers[1].post(&status(&waba(1), "wamid.B", "sent", 1, ""));
+    for call in waiting {
+        let answer = call.await.unwrap().unwrap_or_else(|status| panic!("{status:?}"));
+        assert!(answer.message.is_some());
+    }
+    drop(second);
+}
+
 /// A node says goodbye to old connections, also to those of other nodes, on which calls may be open.
 #[tokio::test]
 async fn a_connection_between_nodes_that_grows_old_costs_no_call() {

@@ -42,7 +42,7 @@ async fn told<R: std::fmt::Debug>(
 #[tokio::test]
 async fn watches_tell_persons_to_whom_may_see_them_only() {
     let all = tenants();
-    let Tenant { waba, party, wamid, .. } = &all[0];
+    let Tenant { waba, party, user_id, wamid, .. } = &all[0];
     let world = world_of(&all[0]).await;
     let may_and_may_not = ["pii", "query"];
     for view in [MessageView::Basic, MessageView::Full, MessageView::History] {
@@ -99,7 +99,8 @@ async fn watches_tell_persons_to_whom_may_see_them_only() {
                 match told {
                     Ok(told) => {
                         assert!(token == "pii" || is_basic, "{method} {view_name} of {token}");
-                        assert!(!is_basic || !told.contains(party), "{method}: {told}");
+                        let names = [party, user_id].iter().any(|id| told.contains(**id));
+                        assert!(!is_basic || !names, "{method}: {told}");
                     }
                     Err(reason) => {
                         assert!(token == "query" && !is_basic, "{method} {view_name} of {token}");
@@ -109,9 +110,11 @@ async fn watches_tell_persons_to_whom_may_see_them_only() {
             }
             // The same search finds a person where one is told.
             if token == "pii" && !is_basic {
-                let found =
-                    watches.iter().filter(|(_, told)| told.as_ref().unwrap().contains(party));
-                assert!(found.count() >= 2, "{view_name}: {watches:#?}");
+                for id in [party, user_id] {
+                    let told = watches.iter().map(|(_, told)| told.as_ref().unwrap());
+                    let found = told.filter(|told| told.contains(*id)).count();
+                    assert!(found >= if id == party { 2 } else { 1 }, "{view_name}: {watches:#?}");
+                }
             }
         }
     }

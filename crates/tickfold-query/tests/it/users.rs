@@ -1,5 +1,7 @@
 //! One user under several identifiers: whichever is asked for, the answer is of all.
 
+use std::time::Duration;
+
 use tickfold_proto::query::v1::{self as pb, IdentifierRelation, MessageView, WindowState};
 
 use crate::world::{World, Writers, after, change, message, reason, status, waba};
@@ -37,6 +39,38 @@ async fn user(world: &World, party: &str) -> pb::User {
 fn conversation_of(party: &str) -> pb::GetConversationRequest {
     let (phone_number_id, party) = ("1".to_owned(), party.to_owned());
     pb::GetConversationRequest { phone_number_id, party, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_watched_conversation_that_is_unknown_is_told_once_its_user_is_linked() {
+    use pb::watch_conversation_response::Item;
+    let (world, mut writers) = World::open().await;
+    world.topics().await;
+    for (asked, written, how) in [
+        ("DE.W1", r#""from":"49171","from_user_id":"DE.W1","#, "by the other identifier"),
+        ("49172", r#""from":"49172","from_user_id":"DE.W2","#, "by the first one"),
+    ] {
+        let request = pb::WatchConversationRequest {
+            phone_number_id: "1".to_owned(),
+            party: asked.to_owned(),
+            ..Default::default()
+        };
+        let watch = world.watch().watch_conversation(request).await;
+        let mut watch = watch.unwrap().into_inner();
+        let mut next = async || {
+            let next = tokio::time::timeout(Duration::from_secs(10), watch.message()).await;
+            let next = next.unwrap_or_else(|_| panic!("{how}: nothing is told"));
+            next.unwrap().unwrap().item.unwrap()
+        };
+        assert_eq!(next().await, Item::Missing(true), "{how}");
+        assert_eq!(next().await, Item::Mark(1), "{how}");
+        let body = format!(r#"{written}{}"#, r#""type":"text","text":{"body":"hi"}"#);
+        writers.post(&message(&waba(0), asked, 1, &body));
+        world.publish(&mut writers).await;
+        let Item::Conversation(told) = next().await else { panic!("{how}: no conversation") };
+        assert_eq!(told.inbound_count, 1, "{how}");
+        assert_eq!(told.parties.len(), 2, "{how}");
+    }
 }
 
 #[tokio::test]

@@ -287,7 +287,10 @@ export interface TransitionRecord {
   errorCode?:
     | bigint
     | undefined;
-  /** Reason given by Meta. Empty if absent. */
+  /**
+   * Reason given by Meta; of the alias of a user the other identifier. Empty if absent, and of a user
+   * unless the view is FULL.
+   */
   reason: string;
   /** The other side, where the entity is not a message. Views FULL and HISTORY only. */
   party: string;
