@@ -104,7 +104,9 @@ pub(crate) async fn watch_partition(
         let times_log_away = parts.pulse.times_log_away();
         // What it is in hand for takes as long as there are rows.
         let is_over = is_over || parts.pulse.stands_still();
-        let seen = Seen { position, end, restore_remaining, is_starting, times_log_away, is_over };
+        let copies = parts.pulse.doing().copies();
+        let seen =
+            Seen { position, end, restore_remaining, is_starting, times_log_away, is_over, copies };
         let now_ms = clock.now_ms();
         if let Some(for_ms) = pup.see(&seen, now_ms)
             && (is_starting || for_ms >= parts.options.stuck_ms_max / LATE)

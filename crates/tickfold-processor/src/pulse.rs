@@ -111,6 +111,13 @@ impl Pulse {
     }
 }
 
+impl Doing {
+    /// It opens or copies a whole store.
+    pub(crate) fn copies(self) -> bool {
+        matches!(self.store, Some("open_store" | "restore" | "checkpoint" | "succeed"))
+    }
+}
+
 impl std::fmt::Display for Doing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kinds = [self.store, self.commit, self.raw];

@@ -23,7 +23,12 @@ pub(crate) struct Seen {
     pub(crate) times_log_away: u64,
     /// It is refused or stopped, or stands still for somebody: it is not to work.
     pub(crate) is_over: bool,
+    /// It opens or copies a store: that takes as long as there are bytes, and shows nothing meanwhile.
+    pub(crate) copies: bool,
 }
+
+/// How many times longer a store may take to be opened or copied. Only a disk that hangs takes as long.
+const COPY_TIMES: u64 = 60;
 
 /// Watches one partition.
 #[derive(Debug)]
@@ -35,12 +40,20 @@ pub(crate) struct Watchdog {
     /// The least that a restore had still to go at this position.
     remaining_min: u64,
     times_log_away: u64,
+    copies: bool,
 }
 
 impl Watchdog {
     /// Begins to watch.
     pub(crate) fn new(limit_ms: u64, now_ms: u64) -> Self {
-        Self { limit_ms, since_ms: now_ms, position: 0, remaining_min: u64::MAX, times_log_away: 0 }
+        Self {
+            limit_ms,
+            since_ms: now_ms,
+            position: 0,
+            remaining_min: u64::MAX,
+            times_log_away: 0,
+            copies: false,
+        }
     }
 
     /// Takes what is seen now; returns for how many milliseconds the task is stuck, once that is
@@ -59,12 +72,15 @@ impl Watchdog {
         self.remaining_min = self.remaining_min.min(remaining);
         self.position = seen.position;
         self.times_log_away = seen.times_log_away;
-        if moved || restores || log_away || idle || seen.is_over {
+        let has_copied = std::mem::replace(&mut self.copies, seen.copies) && !seen.copies;
+        if moved || restores || log_away || idle || has_copied || seen.is_over {
             self.since_ms = now_ms;
             return None;
         }
+        let limit_ms =
+            if seen.copies { self.limit_ms.saturating_mul(COPY_TIMES) } else { self.limit_ms };
         let stuck_ms = now_ms.saturating_sub(self.since_ms);
-        (stuck_ms >= self.limit_ms).then_some(stuck_ms)
+        (stuck_ms >= limit_ms).then_some(stuck_ms)
     }
 }
 
@@ -82,7 +98,20 @@ mod tests {
             is_starting: false,
             times_log_away: 0,
             is_over: false,
+            copies: false,
         }
+    }
+
+    #[test]
+    fn a_store_may_take_an_hour_to_be_copied_and_no_longer() {
+        let starts = Seen { is_starting: true, ..waiting() };
+        let copies_until = |end| move |second| Seen { copies: second < end, ..starts };
+        assert_eq!(watch(copies_until(u64::MAX)), None, "not within five minutes");
+        assert_eq!(watch(copies_until(200)), Some((260, LIMIT_MS)), "the time after it counts");
+        let mut dog = Watchdog::new(LIMIT_MS, 0);
+        let mut looks = (0..u64::MAX)
+            .map(|minute| (minute, dog.see(&copies_until(u64::MAX)(0), minute * LIMIT_MS)));
+        assert_eq!(looks.find_map(|(minute, stuck)| stuck.map(|_| minute)), Some(60));
     }
 
     /// Looks every second for five minutes; returns when it barked and for how long it was stuck.

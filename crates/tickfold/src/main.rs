@@ -36,6 +36,7 @@ mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -107,7 +108,11 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn run_node(role: Role, settings: &Settings) -> Result<()> {
-    runtime()?.block_on(node::run(role, &layers(settings)?))
+    let (runtime, layers) = (runtime()?, layers(settings)?);
+    let ended = runtime.block_on(node::run(role, &layers));
+    // A disk that hangs would be waited for without limit, and with it the supervisor's next start.
+    runtime.shutdown_timeout(LEAVE_TIMEOUT);
+    ended
 }
 
 /// Defaults, file, environment, flags.
@@ -144,6 +149,9 @@ fn layers(settings: &Settings) -> Result<Layers> {
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// How long the end of a node waits for work that blocks, when everything is stopped in order.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Threads for work that waits for the disk; further work waits for one of them.
 const BLOCKING_THREADS_MAX: usize = 512;

@@ -92,6 +92,11 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let log = log::open(&config).await?;
     let raw = RawTopic::ensure(&config, log.as_ref(), role.folds()).await?;
 
+    // Before the processor runs: what is refused here ends the node with nothing to take down.
+    let front = match front {
+        Some(front) => Some(front.open(&config, &log, &raw).await?),
+        None => None,
+    };
     let mut workers = match data_dir {
         Some(dir) => Some(Workers::join(&config, dir, &log, &raw, &own_address).await?),
         None => None,
@@ -99,10 +104,6 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let identity = Identity::new(role, &own_address, layers);
     let peers = workers::peers(&config, workers.as_ref(), &log, &raw, own_address);
     reload.identify_to(&peers, config.kafka.brokers.is_some())?;
-    let front = match front {
-        Some(front) => Some(front.open(&config, &log, &raw).await?),
-        None => None,
-    };
     let (stop, door) = (StopSwitch::default(), Door::default());
     let grpc = Grpc {
         config: &config,

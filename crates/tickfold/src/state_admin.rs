@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use tickfold_core::FOLD_VERSION;
 use tickfold_log::{Bounds, Log, TopicPartition};
 use tickfold_processor::{CheckpointError, Checkpoints};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::state_service_server::StateService;
 use tickfold_query::Reason;
-use tickfold_store::Stores;
+use tickfold_store::{StoreHead, Stores};
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 
@@ -108,7 +109,8 @@ impl StateAdmin {
         let listed =
             listed.map_err(|_| Reason::Defect.status("the list of checkpoints panicked"))?;
         let listed = listed.map_err(|error| Reason::StoreReadFailed.status(error.to_string()))?;
-        let checkpoints: Vec<_> = listed.into_iter().map(|listed| listed.head.cursor).collect();
+        let usable = listed.into_iter().filter(|listed| is_usable(&listed.head, position));
+        let checkpoints: Vec<_> = usable.map(|listed| listed.head.cursor).collect();
         let (trim_to, held_by) = trim_to(bounds, position, &checkpoints, age_limit);
         Ok(pb::PartitionTrim {
             partition,
@@ -122,6 +124,12 @@ impl StateAdmin {
             held_by: held_by.to_owned(),
         })
     }
+}
+
+/// Whether a start may restore a checkpoint: one of another fold, or of a state further on than what is
+/// committed, stands in for nothing.
+fn is_usable(head: &StoreHead, position: Option<u64>) -> bool {
+    head.fold_version == FOLD_VERSION && position.is_none_or(|position| head.cursor <= position)
 }
 
 /// Up to where raw could be deleted, and what holds it there. Two checkpoints have to stand above what
@@ -149,6 +157,15 @@ fn failed(error: tickfold_log::Error) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checkpoints_of_another_fold_or_above_the_position_hold_nothing() {
+        let head = |cursor, fold_version| StoreHead { cursor, fold_version, ..StoreHead::EMPTY };
+        assert!(is_usable(&head(80, FOLD_VERSION), Some(80)));
+        assert!(is_usable(&head(80, FOLD_VERSION), None), "then the position holds raw");
+        assert!(!is_usable(&head(81, FOLD_VERSION), Some(80)));
+        assert!(!is_usable(&head(80, FOLD_VERSION - 1), Some(80)));
+    }
 
     #[test]
     fn the_nearest_of_checkpoints_position_and_age_holds_raw() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rocksdb::DB;
 
@@ -17,6 +18,9 @@ use crate::codec::{FileSums, Manifest};
 use crate::{Checkpoint, Error, StoreHead};
 
 pub(super) const MANIFEST: &str = "tickfold.manifest";
+
+/// What is not finished and was not touched for so long is left over.
+const LEFT_OVER: Duration = Duration::from_secs(3_600);
 
 /// Sums of the table files of the last checkpoint. A table file is never changed, and as long as a
 /// database is open its name is given to no other, so it is read for one checkpoint only.
@@ -38,6 +42,7 @@ pub(super) fn create(
     }
     let mut create = || {
         fs::create_dir_all(&parent)?;
+        sweep(&parent);
         // One without a manifest, or of another fold version at the same cursor: nobody can want
         // both, and the latter could not be folded on.
         remove_if_there(&target)?;
@@ -101,12 +106,17 @@ pub(super) fn restore(
     })?;
     let source = checkpoint_dir.join(partition.to_string()).join(id.to_string());
     let attempted = format!("restore {} from {}", target.display(), source.display());
-    let manifest = read_manifest(&source).map_err(|error| io_error(attempted.clone(), error))?;
+    // What cannot be read is like what was read and is damaged: another checkpoint may do.
+    let unreadable = |error: io::Error| Error::Unreadable {
+        partition,
+        reason: format!("checkpoint {id}: {error}"),
+    };
+    let manifest = read_manifest(&source).map_err(unreadable)?;
     if !manifest.is_of(partition, checkpoint.head) {
         let reason = format!("checkpoint {id} is not the one that was listed");
         return Err(Error::Unreadable { partition, reason });
     }
-    let damage = damage(&source, &manifest).map_err(|error| io_error(attempted.clone(), error))?;
+    let damage = damage(&source, &manifest).map_err(unreadable)?;
     if let Some(damage) = damage.first() {
         return Err(Error::Unreadable { partition, reason: format!("checkpoint {id}: {damage}") });
     }
@@ -148,6 +158,30 @@ pub(super) fn remove(
         remove_if_there(&target)
     };
     remove().map_err(|source| io_error(format!("remove checkpoint {}", target.display()), source))
+}
+
+/// Removes what is left of checkpoints that were never finished, or were being removed: nobody lists them,
+/// and on another file system each may be a whole copy. What is young may be of another process that has
+/// lost the partition and does not know it yet.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let is_ours = name.strip_suffix(".tmp").unwrap_or(&name).parse::<u64>().is_ok();
+        let age = entry.metadata().and_then(|found| found.modified()).ok();
+        let is_old = age.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT_OVER);
+        if !is_ours || !is_old || (!name.ends_with(".tmp") && path.join(MANIFEST).exists()) {
+            continue;
+        }
+        match fs::remove_dir_all(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "unfinished checkpoint removed"),
+            // It takes room and does no other harm.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "unfinished checkpoint stays")
+            }
+        }
+    }
 }
 
 /// Table files are never changed, so both may share them where they lie on one file system; all

@@ -1,8 +1,10 @@
 //! The suite on rocks, and what a disk can do to it.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tickfold_core::ids::Wamid;
@@ -25,9 +27,13 @@ impl Dir {
         self.0.path().join("data")
     }
 
+    fn checkpoints(&self) -> PathBuf {
+        self.0.path().join("checkpoints")
+    }
+
     fn open(&self) -> RocksStores {
         let options = RocksOptions {
-            checkpoint_dir: Some(self.0.path().join("checkpoints")),
+            checkpoint_dir: Some(self.checkpoints()),
             block_cache_bytes: 1 << 20,
             write_buffer_bytes_total: 4 << 20,
             ..RocksOptions::default()
@@ -244,7 +250,7 @@ fn a_cut_log_opens_to_some_first_batches() {
     let killed = dir.0.path().join("killed");
     copy(&dir.data().join("0"), &killed);
     let length = fs::metadata(wal(&killed)).unwrap().len();
-    let mut cursors = std::collections::BTreeSet::new();
+    let mut cursors = BTreeSet::new();
     let mut random = Random::new(1);
     for cut in 0..40 {
         let length = match cut {
@@ -270,6 +276,63 @@ fn a_cut_log_opens_to_some_first_batches() {
         cursors.insert(head.cursor);
     }
     assert!(cursors.len() > 10, "the cuts hardly differ: {cursors:?}");
+}
+
+#[test]
+fn what_is_left_of_checkpoints_goes_once_it_is_old() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    fill(&mut *store, 1);
+    let first = store.checkpoint().unwrap();
+    let parent = dir.checkpoints().join("0");
+    let old = SystemTime::now() - Duration::from_secs(7_200);
+    let place = |name: &str, time: Option<SystemTime>| {
+        let path = parent.join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("000001.sst"), b"rest").unwrap();
+        if let Some(time) = time {
+            File::open(&path).unwrap().set_modified(time).unwrap();
+        }
+    };
+    for (name, time) in [
+        ("700.tmp", Some(old)),
+        ("701", Some(old)),
+        ("702.tmp", None),
+        ("703", None),
+        ("other", Some(old)),
+    ] {
+        place(name, time);
+    }
+    File::open(parent.join(&first.id)).unwrap().set_modified(old).unwrap();
+    write(&mut *store, 1, &message("more", 1), &[]);
+    let second = store.checkpoint().unwrap();
+    let names = fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: BTreeSet<_> = names.map(|name| name.into_string().unwrap()).collect();
+    let left = [first.id.as_str(), &second.id, "702.tmp", "703", "other"].map(str::to_owned);
+    assert_eq!(names, BTreeSet::from(left));
+}
+
+/// A checkpoint that cannot be read is one that will not do, and not trouble of the store.
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_unreadable() {
+    let dir = Dir::new();
+    let made = {
+        let stores = dir.open();
+        let mut store = stores.open(0).unwrap();
+        fill(&mut *store, 1);
+        store.checkpoint().unwrap()
+    };
+    let path = dir.checkpoints().join("0").join(&made.id);
+    let table = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+    let table =
+        table.into_iter().find(|path| path.extension().is_some_and(|of| of == "sst")).unwrap();
+    // A directory in its place: to read it is an error of the file system.
+    fs::remove_file(&table).unwrap();
+    fs::create_dir(&table).unwrap();
+    fs::remove_dir_all(dir.data().join("0")).unwrap();
+    let refused = dir.open().restore(0, &made).unwrap_err();
+    assert!(matches!(refused, Error::Unreadable { partition: 0, .. }), "{refused:?}");
 }
 
 #[test]

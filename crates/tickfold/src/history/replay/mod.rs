@@ -221,6 +221,10 @@ impl Parts {
                 return Err(Reason::PartitionElsewhere.status(what));
             }
         }
+        if let Some(shadow) = &replay {
+            // What an earlier swap left may be known by now. The work is ours.
+            shadow.settle(|partition| self.is_started(partition)).map_err(failed)?;
+        }
         let mut kept = self.kept.lock().await;
         if kept.is_some() {
             return Err(Reason::ReplayBusy.status("kept states are being made live"));

@@ -315,6 +315,12 @@ impl Shadow {
         range: &Range,
         open: impl FnOnce(u32) -> Result<Box<dyn PartitionStore>, tickfold_store::Error>,
     ) -> Result<Box<dyn PartitionStore>> {
+        // Its store is where the next live one waits. A new one here would be another, and stand in its way.
+        if is_prepared(&self.ground, &self.spec, partition) {
+            bail!(
+                "an earlier swap of partition {partition} is not settled: ask again once it is live"
+            );
+        }
         if let Some(id) = &range.checkpoint
             && !self.path(partition).exists()
         {
