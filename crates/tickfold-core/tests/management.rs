@@ -177,6 +177,15 @@ fn a_halted_template_goes_on_by_nothing_but_what_allows_it() {
     assert_eq!(actions(&folded.webhook(&template(60, first))), ["halt_template"]);
     assert_eq!(actions(&folded.advance(3 * HOUR_MS).tick()), ["resume_template"]);
     assert_eq!(template_row(&folded)["status"], "FLAGGED");
+
+    // It is flagged meanwhile: shown so before and after the end of the pause.
+    let mut folded = Folded::default();
+    folded.webhook(&template(0, first));
+    assert_eq!(actions(&folded.webhook(&event(60, "FLAGGED"))), [""; 0]);
+    let outputs = folded.advance(3 * HOUR_MS).tick();
+    assert_eq!(actions(&outputs), ["resume_template"]);
+    assert!(values(&outputs, Topic::Transition).is_empty(), "{outputs:?}");
+    assert!(folded.webhook(&event(60, "FLAGGED")).is_empty(), "once");
 }
 
 #[test]

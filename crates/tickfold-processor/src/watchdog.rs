@@ -34,13 +34,16 @@ const COPY_TIMES: u64 = 60;
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     limit_ms: u64,
-    /// Since when there was no progress and no excuse.
-    since_ms: u64,
+    /// The last look.
+    seen_ms: u64,
+    /// For how long there was no progress and no excuse, without what went into copies, and in those. One
+    /// that is made again and again is no progress either.
+    stands_ms: u64,
+    copies_ms: u64,
     position: Offset,
     /// The least that a restore had still to go at this position.
     remaining_min: u64,
     times_log_away: u64,
-    copies: bool,
 }
 
 impl Watchdog {
@@ -48,11 +51,12 @@ impl Watchdog {
     pub(crate) fn new(limit_ms: u64, now_ms: u64) -> Self {
         Self {
             limit_ms,
-            since_ms: now_ms,
+            seen_ms: now_ms,
+            stands_ms: 0,
+            copies_ms: 0,
             position: 0,
             remaining_min: u64::MAX,
             times_log_away: 0,
-            copies: false,
         }
     }
 
@@ -72,15 +76,16 @@ impl Watchdog {
         self.remaining_min = self.remaining_min.min(remaining);
         self.position = seen.position;
         self.times_log_away = seen.times_log_away;
-        let has_copied = std::mem::replace(&mut self.copies, seen.copies) && !seen.copies;
-        if moved || restores || log_away || idle || has_copied || seen.is_over {
-            self.since_ms = now_ms;
+        let passed_ms = now_ms.saturating_sub(std::mem::replace(&mut self.seen_ms, now_ms));
+        if moved || restores || log_away || idle || seen.is_over {
+            (self.stands_ms, self.copies_ms) = (0, 0);
             return None;
         }
-        let limit_ms =
-            if seen.copies { self.limit_ms.saturating_mul(COPY_TIMES) } else { self.limit_ms };
-        let stuck_ms = now_ms.saturating_sub(self.since_ms);
-        (stuck_ms >= limit_ms).then_some(stuck_ms)
+        let sum = if seen.copies { &mut self.copies_ms } else { &mut self.stands_ms };
+        *sum = sum.saturating_add(passed_ms);
+        let is_stuck = self.stands_ms >= self.limit_ms
+            || self.copies_ms >= self.limit_ms.saturating_mul(COPY_TIMES);
+        is_stuck.then(|| self.stands_ms.saturating_add(self.copies_ms))
     }
 }
 
@@ -107,7 +112,9 @@ mod tests {
         let starts = Seen { is_starting: true, ..waiting() };
         let copies_until = |end| move |second| Seen { copies: second < end, ..starts };
         assert_eq!(watch(copies_until(u64::MAX)), None, "not within five minutes");
-        assert_eq!(watch(copies_until(200)), Some((260, LIMIT_MS)), "the time after it counts");
+        assert_eq!(watch(copies_until(200)), Some((259, 259_000)), "the time after it counts");
+        let again_and_again = |second| Seen { copies: second % 15 < 5, ..starts };
+        assert_eq!(watch(again_and_again), Some((89, 89_000)), "that it is tried is no progress");
         let mut dog = Watchdog::new(LIMIT_MS, 0);
         let mut looks = (0..u64::MAX)
             .map(|minute| (minute, dog.see(&copies_until(u64::MAX)(0), minute * LIMIT_MS)));

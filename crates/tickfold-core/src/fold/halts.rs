@@ -45,7 +45,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             (forbids_sending(status), facts.pause_ends().filter(|_| status == "PAUSED"));
         let is_new = template.told.state.as_deref() != Some(status);
         let is_other = halts && template.told.halts_until_other_than(ends);
-        if !is_new && !is_other {
+        if !is_new && !is_other && !self.may_go_on(template) {
             return Ok(());
         }
         let status = status.to_owned();
@@ -273,6 +273,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
         Ok(())
     }
 
+    /// It is halted, and what is shown of it allows sending by now: a flag does once the pause is over.
+    fn may_go_on(&self, template: &Template) -> bool {
+        template.told.halt.is_some() && template.facts.allows_sending(self.place.log_time)
+    }
+
     /// Tells that a pause ended, if that was not told.
     fn pause_ended(
         &mut self,
@@ -281,11 +286,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
         due: Timestamp,
     ) -> Result<(), SourceError> {
         let status = template.facts.status(self.place.log_time).unwrap_or(UNKNOWN).to_owned();
-        if template.told.state.as_ref() == Some(&status) {
+        if template.told.state.as_ref() != Some(&status) {
+            let change = Change::of_template(key, "pause_ended", &status);
+            self.management_transition(Change { time: Some(due), ..change }, &mut template.told);
+        } else if !self.may_go_on(template) {
             return Ok(());
         }
-        let change = Change::of_template(key, "pause_ended", &status);
-        self.management_transition(Change { time: Some(due), ..change }, &mut template.told);
         template.journal = self.journal(Some(template.journal));
         self.dirty.templates.insert(key.clone());
         let cause = format!("pause_ended:{}@{}", template_key_text(key), seconds(due));

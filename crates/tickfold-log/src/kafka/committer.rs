@@ -210,7 +210,7 @@ impl Committer {
                 }),
                 State::Ready(producer) => {
                     // What an idle connection's end told is none of this commit's.
-                    producer.poll(Duration::ZERO);
+                    drain(producer);
                     producer.context().cut.store(false, Ordering::Release);
                     let outcome = self.commit(producer, &outputs, &position);
                     outcome.map_err(|failure| self.fail(failure))
@@ -234,7 +234,7 @@ impl Committer {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if let State::Ready(producer) = &self.state {
-                        producer.poll(Duration::ZERO);
+                        drain(producer);
                     }
                 }
             }
@@ -355,7 +355,7 @@ impl Committer {
     fn retire_if_repeated(&mut self) {
         let State::Ready(producer) = &self.state else { return };
         // What librdkafka told meanwhile; it tells before it repeats.
-        (0..producer.in_flight_count()).for_each(|_| producer.poll(Duration::ZERO));
+        drain(producer);
         if !producer.context().cut.load(Ordering::Acquire) {
             return;
         }
@@ -394,6 +394,11 @@ fn send(
         }
     }
     Ok(())
+}
+
+/// Takes what librdkafka has told while nothing is under way: one poll is one event, and there may be many.
+fn drain(producer: &BaseProducer<Reports>) {
+    (0..=producer.in_flight_count()).for_each(|_| producer.poll(Duration::ZERO));
 }
 
 /// Serves delivery reports, or pauses if there are none. The binding's own wait is no pause: it counts

@@ -150,6 +150,7 @@ impl Tail {
             let read = self.log.read(&cursor.from, cursor.next, BATCH_RECORDS, BATCH_BYTES);
             let records = read.await?;
             let stop = cursor.stop.unwrap_or(u64::MAX);
+            let found_nothing = records.is_empty();
             if let Some(last) = records.last() {
                 cursor.next = last.offset.saturating_add(1);
             } else {
@@ -158,9 +159,17 @@ impl Tail {
                 cursor.next = cursor.next.max(bounds.start);
             }
             let partition = cursor.from.partition;
-            // Nothing more below the stop: it was the end when the call came, so all of it was
-            // readable then.
-            let done = cursor.stop.is_some() && (records.is_empty() || cursor.next >= stop);
+            // The stop was the end when the call came, so all of it was readable then; but a read may
+            // lag behind what others appended, and what lies before the end may be records that readers
+            // never see.
+            let done = match cursor.stop {
+                Some(stop) if cursor.next >= stop => true,
+                Some(_) if found_nothing => {
+                    let last = self.log.last_record(&cursor.from).await?;
+                    last.is_none_or(|last| last.offset < cursor.next)
+                }
+                _ => false,
+            };
             let records = records.into_iter().filter(|record| record.offset < stop);
             self.batch.extend(records.map(|record| (partition, record)));
             if done {

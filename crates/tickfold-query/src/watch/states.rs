@@ -149,14 +149,11 @@ impl States {
             Ok(looked) => looked,
             Err(failure) => return self.again(failure, names.len()).await,
         };
-        self.unread.truncate(from);
         if self.follow_parties(&looked) {
-            // Changes under the new identifiers were not noted until now.
-            let name = self.subject.name();
-            for pb::Position { partition, offset } in &looked.positions {
-                self.mailbox.note(*partition, &name, offset.saturating_sub(1));
-            }
+            // Changes under the new identifiers are noted from now on only: once more.
+            return Ok(());
         }
+        self.unread.truncate(from);
         self.rise(&looked);
         for found in looked.found {
             let name = found.name(&self.subject);

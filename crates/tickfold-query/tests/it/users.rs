@@ -42,6 +42,35 @@ fn conversation_of(party: &str) -> pb::GetConversationRequest {
 }
 
 #[tokio::test]
+async fn a_watched_conversation_of_several_identifiers_skips_nothing() {
+    use pb::watch_conversation_response::Item;
+    let (world, mut writers) = World::open().await;
+    world.topics().await;
+    story(&mut writers);
+    world.publish(&mut writers).await;
+    let request = pb::WatchConversationRequest {
+        phone_number_id: "1".to_owned(),
+        party: USER.to_owned(),
+        ..Default::default()
+    };
+    let mut watch = world.watch().watch_conversation(request).await.unwrap().into_inner();
+    let mut next = async || {
+        let next = tokio::time::timeout(Duration::from_secs(10), watch.message()).await;
+        next.expect("something is told").unwrap().unwrap()
+    };
+    let Some(Item::Conversation(first)) = next().await.item else { panic!("no conversation") };
+    assert_eq!(next().await.item, Some(Item::Mark(1)));
+    let text = r#""type":"text","text":{"body":"hi"}"#;
+    let alone = format!(r#""from_user_id":"{NEW}",{text}"#);
+    writers.post(&message(&waba(1), "wamid.4", 60, &alone));
+    world.publish(&mut writers).await;
+    let told = next().await;
+    let Some(Item::Conversation(second)) = &told.item else { panic!("{told:?}") };
+    assert_eq!(second.inbound_count, first.inbound_count + 1);
+    assert_eq!(told.skipped_revisions, 0, "it is one change");
+}
+
+#[tokio::test]
 async fn a_watched_conversation_that_is_unknown_is_told_once_its_user_is_linked() {
     use pb::watch_conversation_response::Item;
     let (world, mut writers) = World::open().await;

@@ -19,6 +19,9 @@ use crate::{Checkpoint, Error, StoreHead};
 
 pub(super) const MANIFEST: &str = "tickfold.manifest";
 
+/// The number by which the system says that a device could not read.
+const EIO: i32 = 5;
+
 /// What is not finished and was not touched for so long is left over.
 const LEFT_OVER: Duration = Duration::from_secs(3_600);
 
@@ -106,10 +109,14 @@ pub(super) fn restore(
     })?;
     let source = checkpoint_dir.join(partition.to_string()).join(id.to_string());
     let attempted = format!("restore {} from {}", target.display(), source.display());
-    // What cannot be read is like what was read and is damaged: another checkpoint may do.
-    let unreadable = |error: io::Error| Error::Unreadable {
-        partition,
-        reason: format!("checkpoint {id}: {error}"),
+    // What the disk cannot give is like what it gave and is damaged: another checkpoint may do. Other
+    // troubles pass, and another checkpoint would have them too.
+    let unreadable = |error: io::Error| match error.raw_os_error() {
+        Some(EIO) => Error::Unreadable { partition, reason: format!("checkpoint {id}: {error}") },
+        _ if error.kind() == io::ErrorKind::IsADirectory => {
+            Error::Unreadable { partition, reason: format!("checkpoint {id}: {error}") }
+        }
+        _ => io_error(attempted.clone(), error),
     };
     let manifest = read_manifest(&source).map_err(unreadable)?;
     if !manifest.is_of(partition, checkpoint.head) {
@@ -171,7 +178,10 @@ fn sweep(parent: &Path) {
         let is_ours = name.strip_suffix(".tmp").unwrap_or(&name).parse::<u64>().is_ok();
         let age = entry.metadata().and_then(|found| found.modified()).ok();
         let is_old = age.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT_OVER);
-        if !is_ours || !is_old || (!name.ends_with(".tmp") && path.join(MANIFEST).exists()) {
+        // Only what certainly has no manifest: one that cannot be looked at now may be there.
+        let is_left =
+            name.ends_with(".tmp") || matches!(path.join(MANIFEST).try_exists(), Ok(false));
+        if !is_ours || !is_old || !is_left {
             continue;
         }
         match fs::remove_dir_all(&path) {
