@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzz targets, guided by coverage: `scripts/fuzz.sh TIMES` runs each target so many times its share, from a fixed
 # seed and the committed inputs, and is the same twice. `scripts/fuzz.sh --seconds N` runs each for so long, from a
-# seed of now, and keeps the inputs that reach new code in target/fuzz/corpus for the next time. `--build` only builds.
+# seed of now, and keeps the inputs that reach new code in target/fuzz/corpus for the next time.
 #
 # libFuzzer on the stable compiler: coverage is a pass of LLVM that rustc passes on. Address sanitizer, which needs a
 # nightly one, would find nothing in code that has no `unsafe`.
@@ -21,7 +21,6 @@ coverage=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 # Only for this target: build scripts have no fuzzer to link with.
 RUSTFLAGS="${coverage[*]}" cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml \
   --target "$host" --target-dir target/fuzz
-if [ "$rounds" = --build ]; then exit; fi
 fuzzer=target/fuzz/$host/release/tickfold-fuzz
 
 # Without guidance, or without a word of what is found, nothing below would say anything.
