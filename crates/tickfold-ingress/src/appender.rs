@@ -36,9 +36,10 @@ pub(crate) const APPENDS_IN_FLIGHT_MAX: usize = 16;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BATCH_ENTRIES_MAX: usize = 1024;
 
-/// Bytes of records under way at once, but always one batch. Below what the log's own queue holds by
-/// default: what it refuses for want of room would be answered 503, what waits here is not.
-const UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of records under way at once of a lane, but always one batch, and of a webhook that goes on several
+/// lanes, but always one lane's. Below what the log's own queue holds by default: what it refuses for
+/// want of room would be answered 503, what waits here is not.
+pub(crate) const UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Why an append failed, shared by all of its batch.
 pub(crate) type Failure = Arc<str>;

@@ -14,16 +14,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::appender::{Appended, Appender, Failure};
+use crate::appender::{Appended, Appender, Failure, UNDER_WAY_BYTES_MAX};
 use crate::budget::Reservation;
 use crate::metrics;
 use crate::positions::Positions;
 use crate::status::IngressStatus;
 use crate::ticks::Activity;
-
-/// Bytes of one webhook that are on their way at once where it goes on several lanes, but always one lane's: what
-/// the log's own queue holds by default would refuse one that names very many partitions for its size alone.
-const AT_ONCE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// All lanes; shared.
 #[derive(Debug)]
@@ -132,7 +128,8 @@ impl Lanes {
         self.lanes.first().map(|lane| lane.tasks())
     }
 
-    /// Records by their lanes, as many at a time as may be on their way.
+    /// Records by their lanes, as many at a time as may be on their way: a webhook of very many partitions
+    /// would be refused for its size alone.
     fn turns(&self, records: Vec<Append>) -> Vec<Turn> {
         let mut by_lane: Turn = Vec::with_capacity(1);
         for record in records {
@@ -147,7 +144,7 @@ impl Lanes {
             let more: usize = records.iter().map(Append::size_bytes).sum();
             bytes = bytes.saturating_add(more);
             match turns.last_mut() {
-                Some(turn) if bytes <= AT_ONCE_BYTES_MAX => Vec::push(turn, (lane, records)),
+                Some(turn) if bytes <= UNDER_WAY_BYTES_MAX => Vec::push(turn, (lane, records)),
                 _ => {
                     bytes = more;
                     turns.push(vec![(lane, records)]);

@@ -89,7 +89,7 @@ pub(super) struct Committer {
     #[cfg(feature = "test-util")]
     trust_repeated: bool,
     state: State,
-    /// Tells of the step that librdkafka does not bound.
+    /// Tells of the steps that librdkafka does not bound.
     unbounded: Arc<Unbounded>,
     /// Given up and not taken down yet.
     retired: Option<Arc<BaseProducer<Reports>>>,

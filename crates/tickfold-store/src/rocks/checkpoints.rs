@@ -111,19 +111,20 @@ pub(super) fn restore(
     let attempted = format!("restore {} from {}", target.display(), source.display());
     // What the disk cannot give is like what it gave and is damaged: another checkpoint may do. Other
     // troubles pass, and another checkpoint would have them too.
-    let unreadable = |error: io::Error| match error.raw_os_error() {
-        Some(EIO) => Error::Unreadable { partition, reason: format!("checkpoint {id}: {error}") },
-        _ if error.kind() == io::ErrorKind::IsADirectory => {
-            Error::Unreadable { partition, reason: format!("checkpoint {id}: {error}") }
+    let not_read = |error: io::Error| {
+        let is_of_the_disk =
+            error.raw_os_error() == Some(EIO) || error.kind() == io::ErrorKind::IsADirectory;
+        match is_of_the_disk {
+            true => Error::Unreadable { partition, reason: format!("checkpoint {id}: {error}") },
+            false => io_error(attempted.clone(), error),
         }
-        _ => io_error(attempted.clone(), error),
     };
-    let manifest = read_manifest(&source).map_err(unreadable)?;
+    let manifest = read_manifest(&source).map_err(not_read)?;
     if !manifest.is_of(partition, checkpoint.head) {
         let reason = format!("checkpoint {id} is not the one that was listed");
         return Err(Error::Unreadable { partition, reason });
     }
-    let damage = damage(&source, &manifest).map_err(unreadable)?;
+    let damage = damage(&source, &manifest).map_err(not_read)?;
     if let Some(damage) = damage.first() {
         return Err(Error::Unreadable { partition, reason: format!("checkpoint {id}: {damage}") });
     }

@@ -3,8 +3,11 @@
 
 use std::process::Command;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaResult;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -52,12 +55,19 @@ fn settings<'a>(report: &'a Value, verdict: &str) -> Vec<&'a str> {
     settings.map(|setting| setting["name"].as_str().unwrap()).collect()
 }
 
-fn make(topics: &[NewTopic<'_>]) {
+/// Has Kafka's own administration do something, which must come to its end.
+fn administer(
+    work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>) -> KafkaResult<Vec<TopicResult>>,
+) {
     let admin: AdminClient<DefaultClientContext> =
         rdkafka::ClientConfig::new().set("bootstrap.servers", broker::shared()).create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let made = runtime.block_on(admin.create_topics(topics, &AdminOptions::new())).unwrap();
+    let made = runtime.block_on(work(&admin)).unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
+fn make(topics: &[NewTopic<'_>]) {
+    administer(async |admin| admin.create_topics(topics, &AdminOptions::new()).await);
 }
 
 #[test]
@@ -98,12 +108,8 @@ fn topics_are_created_as_a_node_wants_them_and_found_right() {
     node.stop();
 
     // The topic grows. What is there was routed by the old count, so ingress must not use another.
-    let admin: AdminClient<DefaultClientContext> =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", broker::shared()).create().unwrap();
     let grown = NewPartitions::new("fresh.webhook.raw.v1", 16);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let made = runtime.block_on(admin.create_partitions([&grown], &AdminOptions::new())).unwrap();
-    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    administer(async |admin| admin.create_partitions([&grown], &AdminOptions::new()).await);
     let ingress = |partitions: &str| {
         let mut command = configured(tickfold(), prefix);
         command.args(role_args("ingress", dir.path())).env("TICKFOLD_PARTITIONS", partitions);
