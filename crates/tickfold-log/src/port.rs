@@ -148,7 +148,8 @@ pub trait Log: std::fmt::Debug + Send + Sync + 'static {
         from: &'a TopicPartition,
     ) -> LogFuture<'a, Result<Option<Record>, Error>>;
 
-    /// The readable range.
+    /// The readable range. A read that begins after the answer finds every record in it, whoever appended
+    /// it.
     fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>>;
 
     /// Deletes the records below `before` on purpose and returns the bounds after it: the start is

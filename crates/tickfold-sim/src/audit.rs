@@ -125,7 +125,8 @@ impl Audit {
         stores: &MemStores,
     ) -> Result<(), String> {
         let Decision { by: (process, _), position, outputs, .. } = decision;
-        let next = stores.next_generation(self.partition).map(|next| (*process, next.turn));
+        let next = stores.next_generation(self.partition).map_err(|error| error.to_string())?;
+        let next = next.map(|next| (*process, next.turn));
         if let Some(Named { turn, .. }) =
             self.named.take().filter(|named| Some((named.process, named.turn)) == next)
         {

@@ -105,8 +105,8 @@ pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
 
     /// The store that was prepared to take the place of the one that [`Self::open`] gives, if there is
     /// one.
-    fn next_generation(&self, _partition: u32) -> Option<NextStore> {
-        None
+    fn next_generation(&self, _partition: u32) -> Result<Option<NextStore>, Error> {
+        Ok(None)
     }
 
     /// Makes it the store of the partition, to be opened then; the one that was is kept. The

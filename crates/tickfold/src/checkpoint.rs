@@ -131,7 +131,7 @@ fn restore(partition: u32, cursor: Option<u64>, discard: bool, at: &AtRest) -> R
     let Some(chosen) = chosen else {
         bail!("partition {partition} has no such checkpoint: see `tickfold checkpoint ls`");
     };
-    let there = stores.path(partition);
+    let there = stores.path(partition).context("find the state")?;
     let is_there = there.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     if is_there && !discard {
         bail!("there is state in {}: --discard sets it aside", there.display());

@@ -72,8 +72,10 @@ pub(super) struct Cursor {
     of: TopicPartition,
     /// The next offset to be given.
     pub(super) next: Offset,
-    /// The end of the partition when this was opened; 0 once everything below it was found.
-    pub(super) end: Offset,
+    /// The end of the partition when this was opened.
+    end: Offset,
+    /// True once it came to the end, as it was then.
+    is_through: bool,
     /// Taken from the queue and not given yet.
     ahead: Option<Record>,
     used: Instant,
@@ -152,7 +154,7 @@ impl Cursors {
     /// Ends cursors that nobody used for long.
     pub(super) fn end_idle(self: &Arc<Self>) {
         self.end(|lane, cursor| {
-            let is_reading = cursor.next < cursor.end;
+            let is_reading = cursor.next < cursor.expected();
             IDLE_MAX.get(lane).is_some_and(|&max| {
                 let max = if is_reading { max.max(READING_IDLE_MAX) } else { max };
                 cursor.used.elapsed() > max
@@ -249,7 +251,18 @@ impl Cursor {
         queue.set_nonempty_callback(arrived);
         consumer.incremental_assign(&place).map_err(|error| refused(&error))?;
         let (consumer, of) = (Arc::clone(consumer), of.clone());
-        Ok(Self { consumer, queue, of, next, end, ahead: None, used: Instant::now() })
+        let (ahead, used) = (None, Instant::now());
+        Ok(Self { consumer, queue, of, next, end, is_through: false, ahead, used })
+    }
+
+    /// What lies below was there when this was opened, and is yet to be found.
+    pub(super) fn expected(&self) -> Offset {
+        if self.is_through { 0 } else { self.end }
+    }
+
+    /// Everything below was found, or is nothing that readers see.
+    pub(super) fn reached(&self) -> Offset {
+        if self.is_through { self.next.max(self.end) } else { self.next }
     }
 
     /// What is next, without waiting.
@@ -270,7 +283,7 @@ impl Cursor {
                     }),
                 },
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.end = 0;
+                    self.is_through = true;
                     Found::End
                 }
                 Some(Err(error)) => self.failed(&error),

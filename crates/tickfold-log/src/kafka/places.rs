@@ -26,6 +26,8 @@ pub(super) struct Place {
     /// it. Answers are never behind it: whoever was told that a record is in the log finds it
     /// there. It does not count markers, which nobody reads.
     end: AtomicU64,
+    /// The highest end that this process was told, markers and all.
+    told: AtomicU64,
     /// What lies below was trimmed by this process.
     start: AtomicU64,
     /// Records arrived, the end rose, or time passed.
@@ -41,6 +43,16 @@ impl Place {
         if self.end.fetch_max(end, Ordering::AcqRel) < end {
             self.changed.notify_waiters();
         }
+    }
+
+    /// The partition ends at `end`, as somebody is told.
+    pub(super) fn ends(&self, end: Offset) {
+        self.told.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// The highest end that this process was told.
+    pub(super) fn told(&self) -> Offset {
+        self.told.load(Ordering::Acquire)
     }
 
     /// Records below `start` are trimmed.

@@ -3,7 +3,9 @@
 //! The end of a partition is its last stable offset: nothing beyond it is certain yet. What this
 //! process was told to be in the log is never missing from an answer: a commit is acknowledged
 //! when its outcome is certain, and readers see it a moment later, so an answer waits for that
-//! moment ([`Place::end`]).
+//! moment ([`Place::end`]). A cursor that stands at the end hears a moment late of what other processes
+//! append, so one that finds nothing is not believed where an end further on was told
+//! ([`Place::told`]).
 //!
 //! Waiting means to wait for a record, not for the end to move: after a transaction the end lies
 //! behind its marker, where there is nothing to read.
@@ -38,6 +40,9 @@ const LOOK_WAIT: Duration = Duration::from_millis(5);
 /// of another program on the same partition can take longer, and then its records wait too.
 const VISIBLE_WAIT: Duration = Duration::from_secs(1);
 const VISIBLE_PAUSE: Duration = Duration::from_millis(2);
+/// For how long what others appended may take to a cursor that stands at the end, before it is looked for
+/// by a new one. It takes a few milliseconds, but for transactions whose markers lie there, unseen.
+const LATE: Duration = Duration::from_millis(20);
 /// For how long a record that must be there may take to arrive before it is looked for afresh; twice as long
 /// each further time, as what was on its way by then is dropped and sent again.
 const STALLED: Duration = Duration::from_secs(2);
@@ -128,7 +133,8 @@ impl Reader {
         if limits.records == 0 {
             return Ok(Vec::new());
         }
-        let (begun, mut patience) = (Instant::now(), STALLED);
+        let (begun, mut patience, mut waited) = (Instant::now(), STALLED, false);
+        let told = place.told();
         loop {
             self.check_open()?;
             let mut released = std::pin::pin!(place.released.notified());
@@ -136,19 +142,31 @@ impl Reader {
             let there = |cursor: &Cursor| cursor.next == offset && !place.is_trimmed(offset);
             let standing = |lane| self.cursors.standing(lane, of, place, there);
             // What this process knows to be there must be among what is found.
-            let (mut hold, known) = if let Some(hold) = standing(WATCH).or_else(|| standing(LOOK)) {
-                (hold, place.end())
-            } else if let Some(hold) = self.cursors.lane(LOOK, of, place) {
-                match self.open(hold, of, place, offset).await? {
-                    Some((hold, end)) => (hold, place.end().min(end)),
-                    None => return Ok(Vec::new()),
-                }
-            } else {
-                released.await;
-                continue;
-            };
+            let (mut hold, known, told) =
+                if let Some(hold) = standing(WATCH).or_else(|| standing(LOOK)) {
+                    (hold, place.end(), told)
+                } else if let Some(hold) = self.cursors.lane(LOOK, of, place) {
+                    match self.open(hold, of, place, offset).await? {
+                        // It comes to the end as it is now.
+                        Some((hold, end)) => (hold, place.end().min(end), 0),
+                        None => return Ok(Vec::new()),
+                    }
+                } else {
+                    released.await;
+                    continue;
+                };
             if let Some(records) = self.collect(&mut hold, place, known, limits, patience).await? {
-                return Ok(records);
+                let reached = hold.cursor.as_ref().map_or(Offset::MAX, |cursor| cursor.reached());
+                if !records.is_empty() || told <= reached {
+                    return Ok(records);
+                }
+                if waited {
+                    hold.cursor = None;
+                } else {
+                    let _ = tokio::time::timeout(LATE, place.changed.notified()).await;
+                    waited = true;
+                }
+                continue;
             }
             patience *= 2;
             if begun.elapsed() > self.call_timeout {
@@ -215,7 +233,9 @@ impl Reader {
                 // It may be older than what is known since.
                 Found::End if cursor.next < known => {}
                 Found::End => return Ok(Some(records)),
-                Found::Nothing if cursor.next >= known.max(cursor.end) => return Ok(Some(records)),
+                Found::Nothing if cursor.next >= known.max(cursor.expected()) => {
+                    return Ok(Some(records));
+                }
                 Found::Nothing => {
                     self.check_open()?;
                     if moved.elapsed() > patience {
@@ -313,6 +333,7 @@ impl Reader {
             loop {
                 let bounds = watermarks(&consumer, &of, timeout)?;
                 if bounds.end >= place.end() || begun.elapsed() > VISIBLE_WAIT {
+                    place.ends(bounds.end);
                     return Ok(bounds);
                 }
                 std::thread::sleep(VISIBLE_PAUSE);

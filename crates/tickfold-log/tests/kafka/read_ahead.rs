@@ -1,13 +1,14 @@
 //! Who reads a record is sent those behind it, up to a bound: counted on the wire, between the broker and
-//! its client.
+//! its client. And what stands at the end and waits is not taken for the end where others append.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::{producer::Producer, util::Timeout};
 use tickfold_log::{Append, Compression, KafkaLog, KafkaOptions, Log, TopicPartition};
 
 use crate::{
-    bench::{append, options, stream, unique},
+    bench::{Bench, append, options, stream, unique},
     broker,
     proxy::{self, Proxy},
 };
@@ -53,6 +54,56 @@ async fn so_much_is_read_ahead_and_the_rest_when_it_is_asked_for() {
     let carried = proxy.carried(TEXT);
     assert!(carried > usize::try_from(RECORDS).unwrap() * value.len(), "{carried}");
     log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_appended_is_read_once_its_end_is_told() {
+    let bench = Bench::new(broker::shared(), "others").await;
+    let (at, reader) = (bench.at(0), KafkaLog::connect(options(&bench.brokers)).unwrap());
+    let (mut next, mut late) = (0, 0);
+    for round in 0..300 {
+        bench.log.append(vec![append(&at, "of another process")]).await.unwrap();
+        // The control: what stands at the end has not heard of it yet. A read that finds it leaves a cursor
+        // that stands there, too.
+        let unaware = reader.read(&at, next, 10, usize::MAX).await.unwrap();
+        let end = reader.bounds(&at).await.unwrap().end;
+        assert_eq!(end, round + 1);
+        let read = if unaware.is_empty() {
+            late += 1;
+            reader.read(&at, next, 10, usize::MAX).await.unwrap()
+        } else {
+            unaware
+        };
+        assert_eq!(read.last().map(|record| record.offset + 1), Some(end), "round {round}");
+        next = end;
+    }
+    println!("a standing cursor was late in {late} of 300 rounds");
+    assert!(late > 30, "only {late} reads were ahead of the cursor");
+    reader.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marker_at_the_end_that_was_told_is_no_record_to_wait_for() {
+    let bench = Bench::new(broker::shared(), "told-marker").await;
+    let at = bench.at(0);
+    let producer = bench.foreign_owner("told-marker", 0);
+    bench.begin(&producer, 0, &["a"]);
+    producer.commit_transaction(Timeout::Never).unwrap();
+    // The record, and its marker, which comes a moment after the answer.
+    while bench.log.bounds(&at).await.unwrap().end < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.values(0).await, ["a"]);
+    let mut reading = Duration::ZERO;
+    for _ in 0..200 {
+        assert_eq!(bench.log.bounds(&at).await.unwrap().end, 2);
+        let begun = Instant::now();
+        assert!(bench.log.read(&at, 1, 10, usize::MAX).await.unwrap().is_empty());
+        reading += begun.elapsed();
+    }
+    println!("200 reads before a marker: {reading:?}");
+    // Each that did not believe the cursor would have waited, and opened another.
+    assert!(reading < Duration::from_secs(1), "a cursor that came to the end is believed");
 }
 
 /// The bytes that came, once nothing more comes for a second.

@@ -174,3 +174,73 @@ fn is_tick(record: &Record) -> bool {
     };
     is(header::KIND, KIND_CONTROL) && is(header::CONTROL, CONTROL_TICK)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tickfold_core::overlay::Nothing;
+    use tickfold_core::raw::tick_headers;
+    use tickfold_log::Header;
+
+    use super::*;
+
+    const ALL: Limits = Limits {
+        partition: Partition { id: 0, count: 1 },
+        end: None,
+        records_max: usize::MAX,
+        bytes_max: usize::MAX,
+        outputs_max: usize::MAX,
+        now_ms: 0,
+    };
+
+    /// A broken webhook, whose one output is a dead letter.
+    fn record(offset: Offset) -> Record {
+        Record { value: Some(Bytes::from_static(b"{")), headers: Vec::new(), ..tick(offset) }
+    }
+
+    fn tick(offset: Offset) -> Record {
+        let header = |(name, value): (&'static str, String)| Header {
+            name: name.into(),
+            value: value.into_bytes().into(),
+        };
+        let headers = tick_headers(1).into_iter().map(header).collect();
+        Record { offset, timestamp_ms: 1_795_132_800_000, key: None, value: None, headers }
+    }
+
+    /// How many of three records a batch takes, and whether it is full.
+    fn taken(limits: Limits) -> (u64, bool) {
+        let (mut batch, mut queue) = (Batch::at(0, 0), (0..3).map(record).collect::<VecDeque<_>>());
+        batch.fold(&Nothing, &mut queue, &limits).unwrap();
+        assert_eq!(batch.next + queue.len() as u64, 3, "none is lost between the two");
+        assert_eq!(batch.records.len() as u64, batch.next);
+        (batch.next, batch.full)
+    }
+
+    #[test]
+    fn each_limit_alone_fills_a_batch_and_what_just_fits_belongs_to_it() {
+        let size = record(0).size_bytes();
+        let outputs = {
+            let (mut batch, mut queue) = (Batch::at(0, 0), VecDeque::from([record(0)]));
+            batch.fold(&Nothing, &mut queue, &ALL).unwrap();
+            batch.outputs.len()
+        };
+        assert_eq!(outputs, 1);
+        assert_eq!(taken(ALL), (3, false));
+        assert_eq!(taken(Limits { records_max: 2, ..ALL }), (2, true));
+        assert_eq!(taken(Limits { bytes_max: 2 * size, ..ALL }), (2, true));
+        assert_eq!(taken(Limits { bytes_max: 2 * size - 1, ..ALL }), (1, true));
+        assert_eq!(taken(Limits { bytes_max: size - 1, ..ALL }), (1, true), "always one record");
+        assert_eq!(taken(Limits { outputs_max: 2, ..ALL }), (2, true));
+        assert_eq!(taken(Limits { end: Some(2), ..ALL }), (2, true));
+        assert_eq!(taken(Limits { end: Some(3), ..ALL }), (3, false));
+    }
+
+    #[test]
+    fn only_time_that_passes_can_wait() {
+        for (record, is_urgent) in [(tick(0), false), (record(0), true)] {
+            let (mut batch, mut queue) = (Batch::at(0, 0), VecDeque::from([record]));
+            batch.fold(&Nothing, &mut queue, &ALL).unwrap();
+            assert_eq!(batch.urgent, is_urgent);
+        }
+    }
+}

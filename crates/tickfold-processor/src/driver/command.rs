@@ -170,7 +170,7 @@ pub enum Input {
     /// that is not live makes none.
     CheckpointAsked,
     /// The store that was prepared to take the place of the one that there is.
-    NextFound(Option<NextStore>),
+    NextFound(Result<Option<NextStore>, StoreError>),
     /// It is the store.
     Succeeded(Result<Box<dyn PartitionStore>, StoreError>),
     /// Somebody wants to have the partition in hand. Comes at any time; a driver that is not live

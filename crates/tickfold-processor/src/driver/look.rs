@@ -86,7 +86,9 @@ impl Looking {
             Input::RawRead(records) => {
                 starting.last_folded_read(self.partition, &records.map_err(log_failed)?);
             }
-            Input::NextFound(next) => starting.next = Some(next),
+            Input::NextFound(next) => {
+                starting.next = Some(next.map_err(|error| store_failed(&error))?);
+            }
             Input::StoreOpened(Ok(store)) => {
                 starting.store = Some(StoreFound::Readable(store.store_head()));
             }

@@ -6,7 +6,6 @@
 //! did.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tickfold_core::fold::{Partition, fold_muted};
 use tickfold_core::overlay::{Overlay, SourceError};
@@ -20,10 +19,6 @@ use super::batch::raw_record;
 use super::live::head_after;
 use crate::options::Options;
 use crate::selection::Selection;
-
-/// The pause before a read that gave nothing where something is, and how often it is made.
-const LAG: Duration = Duration::from_millis(50);
-const LAG_TRIES: u32 = 200;
 
 /// How a partition is folded without outputs.
 #[derive(Debug, Clone)]
@@ -132,21 +127,7 @@ impl MutedFold {
         }
         let (records_max, bytes_max) =
             (self.options.batch_records_max, self.options.batch_bytes_max);
-        let mut records = log.read(raw, cursor, records_max, bytes_max).await;
-        // A read may lag behind what others appended: that nothing is there is looked at twice.
-        let mut tries = 0;
-        while records.as_ref().is_ok_and(Vec::is_empty)
-            && let Some(last) = log.last_record(raw).await.map_err(MutedError::Log)?
-            && last.offset >= cursor
-        {
-            if tries == LAG_TRIES {
-                let reason = format!("read {raw} from {cursor}: nothing comes, and there is more");
-                return Err(MutedError::Log(LogError::Unavailable { reason }));
-            }
-            tries += 1;
-            pause().await;
-            records = log.read(raw, cursor, records_max, bytes_max).await;
-        }
+        let records = log.read(raw, cursor, records_max, bytes_max).await;
         let records = records.map_err(MutedError::Log)?;
         // A trimmed log goes on at its start without a word.
         if records.first().is_none_or(|first| first.offset > cursor) {
@@ -211,14 +192,6 @@ impl MutedFold {
         }
         self.selection.takes(self.partition, &raw)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "whoever folds so reads the log itself, without a driver"
-)]
-async fn pause() {
-    tokio::time::sleep(LAG).await;
 }
 
 /// Leaves nothing of a record but its place and its time.

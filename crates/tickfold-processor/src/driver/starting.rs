@@ -164,7 +164,7 @@ impl Driver {
             Input::StoreOpened(Err(StoreError::Unreadable { .. })) => {
                 starting.store = Some(StoreFound::Unreadable);
             }
-            Input::NextFound(next) => {
+            Input::NextFound(Ok(next)) => {
                 let next = next.filter(|_| !planted!(self.options, SwapNotLookedFor));
                 starting.next = Some(next);
                 if next.is_some_and(|next| starting.takes_over(&next)) {
@@ -196,6 +196,7 @@ impl Driver {
             | Input::LastOutputsRead(Err(error))
             | Input::RawRead(Err(error)) => return Err(log_failed(error)),
             Input::StoreOpened(Err(error))
+            | Input::NextFound(Err(error))
             | Input::CheckpointsListed(Err(error))
             | Input::Rejected(Err(error))
             | Input::Succeeded(Err(error))

@@ -12,6 +12,7 @@
 )]
 
 mod bugs;
+mod muted;
 mod oracle;
 mod pace;
 mod reactions;

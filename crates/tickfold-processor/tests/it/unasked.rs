@@ -46,7 +46,7 @@ const ANSWERS: [Answer; 17] = [
     ("store written", AWAY, || Input::StoreWritten { store: store(), result: Ok(()) }),
     ("checkpointed", AWAY, checkpointed),
     ("succeeded", AWAY, || Input::Succeeded(Ok(store()))),
-    ("next generation found", &["look_for_next"], || Input::NextFound(None)),
+    ("next generation found", &["look_for_next"], || Input::NextFound(Ok(None))),
     ("released", &["stand_still"], || Input::Released(None)),
     ("woken", &["wait"], || Input::Woken),
     ("paused", &["pause"], || Input::Paused),

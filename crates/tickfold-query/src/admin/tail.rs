@@ -150,7 +150,11 @@ impl Tail {
             let read = self.log.read(&cursor.from, cursor.next, BATCH_RECORDS, BATCH_BYTES);
             let records = read.await?;
             let stop = cursor.stop.unwrap_or(u64::MAX);
-            let found_nothing = records.is_empty();
+            // The stop was the end when the call came, so all of it is readable; what lies before it and is not
+            // read may be records that readers never see.
+            let done = cursor.stop.is_some_and(|stop| {
+                records.last().is_none_or(|last| last.offset.saturating_add(1) >= stop)
+            });
             if let Some(last) = records.last() {
                 cursor.next = last.offset.saturating_add(1);
             } else {
@@ -159,17 +163,6 @@ impl Tail {
                 cursor.next = cursor.next.max(bounds.start);
             }
             let partition = cursor.from.partition;
-            // The stop was the end when the call came, so all of it was readable then; but a read may
-            // lag behind what others appended, and what lies before the end may be records that readers
-            // never see.
-            let done = match cursor.stop {
-                Some(stop) if cursor.next >= stop => true,
-                Some(_) if found_nothing => {
-                    let last = self.log.last_record(&cursor.from).await?;
-                    last.is_none_or(|last| last.offset < cursor.next)
-                }
-                _ => false,
-            };
             let records = records.into_iter().filter(|record| record.offset < stop);
             self.batch.extend(records.map(|record| (partition, record)));
             if done {

@@ -155,8 +155,9 @@ impl World {
     pub(super) fn may_succeed(&mut self, id: usize, partition: u32) -> Result<(), String> {
         let is_start = !self.running(id, partition).is_live();
         match self.processes[id].stores.next_generation(partition) {
-            Some(next) => self.audits[partition as usize].may_succeed(id, &next, is_start),
-            None => Err("a store is to be taken, and none was prepared".to_owned()),
+            Ok(Some(next)) => self.audits[partition as usize].may_succeed(id, &next, is_start),
+            Ok(None) => Err("a store is to be taken, and none was prepared".to_owned()),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

@@ -176,9 +176,10 @@ impl Stores for MemStores {
         Ok(())
     }
 
-    fn next_generation(&self, partition: u32) -> Option<NextStore> {
+    fn next_generation(&self, partition: u32) -> Result<Option<NextStore>, Error> {
         let partitions = self.disk.partitions();
-        partitions.get(&partition)?.next.as_ref().map(|(next, _)| *next)
+        let next = partitions.get(&partition).and_then(|found| found.next.as_ref());
+        Ok(next.map(|(next, _)| *next))
     }
 
     fn succeed(&self, partition: u32) -> Result<(), Error> {

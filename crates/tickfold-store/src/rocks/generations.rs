@@ -2,8 +2,9 @@
 //! the file `<partition>.generations` that names them, replaced by a rename.
 //!
 //! A next one becomes the live one only when it is told to ([`Stores::succeed`](crate::Stores)): whether
-//! it may, the log knows. A file that cannot be read names the first store, and whoever opens that
-//! compares its digest with the log's; but nothing is moved or removed by it.
+//! it may, the log knows. A file that is damaged names the first store, and whoever opens that compares
+//! its digest with the log's; but nothing is prepared, tidied or forgotten by it. One that the disk does not
+//! give names none: another try may read it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoints::{io_error, sync_dir};
 use super::{RocksStores, lock, refused};
-use crate::codec::{Generations, Next};
+use crate::codec::{Damage, Generations, Next};
 use crate::{Error, NextStore, StoreHead};
 
 /// The stores of a partition.
@@ -29,9 +30,9 @@ pub struct StoreGenerations {
 
 impl RocksStores {
     /// What stores of a partition there are.
-    pub fn generations(&self, partition: u32) -> StoreGenerations {
-        let Generations { live, kept, next, turns } = self.listed_or_first(partition);
-        StoreGenerations { live, kept, next: next.map(|next| next.generation), turns }
+    pub fn generations(&self, partition: u32) -> Result<StoreGenerations, Error> {
+        let Generations { live, kept, next, turns } = self.listed_or_first(partition)?;
+        Ok(StoreGenerations { live, kept, next: next.map(|next| next.generation), turns })
     }
 
     /// Where a generation is, whether or not it is there.
@@ -111,9 +112,9 @@ impl RocksStores {
     }
 
     /// The next generation.
-    pub(super) fn next(&self, partition: u32) -> Option<NextStore> {
-        let Generations { next, turns, .. } = self.listed_or_first(partition);
-        next.map(|next| NextStore { turn: turns, head: next.head })
+    pub(super) fn next(&self, partition: u32) -> Result<Option<NextStore>, Error> {
+        let Generations { next, turns, .. } = self.listed_or_first(partition)?;
+        Ok(next.map(|next| NextStore { turn: turns, head: next.head }))
     }
 
     /// Makes the next generation the live one, and the live one the kept one.
@@ -127,8 +128,8 @@ impl RocksStores {
     }
 
     /// The live generation's directory.
-    pub(super) fn live_dir(&self, partition: u32) -> PathBuf {
-        self.generation_dir(partition, self.listed_or_first(partition).live)
+    pub(super) fn live_dir(&self, partition: u32) -> Result<PathBuf, Error> {
+        Ok(self.generation_dir(partition, self.listed_or_first(partition)?.live))
     }
 
     fn tidy_of(&self, partition: u32, named: &Generations) -> Result<(), Error> {
@@ -153,26 +154,28 @@ impl RocksStores {
         Ok(())
     }
 
-    fn listed_or_first(&self, partition: u32) -> Generations {
-        self.listed(partition).unwrap_or_else(|error| {
-            tracing::error!(partition, ?error, "list of generations is not read");
+    fn listed_or_first(&self, partition: u32) -> Result<Generations, Error> {
+        let listed = self.read_list(partition)?;
+        Ok(listed.unwrap_or_else(|damage| {
+            tracing::error!(partition, damage = damage.0, "list of generations is damaged");
             Generations::default()
-        })
+        }))
     }
 
     fn listed(&self, partition: u32) -> Result<Generations, Error> {
-        let path = self.list_path(partition);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Generations::default());
-            }
-            Err(error) => return Err(io_error(format!("read {}", path.display()), error)),
-        };
-        Generations::from_file(&bytes).map_err(|damage| {
-            let what = format!("{} is damaged: {}", path.display(), damage.0);
+        self.read_list(partition)?.map_err(|damage| {
+            let what = format!("{} is damaged: {}", self.list_path(partition).display(), damage.0);
             refused("read the list of stores", partition, &what)
         })
+    }
+
+    fn read_list(&self, partition: u32) -> Result<Result<Generations, Damage>, Error> {
+        let path = self.list_path(partition);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Generations::from_file(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Generations::default())),
+            Err(error) => Err(io_error(format!("read {}", path.display()), error)),
+        }
     }
 
     fn list(&self, partition: u32, generations: &Generations) -> Result<(), Error> {

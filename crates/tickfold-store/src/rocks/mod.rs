@@ -118,8 +118,8 @@ impl RocksStores {
     }
 
     /// Where the store of a partition is, or would be made.
-    pub fn path(&self, partition: u32) -> PathBuf {
-        self.paths.get(&partition).cloned().unwrap_or_else(|| self.live_dir(partition))
+    pub fn path(&self, partition: u32) -> Result<PathBuf, Error> {
+        self.paths.get(&partition).cloned().map_or_else(|| self.live_dir(partition), Ok)
     }
 
     /// Opens the store of a partition as [`Stores::open`] does, for a writer that writes a lot while nobody
@@ -146,7 +146,7 @@ impl RocksStores {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("open store", partition)?;
-        let path = self.path(partition);
+        let path = self.path(partition)?;
         let served = slot.database();
         let is_here = served.as_ref().is_some_and(|database| database.is_at(&path));
         let database = match served {
@@ -234,7 +234,7 @@ impl Stores for RocksStores {
         let _lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("reject store", partition)?;
         slot.close("reject store", partition)?;
-        let path = self.path(partition);
+        let path = self.path(partition)?;
         let aside = (1_u32..)
             .map(|n| self.data_dir.join(format!("{partition}.rejected-{}-{n}", file_word(reason))))
             .find(|aside| !aside.exists());
@@ -257,7 +257,7 @@ impl Stores for RocksStores {
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
-        let path = self.path(partition);
+        let path = self.path(partition)?;
         if path.exists() {
             return Err(refused("restore store", partition, "there is a store"));
         }
@@ -269,7 +269,7 @@ impl Stores for RocksStores {
         checkpoints::restore(dir, partition, checkpoint, &path)
     }
 
-    fn next_generation(&self, partition: u32) -> Option<NextStore> {
+    fn next_generation(&self, partition: u32) -> Result<Option<NextStore>, Error> {
         self.next(partition)
     }
 

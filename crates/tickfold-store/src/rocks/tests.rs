@@ -161,7 +161,7 @@ fn stores_beside_each_other_share_their_memory() {
         // None is open in the first: what was read counts there all the same.
         assert!(first.shared.block_cache_usage() > before, "{seed}");
     }
-    assert!(!first.path(7).exists(), "they are in directories of their own");
+    assert!(!first.path(7).unwrap().exists(), "they are in directories of their own");
     assert_eq!(Dir::new().open().shared.block_cache_usage(), empty, "others have their own");
 }
 
@@ -498,13 +498,13 @@ fn a_next_generation_takes_over_and_readers_finish_on_the_old_one() {
     let old = *fill(&mut *stores.open(3).unwrap(), 2).last().unwrap();
     let view = stores.view(3);
     let (from, head) = beside(&dir, 5);
-    assert_eq!(stores.next_generation(3), None);
+    assert_eq!(stores.next_generation(3).unwrap(), None);
     assert!(stores.succeed(3).is_err(), "none is prepared");
     stores.prepare(3, 7, Some(&from), head).unwrap();
-    assert_eq!(stores.next_generation(3), Some(NextStore { turn: 1, head }));
+    assert_eq!(stores.next_generation(3).unwrap(), Some(NextStore { turn: 1, head }));
     assert!(!from.exists());
     // It is the same over a restart, and the live one is still the live one.
-    assert_eq!(dir.open().generations(3).next, Some(7));
+    assert_eq!(dir.open().generations(3).unwrap().next, Some(7));
     assert_eq!(view.snapshot().unwrap().unwrap().store_head(), old);
 
     let reading = view.snapshot().unwrap().unwrap();
@@ -516,7 +516,7 @@ fn a_next_generation_takes_over_and_readers_finish_on_the_old_one() {
     assert!(reading.message(&"1".into()).unwrap().is_some());
     assert!(reading.message(&"4".into()).unwrap().is_none());
     let expected = StoreGenerations { live: 7, kept: Some(0), next: None, turns: 1 };
-    assert_eq!(stores.generations(3), expected);
+    assert_eq!(stores.generations(3).unwrap(), expected);
     drop((store, reading, view));
 
     // Back to the kept one, which does not move; and on to a third one, for which the oldest makes room.
@@ -549,24 +549,56 @@ fn one_that_never_became_live_goes_back_or_makes_room() {
     stores.prepare(3, 7, Some(&from), head).unwrap();
     stores.withdraw(3, &from).unwrap();
     assert!(from.exists());
-    assert_eq!((stores.generations(3).next, names(&dir).len()), (None, 2));
+    assert_eq!((stores.generations(3).unwrap().next, names(&dir).len()), (None, 2));
     stores.prepare(3, 7, Some(&from), head).unwrap();
     let (other, head) = beside(&dir, 3);
     stores.prepare(3, 9, Some(&other), head).unwrap();
     assert_eq!(names(&dir), ["3", "3.g9", "3.generations"]);
-    assert_eq!(stores.generations(3).turns, 3);
+    assert_eq!(stores.generations(3).unwrap().turns, 3);
 
     // A list that is damaged names the first store.
     let list = dir.data().join("3.generations");
     let mut bytes = fs::read(&list).unwrap();
     bytes[0] ^= 1;
     fs::write(&list, bytes).unwrap();
-    assert_eq!(stores.generations(3), StoreGenerations::default());
+    assert_eq!(stores.generations(3).unwrap(), StoreGenerations::default());
     // But nothing is moved or removed by it: the live one may be among those that it does not name.
     let (left, (from, head)) = (names(&dir), beside(&dir, 4));
     assert!(stores.tidy(3).is_err() && stores.forget_kept(3).is_err());
     assert!(stores.prepare(3, 11, Some(&from), head).is_err() && stores.succeed(3).is_err());
     assert_eq!(names(&dir), left);
+}
+
+#[test]
+fn a_list_that_the_disk_does_not_give_names_no_store() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let old = *fill(&mut *stores.open(3).unwrap(), 2).last().unwrap();
+    let (from, head) = beside(&dir, 5);
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    stores.succeed(3).unwrap();
+    // A directory in its place is there and cannot be read.
+    let (list, away) = (dir.data().join("3.generations"), dir.data().join("away"));
+    fs::rename(&list, &away).unwrap();
+    fs::create_dir(&list).unwrap();
+    let left = names(&dir);
+    let refused = stores.open(3).map(|_| ());
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    let refused = stores.reject(3, "any");
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    let refused = stores.next_generation(3);
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    let refused = stores.generations(3);
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    assert_eq!(
+        names(&dir),
+        left,
+        "the store of before is no empty place, and nothing was set aside"
+    );
+    fs::remove_dir(&list).unwrap();
+    fs::rename(&away, &list).unwrap();
+    assert_eq!(stores.open(3).unwrap().store_head(), head);
+    assert_ne!(head, old);
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) async fn compare_all(
     let mut end = pb::ReplayDiffEnd { is_part: spec.is_part(), ..Default::default() };
     for (&partition, range) in &spec.partitions {
         // It is the live state already.
-        if shadow.is_swapped(partition) {
+        if shadow.is_swapped(partition).map_err(failed)? {
             continue;
         }
         let both = states((ground, then, shadow), partition, range, parts, &stop).await?;

@@ -74,7 +74,11 @@ impl Replays {
         }
         // Numbers of states are not given twice, also where a replay is long gone.
         let of_states = statuses.keys().map(|partition| {
-            let StoreGenerations { live, kept, next, .. } = ground.live.generations(*partition);
+            let of = ground.live.generations(*partition).unwrap_or_else(|error| {
+                warn!(partition, ?error, "generations are not read");
+                StoreGenerations::default()
+            });
+            let StoreGenerations { live, kept, next, .. } = of;
             live.max(kept.unwrap_or(0)).max(next.unwrap_or(0))
         });
         let generation = of_states.max().unwrap_or(0).max(generation);
@@ -149,7 +153,7 @@ impl Parts {
         // Who works on it sees to that.
         if let Ok(_work) = shadow.work.try_lock() {
             shadow.settle(|partition| self.is_started(partition)).map_err(failed)?;
-            if shadow.spec.partitions.keys().all(|partition| shadow.is_swapped(*partition)) {
+            if shadow.are_all_swapped().map_err(failed)? {
                 shadow.leave().map_err(failed)?;
                 *current = None;
                 return Ok(None);
@@ -164,28 +168,27 @@ impl Parts {
     }
 
     /// Which states there are of the partitions here, where there was ever a swap.
-    fn generations(&self) -> Vec<pb::ReplayGenerations> {
-        let of = self
-            .here()
-            .into_iter()
-            .map(|partition| (partition, self.ground.live.generations(partition)));
-        of.filter(|(_, of)| *of != StoreGenerations::default())
-            .map(|(partition, of)| pb::ReplayGenerations {
-                partition,
-                live: of.live,
-                kept: of.kept,
-            })
-            .collect()
+    fn generations(&self) -> Result<Vec<pb::ReplayGenerations>, Status> {
+        let mut found = Vec::new();
+        for partition in self.here() {
+            let of = self.ground.live.generations(partition);
+            let of = of.map_err(|error| failed(error.into()))?;
+            if of != StoreGenerations::default() {
+                let StoreGenerations { live, kept, .. } = of;
+                found.push(pb::ReplayGenerations { partition, live, kept });
+            }
+        }
+        Ok(found)
     }
 
     /// Kept states of partitions that are here, to be made live: of those which are swapped, or else of all.
     /// So what ended half-way goes on in the same direction.
-    fn kept(&self) -> BTreeMap<u32, u64> {
-        let generations = self.generations();
+    fn kept(&self) -> Result<BTreeMap<u32, u64>, Status> {
+        let generations = self.generations()?;
         let kept = |of: &pb::ReplayGenerations| Some((of.partition, of.kept?));
         let swapped = generations.iter().filter(|of| of.kept.is_some_and(|kept| kept < of.live));
         let swapped: BTreeMap<_, _> = swapped.filter_map(kept).collect();
-        if swapped.is_empty() { generations.iter().filter_map(kept).collect() } else { swapped }
+        Ok(if swapped.is_empty() { generations.iter().filter_map(kept).collect() } else { swapped })
     }
 
     /// Begins to swap, and tells of each partition.
@@ -210,7 +213,7 @@ impl Parts {
                 let of = partitions.collect();
                 (Some(shadow), of)
             }
-            By::Kept => (replay, self.kept()),
+            By::Kept => (replay, self.kept()?),
         };
         if of.is_empty() {
             return Err(swap::nothing_kept());
@@ -331,7 +334,7 @@ impl Parts {
         if kept.is_some() {
             return Err(Reason::ReplayBusy.status("kept states are being made live"));
         }
-        let (of, live) = (self.kept(), Arc::clone(&self.ground.live));
+        let (of, live) = (self.kept()?, Arc::clone(&self.ground.live));
         if of.is_empty() {
             return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
         }

@@ -46,7 +46,7 @@ impl ReplayService for Replays {
         &self,
         _: Request<pb::GetReplayRequest>,
     ) -> Result<Response<pb::GetReplayResponse>, Status> {
-        let generations = self.0.generations();
+        let generations = self.0.generations()?;
         let Some(shadow) = self.0.found().await? else {
             if generations.iter().all(|of| of.kept.is_none()) {
                 return Err(Reason::ReplayNotFound.status("there is no replay on this node"));

@@ -1,7 +1,7 @@
 //! A replay with its shadow: a store per partition, folded by threads that take one partition after
 //! the other and give way to everything else on the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,10 +105,13 @@ impl Shadow {
     fn open(ground: &Ground, spec: Spec, dir: PathBuf) -> Result<Self> {
         let stores = RocksStores::open(&dir, ground.store_options.clone());
         let stores = stores.context("open the shadow")?;
-        let mut positions = BTreeMap::new();
+        let (mut positions, mut elsewhere) = (BTreeMap::new(), BTreeSet::new());
         for (&partition, range) in &spec.partitions {
             let mut position = range.from;
-            if is_swapped(ground, &spec, partition) || is_prepared(ground, &spec, partition) {
+            let is_elsewhere =
+                is_swapped(ground, &spec, partition)? || is_prepared(ground, &spec, partition)?;
+            elsewhere.extend(is_elsewhere.then_some(partition));
+            if is_elsewhere {
                 position = range.to;
             } else if dir.join(partition.to_string()).exists() {
                 let store = stores.open(partition).context("open the shadow")?;
@@ -120,8 +123,7 @@ impl Shadow {
             positions.get(partition).is_some_and(|position| *position >= range.to)
                 && (range.from < range.to
                     || dir.join(partition.to_string()).exists()
-                    || is_swapped(ground, &spec, *partition)
-                    || is_prepared(ground, &spec, *partition))
+                    || elsewhere.contains(partition))
         });
         let progress = Progress {
             state: if is_done { State::Done } else { State::Stopped },
@@ -164,15 +166,25 @@ impl Shadow {
     }
 
     /// Whether the state of a partition is the live one by now.
-    pub(super) fn is_swapped(&self, partition: u32) -> bool {
+    pub(super) fn is_swapped(&self, partition: u32) -> Result<bool> {
         is_swapped(&self.ground, &self.spec, partition)
+    }
+
+    /// Whether it is a replay no more: its states are the live ones.
+    pub(super) fn are_all_swapped(&self) -> Result<bool> {
+        for partition in self.spec.partitions.keys() {
+            if !self.is_swapped(*partition)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes partitions back that were prepared to become live and did not, which is known once they are
     /// started.
     pub(super) fn settle(&self, is_started: impl Fn(u32) -> bool) -> Result<()> {
         for &partition in self.spec.partitions.keys() {
-            if is_prepared(&self.ground, &self.spec, partition) && is_started(partition) {
+            if is_prepared(&self.ground, &self.spec, partition)? && is_started(partition) {
                 let back = self.ground.live.withdraw(partition, &self.path(partition));
                 back.with_context(|| format!("take the shadow of partition {partition} back"))?;
             }
@@ -279,7 +291,7 @@ impl Shadow {
         (rate_max, begun): (u32, Instant),
         stop: &CancellationToken,
     ) -> Result<()> {
-        if self.is_swapped(partition) {
+        if self.is_swapped(partition)? {
             return Ok(());
         }
         let bulk = |partition| self.stores.open_bulk(partition, gathered);
@@ -316,7 +328,7 @@ impl Shadow {
         open: impl FnOnce(u32) -> Result<Box<dyn PartitionStore>, tickfold_store::Error>,
     ) -> Result<Box<dyn PartitionStore>> {
         // Its store is where the next live one waits. A new one here would be another, and stand in its way.
-        if is_prepared(&self.ground, &self.spec, partition) {
+        if is_prepared(&self.ground, &self.spec, partition)? {
             bail!(
                 "an earlier swap of partition {partition} is not settled: ask again once it is live"
             );
@@ -404,13 +416,13 @@ impl Shadow {
     }
 }
 
-fn is_swapped(ground: &Ground, spec: &Spec, partition: u32) -> bool {
-    spec.generation > 0 && ground.live.generations(partition).live == spec.generation
+fn is_swapped(ground: &Ground, spec: &Spec, partition: u32) -> Result<bool> {
+    Ok(spec.generation > 0 && ground.live.generations(partition)?.live == spec.generation)
 }
 
 /// Whether it was to become the live one, and it is not said yet whether it did.
-fn is_prepared(ground: &Ground, spec: &Spec, partition: u32) -> bool {
-    spec.generation > 0 && ground.live.generations(partition).next == Some(spec.generation)
+fn is_prepared(ground: &Ground, spec: &Spec, partition: u32) -> Result<bool> {
+    Ok(spec.generation > 0 && ground.live.generations(partition)?.next == Some(spec.generation))
 }
 
 /// Lowers the priority of this thread: a replay gets what is left over.

@@ -83,7 +83,7 @@ pub(super) async fn swap_all(
         if stop.is_cancelled() {
             return Err(stopped());
         }
-        if by == By::Replay && shadow.is_swapped(partition) {
+        if by == By::Replay && shadow.is_swapped(partition).map_err(failed)? {
             continue;
         }
         let is_refused = refused.contains(&partition);
@@ -111,7 +111,8 @@ async fn one(
 ) -> Result<pb::ReplaySwapped, Status> {
     check_disk(&ground.state_dir).map_err(failed)?;
     // As after a swap and a rollback.
-    if by == By::Replay && ground.live.generations(partition).kept == Some(shadow.spec.generation) {
+    let generations = || ground.live.generations(partition).map_err(|error| failed(error.into()));
+    if by == By::Replay && generations()?.kept == Some(shadow.spec.generation) {
         return Err(Reason::SwapRefused.status(format!(
             "partition {partition}: the replay was live and is kept: `tickfold replay rollback` makes it \
              live again"
@@ -133,7 +134,7 @@ async fn one(
             "partition {partition}: the shadow does not come to {to}, where the live state stands"
         ))
     })??;
-    let generations = ground.live.generations(partition);
+    let generations = generations()?;
     let turn = generations.turns.saturating_add(1);
     let at = (to, raw_digest, turn);
     let rows = rows(ground, shadow, &mut *store, partition, at, rows_max, stop)?;
