@@ -3,6 +3,9 @@
 //!
 //! The log is full before the node starts. Both rates are taken between a quarter and 95 % of it, so that
 //! neither a start nor an end counts, nor what a broker compiles for them.
+//! For the same reason a replay goes before the one that is measured, and is discarded: a broker compiles
+//! anew for a reader like that, for half a core over seconds, where it has been compiled for the live fold long
+//! ago.
 //! A replay gives way to everything else, so on a machine with other work its rate says little; the
 //! CPU time of the node per record, beside it, says what either costs. The replay begins once the node has
 //! compacted what it folded live: that work is of the live fold.
@@ -32,7 +35,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use broker::Broker;
-use node::Node;
+use node::{Node, Replays};
 use tickfold_benches::median;
 use tickfold_log::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions};
 
@@ -103,12 +106,14 @@ fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
         std::thread::sleep(PAUSE);
     }
     node.at_rest()?;
-    node.replay()?;
     let replays = node.replays()?;
+    node.replay()?;
+    until_done(&replays)?;
+    node.discard()?;
+    node.at_rest()?;
+    node.replay()?;
     let (replayed, replay_us) = rate(node, records, LOOK, || Ok(replays.folded()?.0))?;
-    while !replays.folded()?.1 {
-        std::thread::sleep(LOOK);
-    }
+    until_done(&replays)?;
     node.compare()?;
     let ratio = replayed / live;
     println!(
@@ -116,6 +121,13 @@ fn measure(log: &str, round: usize, node: &Node, records: u64) -> Outcome<f64> {
          {replay_us:10.1}"
     );
     Ok(ratio)
+}
+
+fn until_done(replays: &Replays) -> Outcome<()> {
+    while !replays.folded()?.1 {
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// Records per second, and CPU µs of the node for each, within the window, by looks at how many there

@@ -107,6 +107,11 @@ impl Node {
         self.ask(&["run", "--detach"]).map(drop)
     }
 
+    /// Gives up what was folded again.
+    pub(crate) fn discard(&self) -> Outcome<()> {
+        self.ask(&["discard"]).map(drop)
+    }
+
     /// Asks about replays over one connection: a process for each look would take its time from what is
     /// looked at.
     pub(crate) fn replays(&self) -> Outcome<Replays> {
