@@ -265,9 +265,11 @@ impl Inner {
             let mut bounds = bounds.remove(&name)?;
             // What this process was told to be there counts, also where the broker is a moment late.
             for (partition, bounds) in (0..).zip(&mut bounds) {
-                let place = self.places.find(&TopicPartition::new(name.as_str(), partition));
-                bounds.end = bounds.end.max(place.as_ref().map_or(0, |place| place.end()));
-                place.inspect(|place| place.ends(bounds.end));
+                let of = TopicPartition::new(name.as_str(), partition);
+                if let Some(place) = self.places.find(&of) {
+                    bounds.end = bounds.end.max(place.end());
+                    place.ends(bounds.end);
+                }
             }
             let compacted = settings.get(&name).is_some_and(is_table);
             Some(TopicInfo { spec: TopicSpec { name, partitions, compacted }, bounds })

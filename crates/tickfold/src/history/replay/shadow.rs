@@ -1,7 +1,7 @@
 //! A replay with its shadow: a store per partition, folded by threads that take one partition after
 //! the other and give way to everything else on the machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,26 +105,23 @@ impl Shadow {
     fn open(ground: &Ground, spec: Spec, dir: PathBuf) -> Result<Self> {
         let stores = RocksStores::open(&dir, ground.store_options.clone());
         let stores = stores.context("open the shadow")?;
-        let (mut positions, mut elsewhere) = (BTreeMap::new(), BTreeSet::new());
+        let (mut positions, mut is_done) = (BTreeMap::new(), true);
         for (&partition, range) in &spec.partitions {
-            let mut position = range.from;
             let is_elsewhere =
                 is_swapped(ground, &spec, partition)? || is_prepared(ground, &spec, partition)?;
-            elsewhere.extend(is_elsewhere.then_some(partition));
-            if is_elsewhere {
-                position = range.to;
-            } else if dir.join(partition.to_string()).exists() {
+            let is_begun = is_elsewhere || dir.join(partition.to_string()).exists();
+            let position = if is_elsewhere {
+                range.to
+            } else if is_begun {
                 let store = stores.open(partition).context("open the shadow")?;
-                position = store.store_head().cursor.max(position);
-            }
+                store.store_head().cursor.max(range.from)
+            } else {
+                range.from
+            };
+            // Where nothing is to be folded, there is a store all the same once that is done.
+            is_done &= position >= range.to && (is_begun || range.from < range.to);
             positions.insert(partition, position);
         }
-        let is_done = spec.partitions.iter().all(|(partition, range)| {
-            positions.get(partition).is_some_and(|position| *position >= range.to)
-                && (range.from < range.to
-                    || dir.join(partition.to_string()).exists()
-                    || elsewhere.contains(partition))
-        });
         let progress = Progress {
             state: if is_done { State::Done } else { State::Stopped },
             positions,
