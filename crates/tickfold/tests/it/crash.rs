@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::{Node, Rng, assert_golden, eventually, is_soak, say, soak_row, up};
+use crate::support::{Node, Rng, SIGKILL, assert_golden, eventually, is_soak, say, soak_row, up};
 use crate::support_crash::{Clients, Load, Oracle, Posted, Spoil, Verdict, set_aside};
 
-const SIGKILL: i32 = 9;
 /// Attempts at one kill before the test gives up.
 const TRIES: usize = 8;
 

@@ -7,6 +7,7 @@
 //! look finds actions twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ use tickfold_core::records::Topic;
 use tickfold_core::rules::Rules;
 
 use crate::flows::{Log, LogClock, Stage, price, to};
-use crate::support::{Node, Rng, assert_golden, eventually, is_soak, messages_of, say};
+use crate::support::{Node, Rng, SIGKILL, assert_golden, eventually, is_soak, messages_of, say};
 
 const WABAS: [&str; 3] = ["300000000000041", "300000000000042", "300000000000043"];
 const POINTS: [&str; 4] =
@@ -74,7 +75,7 @@ fn flows_without_kills_hold_and_a_refold_that_emits_is_seen() {
     let mut run = Run::new(Log::Embedded(LogClock::new(20)), 64);
     run.bug = Some("refold_emits");
     for _ in 0..20 {
-        run.life("after_commit_before_store");
+        run.life("after_commit_before_store", 30);
         let node = run.node();
         let (actions, ids) = told(&node);
         node.kill9();
@@ -98,8 +99,10 @@ impl Run {
     fn lives(&mut self, times: usize) {
         for point in POINTS.repeat(times) {
             let before = self.landed;
-            for _ in 0..6 {
-                self.life(point);
+            // How often a life reaches the place depends on the machine: the more it is missed, the
+            // earlier it comes.
+            for within in [30, 15, 8, 4, 2, 1] {
+                self.life(point, within);
                 if self.landed > before {
                     break;
                 }
@@ -138,16 +141,18 @@ impl Run {
         self.root.path().join("fail-point")
     }
 
-    /// Webhooks and new rules until the node kills itself, or was not reached and is killed.
-    fn life(&mut self, point: &str) {
+    /// Webhooks and new rules until the node comes to the fail point for a time of up to `within`
+    /// and kills itself, or did not come there and is killed.
+    fn life(&mut self, point: &str, within: usize) {
         let _ = std::fs::remove_file(self.proof());
-        let reached = 1 + self.rng.below(30);
+        let reached = 1 + self.rng.below(within);
         if let Some(mut node) = self.spawn(Some(format!("{point}:{reached}"))) {
             self.post(&node);
             if !node.has_ended() && !self.proof().exists() {
                 node.child.kill().unwrap();
             }
-            node.child.wait().unwrap();
+            let status = node.child.wait().unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL), "{}", node.log());
         }
         let named = std::fs::read_to_string(self.proof()).unwrap_or_default();
         self.landed += usize::from(named == point);

@@ -22,11 +22,10 @@ use tickfold_core::records::Topic;
 use crate::docs::{commands, pages};
 use crate::kafka::broker;
 use crate::kafka_run::Run;
-use crate::support::{Golden, Node, PARTITIONS, RAW, Record, eventually, run, say, topic};
+use crate::support::{Golden, Node, PARTITIONS, RAW, Record, SIGKILL, eventually, run, say, topic};
 
 /// A topic that only Java's producer writes.
 const SCRATCH: &str = "scratch";
-const SIGKILL: i32 = 9;
 /// Attempts at a kill inside a transaction with outputs before the test gives up.
 const TRIES: usize = 8;
 

@@ -12,9 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kafka_run::Run;
-use crate::support::{Node, Rng, is_soak, say};
+use crate::support::{Node, Rng, SIGKILL, is_soak, say};
 
-const SIGKILL: i32 = 9;
 /// Attempts at one kill before the test gives up.
 const TRIES: usize = 8;
 

@@ -39,6 +39,8 @@ use crate::schemas::assert_valid;
 
 pub(crate) const SECRET: &str = "an-app-secret-of-tests";
 pub(crate) const VERIFY_TOKEN: &str = "a-verify-token-of-tests";
+/// The signal by which a process ends that is killed.
+pub(crate) const SIGKILL: i32 = 9;
 /// Partitions of the embedded log.
 pub(crate) const PARTITIONS: u32 = 8;
 pub(crate) const RAW: &str = "wa.webhook.raw.v1";
