@@ -1,5 +1,5 @@
-//! From effects of the fold to what the ports take: records for the derived topics, transitions
-//! for the store; and back from a derived record to the raw offset it came from.
+//! From effects of the fold to records for the derived topics, and back from a derived record to
+//! the raw offset it came from.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tickfold_core::fold::Output;
 use tickfold_core::records::{RAW_TOPIC, Topic};
 use tickfold_log::{Append, Header, Offset, PartitionId, Record, TopicPartition, TopicSpec};
-use tickfold_store::Transition;
 
 /// Header that names the raw record of an output: `partition-offset-ordinal`.
 const EVENT_ID: &str = "ce_id";
@@ -66,19 +65,6 @@ impl DerivedTopics {
     }
 }
 
-/// The transitions among outputs, as the store keeps them for watchers.
-pub(crate) fn transitions(outputs: &[Output]) -> Vec<Transition> {
-    let transitions = outputs.iter().filter(|output| output.topic == Topic::Transition);
-    transitions
-        .map(|output| Transition {
-            offset: output.offset,
-            ordinal: output.ordinal,
-            log_time: output.timestamp,
-            value: output.value.clone().unwrap_or_default(),
-        })
-        .collect()
-}
-
 /// The raw offset from which a derived record comes; `None` if it is not one of ours.
 pub fn source_offset(record: &Record) -> Option<Offset> {
     let id = std::str::from_utf8(record.header(EVENT_ID)?).ok()?;
@@ -134,14 +120,6 @@ mod tests {
             let record = Record { offset: 0, timestamp_ms: 0, key: None, value: None, headers };
             assert_eq!(source_offset(&record), None, "{id:?}");
         }
-    }
-
-    #[test]
-    fn only_transitions_are_kept_for_watchers() {
-        let event = || output(Topic::Event);
-        let kept = transitions(&[event(), output(Topic::Transition), event()]);
-        assert_eq!(kept.len(), 1);
-        assert_eq!((kept[0].offset, kept[0].ordinal), (41, 2));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) struct Audit {
     pub(crate) emitted: u64,
     /// The last claim that returned.
     claim: u64,
-    /// Where the watcher stands.
-    watch: (u64, u32),
+    /// Where the watcher stands in the topic of transitions.
+    watch: u64,
     /// Transitions that the watcher was given.
     watched: usize,
     /// What was to take the place of a store.
@@ -65,7 +65,7 @@ impl Audit {
             seen: vec![0; topics],
             emitted: 0,
             claim: 0,
-            watch: (0, 0),
+            watch: 0,
             watched: 0,
             prepared: Vec::new(),
             named: None,
@@ -270,44 +270,35 @@ impl Audit {
         Ok(())
     }
 
-    /// A watcher of a store that stands at the end has been given everything.
-    pub(crate) fn watch_to_the_end(&mut self, stores: &MemStores) -> Result<(), String> {
-        loop {
-            let before = self.watched;
-            self.watch(stores)?;
-            if self.watched == before {
-                break;
+    /// What others may read of a store is the golden state at its cursor, and not ahead of the log.
+    pub(crate) fn shown(&self, stores: &MemStores) -> Result<(), String> {
+        let Ok(Some(snapshot)) = stores.view(self.partition).snapshot() else { return Ok(()) };
+        self.written(&snapshot.store_head())
+    }
+
+    /// A watcher of transitions that resumes by its token, which is its place in their topic, is given
+    /// what it has not seen, without gap or repeat; at most `limit`.
+    pub(crate) fn watch(&mut self, broker: &Broker, limit: usize) -> Result<(), String> {
+        let topic = Broker::topic(Topic::Transition);
+        for record in broker.part(topic, self.partition).visible(self.watch).take(limit) {
+            let next = self.golden.outputs[topic].get(self.watched);
+            if !next.is_some_and(|next| is_of(record, next)) {
+                let offset = record.offset;
+                return Err(format!("a watcher is given offset {offset}, which is not its next"));
             }
+            self.watched += 1;
+            self.watch = record.offset + 1;
         }
-        let due = self.golden.transitions.len();
+        Ok(())
+    }
+
+    /// A watcher is given every transition there is.
+    pub(crate) fn watch_to_the_end(&mut self, broker: &Broker) -> Result<(), String> {
+        self.watch(broker, usize::MAX)?;
+        let due = self.golden.outputs[Broker::topic(Topic::Transition)].len();
         match self.watched == due {
             true => Ok(()),
             false => Err(format!("a watcher is given {} of {due} transitions", self.watched)),
         }
-    }
-
-    /// A watcher resumes on any process and is given what it has not seen, without gap or repeat.
-    pub(crate) fn watch(&mut self, stores: &MemStores) -> Result<(), String> {
-        let Ok(Some(snapshot)) = stores.view(self.partition).snapshot() else { return Ok(()) };
-        self.written(&snapshot.store_head())?;
-        let since = snapshot.transitions_since().map_err(|error| error.to_string())?;
-        if since > self.watch {
-            // Too old: it begins anew with a snapshot.
-            self.watch = since;
-            let before = |kept: &&tickfold_store::Transition| (kept.offset, kept.ordinal) < since;
-            self.watched = self.golden.transitions.iter().filter(before).count();
-        }
-        let given = snapshot.transitions(self.watch, 50).map_err(|error| error.to_string())?;
-        for transition in given {
-            if self.golden.transitions.get(self.watched) != Some(&transition) {
-                let (offset, ordinal) = (transition.offset, transition.ordinal);
-                return Err(format!(
-                    "a watcher is given {offset}-{ordinal}, which is not its next"
-                ));
-            }
-            self.watched += 1;
-            self.watch = (transition.offset, transition.ordinal + 1);
-        }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tickfold_core::records::Topic;
 use tickfold_core::state::{Regime, Status};
 use tickfold_log::{Record, RecordDigest};
 use tickfold_processor::raw_record;
-use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores, Transition};
+use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores};
 
 use crate::broker::Broker;
 
@@ -34,7 +34,6 @@ pub(crate) struct Golden {
     pub(crate) heads: BTreeMap<u64, StoreHead>,
     /// Outputs of each raw record, by the position after it.
     pub(crate) counts: BTreeMap<u64, usize>,
-    pub(crate) transitions: Vec<Transition>,
 }
 
 impl Golden {
@@ -51,7 +50,6 @@ impl Golden {
             outputs: (0..=Topic::ALL.len()).map(|_| Vec::new()).collect(),
             heads,
             counts: BTreeMap::new(),
-            transitions: Vec::new(),
         }
     }
 
@@ -77,7 +75,6 @@ impl Golden {
             self.raw.add(record);
             let cursor = record.offset + 1;
             self.counts.insert(cursor, outputs.len());
-            let transitions = transitions(&outputs);
             let head = self.store.store_head();
             let to = StoreHead {
                 cursor,
@@ -86,11 +83,10 @@ impl Golden {
                 digest: self.store.digest_after(&overlay).map_err(|error| error.to_string())?,
                 raw_digest: self.raw.sum(),
             };
-            let written = self.store.write(head.cursor, &overlay, &transitions, to);
+            let written = self.store.write(head.cursor, &overlay, to);
             written.map_err(|error| error.to_string())?;
             self.regime = overlay.regime.get(&()).cloned().flatten();
             self.heads.insert(cursor, to);
-            self.transitions.extend(transitions);
             for output in outputs {
                 self.outputs[Broker::topic(output.topic)].push(output);
             }
@@ -126,7 +122,7 @@ pub(crate) fn in_one_go(partition: Partition, records: &[Record]) -> (Vec<Vec<Ou
     let digest = store.digest_after(&overlay).expect("memory reads");
     let head = overlay.head.unwrap_or(StoreHead::EMPTY.head);
     let to = StoreHead { cursor, head, digest, ..StoreHead::EMPTY };
-    store.write(0, &overlay, &[], to).expect("memory writes");
+    store.write(0, &overlay, to).expect("memory writes");
     (by_topic, stores.dump(partition.id))
 }
 
@@ -141,17 +137,6 @@ fn shown_state_does_not_fall(overlay: &Overlay) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn transitions(outputs: &[Output]) -> Vec<Transition> {
-    let transitions = outputs.iter().filter(|output| output.topic == Topic::Transition);
-    let transitions = transitions.map(|output| Transition {
-        offset: output.offset,
-        ordinal: output.ordinal,
-        log_time: output.timestamp,
-        value: output.value.clone().unwrap_or_default(),
-    });
-    transitions.collect()
 }
 
 /// A record of a derived topic is this output, byte for byte.

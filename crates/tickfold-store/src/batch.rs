@@ -3,24 +3,9 @@
 use tickfold_core::ids::{PhoneNumberId, TemplateKey, WabaId, Wamid};
 use tickfold_core::overlay::{Change, Overlay};
 use tickfold_core::state::{Account, Message, Number, Template};
-use tickfold_core::time::{DAY_MS, Timestamp};
 
-use crate::codec::{self, ChangeLog, FORMAT_VERSION, Persist as _};
-use crate::key::Family;
-use crate::tables::{Rows, Tables};
-use crate::{Error, MessageListItem, StoreHead, Transition, key};
-
-/// How long transitions are kept for watchers, in log time.
-const CHANGES_KEPT_MS: i64 = DAY_MS;
-/// How many transitions are kept at most.
-const CHANGES_KEPT_ROWS: u64 = 1_000_000;
-/// Transitions pruned with one batch beyond those it adds twice over, so that pruning catches up
-/// with any load and yet no batch stalls on a day's worth.
-const PRUNED_ROWS: usize = 1_000;
-/// Transitions taken over from another store, or deleted for that, at a time.
-pub(crate) const INHERITED_ROWS: usize = 10_000;
-/// Transitions read at a time while pruning.
-const SCAN_ROWS: usize = 64;
+use crate::codec::{FORMAT_VERSION, Persist as _};
+use crate::{MessageListItem, StoreHead, key};
 
 /// Puts and deletes that are applied together or not at all. A key occurs once.
 #[derive(Debug, Default)]
@@ -49,25 +34,16 @@ pub(crate) fn of_new_store() -> Batch {
 }
 
 /// Everything one write does: the rows of entities and timers that the overlay changes (`state`),
-/// the index rows that follow from them, the transitions with those they push out, and the head.
-/// Returns the changes then kept.
-pub(crate) fn of_write<R: Rows + ?Sized>(
-    state: Vec<Entry>,
-    overlay: &Overlay,
-    transitions: &[Transition],
-    to: StoreHead,
-    changes: ChangeLog,
-    tables: Tables<'_, R>,
-) -> Result<(Batch, ChangeLog), Error> {
+/// the index rows that follow from them, and the head.
+pub(crate) fn of_write(state: Vec<Entry>, overlay: &Overlay, to: StoreHead) -> Batch {
     let mut batch = Batch { entries: state };
     let moved = overlay.messages.changes().filter(|(_, change)| !is_listed_alike(change));
     index(&mut batch, moved, message_rows);
     index(&mut batch, overlay.templates.changes(), template_rows);
     index(&mut batch, overlay.accounts.changes(), account_rows);
     index(&mut batch, overlay.numbers.changes(), number_rows);
-    let changes = extend_changes(&mut batch, transitions, to.head.log_time, changes, tables)?;
     batch.put(key::HEAD.to_vec(), to.encode());
-    Ok((batch, changes))
+    batch
 }
 
 /// Moves the index rows that follow from changed entries of a table.
@@ -144,72 +120,4 @@ fn account_rows(key: &WabaId, account: &Account) -> Vec<Vec<u8>> {
 fn number_rows(key: &PhoneNumberId, number: &Number) -> Vec<Vec<u8>> {
     let listed = number.facts.listed().into_iter();
     listed.map(|(by, word)| key::number_listed(by, word, key)).collect()
-}
-
-/// Deletes transitions from this key on, some at a time, and says where to go on; `None` once none is
-/// left.
-pub(crate) fn without_changes<R: Rows + ?Sized>(
-    tables: Tables<'_, R>,
-    from: &[u8],
-) -> Result<Option<(Batch, Vec<u8>)>, Error> {
-    let (_, until) = Family::Change.bounds();
-    let rows = tables.rows.scan(from, &until, INHERITED_ROWS)?;
-    let Some((last, _)) = rows.last() else { return Ok(None) };
-    let next = key::after(last.clone());
-    let mut batch = Batch::default();
-    rows.into_iter().for_each(|(key, _)| batch.delete(key));
-    Ok(Some((batch, next)))
-}
-
-/// Keeps transitions of another store, and what is kept then.
-pub(crate) fn of_changes(transitions: &[Transition], changes: ChangeLog) -> Batch {
-    let mut batch = Batch::default();
-    keep(&mut batch, transitions);
-    batch.put(key::CHANGE_LOG.to_vec(), changes.encode());
-    batch
-}
-
-fn keep(batch: &mut Batch, transitions: &[Transition]) {
-    for transition in transitions {
-        let change =
-            codec::Change { log_time: transition.log_time, value: transition.value.clone() };
-        batch.put(key::change((transition.offset, transition.ordinal)), change.encode());
-    }
-}
-
-/// Adds transitions and deletes from the front those that are too old or too many.
-fn extend_changes<R: Rows + ?Sized>(
-    batch: &mut Batch,
-    transitions: &[Transition],
-    log_time: Option<Timestamp>,
-    changes: ChangeLog,
-    tables: Tables<'_, R>,
-) -> Result<ChangeLog, Error> {
-    let added = u64::try_from(transitions.len()).unwrap_or(u64::MAX);
-    let mut kept = ChangeLog { rows: changes.rows.saturating_add(added), ..changes };
-    keep(batch, transitions);
-    let prunable = PRUNED_ROWS.saturating_add(transitions.len().saturating_mul(2));
-    let mut pruned = 0_usize;
-    'prune: while pruned < prunable {
-        // Nothing is kept below `since`, so the scan meets no deleted rows on its way. Most batches
-        // prune nothing and look at one row.
-        let front = tables.transitions(kept.since, if pruned == 0 { 1 } else { SCAN_ROWS })?;
-        if front.is_empty() {
-            break;
-        }
-        for row in front {
-            let old = log_time.is_some_and(|now| row.log_time.plus(CHANGES_KEPT_MS) < now);
-            if !(old || kept.rows > CHANGES_KEPT_ROWS) {
-                break 'prune;
-            }
-            batch.delete(key::change((row.offset, row.ordinal)));
-            let since = (row.offset, row.ordinal.saturating_add(1));
-            kept = ChangeLog { rows: kept.rows.saturating_sub(1), since };
-            pruned += 1;
-        }
-    }
-    if kept != changes {
-        batch.put(key::CHANGE_LOG.to_vec(), kept.encode());
-    }
-    Ok(kept)
 }

@@ -12,7 +12,7 @@ use crate::{Census, Error};
 const SCAN_ROWS: usize = 1_000;
 
 /// Families whose rows are one kind each. Messages and timers are looked into.
-const COUNTED: [(Family, &str); 20] = [
+const COUNTED: [(Family, &str); 19] = [
     (Family::Conversation, "conversations"),
     (Family::Template, "templates"),
     (Family::Account, "accounts"),
@@ -25,7 +25,6 @@ const COUNTED: [(Family, &str); 20] = [
     (Family::Decided, "decided"),
     (Family::Regime, "regime"),
     (Family::ChargeTotal, "totals"),
-    (Family::Change, "transitions"),
     (Family::MessageOfConversation, "lists.messages_of_conversation"),
     (Family::MessageOfNumber, "lists.messages_of_number"),
     (Family::MessageOfTrace, "lists.messages_of_trace"),

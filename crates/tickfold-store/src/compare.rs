@@ -225,7 +225,7 @@ mod tests {
         }
         *overlay.regime.entry(&(), |()| Ok(None)).unwrap() = regime;
         let digest = store.digest_after(&overlay).unwrap();
-        store.write(0, &overlay, &[], StoreHead { cursor: 1, digest, ..StoreHead::EMPTY }).unwrap();
+        store.write(0, &overlay, StoreHead { cursor: 1, digest, ..StoreHead::EMPTY }).unwrap();
         stores
     }
 

@@ -135,7 +135,7 @@ mod tests {
                 Some(Random::new(*seed).message());
         }
         let digest = store.digest_after(&overlay).unwrap();
-        store.write(0, &overlay, &[], StoreHead { cursor: 1, digest, ..StoreHead::EMPTY }).unwrap();
+        store.write(0, &overlay, StoreHead { cursor: 1, digest, ..StoreHead::EMPTY }).unwrap();
         stores.view(0).snapshot().unwrap().unwrap()
     }
 

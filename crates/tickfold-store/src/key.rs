@@ -21,7 +21,7 @@ use crate::{MessageListItem, RowKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Family {
-    /// Facts about the store itself: see [`FORMAT`], [`HEAD`], [`CHANGE_LOG`], [`UNINDEXED`].
+    /// Facts about the store itself: see [`FORMAT`], [`HEAD`], [`UNINDEXED`].
     Meta = 0x01,
     /// wamid → message.
     Message = 0x10,
@@ -53,7 +53,7 @@ pub(crate) enum Family {
     ChargeTotal = 0x24,
     /// (phone number id, party, falling list time, falling wamid) → nothing. Follows from messages.
     MessageOfConversation = 0x40,
-    /// (raw offset, ordinal) → transition. A window, not state.
+    /// Transitions, which earlier versions kept beside their topic. Deleted when a store is opened.
     Change = 0x41,
     /// (trace id, wamid) → nothing. Follows from messages.
     MessageOfTrace = 0x42,
@@ -91,7 +91,7 @@ pub(crate) const DIGESTED: [Family; 14] = [
 pub(crate) const FORMAT: [u8; 2] = [Family::Meta as u8, b'f'];
 /// Where the store stands.
 pub(crate) const HEAD: [u8; 2] = [Family::Meta as u8, b'h'];
-/// Which changes are kept.
+/// What earlier versions said of the transitions they kept.
 pub(crate) const CHANGE_LOG: [u8; 2] = [Family::Meta as u8, b'c'];
 /// Where to go on with index rows that an earlier format does not have; gone once all are there.
 pub(crate) const UNINDEXED: [u8; 2] = [Family::Meta as u8, b'u'];
@@ -473,22 +473,6 @@ pub(crate) fn parse_number(rest: &[u8]) -> Result<PhoneNumberId, Damage> {
     Ok(PhoneNumberId::new(text(rest)?))
 }
 
-pub(crate) fn change((offset, ordinal): (u64, u32)) -> Vec<u8> {
-    let mut bytes = Family::Change.key();
-    bytes.extend_from_slice(&offset.to_be_bytes());
-    bytes.extend_from_slice(&ordinal.to_be_bytes());
-    bytes
-}
-
-/// The position of a key that [`change`] made.
-pub(crate) fn parse_change(bytes: &[u8]) -> Result<(u64, u32), Damage> {
-    let position = bytes.strip_prefix(&[Family::Change as u8]).and_then(|rest| {
-        let (offset, ordinal) = rest.split_first_chunk::<8>()?;
-        Some((u64::from_be_bytes(*offset), u32::from_be_bytes(ordinal.try_into().ok()?)))
-    });
-    position.ok_or_else(|| Damage("key of a change is not 13 bytes".to_owned()))
-}
-
 /// A key of state as people write it: its parts joined by `/`, without the family.
 pub(crate) fn shown(kind: RowKind, key: &[u8]) -> String {
     let rest = match (kind, parse_timer(key)) {
@@ -766,13 +750,6 @@ mod tests {
     }
 
     #[test]
-    fn changes_sort_by_offset_then_ordinal() {
-        let positions = [(0, 0), (0, 1), (1, 0), (255, u32::MAX), (256, 0), (u64::MAX, u32::MAX)];
-        assert!(positions.is_sorted_by(|a, b| change(*a) < change(*b)));
-        assert!(positions.iter().all(|at| parse_change(&change(*at)).unwrap() == *at));
-    }
-
-    #[test]
     fn damaged_keys_are_refused() {
         let mut random = Random::new(4);
         for _ in 0..20_000 {
@@ -783,10 +760,9 @@ mod tests {
                 bytes[at] = random.byte();
             }
             // Whether they read is chance; that nothing panics is the point.
-            let _ = (parse_timer(&bytes), parse_listed(&bytes), parse_change(&bytes));
+            let _ = (parse_timer(&bytes), parse_listed(&bytes));
         }
         assert!(parse_timer(b"").is_err());
         assert!(parse_listed(b"").is_err());
-        assert!(parse_change(b"").is_err());
     }
 }

@@ -34,7 +34,7 @@ pub use error::Error;
 pub use mem::MemStores;
 pub use port::{
     Census, Checkpoint, MessageListItem, NextStore, PartitionStore, ReadView, RowKind, Snapshot,
-    StateRow, StoreHead, Stores, Transition,
+    StateRow, StoreHead, Stores,
 };
 #[cfg(feature = "rocks")]
 pub use rocks::{

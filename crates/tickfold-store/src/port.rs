@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use tickfold_core::action::ActionId;
 use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{
@@ -29,7 +28,7 @@ pub struct StoreHead {
     /// Log time and rules version at the cursor.
     pub head: Head,
     /// Σ hash128(family, key, value) mod 2^128 over all entities, natural keys and timers. Not
-    /// over indexes and the change family, which follow from them.
+    /// over indexes, which follow from them.
     pub digest: u128,
     /// Digest of the raw records that are folded in, as the log sums it. Kept for whoever folds.
     pub raw_digest: u128,
@@ -62,19 +61,6 @@ pub struct Checkpoint {
     pub id: String,
     /// Where it stands, from its manifest.
     pub head: StoreHead,
-}
-
-/// A transition kept for watchers: family `change`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transition {
-    /// Raw offset.
-    pub offset: u64,
-    /// Ordinal among all outputs of that raw record.
-    pub ordinal: u32,
-    /// Log time.
-    pub log_time: Timestamp,
-    /// Value of the transition record, as in its topic.
-    pub value: Bytes,
 }
 
 /// The stores of all partitions of one process, on one data directory or in one memory.
@@ -135,21 +121,15 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
     /// Fails if the store cannot be read, as timers are compared with what is stored.
     fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error>;
 
-    /// Writes the overlay's changes, the index rows that follow from them, the transitions and the
-    /// new head as one atomic batch. After a crash the store has all of a batch or nothing of it,
+    /// Writes the overlay's changes, the index rows that follow from them, and the new head
+    /// as one atomic batch. After a crash the store has all of a batch or nothing of it,
     /// and batches are there up to some point without gaps; the last ones may be lost.
     ///
     /// `from` must equal the cursor, and `to.cursor` must not be below it, else
     /// [`Error::NotContinuous`] and nothing has happened. After any other error the store refuses
     /// further writes until it is opened anew, since whether the batch is there is not known.
     /// Readers of the view see the batch as a whole, and waiters for its cursor wake after that.
-    fn write(
-        &mut self,
-        from: u64,
-        overlay: &Overlay,
-        transitions: &[Transition],
-        to: StoreHead,
-    ) -> Result<(), Error>;
+    fn write(&mut self, from: u64, overlay: &Overlay, to: StoreHead) -> Result<(), Error>;
 
     /// Writes to files whatever is only in memory, so that no crash loses it.
     fn flush(&mut self) -> Result<(), Error>;
@@ -157,9 +137,6 @@ pub trait PartitionStore: Source + std::fmt::Debug + Send {
     /// Makes a checkpoint of the latest batch and returns it once it is complete and durable. One
     /// that is there already is returned as it is.
     fn checkpoint(&mut self) -> Result<Checkpoint, Error>;
-
-    /// Keeps the transitions that another state of the partition keeps, instead of its own.
-    fn inherit(&mut self, of: &dyn Snapshot) -> Result<(), Error>;
 
     /// Recomputes the digest from all entries: slow, for tests and verification.
     fn recompute_digest(&self) -> Result<u128, Error>;
@@ -280,9 +257,6 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
         month: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(TotalKey, Total)>, Error>;
-    /// Transitions at or after (offset, ordinal) in order, at most `limit`. Those of the last 24 h
-    /// of log time are there, but at most the last 1,000,000; a few more may be.
-    fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error>;
     /// Rows of one kind of state in the order of their keys, strictly above `after` if given, at most
     /// `limit`: all of it that the digest is taken over, for comparisons.
     fn state_rows(
@@ -291,9 +265,6 @@ pub trait Snapshot: std::fmt::Debug + Send + Sync {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<StateRow>, Error>;
-    /// The position from which on [`Self::transitions`] has every one: a reader that would resume
-    /// below it has missed some. (0, 0) while nothing was pruned.
-    fn transitions_since(&self) -> Result<(u64, u32), Error>;
 }
 
 /// What rows of state are of.

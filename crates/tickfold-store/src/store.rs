@@ -18,11 +18,11 @@ use tokio::sync::watch;
 
 use crate::batch::{self, Batch};
 use crate::census;
-use crate::codec::{ChangeLog, Persist};
+use crate::codec::Persist;
 use crate::digest::{self, Changed, Known};
 use crate::key::{self, Family};
 use crate::tables::{Format, Rows, Tables};
-use crate::{Census, Checkpoint, Error, PartitionStore, Snapshot, StoreHead, Transition, upgrade};
+use crate::{Census, Checkpoint, Error, PartitionStore, StoreHead, upgrade};
 
 /// What an adapter gives the writer: its latest rows, and the two ways to change or copy them.
 pub(crate) trait Backend: Rows + Send {
@@ -44,7 +44,6 @@ pub(crate) struct Store<B> {
     partition: u32,
     backend: B,
     head: StoreHead,
-    changes: ChangeLog,
     cursor: watch::Sender<u64>,
     /// A write failed: what is stored is not known.
     poisoned: bool,
@@ -72,15 +71,15 @@ impl<B: Backend> Store<B> {
             Format::Current => {}
         }
         upgrade::go_on(&mut backend, partition)?;
+        upgrade::forget_transitions(&mut backend, partition)?;
         let tables = Tables { rows: &backend, partition };
-        let (head, changes) = (tables.head()?, tables.change_log()?);
+        let head = tables.head()?;
         cursor.send_replace(head.cursor);
         let (floor, _) = Family::Timer.bounds();
         Ok(Self {
             partition,
             backend,
             head,
-            changes,
             cursor,
             poisoned: false,
             timer_floor: RefCell::new(floor.to_vec()),
@@ -128,13 +127,7 @@ impl<B: Backend> PartitionStore for Store<B> {
         Ok(digest)
     }
 
-    fn write(
-        &mut self,
-        from: u64,
-        overlay: &Overlay,
-        transitions: &[Transition],
-        to: StoreHead,
-    ) -> Result<(), Error> {
+    fn write(&mut self, from: u64, overlay: &Overlay, to: StoreHead) -> Result<(), Error> {
         self.check()?;
         self.timer_told.take();
         if from != self.head.cursor || to.cursor < from {
@@ -147,12 +140,10 @@ impl<B: Backend> PartitionStore for Store<B> {
             None => digest::after(self.head.digest, overlay, self.tables(), &self.known.borrow())?,
         };
         self.known.get_mut().written(&changed);
-        let state = changed.entries;
-        let written = batch::of_write(state, overlay, transitions, to, self.changes, self.tables())
-            .and_then(|(batch, changes)| self.backend.apply(batch).map(|()| changes));
+        let written = self.backend.apply(batch::of_write(changed.entries, overlay, to));
         // After a failure it is not known what the disk has, so nothing may build on it.
         self.poisoned = written.is_err();
-        self.changes = written?;
+        written?;
         self.head = to;
         if let Some((first, _)) = overlay.timers.iter().find(|(_, armed)| **armed) {
             let first = key::timer(first);
@@ -176,33 +167,6 @@ impl<B: Backend> PartitionStore for Store<B> {
     fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
         self.check()?;
         self.backend.checkpoint(self.head)
-    }
-
-    fn inherit(&mut self, of: &dyn Snapshot) -> Result<(), Error> {
-        self.check()?;
-        let mut inherit = || {
-            let mut own = key::change((0, 0));
-            while let Some((batch, next)) = batch::without_changes(self.tables(), &own)? {
-                self.backend.apply(batch)?;
-                own = next;
-            }
-            let mut changes = ChangeLog { rows: 0, since: of.transitions_since()? };
-            let mut from = changes.since;
-            loop {
-                let transitions = of.transitions(from, batch::INHERITED_ROWS)?;
-                let Some(last) = transitions.last() else { break };
-                from = (last.offset, last.ordinal.saturating_add(1));
-                let rows = u64::try_from(transitions.len()).unwrap_or(u64::MAX);
-                changes.rows = changes.rows.saturating_add(rows);
-                self.backend.apply(batch::of_changes(&transitions, changes))?;
-            }
-            self.backend.apply(batch::of_changes(&[], changes))?;
-            Ok(changes)
-        };
-        let inherited = inherit();
-        self.poisoned = inherited.is_err();
-        self.changes = inherited?;
-        Ok(())
     }
 
     fn recompute_digest(&self) -> Result<u128, Error> {

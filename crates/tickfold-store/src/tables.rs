@@ -11,9 +11,9 @@ use tickfold_core::state::{
     Template, TimerKey, User,
 };
 
-use crate::codec::{Change, ChangeLog, Damage, FORMAT_VERSION, FORMAT_VERSION_MIN, Persist};
+use crate::codec::{Damage, FORMAT_VERSION, FORMAT_VERSION_MIN, Persist};
 use crate::key::{self, Family};
-use crate::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreHead, Transition};
+use crate::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreHead};
 
 /// Key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
@@ -70,10 +70,6 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
     /// Where the rows stand.
     pub(crate) fn head(self) -> Result<StoreHead, Error> {
         Ok(self.value(&key::HEAD)?.unwrap_or(StoreHead::EMPTY))
-    }
-
-    pub(crate) fn change_log(self) -> Result<ChangeLog, Error> {
-        Ok(self.value(&key::CHANGE_LOG)?.unwrap_or_default())
     }
 
     pub(crate) fn message(self, key: &Wamid) -> Result<Option<Message>, Error> {
@@ -233,21 +229,6 @@ impl<R: Rows + ?Sized> Tables<'_, R> {
             Ok((self.read(key::parse_total(&key))?, self.read(Total::decode(&value))?))
         });
         totals.collect()
-    }
-
-    pub(crate) fn transitions(
-        self,
-        from: (u64, u32),
-        limit: usize,
-    ) -> Result<Vec<Transition>, Error> {
-        let (_, until) = Family::Change.bounds();
-        let rows = self.rows.scan(&key::change(from), &until, limit)?;
-        let transitions = rows.into_iter().map(|(key, value)| {
-            let (offset, ordinal) = self.read(key::parse_change(&key))?;
-            let change = self.read(Change::decode(&value))?;
-            Ok(Transition { offset, ordinal, log_time: change.log_time, value: change.value })
-        });
-        transitions.collect()
     }
 
     fn value<V: Persist>(self, key: &[u8]) -> Result<Option<V>, Error> {
@@ -427,10 +408,6 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
         self.tables().totals_of(waba_id, month, limit)
     }
 
-    fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error> {
-        self.tables().transitions(from, limit)
-    }
-
     fn state_rows(
         &self,
         kind: RowKind,
@@ -441,9 +418,5 @@ impl<R: Rows + Send + Sync> Snapshot for RowsSnapshot<R> {
         let from = after.map_or_else(|| first.to_vec(), |after| key::after(after.to_vec()));
         let rows = self.rows.scan(&from, &until, limit)?;
         Ok(rows.into_iter().map(|(key, value)| StateRow { key, value }).collect())
-    }
-
-    fn transitions_since(&self) -> Result<(u64, u32), Error> {
-        Ok(self.tables().change_log()?.since)
     }
 }

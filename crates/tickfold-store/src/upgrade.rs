@@ -1,6 +1,7 @@
-//! Bringing a store of an earlier format to this one: it gets the index rows that it does not have.
+//! Bringing a store of an earlier version to this one: it gets the index rows that it does not have,
+//! and loses the transitions that it kept.
 //!
-//! They follow from rows that are there, so neither raw nor a checkpoint is needed, and state and
+//! The index rows follow from rows that are there, so neither raw nor a checkpoint is needed, and state and
 //! digest stay as they are. The format is raised first, so that no earlier program writes into a store
 //! that is half indexed; how far it came is kept with each batch, so a process that ends meanwhile
 //! costs one batch.
@@ -50,4 +51,30 @@ pub(crate) fn go_on<B: Backend>(backend: &mut B, partition: u32) -> Result<(), E
         batch.put(key::UNINDEXED.to_vec(), from.clone());
         backend.apply(batch)?;
     }
+}
+
+/// Deletes the transitions that earlier versions kept for watchers, who follow their topic. No
+/// version misses them, so a store of either kind has the same format.
+pub(crate) fn forget_transitions<B: Backend>(backend: &mut B, partition: u32) -> Result<(), Error> {
+    let (first, until) = Family::Change.bounds();
+    let mut from = first.to_vec();
+    let mut deleted = 0_usize;
+    loop {
+        let rows = backend.scan(&from, &until, BATCH_ROWS)?;
+        let mut batch = Batch::default();
+        let Some((last, _)) = rows.last() else { break };
+        from = key::after(last.clone());
+        deleted = deleted.saturating_add(rows.len());
+        rows.into_iter().for_each(|(key, _)| batch.delete(key));
+        backend.apply(batch)?;
+    }
+    if deleted > 0 {
+        tracing::info!(partition, deleted, "transitions that an earlier version kept are deleted");
+    }
+    if backend.get(&key::CHANGE_LOG)?.is_some() {
+        let mut batch = Batch::default();
+        batch.delete(key::CHANGE_LOG.to_vec());
+        backend.apply(batch)?;
+    }
+    Ok(())
 }

@@ -9,9 +9,7 @@
 
 use tickfold_core::overlay::Overlay;
 use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
-use tickfold_store::{
-    Checkpoint, Error as StoreError, NextStore, PartitionStore, StoreHead, Transition,
-};
+use tickfold_store::{Checkpoint, Error as StoreError, NextStore, PartitionStore, StoreHead};
 
 use super::refusal::{Lost, Refusal};
 use super::start::{Derived, Reason};
@@ -116,8 +114,6 @@ pub struct StoreWrite {
     pub from: Offset,
     /// Changes.
     pub overlay: Overlay,
-    /// Transitions for watchers.
-    pub transitions: Vec<Transition>,
     /// Head after it.
     pub to: StoreHead,
 }
@@ -125,7 +121,7 @@ pub struct StoreWrite {
 impl StoreWrite {
     /// Writes it.
     pub fn apply(&self, store: &mut dyn PartitionStore) -> Result<(), StoreError> {
-        store.write(self.from, &self.overlay, &self.transitions, self.to)
+        store.write(self.from, &self.overlay, self.to)
     }
 }
 

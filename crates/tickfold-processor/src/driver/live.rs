@@ -19,7 +19,6 @@ use super::refusal::Lost;
 use super::swap::Swap;
 use super::{Driver, Next, Phase, Progress, defect, log_failed, source_failed, store_failed};
 use crate::bugs::planted;
-use crate::outputs::transitions;
 
 /// Who waits for a commit in flight does not look at raw more often.
 const LOOK_AGAIN_MS_MIN: u64 = 1_000;
@@ -269,11 +268,10 @@ impl Driver {
         );
         let to = head_after_batch(store, &batch).map_err(|error| store_failed(&error))?;
         let position = self.position(to.cursor, &to, crc);
-        let transitions = transitions(&batch.outputs);
         let outputs = batch.outputs.into_iter().filter_map(|output| self.topics.append(output));
         let outputs = outputs.collect();
         let (purpose, overlay) = (Purpose::Batch, batch.overlay);
-        let write = Box::new(StoreWrite { purpose, from, overlay, transitions, to });
+        let write = Box::new(StoreWrite { purpose, from, overlay, to });
         let mut in_flight = InFlight::new(purpose, outputs, before, position, Some(write));
         if planted!(self.options, StoreBeforeCommit)
             && let Some(store) = self.store.take()

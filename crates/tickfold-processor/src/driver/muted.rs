@@ -108,7 +108,7 @@ impl MutedFold {
         }
         let cursor = before.cursor.max(at);
         let digest = store.digest_after(&overlay)?;
-        store.write(before.cursor, &overlay, &[], StoreHead { cursor, head, digest, ..before })
+        store.write(before.cursor, &overlay, StoreHead { cursor, head, digest, ..before })
     }
 
     /// Reads one batch from where the store stands, folds what of it is below `until`, and writes the
@@ -178,7 +178,7 @@ impl MutedFold {
                 next = until;
             }
             let to = head_after(&*store, &overlay, next, &raw).map_err(MutedError::Store)?;
-            store.write(from, &overlay, &[], to).map_err(MutedError::Store)?;
+            store.write(from, &overlay, to).map_err(MutedError::Store)?;
             if rest.is_empty() {
                 return Ok(folded);
             }

@@ -16,7 +16,6 @@ use super::starting::Starting;
 use super::{Driver, Next, Phase, defect, log_failed, source_failed, store_failed};
 use crate::bugs::planted;
 use crate::options::Options;
-use crate::outputs::transitions;
 
 /// Folding S→E without outputs.
 #[derive(Debug)]
@@ -135,11 +134,8 @@ impl Driver {
             return Ok(vec![command]);
         }
         self.phase = Phase::Refolding(refolding);
-        // Watchers resume over refolded records too, so their transitions are kept. The outputs
-        // themselves are dropped here: they were emitted.
-        let transitions = transitions(&batch.outputs);
-        let overlay = batch.overlay;
-        let write = StoreWrite { purpose: Purpose::Start, from, overlay, transitions, to };
+        // The outputs are dropped here: they were emitted.
+        let write = StoreWrite { purpose: Purpose::Start, from, overlay: batch.overlay, to };
         Ok(vec![Command::WriteStore { store, write: Box::new(write) }])
     }
 

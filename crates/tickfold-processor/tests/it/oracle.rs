@@ -11,7 +11,7 @@ use tickfold_core::records::Topic;
 use tickfold_core::time::Timestamp;
 use tickfold_log::{MemLog, Record, RecordDigest};
 use tickfold_processor::{derived_topic, raw_topic};
-use tickfold_store::{MemStores, StoreHead, Stores, Transition};
+use tickfold_store::{MemStores, StoreHead, Stores};
 
 use crate::schemas::assert_valid;
 use crate::workload::{PARTITION, PARTITIONS};
@@ -37,8 +37,6 @@ pub(crate) struct Golden {
     by_topic: BTreeMap<Topic, Vec<Plain>>,
     /// State, as rows.
     pub(crate) dump: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What watchers may resume over.
-    pub(crate) transitions: Vec<Transition>,
     /// Head of the store.
     pub(crate) head: StoreHead,
 }
@@ -48,7 +46,6 @@ impl Golden {
     pub(crate) fn of(log: &MemLog) -> Self {
         let mut overlay = Overlay::default();
         let mut by_topic: BTreeMap<Topic, Vec<Plain>> = BTreeMap::new();
-        let mut transitions = Vec::new();
         let (mut cursor, mut raw_digest) = (0, RecordDigest::default());
         for record in log.records(&raw_topic("wa"), PARTITION) {
             let raw = RawRecord {
@@ -59,12 +56,6 @@ impl Golden {
             };
             for output in tickfold_core::fold(&mut overlay, &Nothing, HERE, &raw).unwrap() {
                 assert_valid(output.topic, output.value.as_deref());
-                if output.topic == Topic::Transition {
-                    let (offset, ordinal) = (output.offset, output.ordinal);
-                    let value = output.value.clone().unwrap();
-                    let log_time = output.timestamp;
-                    transitions.push(Transition { offset, ordinal, log_time, value });
-                }
                 by_topic.entry(output.topic).or_default().push(plain_output(output));
             }
             cursor = record.offset + 1;
@@ -79,8 +70,8 @@ impl Golden {
             digest: store.digest_after(&overlay).unwrap(),
             raw_digest: raw_digest.sum(),
         };
-        store.write(0, &overlay, &[], head).unwrap();
-        Self { by_topic, dump: stores.dump(PARTITION), transitions, head }
+        store.write(0, &overlay, head).unwrap();
+        Self { by_topic, dump: stores.dump(PARTITION), head }
     }
 
     /// Golden outputs in all topics.

@@ -213,7 +213,7 @@ fn a_store_of_another_fold_version_is_refused() {
     let mut world = folded();
     let mut store = world.processes[0].stores.open(PARTITION).unwrap();
     let head = StoreHead { fold_version: OTHER_FOLD, ..store.store_head() };
-    store.write(6, &tickfold_core::Overlay::default(), &[], head).unwrap();
+    store.write(6, &tickfold_core::Overlay::default(), head).unwrap();
     drop(store);
     let refusal = refused(&mut world);
     assert!(matches!(refusal, Refusal::FoldVersion { of: "store", found: OTHER_FOLD, .. }));

@@ -1169,29 +1169,6 @@ pub struct Head {
     #[prost(bytes = "bytes", tag = "6")]
     pub raw_digest: ::prost::bytes::Bytes,
 }
-/// A transition kept for watchers. Key: raw offset and ordinal.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Change {
-    /// Log time.
-    #[prost(int64, tag = "1")]
-    pub log_time_ms: i64,
-    /// Value of the transition record, as in its topic.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub value: ::prost::bytes::Bytes,
-}
-/// Which changes are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ChangeLog {
-    /// Number of rows.
-    #[prost(uint64, tag = "1")]
-    pub rows: u64,
-    /// Every change at or after (since_offset, since_ordinal) is there.
-    #[prost(uint64, tag = "2")]
-    pub since_offset: u64,
-    /// See `since_offset`.
-    #[prost(uint32, tag = "3")]
-    pub since_ordinal: u32,
-}
 /// A checkpoint: the last file written of it, so that one without is incomplete. The file is this
 /// record, then 16 bytes XXH3-128 of it, most significant first.
 #[derive(Clone, PartialEq, ::prost::Message)]

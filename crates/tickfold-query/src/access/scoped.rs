@@ -13,7 +13,7 @@ use tickfold_core::state::{
     Account, Call, Conversation, Decided, Group, ListedBy, Message, Number, Payment, Regime,
     Template, User,
 };
-use tickfold_store::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreHead, Transition};
+use tickfold_store::{Error, MessageListItem, RowKind, Snapshot, StateRow, StoreHead};
 
 use super::{Access, Accounts};
 
@@ -238,18 +238,8 @@ impl Snapshot for Scoped {
         if own { self.all.totals_of(waba_id, month, limit) } else { Ok(Vec::new()) }
     }
 
-    /// All of them: a reader's place moves past those of others too. Whoever tells of one asks
-    /// [`Access::sees`] with the account that stands in it.
-    fn transitions(&self, from: (u64, u32), limit: usize) -> Result<Vec<Transition>, Error> {
-        self.all.transitions(from, limit)
-    }
-
     /// None: nothing of the API is made of bare rows.
     fn state_rows(&self, _: RowKind, _: Option<&[u8]>, _: usize) -> Result<Vec<StateRow>, Error> {
         Ok(Vec::new())
-    }
-
-    fn transitions_since(&self) -> Result<(u64, u32), Error> {
-        self.all.transitions_since()
     }
 }

@@ -259,7 +259,7 @@ impl Writers {
             digest: store.digest_after(&overlay).unwrap(),
             ..head
         };
-        store.write(head.cursor, &overlay, &[], to).unwrap();
+        store.write(head.cursor, &overlay, to).unwrap();
         head.cursor
     }
 }

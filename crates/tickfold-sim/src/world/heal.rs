@@ -177,13 +177,13 @@ impl World {
                 if process.stores.dump(partition) != rows {
                     return Err(format!("partition {partition}: rows of a store differ"));
                 }
-                self.audits[partition as usize].watch_to_the_end(&process.stores)?;
+                self.audits[partition as usize].watch_to_the_end(&self.broker)?;
             }
             for _ in 0..40 {
                 let process = self.dice.index(self.processes.len());
                 let process = &self.processes[process];
                 if !process.rotten.contains_key(&partition) {
-                    self.audits[partition as usize].watch(&process.stores)?;
+                    self.audits[partition as usize].shown(&process.stores)?;
                 }
             }
         }

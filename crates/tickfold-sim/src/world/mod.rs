@@ -281,7 +281,7 @@ impl World {
         Ok(())
     }
 
-    /// Somebody reads: a watcher goes on, on any process.
+    /// Somebody reads on any process, and a watcher goes on.
     fn look(&mut self) -> Result<(), String> {
         let process = self.dice.index(self.processes.len());
         let partition = self.dice.index(self.audits.len());
@@ -290,7 +290,9 @@ impl World {
         if process.rotten.contains_key(&at) {
             return Ok(());
         }
-        self.audits[partition].watch(&process.stores)
+        let audit = &mut self.audits[partition];
+        audit.shown(&process.stores)?;
+        audit.watch(&self.broker, 50)
     }
 
     /// What a broken fold of this process looks at; of `None`, of the golden fold.

@@ -114,7 +114,7 @@ impl World {
         let rows = self.rows_again(partition, live, &*store);
         let process = &mut self.processes[id];
         process.stores.fail_writes(false);
-        let turn = process.prepare(partition, &shadow, &mut *store)?;
+        let turn = process.prepare(partition, &shadow)?;
         self.audits[partition as usize].prepared(id, turn, live.cursor, &rows);
         self.running(id, partition).owes.swap = true;
         self.event("prepared", id, partition, turn);
@@ -164,15 +164,8 @@ impl World {
 
 impl Process {
     /// Puts the shadow beside the store, to take its place some day; which of its turns that is.
-    fn prepare(
-        &mut self,
-        partition: u32,
-        shadow: &MemStores,
-        store: &mut dyn PartitionStore,
-    ) -> Result<u64, String> {
+    fn prepare(&mut self, partition: u32, shadow: &MemStores) -> Result<u64, String> {
         let text = |error: tickfold_store::Error| error.to_string();
-        let before = self.stores.view(partition).snapshot().map_err(text)?;
-        store.inherit(&*before.ok_or("a live partition shows no state")?).map_err(text)?;
         let turns = self.turns.entry(partition).or_default();
         *turns += 1;
         let head = self.stores.prepare(partition, shadow, *turns).ok_or("a shadow has no rows")?;

@@ -1,8 +1,6 @@
-//! Where a store stands, and the changes it keeps.
+//! Where a store stands.
 
-use bytes::Bytes;
 use tickfold_core::overlay::Head;
-use tickfold_core::time::Timestamp;
 use tickfold_proto::store::v1 as proto;
 
 use super::{Damage, Persist, from_ms, to_ms};
@@ -47,45 +45,5 @@ impl Persist for StoreHead {
             digest: digest(&record.digest)?,
             raw_digest: digest(&record.raw_digest)?,
         })
-    }
-}
-
-/// Value of a row of the change family.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) log_time: Timestamp,
-    pub(crate) value: Bytes,
-}
-
-impl Persist for Change {
-    type Record = proto::Change;
-
-    fn to_record(&self) -> proto::Change {
-        proto::Change { log_time_ms: self.log_time.as_millis(), value: self.value.clone() }
-    }
-
-    fn from_record(record: proto::Change) -> Result<Self, Damage> {
-        let log_time = Timestamp::from_millis(record.log_time_ms);
-        Ok(Self { log_time, value: record.value })
-    }
-}
-
-/// Which changes are kept: how many, and from where on all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct ChangeLog {
-    pub(crate) rows: u64,
-    pub(crate) since: (u64, u32),
-}
-
-impl Persist for ChangeLog {
-    type Record = proto::ChangeLog;
-
-    fn to_record(&self) -> proto::ChangeLog {
-        let (since_offset, since_ordinal) = self.since;
-        proto::ChangeLog { rows: self.rows, since_offset, since_ordinal }
-    }
-
-    fn from_record(record: proto::ChangeLog) -> Result<Self, Damage> {
-        Ok(Self { rows: record.rows, since: (record.since_offset, record.since_ordinal) })
     }
 }

@@ -27,7 +27,7 @@ mod user;
 
 #[cfg(feature = "rocks")]
 pub(crate) use generations::{Generations, Next};
-pub(crate) use head::{Change, ChangeLog, FORMAT_VERSION, FORMAT_VERSION_MIN};
+pub(crate) use head::{FORMAT_VERSION, FORMAT_VERSION_MIN};
 #[cfg(feature = "rocks")]
 pub(crate) use manifest::{FileSums, Manifest};
 use prost::Message as _;

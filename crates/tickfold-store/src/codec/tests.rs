@@ -111,7 +111,7 @@ fn regimes_decisions_and_totals() {
 }
 
 #[test]
-fn heads_and_changes() {
+fn heads() {
     check(|random| StoreHead {
         cursor: random.number64(),
         fold_version: u32::from(random.byte()),
@@ -119,11 +119,6 @@ fn heads_and_changes() {
         digest: u128::from(random.number64()) << random.below(64),
         raw_digest: u128::from(random.number64()) << random.below(64),
     });
-    check(|random| Change {
-        log_time: random.time(),
-        value: vec![random.byte(); random.below(9)].into(),
-    });
-    check(|random| ChangeLog { rows: random.number64(), since: (random.number64(), 3) });
 }
 
 fn message() -> Message {

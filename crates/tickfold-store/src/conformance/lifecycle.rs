@@ -9,9 +9,9 @@ use crate::{Checkpoint, Error, PartitionStore, StoreHead};
 fn fill(store: &mut dyn PartitionStore, seed: u64) -> (StoreHead, Model) {
     let (mut random, mut model) = (Random::new(seed), Model::default());
     for _ in 0..30 {
-        let (overlay, transitions) = random_batch(&mut random, store);
-        write(store, 1, &overlay, &transitions);
-        model.apply(&overlay, &transitions);
+        let overlay = random_batch(&mut random, store);
+        write(store, 1, &overlay);
+        model.apply(&overlay);
     }
     (store.store_head(), model)
 }
@@ -109,7 +109,7 @@ pub fn a_restore_does_not_overwrite(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();
     let checkpoint = store.checkpoint().unwrap();
-    let head = write(&mut *store, 1, &at(1), &[]);
+    let head = write(&mut *store, 1, &at(1));
     assert!(stores.restore(0, &checkpoint).is_err());
     drop(store);
     assert!(stores.restore(0, &checkpoint).is_err());

@@ -31,7 +31,7 @@ use tickfold_core::time::Timestamp;
 pub use self::lifecycle::*;
 pub use self::state::*;
 pub use self::views::*;
-use crate::{PartitionStore, StoreHead, Stores, Transition};
+use crate::{PartitionStore, StoreHead, Stores};
 
 /// Where stores are kept, beyond the life of a process.
 pub trait Disk: std::fmt::Debug {
@@ -69,7 +69,6 @@ pub const CASES_AT_ONCE: &[Case] = cases![
     pages_stay_stable_under_inserts_and_moves,
     labels_and_trace_ids_find_their_messages,
     decisions_and_totals_are_read_by_name_and_by_account,
-    transitions_are_a_range_and_old_ones_go,
     a_snapshot_does_not_move,
     a_view_follows_the_store_from_before_its_open,
     readers_are_served_after_the_writer_is_dropped,
@@ -96,12 +95,7 @@ pub fn run(cases: &[Case], fresh: &dyn Fn() -> Box<dyn Disk>) {
 }
 
 /// Writes the overlay with the next `records` raw offsets and the digest that belongs to it.
-pub fn write(
-    store: &mut dyn PartitionStore,
-    records: u64,
-    overlay: &Overlay,
-    transitions: &[Transition],
-) -> StoreHead {
+pub fn write(store: &mut dyn PartitionStore, records: u64, overlay: &Overlay) -> StoreHead {
     let from = store.store_head();
     let to = StoreHead {
         cursor: from.cursor + records,
@@ -110,7 +104,7 @@ pub fn write(
         digest: store.digest_after(overlay).unwrap(),
         raw_digest: from.raw_digest.wrapping_add(u128::MAX / 3),
     };
-    store.write(from.cursor, overlay, transitions, to).unwrap();
+    store.write(from.cursor, overlay, to).unwrap();
     assert_eq!(store.store_head(), to);
     to
 }

@@ -17,7 +17,7 @@ use tickfold_core::state::{
 
 use super::random::Random;
 use super::rare::LABELS;
-use crate::{Census, MessageListItem, PartitionStore, Snapshot, Transition};
+use crate::{Census, MessageListItem, PartitionStore, Snapshot};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
@@ -35,7 +35,6 @@ pub(super) struct Model {
     decided: BTreeMap<ActionId, Decided>,
     totals: BTreeMap<TotalKey, Total>,
     timers: BTreeSet<TimerKey>,
-    transitions: Vec<Transition>,
 }
 
 fn apply<K: Ord + Hash + Clone, V: Clone + PartialEq>(
@@ -51,7 +50,7 @@ fn apply<K: Ord + Hash + Clone, V: Clone + PartialEq>(
 }
 
 impl Model {
-    pub(super) fn apply(&mut self, overlay: &Overlay, transitions: &[Transition]) {
+    pub(super) fn apply(&mut self, overlay: &Overlay) {
         apply(&mut self.messages, &overlay.messages);
         apply(&mut self.conversations, &overlay.conversations);
         apply(&mut self.templates, &overlay.templates);
@@ -72,7 +71,6 @@ impl Model {
                 self.timers.remove(timer);
             }
         }
-        self.transitions.extend_from_slice(transitions);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -222,8 +220,6 @@ impl Model {
             let of = |message: &Message| message.facts.phone_number_id.as_ref() == Some(number);
             assert_eq!(items, self.list_where(of), "{context}: {number:?}");
         }
-        let transitions = snapshot.transitions((0, 0), usize::MAX).unwrap();
-        assert_eq!(transitions, self.transitions, "{context}");
     }
 
     /// Compares the lists of what Meta manages: of every word that occurs, whole, and of templates
@@ -264,10 +260,7 @@ impl Model {
 }
 
 /// A batch of random changes to a few keys, so that most keys are written and deleted often.
-pub(super) fn random_batch(
-    random: &mut Random,
-    store: &dyn PartitionStore,
-) -> (Overlay, Vec<Transition>) {
+pub(super) fn random_batch(random: &mut Random, store: &dyn PartitionStore) -> Overlay {
     let mut overlay = super::at(1_000);
     let source: &dyn Source = store;
     for _ in 0..random.below(12) {
@@ -344,12 +337,5 @@ pub(super) fn random_batch(
             }
         }
     }
-    let offset = store.store_head().cursor;
-    let transitions = (0..u32::from(random.byte() % 4)).map(|ordinal| Transition {
-        offset,
-        ordinal,
-        log_time: tickfold_core::time::Timestamp::from_millis(1_000),
-        value: vec![random.byte(); 3].into(),
-    });
-    (overlay, transitions.collect())
+    overlay
 }

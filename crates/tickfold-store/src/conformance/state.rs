@@ -48,7 +48,7 @@ pub fn each_entity_reads_back_as_written(disk: &dyn Disk) {
     assert_eq!(store.store_head(), StoreHead::EMPTY);
     assert_eq!(store.next_timer(None).unwrap(), None);
     let overlay = one_of_each(&mut Random::new(1));
-    let head = write(&mut *store, 3, &overlay, &[]);
+    let head = write(&mut *store, 3, &overlay);
     assert_eq!(head.cursor, 3);
     assert!(!store.census().unwrap().is_empty());
     assert_eq!(store.head().unwrap(), overlay.head.unwrap());
@@ -90,7 +90,7 @@ pub fn deleted_entities_are_gone(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();
     let first = one_of_each(&mut Random::new(2));
-    write(&mut *store, 1, &first, &[]);
+    write(&mut *store, 1, &first);
     let mut second = at(6);
     for (key, _) in first.messages.changes() {
         *second.messages.entry(key, |key| store.message(key)).unwrap() = None;
@@ -130,7 +130,7 @@ pub fn deleted_entities_are_gone(disk: &dyn Disk) {
         *second.totals.entry(key, |key| store.total(key)).unwrap() = None;
     }
     second.timers.extend(first.timers.keys().map(|key| (key.clone(), false)));
-    let head = write(&mut *store, 1, &second, &[]);
+    let head = write(&mut *store, 1, &second);
     assert_eq!(head.digest, 0, "an empty state has the digest 0");
     assert_eq!(store.recompute_digest().unwrap(), 0);
     assert!(store.census().unwrap().is_empty());
@@ -141,19 +141,19 @@ pub fn deleted_entities_are_gone(disk: &dyn Disk) {
 pub fn a_batch_that_does_not_continue_is_refused(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();
-    let head = write(&mut *store, 5, &at(1), &[]);
+    let head = write(&mut *store, 5, &at(1));
     let overlay = one_of_each(&mut Random::new(3));
     let digest = store.digest_after(&overlay).unwrap();
     for (from, to) in [(4, 6), (6, 7), (0, 5), (5, 4)] {
         let to = StoreHead { cursor: to, digest, ..head };
-        let refused = store.write(from, &overlay, &[], to).unwrap_err();
+        let refused = store.write(from, &overlay, to).unwrap_err();
         assert!(matches!(refused, Error::NotContinuous { cursor: 5, .. }), "{refused}");
         assert_eq!(store.store_head(), head);
         assert_eq!(store.message(&"m".into()).unwrap(), None);
     }
     // Not a failure of the store: the right batch goes through.
-    write(&mut *store, 0, &overlay, &[]);
-    write(&mut *store, 1, &at(2), &[]);
+    write(&mut *store, 0, &overlay);
+    write(&mut *store, 1, &at(2));
 }
 
 pub fn the_digest_is_that_of_all_rows(disk: &dyn Disk) {
@@ -166,7 +166,7 @@ pub fn the_digest_is_that_of_all_rows(disk: &dyn Disk) {
     for (is, changes) in
         [(false, false), (true, true), (true, false), (false, true), (false, false)]
     {
-        let head = write(&mut *store, 1, &armed(is), &[]);
+        let head = write(&mut *store, 1, &armed(is));
         assert_eq!(head.digest != last, changes);
         assert_eq!(head.digest, store.recompute_digest().unwrap());
         last = head.digest;
@@ -178,16 +178,16 @@ pub fn equal_states_have_equal_digests_however_reached(disk: &dyn Disk) {
     let stores = disk.stores();
     let (mut one, mut other) = (stores.open(1).unwrap(), stores.open(2).unwrap());
     let goal = one_of_each(&mut Random::new(5));
-    let digest = write(&mut *one, 1, &goal, &[]).digest;
+    let digest = write(&mut *one, 1, &goal).digest;
     let mut detour = at(1);
     *detour.messages.entry(&"m".into(), |_| Ok(None)).unwrap() = Some(Random::new(6).message());
-    write(&mut *other, 1, &detour, &[]);
+    write(&mut *other, 1, &detour);
     // The same values, of which one replaces another here.
     let mut rest = goal;
     rest.messages = tickfold_core::overlay::Table::default();
     *rest.messages.entry(&"m".into(), |key| other.message(key)).unwrap() =
         one.message(&"m".into()).unwrap();
-    assert_eq!(write(&mut *other, 7, &rest, &[]).digest, digest);
+    assert_eq!(write(&mut *other, 7, &rest).digest, digest);
 }
 
 pub fn timers_come_in_order_and_strictly_after(disk: &dyn Disk) {
@@ -202,7 +202,7 @@ pub fn timers_come_in_order_and_strictly_after(disk: &dyn Disk) {
         Overlay { timers: timers.collect(), ..at(1) }
     };
     let (a, b, c, d) = (timer(-5, "z"), timer(7, "a"), timer(7, "b"), timer(8, ""));
-    write(&mut *store, 1, &arm(&[(&b, true), (&c, true), (&d, true)]), &[]);
+    write(&mut *store, 1, &arm(&[(&b, true), (&c, true), (&d, true)]));
     assert_eq!(store.next_timer(None).unwrap().as_ref(), Some(&b));
     assert_eq!(store.next_timer(Some(&b)).unwrap().as_ref(), Some(&c));
     assert_eq!(store.next_timer(Some(&c)).unwrap().as_ref(), Some(&d));
@@ -211,13 +211,13 @@ pub fn timers_come_in_order_and_strictly_after(disk: &dyn Disk) {
     assert_eq!(store.next_timer(Some(&timer(7, "aa"))).unwrap().as_ref(), Some(&c));
     assert_eq!(store.next_timer(Some(&timer(i64::MIN, ""))).unwrap().as_ref(), Some(&b));
     // One that fires makes room for the next; an earlier one comes first again.
-    write(&mut *store, 1, &arm(&[(&b, false)]), &[]);
+    write(&mut *store, 1, &arm(&[(&b, false)]));
     assert_eq!(store.next_timer(None).unwrap().as_ref(), Some(&c));
-    write(&mut *store, 1, &arm(&[(&a, true), (&c, false), (&d, false)]), &[]);
+    write(&mut *store, 1, &arm(&[(&a, true), (&c, false), (&d, false)]));
     assert_eq!(store.next_timer(None).unwrap().as_ref(), Some(&a));
-    write(&mut *store, 1, &arm(&[(&a, false)]), &[]);
+    write(&mut *store, 1, &arm(&[(&a, false)]));
     assert_eq!(store.next_timer(None).unwrap(), None);
-    write(&mut *store, 1, &arm(&[(&d, true)]), &[]);
+    write(&mut *store, 1, &arm(&[(&d, true)]));
     assert_eq!(store.next_timer(None).unwrap().as_ref(), Some(&d));
 }
 
@@ -250,10 +250,10 @@ fn agree_with_a_model(
         let mut model = Model::default();
         for batch in 0..80 {
             let context = format!("seed {seed}, batch {batch}");
-            let (overlay, transitions) = random_batch(&mut random, &*store);
+            let overlay = random_batch(&mut random, &*store);
             let records = 1 + u64::from(random.byte() % 3);
-            write(&mut *store, records, &overlay, &transitions);
-            model.apply(&overlay, &transitions);
+            write(&mut *store, records, &overlay);
+            model.apply(&overlay);
             model.check_store(&*store, &context);
             let (is_seen, is_reopened) = settle(&mut *store, &mut random);
             let check_view = |stores: &dyn Stores, head: StoreHead| {

@@ -9,14 +9,12 @@ use tickfold_core::charge::{Total, TotalKey};
 use tickfold_core::ids::{ConversationKey, Wamid};
 use tickfold_core::overlay::Overlay;
 use tickfold_core::state::{Decided, Message};
-use tickfold_core::time::{DAY_MS, Timestamp};
+use tickfold_core::time::Timestamp;
 
 use super::model::{Model, random_batch};
 use super::random::Random;
 use super::{Disk, at, write};
-use crate::{
-    MessageListItem, PartitionStore, ReadView, RowKind, Snapshot, StoreHead, Stores, Transition,
-};
+use crate::{MessageListItem, PartitionStore, ReadView, RowKind, Snapshot, StoreHead, Stores};
 
 fn conversation() -> ConversationKey {
     ConversationKey { phone_number_id: "n".into(), party: "p".into() }
@@ -33,7 +31,7 @@ fn set(store: &mut dyn PartitionStore, changes: &[(&str, Option<Message>)]) {
         let entry = overlay.messages.entry(&Wamid::new(*wamid), |key| store.message(key));
         *entry.unwrap() = message.clone();
     }
-    write(store, 1, &overlay, &[]);
+    write(store, 1, &overlay);
 }
 
 fn snapshot(stores: &dyn Stores) -> Box<dyn Snapshot> {
@@ -251,7 +249,7 @@ pub fn decisions_and_totals_are_read_by_name_and_by_account(disk: &dyn Disk) {
         *overlay.totals.entry(key, |key| store.total(key)).unwrap() = Some(count);
     }
     *overlay.decided.entry(&id, |key| store.decided(key)).unwrap() = Some(decided);
-    write(&mut *store, 1, &overlay, &[]);
+    write(&mut *store, 1, &overlay);
 
     let of = |waba_id: &str, month: Option<&str>, limit: usize| -> Vec<(String, String)> {
         let found = snapshot(&*stores).totals_of(&waba_id.into(), month, limit).unwrap();
@@ -275,51 +273,15 @@ pub fn decisions_and_totals_are_read_by_name_and_by_account(disk: &dyn Disk) {
     assert_eq!(each, [Some(decided), None, Some(decided)]);
 }
 
-pub fn transitions_are_a_range_and_old_ones_go(disk: &dyn Disk) {
-    let stores = disk.stores();
-    let mut store = stores.open(0).unwrap();
-    let transition = |offset: u64, ordinal: u32, log_time: i64| Transition {
-        offset,
-        ordinal,
-        log_time: Timestamp::from_millis(log_time),
-        value: format!("{offset}-{ordinal}").into(),
-    };
-    let (a, b, c) = (transition(0, 0, 10), transition(0, 3, 10), transition(2, 0, 20));
-    write(&mut *store, 3, &at(20), &[a.clone(), b.clone(), c.clone()]);
-    let read = |from, limit| snapshot(&*stores).transitions(from, limit).unwrap();
-    assert_eq!(read((0, 0), 9), [a.clone(), b.clone(), c.clone()]);
-    assert_eq!(read((0, 1), 9), [b.clone(), c.clone()]);
-    assert_eq!(read((0, 4), 1), std::slice::from_ref(&c));
-    assert_eq!(read((2, 1), 9), []);
-    assert_eq!(snapshot(&*stores).transitions_since().unwrap(), (0, 0));
-
-    // Exactly a day old is still there, older is not.
-    let d = transition(3, 0, 10 + DAY_MS);
-    write(&mut *store, 1, &at(10 + DAY_MS), std::slice::from_ref(&d));
-    assert_eq!(read((0, 0), 9), [a, b, c.clone(), d.clone()]);
-    write(&mut *store, 1, &at(11 + DAY_MS), &[]);
-    assert_eq!(read((0, 0), 9), [c, d]);
-    assert_eq!(snapshot(&*stores).transitions_since().unwrap(), (0, 4));
-
-    // More than one batch may prune go in several, and the bound on each leaves none behind.
-    let many: Vec<_> = (0..2_500).map(|n| transition(5, n, 12 + DAY_MS)).collect();
-    write(&mut *store, 1, &at(12 + DAY_MS), &many);
-    for _ in 0..4 {
-        write(&mut *store, 1, &at(13 + 2 * DAY_MS), &[]);
-    }
-    assert_eq!(read((0, 0), 9), []);
-    assert_eq!(snapshot(&*stores).transitions_since().unwrap(), (5, 2_500));
-}
-
 pub fn a_snapshot_does_not_move(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();
     let mut random = Random::new(11);
     let (mut model, mut kept) = (Model::default(), Vec::new());
     for batch in 0..20 {
-        let (overlay, transitions) = random_batch(&mut random, &*store);
-        write(&mut *store, 1, &overlay, &transitions);
-        model.apply(&overlay, &transitions);
+        let overlay = random_batch(&mut random, &*store);
+        write(&mut *store, 1, &overlay);
+        model.apply(&overlay);
         kept.push((store.store_head(), model.clone(), snapshot(&*stores)));
         for (head, model, snapshot) in &kept {
             assert_eq!(snapshot.store_head(), *head);
@@ -336,7 +298,7 @@ pub fn a_view_follows_the_store_from_before_its_open(disk: &dyn Disk) {
     assert_eq!(*cursor.borrow_and_update(), 0);
     let mut store = stores.open(0).unwrap();
     assert_eq!(view.snapshot().unwrap().unwrap().store_head(), StoreHead::EMPTY);
-    let head = write(&mut *store, 4, &at(1), &[]);
+    let head = write(&mut *store, 4, &at(1));
     assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head);
     assert_eq!(*cursor.borrow_and_update(), 4);
 }
@@ -345,14 +307,14 @@ pub fn readers_are_served_after_the_writer_is_dropped(disk: &dyn Disk) {
     let stores = disk.stores();
     let mut store = stores.open(0).unwrap();
     let view = stores.view(0);
-    let head = write(&mut *store, 1, &at(1), &[]);
+    let head = write(&mut *store, 1, &at(1));
     let before = view.snapshot().unwrap().unwrap();
     drop(store);
     assert_eq!(before.store_head(), head);
     assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head);
     // The same view follows the next writer.
     let mut store = stores.open(0).unwrap();
-    let later = write(&mut *store, 1, &at(2), &[]);
+    let later = write(&mut *store, 1, &at(2));
     assert_eq!(view.snapshot().unwrap().unwrap().store_head(), later);
     assert_eq!(before.store_head(), head);
     assert_eq!(*view.cursor().borrow(), 2);
@@ -370,7 +332,7 @@ pub fn a_waiter_wakes_after_the_batch_is_visible(disk: &dyn Disk) {
         let mut changed = pin!(cursor.changed());
         let mut context = Context::from_waker(&waker);
         assert!(changed.as_mut().poll(&mut context).is_pending());
-        write(&mut *store, 1, &Overlay::default(), &[]);
+        write(&mut *store, 1, &Overlay::default());
         assert!(changed.poll(&mut context).is_ready());
         assert_eq!(*looker.seen.lock().unwrap(), [(batch, batch)], "(cursor, visible) at waking");
     }

@@ -30,7 +30,7 @@ fn filled(stores: &MemStores, batches: u64) -> Vec<Vec<Row>> {
     let mut store = stores.open(0).unwrap();
     let mut dumps = vec![stores.dump(0)];
     for batch in 0..batches {
-        write(&mut *store, 1, &message(&batch.to_string(), batch), &[]);
+        write(&mut *store, 1, &message(&batch.to_string(), batch));
         dumps.push(stores.dump(0));
     }
     dumps
@@ -58,11 +58,11 @@ fn a_writer_that_a_crash_has_outlived_is_dead() {
     stores.lose_last_batches(0, 0);
     let mut next = stores.open(0).unwrap();
     let to = StoreHead { cursor: 1, ..StoreHead::EMPTY };
-    assert!(dead.write(0, &message("m", 1), &[], to).is_err());
+    assert!(dead.write(0, &message("m", 1), to).is_err());
     assert!(dead.message(&"m".into()).is_err());
     drop(dead);
     assert!(stores.open(0).is_err(), "the next writer still lives");
-    write(&mut *next, 1, &message("m", 1), &[]);
+    write(&mut *next, 1, &message("m", 1));
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn a_failed_write_is_not_there_and_nothing_follows_it() {
     let to =
         StoreHead { cursor: 1, digest: store.digest_after(&overlay).unwrap(), ..StoreHead::EMPTY };
     stores.fail_writes(true);
-    assert!(matches!(store.write(0, &overlay, &[], to), Err(Error::Io { .. })));
+    assert!(matches!(store.write(0, &overlay, to), Err(Error::Io { .. })));
     stores.fail_writes(false);
-    assert!(matches!(store.write(0, &overlay, &[], to), Err(Error::Io { .. })), "not poisoned");
+    assert!(matches!(store.write(0, &overlay, to), Err(Error::Io { .. })), "not poisoned");
     assert_eq!(stores.dump(0), []);
     drop(store);
-    write(&mut *stores.open(0).unwrap(), 1, &overlay, &[]);
+    write(&mut *stores.open(0).unwrap(), 1, &overlay);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_store_of_the_first_format_gets_the_lines_it_lacks_however_often_that_ends_e
         *overlay.messages.entry(&n.to_string().as_str().into(), |_| Ok(None)).unwrap() =
             Some(message);
     }
-    let head = write(&mut *store, 1, &overlay, &[]);
+    let head = write(&mut *store, 1, &overlay);
     drop(store);
     let wanted = rows(&stores);
     let lines = lines_of_numbers(&wanted);
@@ -184,6 +184,39 @@ fn a_store_of_the_first_format_gets_the_lines_it_lacks_however_often_that_ends_e
 }
 
 #[test]
+fn transitions_that_an_earlier_version_kept_are_gone_once_a_store_is_opened() {
+    let stores = MemStores::new();
+    let head = write(&mut *stores.open(0).unwrap(), 1, &message("m", 1));
+    let wanted = rows(&stores);
+    // More than go with one batch.
+    let keep = || {
+        let mut partitions = stores.disk.partitions();
+        let rows = Arc::make_mut(partitions.get_mut(&0).unwrap().rows.as_mut().unwrap());
+        for offset in 0..2_500_u64 {
+            let key = [&[Family::Change as u8][..], &offset.to_be_bytes(), &[0; 4]].concat();
+            rows.insert(key, b"a transition".to_vec());
+        }
+        rows.insert(key::CHANGE_LOG.to_vec(), vec![8, 1]);
+    };
+    keep();
+    assert_eq!(rows(&stores).len(), wanted.len() + 2_501);
+    let store = stores.open(0).unwrap();
+    assert_eq!((store.store_head(), store.recompute_digest().unwrap()), (head, head.digest));
+    drop(store);
+    assert!(rows(&stores) == wanted);
+
+    // They go with three batches, and what was said of them with one more.
+    for lost in [1, 2, 4] {
+        keep();
+        drop(stores.open(0).unwrap());
+        stores.lose_last_batches(0, lost);
+        assert!(rows(&stores) != wanted, "{lost}");
+        drop(stores.open(0).unwrap());
+        assert!(rows(&stores) == wanted, "{lost} batches lost");
+    }
+}
+
+#[test]
 fn a_message_costs_its_number_one_line_that_is_written_once() {
     let stores = MemStores::new();
     let mut store = stores.open(0).unwrap();
@@ -197,7 +230,7 @@ fn a_message_costs_its_number_one_line_that_is_written_once() {
         let mut overlay = Overlay::default();
         let key = wamid.as_str().into();
         *overlay.messages.entry(&key, |key| store.message(key)).unwrap() = Some(message.clone());
-        write(&mut *store, 1, &overlay, &[]);
+        write(&mut *store, 1, &overlay);
         let partitions = stores.disk.partitions();
         let touched = partitions[&0].undo.back().unwrap().iter();
         let lines = touched.filter(|(key, _)| key[0] == Family::MessageOfNumber as u8);

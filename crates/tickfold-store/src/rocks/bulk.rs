@@ -41,7 +41,7 @@ impl std::fmt::Debug for BulkBackend {
 /// Rows that are not in the database yet; `None` is one that is to go.
 #[derive(Default)]
 struct Gathered {
-    /// Of the families that are looked through in order while they are gathered.
+    /// Of the family that is looked through in order while it is gathered.
     ordered: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     others: HashMap<Vec<u8>, Option<Vec<u8>>, RandomState>,
     bytes: usize,
@@ -74,7 +74,7 @@ impl Gathered {
         }
         let bounds = (Bound::Included(from), Bound::Excluded(until));
         let ordered = self.ordered.range::<[u8], _>(bounds);
-        if is_of_ordered_families(from, until) {
+        if is_within_ordered(from, until) {
             return Box::new(ordered);
         }
         let within = |(key, _): &Found<'_>| (from..until).contains(&key.as_slice());
@@ -91,17 +91,16 @@ impl Gathered {
     }
 }
 
-const ORDERED: [Family; 2] = [Family::Timer, Family::Change];
+/// That of timers: the first of them is looked for while they are gathered.
+const ORDERED: Family = Family::Timer;
 
 fn is_ordered(key: &[u8]) -> bool {
-    ORDERED.iter().any(|family| key.first() == Some(&(*family as u8)))
+    key.first() == Some(&(ORDERED as u8))
 }
 
-fn is_of_ordered_families(from: &[u8], until: &[u8]) -> bool {
-    ORDERED.iter().any(|family| {
-        let (first, end) = family.bounds();
-        first.as_slice() <= from && until <= end.as_slice()
-    })
+fn is_within_ordered(from: &[u8], until: &[u8]) -> bool {
+    let (first, end) = ORDERED.bounds();
+    first.as_slice() <= from && until <= end.as_slice()
 }
 
 impl BulkBackend {

@@ -119,7 +119,7 @@ fn what_is_gathered_is_lost_as_a_whole_and_readers_see_an_earlier_batch() {
         assert_eq!(head, heads[usize::try_from(head.cursor).unwrap()], "{bytes_max}");
         assert_eq!(store.recompute_digest().unwrap(), head.digest, "{bytes_max}");
         lost.push(40 - head.cursor);
-        write(&mut *store, 1, &message("next", 1), &[]);
+        write(&mut *store, 1, &message("next", 1));
         assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
     }
     assert!(lost.is_sorted() && lost.first() == Some(&0) && lost.last() == Some(&40), "{lost:?}");
@@ -138,7 +138,7 @@ fn a_file_that_a_crash_left_beside_the_database_is_not_written_to() {
     let (left, before) = (dir.data().join("0.gathered"), fs::read(&table).unwrap());
     fs::hard_link(&table, &left).unwrap();
     for batch in 5..8 {
-        write(&mut *store, 1, &message(&batch.to_string(), batch), &[]);
+        write(&mut *store, 1, &message(&batch.to_string(), batch));
     }
     assert!(fs::read(&table).unwrap() == before && !left.exists());
     assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
@@ -189,7 +189,7 @@ fn budgets_hold_over_all_partitions_while_far_more_is_written_and_read() {
                 let message = overlay.messages.entry(&wamid, |_| Ok(None)).unwrap();
                 *message = Some(random.message());
             }
-            write(&mut **store, 1, &overlay, &[]);
+            write(&mut **store, 1, &overlay);
         }
         buffers_most = buffers_most.max(buffers());
     }
@@ -221,7 +221,7 @@ fn message(id: &str, seed: u64) -> Overlay {
 fn fill(store: &mut dyn PartitionStore, batches: u64) -> Vec<StoreHead> {
     let mut heads = vec![store.store_head()];
     for batch in 0..batches {
-        heads.push(write(store, 1, &message(&batch.to_string(), batch), &[]));
+        heads.push(write(store, 1, &message(&batch.to_string(), batch)));
     }
     heads
 }
@@ -271,7 +271,7 @@ fn a_cut_log_opens_to_some_first_batches() {
             assert_eq!(head.cursor, 40, "a killed process loses nothing");
         }
         // It goes on from there.
-        write(&mut *store, 1, &message("next", 1), &[]);
+        write(&mut *store, 1, &message("next", 1));
         assert_eq!(store.recompute_digest().unwrap(), store.store_head().digest);
         cursors.insert(head.cursor);
     }
@@ -305,7 +305,7 @@ fn what_is_left_of_checkpoints_goes_once_it_is_old() {
         place(name, time);
     }
     File::open(parent.join(&first.id)).unwrap().set_modified(old).unwrap();
-    write(&mut *store, 1, &message("more", 1), &[]);
+    write(&mut *store, 1, &message("more", 1));
     let second = store.checkpoint().unwrap();
     let names = fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name());
     let names: BTreeSet<_> = names.map(|name| name.into_string().unwrap()).collect();
@@ -385,7 +385,7 @@ fn a_store_of_the_first_format_gets_the_list_of_messages_by_number() {
     assert_eq!((store.store_head(), store.recompute_digest().unwrap()), (head, head.digest));
     assert_eq!(lists(&stores), wanted);
     // Nothing is left to do, and it goes on as any other.
-    write(&mut *store, 1, &message("next", 1), &[]);
+    write(&mut *store, 1, &message("next", 1));
     drop(store);
     stores.close(0).unwrap();
     let db = rocksdb::DB::open(&rocksdb::Options::default(), &path).unwrap();
@@ -602,29 +602,6 @@ fn a_list_that_the_disk_does_not_give_names_no_store() {
 }
 
 #[test]
-fn a_store_inherits_the_transitions_of_another_and_only_those() {
-    let dir = Dir::new();
-    let stores = dir.open();
-    let transition = |offset, value: &'static str| crate::Transition {
-        offset,
-        ordinal: 1,
-        log_time: tickfold_core::time::Timestamp::from_millis(5),
-        value: value.into(),
-    };
-    let (mut from, mut to) = (stores.open(1).unwrap(), stores.open(2).unwrap());
-    write(&mut *from, 1, &message("a", 1), &[transition(0, "x"), transition(0, "y")][..1]);
-    write(&mut *from, 1, &message("b", 1), &[transition(1, "z")]);
-    write(&mut *to, 1, &message("a", 1), &[transition(0, "own")]);
-    let snapshot = |partition| stores.view(partition).snapshot().unwrap().unwrap();
-    to.inherit(&*snapshot(1)).unwrap();
-    let kept = snapshot(2).transitions((0, 0), 10).unwrap();
-    assert_eq!(kept, [transition(0, "x"), transition(1, "z")]);
-    write(&mut *to, 1, &message("c", 1), &[transition(2, "more")]);
-    assert_eq!(snapshot(2).transitions((0, 0), 10).unwrap().len(), 3);
-    assert_eq!(to.recompute_digest().unwrap(), to.store_head().digest);
-}
-
-#[test]
 fn what_is_only_on_the_disk_is_not_in_memory_until_it_was_read() {
     let dir = Dir::new();
     let stores = dir.open();
@@ -647,7 +624,7 @@ fn what_is_only_on_the_disk_is_not_in_memory_until_it_was_read() {
 
     // Those who ask between two writes share a moment; a write ends it, and no one waits for them.
     let before = in_memory();
-    let head = write(&mut *store, 1, &message("new", 9), &[]);
+    let head = write(&mut *store, 1, &message("new", 9));
     assert_eq!(in_memory().store_head(), head);
     assert!(in_memory().message(&"new".into()).unwrap().is_some());
     assert_ne!(before.store_head(), head);

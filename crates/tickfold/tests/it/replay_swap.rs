@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,8 +23,8 @@ use tickfold_store::{RocksOptions, RocksStores, RowKind, StoreHead, Stores};
 
 use crate::kafka::{broker, with_one_replica};
 use crate::support::{
-    Ended, Golden, NUMBER, Node, PARTITIONS, PATIENCE, Plain, RAW, Rng, assert_golden, base,
-    derived, difference, messages_of, say, status, up,
+    Ended, Golden, NUMBER, Node, PARTITIONS, PATIENCE, Plain, RAW, Rng, WABA, assert_golden, base,
+    derived, difference, eventually, is_soak, messages_of, say, soak_row, status, topic, up,
 };
 use crate::support_crash::set_aside;
 
@@ -105,7 +106,7 @@ fn plant(root: &Path) -> Planted {
         *messages.entry(&ADDED.into(), |_| Ok(None)).unwrap() = Some(message);
         *damage.conversations.entry(&gone, |_| Ok(conversation)).unwrap() = None;
         let before = store.store_head();
-        store.write(before.cursor, &damage, &[], before).unwrap();
+        store.write(before.cursor, &damage, before).unwrap();
         assert_ne!(store.recompute_digest().unwrap(), before.digest);
         return Planted { partition, changed: changed.to_string(), gone: gone.text() };
     }
@@ -138,7 +139,7 @@ fn damage_of(planted: &Planted) -> BTreeMap<String, String> {
 
 /// Runs `swap` or `rollback` while webhooks come and queries are asked. Returns what it printed by
 /// partition, and how often each was done.
-fn under_load(node: &Node, word: &str, seed: u64) -> BTreeMap<u32, Value> {
+fn under_load(node: &Node, word: &str, options: &[&str], seed: u64) -> BTreeMap<u32, Value> {
     let ended = AtomicBool::new(false);
     let (posts, answers) = (AtomicU64::new(0), AtomicU64::new(0));
     let printed = thread::scope(|scope| {
@@ -163,12 +164,12 @@ fn under_load(node: &Node, word: &str, seed: u64) -> BTreeMap<u32, Value> {
             });
         }
         // Both have begun, and have their connections.
-        crate::support::eventually("there is load", || {
+        eventually("there is load", || {
             let (posts, answers) = (posts.load(Ordering::SeqCst), answers.load(Ordering::SeqCst));
             (posts > 20 && answers > 20).then_some(())
         });
         let before = (posts.load(Ordering::SeqCst), answers.load(Ordering::SeqCst));
-        let printed = node.cli(&["replay", word, "-o", "json"]);
+        let printed = node.cli(&[&["replay", word, "-o", "json"], options].concat());
         let after = (posts.load(Ordering::SeqCst), answers.load(Ordering::SeqCst));
         ended.store(true, Ordering::SeqCst);
         let (posts, answers) = (after.0 - before.0, after.1 - before.1);
@@ -190,7 +191,7 @@ fn swapped(printed: &Ended) -> BTreeMap<u32, Value> {
 
 /// Rows that swaps have published, by topic and in order; all else is the golden fold, once each.
 fn published(node: &Node) -> (Golden, Vec<(Topic, u32, Plain)>) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let golden = Golden::of(&node.tail(RAW));
         let mut found = derived(node);
@@ -206,7 +207,7 @@ fn published(node: &Node) -> (Golden, Vec<(Topic, u32, Plain)>) {
             );
         }
         let Some(wrong) = difference(&golden.outputs, &found) else { return (golden, rows) };
-        assert!(std::time::Instant::now() < deadline, "{wrong:?}");
+        assert!(Instant::now() < deadline, "{wrong:?}");
     }
 }
 
@@ -270,13 +271,16 @@ fn a_swap_and_a_rollback_under_load_publish_what_differs_and_fail_no_query() {
 #[test]
 fn a_swap_and_a_rollback_under_load_publish_what_differs_and_fail_no_query_on_kafka() {
     let dir = TempDir::new().unwrap();
-    check_under_load(dir.path(), &|| {
-        let mut command = up(dir.path());
-        command.args(["--kafka", &broker::shared()]);
-        with_one_replica(&mut command);
-        command.env("TICKFOLD_TOPIC_PREFIX", "swapped").env("TICKFOLD_GROUP", "swapped");
-        command
-    });
+    check_under_load(dir.path(), &|| on_kafka(dir.path(), "swapped"));
+}
+
+/// [`up`] on the shared broker, with topics and a group of this name.
+fn on_kafka(root: &Path, name: &str) -> Command {
+    let mut command = up(root);
+    command.args(["--kafka", &broker::shared()]);
+    with_one_replica(&mut command);
+    command.env("TICKFOLD_TOPIC_PREFIX", name).env("TICKFOLD_GROUP", name);
+    command
 }
 
 fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
@@ -285,7 +289,7 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
     run(&node);
     assert_eq!(diff(&node), damage_of(&planted));
 
-    let swap = under_load(&node, "swap", SEED + 1);
+    let swap = under_load(&node, "swap", &[], SEED + 1);
     assert_eq!(swap.keys().copied().collect::<Vec<_>>(), (0..PARTITIONS).collect::<Vec<_>>());
     assert_eq!(rows_of(&swap), BTreeMap::from([(planted.partition, 3)]));
     let (golden, first) = published(&node);
@@ -300,7 +304,7 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
     assert_eq!(diff(&node), BTreeMap::new(), "the live state is the fold of the log");
     assert_eq!(node.cli(&["replay", "discard"]).code, Some(0));
 
-    let rollback = under_load(&node, "rollback", SEED + 2);
+    let rollback = under_load(&node, "rollback", &[], SEED + 2);
     assert_eq!(rows_of(&rollback), BTreeMap::from([(planted.partition, 3)]));
     let (golden, rows) = published(&node);
     check_rows(&golden, &planted, &second(&first, &rows), false);
@@ -312,7 +316,7 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
     let node = start(command(), root);
     // A row too many for one commit: the partition goes on as it was.
     refused(&node.cli(&["replay", "swap", "--rows-max", "2"]), "SWAP_REFUSED");
-    let swap = under_load(&node, "swap", SEED + 3);
+    let swap = under_load(&node, "swap", &[], SEED + 3);
     assert_eq!(rows_of(&swap), BTreeMap::from([(planted.partition, 3)]));
     let (golden, all) = published(&node);
     check_rows(&golden, &planted, &second(&rows, &all), true);
@@ -329,23 +333,102 @@ fn check_under_load(root: &Path, command: &dyn Fn() -> Command) {
     let states = left.filter(|name| !name.contains(".generations") && name != "then").count();
     assert_eq!(states, usize::try_from(PARTITIONS).unwrap(), "one state of each partition is left");
 
-    // The window of watchers came along.
-    let (golden, _) = published(&node);
     node.stop();
-    let stores = RocksStores::open(root.join("data/state"), RocksOptions::default()).unwrap();
-    for partition in 0..PARTITIONS {
-        let _store = stores.open(partition).unwrap();
-        let state = stores.view(partition).snapshot().unwrap().unwrap();
-        let kept = state.transitions((0, 0), 100_000).unwrap();
-        let told = golden.outputs.get(&(Topic::Transition, partition));
-        assert_eq!(kept.len(), told.map_or(0, Vec::len), "partition {partition}");
-    }
     assert_eq!(set_aside(&root.join("data")), Vec::<String>::new());
 }
 
 /// What of these rows was not among the first ones.
 fn second(first: &[(Topic, u32, Plain)], all: &[(Topic, u32, Plain)]) -> Vec<(Topic, u32, Plain)> {
     all.iter().filter(|row| !first.contains(row)).cloned().collect()
+}
+
+#[test]
+fn a_swap_of_many_rows() {
+    let dir = TempDir::new().unwrap();
+    // The most that a commit of this log may have.
+    let many = if is_soak() { 100_000 } else { 1_500 };
+    check_many_rows("embedded", many, dir.path(), &|| up(dir.path()));
+}
+
+#[test]
+fn a_swap_of_many_rows_on_kafka() {
+    let dir = TempDir::new().unwrap();
+    // More than a swap takes unless it is told to.
+    let many = if is_soak() { 150_000 } else { 1_500 };
+    check_many_rows("kafka", many, dir.path(), &|| on_kafka(dir.path(), "many-rows"));
+}
+
+/// All messages of an account are gone from the store under its head: a swap brings them back, once it may
+/// have so many rows.
+fn check_many_rows(log: &str, many: usize, root: &Path, command: &dyn Fn() -> Command) {
+    let node = start(command(), root);
+    let (mut http, mut rpc) = (node.webhooks(), node.rpc());
+    let wamid = |n: usize| format!("wamid.M{n}");
+    for first in (0..many).step_by(500) {
+        let statuses: Vec<_> =
+            (first..first + 500).map(|n| status(&wamid(n), "sent", 2_900)).collect();
+        let body = messages_of(WABA, &format!(r#""statuses":[{}]"#, statuses.join(",")));
+        assert_eq!(http.post_signed(body.as_bytes()).unwrap().status, 200);
+        let last = wamid(first + 499);
+        eventually("it is folded", || rpc.try_message(&last, &[]).unwrap());
+    }
+    node.stop();
+    let partition = forget_messages(root, many);
+
+    let node = start(command(), root);
+    run(&node);
+    let too_few = (many - 1).to_string();
+    refused(&node.cli(&["replay", "swap", "--rows-max", &too_few]), "SWAP_REFUSED");
+    let first = || node.rpc().try_message(&wamid(0), &[]).unwrap();
+    assert!(first().is_none(), "what was refused changed nothing");
+    let begin = Instant::now();
+    let swap = under_load(&node, "swap", &["--rows-max", &many.to_string()], SEED + 4);
+    say(&format!("{log}: swap of {many} rows of a partition in {:.1?}", begin.elapsed()));
+    assert_eq!(rows_of(&swap), BTreeMap::from([(partition, many as u64)]));
+    assert!(first().is_some());
+
+    // By the topic: each row once, beside that which the fold wrote.
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for record in node.tail(&topic(Topic::MessageState)) {
+        let row = record.plain();
+        if row.headers["ce_id"].rsplit_once('-').unwrap().1.parse::<u32>().unwrap() >= SWAPPED {
+            assert!(row.value.is_some());
+            *told.entry(row.key).or_default() += 1;
+        }
+    }
+    let lost = (0..many).filter(|n| !told.contains_key(&wamid(*n))).count();
+    let twice = told.values().filter(|count| **count > 1).count();
+    let landed = told.len();
+    let [attempted, found, gone, again] = [many, landed, lost, twice].map(|count| count as u64);
+    soak_row(&format!("{log}: rows of one swap"), attempted, found, gone, again);
+    assert_eq!((landed, lost, twice), (many, 0, 0));
+    run(&node);
+    assert_eq!(diff(&node), BTreeMap::new(), "the live state is the fold of the log");
+    node.stop();
+}
+
+/// Removes the messages of the store that has so many, under its head.
+fn forget_messages(root: &Path, many: usize) -> u32 {
+    let stores = RocksStores::open(root.join("data/state"), RocksOptions::default()).unwrap();
+    for partition in 0..PARTITIONS {
+        let mut store = stores.open(partition).unwrap();
+        let state = stores.view(partition).snapshot().unwrap().unwrap();
+        let rows = state.state_rows(RowKind::Message, None, many + 1).unwrap();
+        if rows.is_empty() {
+            continue;
+        }
+        assert_eq!(rows.len(), many);
+        let mut damage = Overlay::default();
+        for row in rows {
+            let wamid = Wamid::new(std::str::from_utf8(&row.key[1..]).unwrap());
+            let message = damage.messages.entry(&wamid, |key| Ok(state.message(key).unwrap()));
+            *message.unwrap() = None;
+        }
+        let before = store.store_head();
+        store.write(before.cursor, &damage, before).unwrap();
+        return partition;
+    }
+    panic!("no partition has them");
 }
 
 #[test]
@@ -453,7 +536,7 @@ fn age(root: &Path, partition: u32) {
     let mut store = stores.open(partition).unwrap();
     let head = store.store_head();
     let older = StoreHead { fold_version: FOLD_VERSION - 1, ..head };
-    store.write(head.cursor, &Overlay::default(), &[], older).unwrap();
+    store.write(head.cursor, &Overlay::default(), older).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (dir, options) = (root.join("data/log"), EmbeddedOptions::default());
     let log = EmbeddedLog::open(&dir, options).unwrap();
@@ -497,7 +580,7 @@ fn other_version(root: &Path, place: &str) {
         command.env("TICKFOLD_FAIL_POINT", format!("{place}:{}", planted.partition + 1));
     }
     let mut node = start(command, root);
-    crate::support::eventually("the partition is refused", || is_refused(&node).then_some(()));
+    eventually("the partition is refused", || is_refused(&node).then_some(()));
     // It takes webhooks all the same, and answers with the state that it has.
     let mut rng = Rng(SEED + 9);
     for _ in 0..20 {
@@ -527,7 +610,7 @@ fn other_version(root: &Path, place: &str) {
         assert_eq!(std::fs::read_to_string(&landed).unwrap(), place);
         node = start(up(root), root);
         if !place.starts_with("after_swap") {
-            crate::support::eventually("it is refused again", || is_refused(&node).then_some(()));
+            eventually("it is refused again", || is_refused(&node).then_some(()));
             let rest = swapped(&node.cli(&["replay", "swap", "-o", "json"]));
             assert_eq!(rows_of(&rest), BTreeMap::from([(planted.partition, 3)]), "{place}");
         }
@@ -579,7 +662,7 @@ fn what_is_not_the_state_of_the_log_is_not_swapped() {
     let mut store = stores.open(planted.partition).unwrap();
     let head = store.store_head();
     let other = StoreHead { raw_digest: head.raw_digest ^ 1, ..head };
-    store.write(head.cursor, &Overlay::default(), &[], other).unwrap();
+    store.write(head.cursor, &Overlay::default(), other).unwrap();
     drop((store, stores));
     let node = start(up(root), root);
     let ended = node.cli(&["replay", "swap", "-o", "json"]);

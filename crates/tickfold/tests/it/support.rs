@@ -738,7 +738,7 @@ impl Record {
         self.text().map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
     }
 
-    fn plain(&self) -> Plain {
+    pub(crate) fn plain(&self) -> Plain {
         Plain {
             key: self.key.clone().unwrap_or_default(),
             value: self.text().map(str::to_owned),

@@ -137,7 +137,7 @@ async fn one(
     let generations = generations()?;
     let turn = generations.turns.saturating_add(1);
     let at = (to, raw_digest, turn);
-    let rows = rows(ground, shadow, &mut *store, partition, at, rows_max, stop)?;
+    let rows = rows(ground, shadow, &*store, partition, at, rows_max, stop)?;
     let head = store.store_head();
     drop(store);
     let (generation, path) = match (by, generations.kept) {
@@ -261,11 +261,11 @@ async fn fold(
     if stop.is_cancelled() { Err(stopped()) } else { Ok(()) }
 }
 
-/// The rows in which both differ; beside that the shadow takes over the transitions for watchers.
+/// The rows in which both differ.
 fn rows(
     ground: &Ground,
     shadow: &Shadow,
-    store: &mut dyn PartitionStore,
+    store: &dyn PartitionStore,
     partition: u32,
     (to, raw_digest, turn): (u64, u128, u64),
     rows_max: usize,
@@ -286,7 +286,6 @@ fn rows(
         )));
     }
     let before = snapshot(&*ground.live.view(partition), partition)?;
-    store.inherit(&*before).map_err(|error| failed(error.into()))?;
     let after = snapshot(&*shadow.stores.view(partition), partition)?;
     let rules = after.regime().map_err(|error| failed(error.into()))?.unwrap_or_default().rules;
     let turn = u32::try_from(turn % TURNS).unwrap_or_default();

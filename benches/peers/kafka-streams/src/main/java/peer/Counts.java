@@ -59,11 +59,6 @@ final class Counts {
         try (KeyValueIterator<byte[], byte[]> rows = store.all()) {
             rows.forEachRemaining(row -> add(Kept.kindOf(row.key), 1));
         }
-        var transitions = streams.store(
-                StoreQueryParameters.fromNameAndType(Kept.TRANSITIONS, QueryableStoreTypes.<byte[], byte[]>windowStore()));
-        try (var rows = transitions.all()) {
-            rows.forEachRemaining(row -> add(Kept.TRANSITIONS, 1));
-        }
     }
 
     private <K, V> ReadOnlyKeyValueStore<K, V> store(String name) {

@@ -462,7 +462,6 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         if (kept != null) {
             message.history.add(new Told(item.status, from, state, newStatus && !raised, item.time, logTime, receivedTime, code,
                     offset, ordinal));
-            kept.transition(offset, ordinal, logTime, value);
         }
         forward("transition.v1", TRANSITION, item.wamid, value);
     }

@@ -1,8 +1,6 @@
 package peer;
 
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
-import java.util.List;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
@@ -10,14 +8,11 @@ import org.apache.kafka.streams.state.KeyValueIterator;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.StoreBuilder;
 import org.apache.kafka.streams.state.Stores;
-import org.apache.kafka.streams.state.WindowStore;
 
-/** What tickfold keeps beside its entities: lists of them, timers, what was decided, and transitions for watchers. */
+/** What tickfold keeps beside its entities: lists of them, timers, and what was decided. */
 final class Kept {
     /** Lines of lists, timers and decisions in one store: each further one has a changelog in every transaction. */
     static final String ROWS = "rows";
-    /** (raw offset, ordinal) → transition, for a day. */
-    static final String TRANSITIONS = "transitions";
 
     /** First byte of a key: (due, kind, key) → nothing, the timer is armed. */
     private static final int TIMER = 1;
@@ -71,28 +66,19 @@ final class Kept {
     }
 
     private final KeyValueStore<byte[], byte[]> rows;
-    private final WindowStore<byte[], byte[]> transitions;
 
     Kept(ProcessorContext<?, ?> context) {
         rows = context.getStateStore(ROWS);
-        transitions = context.getStateStore(TRANSITIONS);
     }
 
     /**
      * All of these are written once each, so a cache would only copy them: without one they go to RocksDB and the changelog
      * as they come. {@code peer.kept.cached} tries the other way.
      */
-    static List<StoreBuilder<?>> stores() {
+    static StoreBuilder<?> store() {
         Serde<byte[]> bytes = Serdes.ByteArray();
-        Duration day = Duration.ofDays(1);
-        List<StoreBuilder<?>> stores = List.of(
-                Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(ROWS), bytes, bytes),
-                Stores.windowStoreBuilder(Stores.persistentWindowStore(TRANSITIONS, day, Duration.ofMillis(1), false), bytes,
-                        bytes));
-        if (Boolean.getBoolean("peer.kept.cached")) {
-            stores.forEach(StoreBuilder::withCachingEnabled);
-        }
-        return stores;
+        StoreBuilder<?> rows = Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(ROWS), bytes, bytes);
+        return Boolean.getBoolean("peer.kept.cached") ? rows.withCachingEnabled() : rows;
     }
 
     // --- lists ------------------------------------------------------------------------------------------------------
@@ -163,7 +149,7 @@ final class Kept {
         }
     }
 
-    // --- decisions and transitions ----------------------------------------------------------------------------------
+    // --- decisions --------------------------------------------------------------------------------------------------
 
     void decide(String action, long offset, long logTime) {
         State.Writer writer = new State.Writer();
@@ -177,9 +163,5 @@ final class Kept {
 
     void forget(String action) {
         rows.delete(new Key().kind(DECIDED).last(action).bytes());
-    }
-
-    void transition(long offset, int ordinal, long logTime, byte[] value) {
-        transitions.put(new Key().rising(offset).rising(ordinal).bytes(), value, logTime);
     }
 }

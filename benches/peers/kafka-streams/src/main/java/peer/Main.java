@@ -68,7 +68,7 @@ public final class Main {
                 .addSink("derived", (key, output, context) -> prefix + output.topic(), new StringSerializer(),
                         (topic, output) -> output.value(), asRaw, "fold");
         if (mode.isSame()) {
-            Kept.stores().forEach(store -> topology.addStateStore(store, "fold"));
+            topology.addStateStore(Kept.store(), "fold");
         }
         return topology;
     }
