@@ -91,7 +91,11 @@ impl EmbeddedOptions {
             options.set_max_write_buffer_number(10);
             options.set_min_write_buffer_number_to_merge(8);
         }
-        options.set_max_background_jobs(2);
+        // RocksDB has one pool of threads in a process, for the log and all stores, of the most that one
+        // of them asks for: a flush and three compactions. With one compaction at a time the log waits
+        // for those of the stores, until its files are so many that RocksDB brakes whoever writes.
+        options.set_max_background_jobs(4);
+        options.set_max_subcompactions(2);
         options.set_max_open_files(self.open_files_max);
         options.set_manifest_preallocation_size(64 << 10);
         options.set_keep_log_file_num(4);

@@ -16,7 +16,8 @@ pub struct RocksOptions {
     pub write_buffer_bytes_total: usize,
     /// Files that each partition keeps open at most. Default: 256.
     pub open_files_max: u16,
-    /// Flushes and compactions that each partition runs at most at a time. Default: 2.
+    /// Flushes and compactions that each partition runs at most at a time; a quarter of them are
+    /// flushes. RocksDB's threads are shared by all partitions and are as many. Default: 4.
     pub background_jobs_max: u8,
     /// Where checkpoints go: outside the data directory, or they are lost with it. Without it no
     /// checkpoint can be made. Default: none.
@@ -32,7 +33,7 @@ impl Default for RocksOptions {
             block_cache_bytes: 64 << 20,
             write_buffer_bytes_total: 64 << 20,
             open_files_max: 256,
-            background_jobs_max: 2,
+            background_jobs_max: 4,
             checkpoint_dir: None,
             without_log: false,
         }
@@ -111,8 +112,8 @@ impl Shared {
         // digest, so a store that opens to fewer batches is as good as one that was behind.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options.set_paranoid_checks(true);
-        // Timers and old changes are deleted from the front of their families. Compacting runs of
-        // deletions keeps the search for the first that is left short.
+        // Timers are deleted from the front of their family. Compacting runs of deletions keeps the
+        // search for the first that is left short.
         options.add_compact_on_deletion_collector_factory(1_024, 512, 0.5);
         // RocksDB's own text log, which nothing reads until something is wrong.
         options.set_keep_log_file_num(4);
