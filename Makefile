@@ -65,7 +65,7 @@ soak-watch: setup # watchers over kills, which soak-one and soak-kills run among
 	@$(ENV) scripts/soak.sh 'Watches' $(TEST) --test it -- watch
 
 soak-faults: setup # brokers that die or freeze, zombies, requests that come late
-	@$(ENV) scripts/soak.sh 'Kafka: brokers, zombies, late requests' $(TEST) --test it --test kafka -- kafka_broker kafka_zombie late
+	@$(ENV) scripts/soak.sh 'Kafka: brokers, zombies, late requests' $(TEST) --test it --test kafka -- kafka_broker kafka_zombie late a_swap_of_many_rows_on_kafka
 
 bench: setup ## benchmarks, each against a floor or a peer in the same run, with the ratio
 	@benches/peers/kafka-streams/build.sh
@@ -89,9 +89,12 @@ doc: setup # rustdoc, warnings denied
 deny: checks-setup # licences, banned and duplicate crates, sources; the fetch is for crates of other platforms
 	@$(ENV) cargo fetch --locked --quiet; cargo deny --offline --all-features --locked check --hide-inclusion-graph bans licenses sources
 
-generated: setup # generated files are up to date
+generated: stubs # generated files are up to date
 	@$(ENV) cargo run --quiet --locked -p xtask -- proto --check
 	@$(ENV) cargo run --quiet --locked -p xtask -- schemas --check
+
+.PHONY: stubs
+stubs: setup # those of clients/; the others are looked at by tests too
 	@clients/generate.sh --check
 
 asyncapi: checks-setup # the AsyncAPI document under the specification's own JSON Schema, and that broken ones are refused
