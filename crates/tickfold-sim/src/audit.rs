@@ -280,7 +280,7 @@ impl Audit {
     /// what it has not seen, without gap or repeat; at most `limit`.
     pub(crate) fn watch(&mut self, broker: &Broker, limit: usize) -> Result<(), String> {
         let topic = Broker::topic(Topic::Transition);
-        for record in broker.part(topic, self.partition).visible(self.watch).take(limit) {
+        for record in broker.readable(topic, self.partition, self.watch).take(limit) {
             let next = self.golden.outputs[topic].get(self.watched);
             if !next.is_some_and(|next| is_of(record, next)) {
                 let offset = record.offset;

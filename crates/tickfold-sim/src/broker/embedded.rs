@@ -1,6 +1,6 @@
 //! The embedded log: one process, commits that are one batch, and a sync before the answer.
 
-use tickfold_log::{Append, Committed};
+use tickfold_log::{Append, Committed, Record};
 
 use super::transaction::Decision;
 use super::{Broker, Claimant};
@@ -39,6 +39,19 @@ impl Broker {
         let position = Some(position);
         let decision = Decision { partition, by, position, outputs: written, is_owned: true };
         self.unsynced.push(Unsynced { ends, position: (partition, before), decision });
+    }
+
+    /// What readers are given of a derived partition: nothing that is not synced.
+    pub(crate) fn readable(
+        &self,
+        topic: usize,
+        partition: u32,
+        from: u64,
+    ) -> impl Iterator<Item = &Record> {
+        let mut ends = self.unsynced.iter().flat_map(|unsynced| &unsynced.ends);
+        let end = ends.find(|(of, at, _)| (*of, *at) == (topic, partition)).map(|(_, _, end)| *end);
+        let records = self.part(topic, partition).visible(from);
+        records.take_while(move |record| end.is_none_or(|end| record.offset < end))
     }
 
     /// What was written is durable.
