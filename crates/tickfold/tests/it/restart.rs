@@ -10,14 +10,16 @@ use crate::support::{
     tickfold, up, with_secrets,
 };
 
+/// Messages of an account: more than stand in the block that opening a store reads.
+const MESSAGES: usize = 40;
 const WORDS: [&str; 5] = ["sent", "delivered", "read", "failed", "played"];
 
-/// Posts some statuses of a few messages of several accounts, some of them twice.
+/// Posts some statuses of messages of several accounts, some of them twice.
 fn post_some(node: &Node, seed: u64, posts: usize) {
     let mut rng = Rng(seed);
     let mut http = node.webhooks();
     for _ in 0..posts {
-        let (account, message) = (rng.below(6), rng.below(10));
+        let (account, message) = (rng.below(6), rng.below(MESSAGES));
         let waba = format!("21558990000{account}");
         let wamid = format!("wamid.R{account}.{message}");
         let after_s = i64::try_from(rng.below(500)).unwrap();
@@ -29,7 +31,7 @@ fn post_some(node: &Node, seed: u64, posts: usize) {
 /// Everything the query service says of what was posted, without what the clock moves.
 fn replies(node: &Node) -> Vec<Value> {
     let mut all: Vec<_> = (0..6)
-        .flat_map(|account| (0..10).map(move |message| format!("wamid.R{account}.{message}")))
+        .flat_map(|account| (0..MESSAGES).map(move |message| format!("wamid.R{account}.{message}")))
         .filter_map(|wamid| node.rpc().message(&wamid))
         .map(|message| format!("{message:?}").into())
         .collect();
@@ -45,7 +47,7 @@ fn replies(node: &Node) -> Vec<Value> {
 fn a_restart_changes_nothing_and_emits_nothing_again() {
     let dir = TempDir::new().unwrap();
     let node = Node::start(dir.path());
-    post_some(&node, 1, 150);
+    post_some(&node, 1, 400);
     let golden = assert_golden(&node);
     let before = (derived(&node), replies(&node), node.raw_webhooks().len());
     assert!(before.1.len() > 20 && golden.count() > 100);
