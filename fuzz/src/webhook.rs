@@ -63,7 +63,7 @@ fn folded_again(partition: Partition, body: &[u8], headers: &[(&'static str, Str
     let digest = store.digest_after(&overlay).expect("memory reads");
     let head = overlay.head.unwrap_or(StoreHead::EMPTY.head);
     let to = StoreHead { cursor: 2, head, digest, ..StoreHead::EMPTY };
-    store.write(0, &overlay, &[], to).expect("memory writes");
+    store.write(0, &overlay, to).expect("memory writes");
     nothing_new(&tell(&mut Overlay::default(), &*store, 2));
 }
 
