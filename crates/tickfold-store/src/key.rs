@@ -98,7 +98,13 @@ pub(crate) const UNINDEXED: [u8; 2] = [Family::Meta as u8, b'u'];
 
 impl Family {
     fn key(self) -> Vec<u8> {
-        vec![self as u8]
+        self.key_with_room(PARTS_ROOM)
+    }
+
+    fn key_with_room(self, room: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + room);
+        bytes.push(self as u8);
+        bytes
     }
 
     /// The family of a kind of state.
@@ -126,6 +132,10 @@ impl Family {
         ([self as u8], [self as u8 + 1])
     }
 }
+
+/// For the parts of a key: a number, a party, a time and a wamid have about so many bytes. A key that
+/// finds its room is allocated once.
+const PARTS_ROOM: usize = 111;
 
 /// Ends an escaped part. Below every escaped byte, so that a part sorts before its continuations.
 const END: [u8; 2] = [0x00, 0x01];
@@ -189,7 +199,7 @@ pub(crate) fn decided(key: &ActionId) -> Vec<u8> {
 }
 
 pub(crate) fn regime() -> Vec<u8> {
-    Family::Regime.key()
+    Family::Regime.key_with_room(0)
 }
 
 /// Sorts as [`TotalKey`].
@@ -533,7 +543,7 @@ pub(crate) fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
 }
 
 fn single(family: Family, id: &str) -> Vec<u8> {
-    let mut bytes = family.key();
+    let mut bytes = family.key_with_room(id.len());
     bytes.extend_from_slice(id.as_bytes());
     bytes
 }
@@ -564,11 +574,11 @@ fn push_payment(bytes: &mut Vec<u8>, key: &PaymentKey) {
 }
 
 fn push_escaped(bytes: &mut Vec<u8>, part: &str) {
-    for byte in part.bytes() {
-        match byte {
-            0 => bytes.extend_from_slice(&ZERO),
-            byte => bytes.push(byte),
+    for (index, piece) in part.as_bytes().split(|byte| *byte == 0).enumerate() {
+        if index > 0 {
+            bytes.extend_from_slice(&ZERO);
         }
+        bytes.extend_from_slice(piece);
     }
     bytes.extend_from_slice(&END);
 }

@@ -83,8 +83,11 @@ impl Gathered {
         Box::new(found.into_iter())
     }
 
+    /// Takes all rows, rising, and makes room for as many: a table that grows moves its rows about.
     fn take(&mut self) -> Vec<Entry> {
-        let Self { ordered, others, bytes: _ } = std::mem::take(self);
+        let others = HashMap::with_capacity_and_hasher(self.others.len(), RandomState::default());
+        let next = Self { others, ..Self::default() };
+        let Self { ordered, others, bytes: _ } = std::mem::replace(self, next);
         let mut rows: Vec<_> = ordered.into_iter().chain(others).collect();
         rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         rows

@@ -22,8 +22,8 @@ use crate::kafka::broker::Broker;
 use crate::kafka_run::{at_rest_on, command_on};
 use crate::kafka_state::assert_refused;
 use crate::support::{
-    Ended, Golden, Node, PARTITIONS, Plain, RAW, Record, assert_golden, derived, difference,
-    eventually, run, say, status_body_of, tickfold, topic, up,
+    Ended, Golden, Node, PARTITIONS, RAW, Record, assert_golden, derived, difference, eventually,
+    run, say, status_body_of, tickfold, topic, up,
 };
 
 /// The partitions and what is done to each. The others stay as they are.
@@ -137,11 +137,6 @@ async fn positions(log: &dyn Log) -> Vec<Committed> {
         .collect()
 }
 
-/// Offset of the raw record that an output comes from.
-fn source(plain: &Plain) -> u64 {
-    plain.headers["ce_id"].split('-').nth(1).unwrap().parse().unwrap()
-}
-
 fn each_refusal(place: &Place) {
     let accounts = accounts();
     let node = place.node();
@@ -246,8 +241,8 @@ fn each_refusal(place: &Place) {
         let without_beginning = Golden::of(&rest).outputs;
         for ((_, partition), outputs) in &mut golden {
             if *partition == MOVED_AND_REPEATED {
-                let at = outputs.iter().position(|plain| source(plain) >= emitted(1));
-                let again: Vec<_> = outputs.iter().filter(|p| source(p) >= LOW).cloned().collect();
+                let at = outputs.iter().position(|plain| plain.source() >= emitted(1));
+                let again: Vec<_> = outputs.iter().filter(|p| p.source() >= LOW).cloned().collect();
                 outputs.truncate(at.unwrap_or(outputs.len()));
                 outputs.extend(again);
             }
@@ -255,9 +250,9 @@ fn each_refusal(place: &Place) {
         // What came after the gap was folded by a state that knows nothing of what was before.
         for of in Topic::ALL {
             let outputs = golden.entry((of, GAP)).or_default();
-            outputs.retain(|plain| source(plain) < emitted(GAP));
+            outputs.retain(|plain| plain.source() < emitted(GAP));
             let after = without_beginning.get(&(of, GAP)).into_iter().flatten();
-            outputs.extend(after.filter(|plain| source(plain) >= emitted(GAP)).cloned());
+            outputs.extend(after.filter(|plain| plain.source() >= emitted(GAP)).cloned());
         }
         golden.retain(|_, outputs| !outputs.is_empty());
         golden

@@ -36,7 +36,7 @@ const WORDS: [&str; 4] = ["sent", "delivered", "read", "failed"];
 /// A message that no webhook made.
 const ADDED: &str = "wamid.planted";
 /// Ordinals of rows that a swap publishes.
-const SWAPPED: u32 = 1 << 31;
+const SWAPPED: u64 = 1 << 31;
 
 /// One body of an account.
 fn body(account: usize, rng: &mut Rng) -> String {
@@ -197,12 +197,9 @@ fn published(node: &Node) -> (Golden, Vec<(Topic, u32, Plain)>) {
         let mut found = derived(node);
         let mut rows = Vec::new();
         for ((of, partition), records) in &mut found {
-            let ordinal = |plain: &Plain| -> u32 {
-                plain.headers["ce_id"].rsplit_once('-').unwrap().1.parse().unwrap()
-            };
             rows.extend(
                 records
-                    .extract_if(.., |plain| ordinal(plain) >= SWAPPED)
+                    .extract_if(.., |plain| plain.ordinal() >= SWAPPED)
                     .map(|plain| (*of, *partition, plain)),
             );
         }
@@ -391,7 +388,7 @@ fn check_many_rows(log: &str, many: usize, root: &Path, command: &dyn Fn() -> Co
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for record in node.tail(&topic(Topic::MessageState)) {
         let row = record.plain();
-        if row.headers["ce_id"].rsplit_once('-').unwrap().1.parse::<u32>().unwrap() >= SWAPPED {
+        if row.ordinal() >= SWAPPED {
             assert!(row.value.is_some());
             *told.entry(row.key).or_default() += 1;
         }
@@ -595,13 +592,10 @@ fn other_version(root: &Path, place: &str) {
         assert!(!is_refused(&node));
         let (golden, rows) = published(&node);
         // What came while it was refused is folded behind the swap, onto the rows that it published.
-        let offset = |row: &Plain| -> u64 {
-            row.headers["ce_id"].split('-').nth(1).unwrap().parse().unwrap()
-        };
-        let at = offset(&rows[0].2);
+        let at = rows[0].2.source();
         let mut then = golden;
         for ((_, partition), of) in &mut then.outputs {
-            of.retain(|row| *partition != planted.partition || offset(row) <= at);
+            of.retain(|row| *partition != planted.partition || row.source() <= at);
         }
         check_rows(&then, &planted, &rows, true);
     } else {

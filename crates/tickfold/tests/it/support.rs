@@ -781,6 +781,23 @@ pub(crate) struct Plain {
     pub(crate) timestamp_ms: i64,
 }
 
+impl Plain {
+    /// Offset of the raw record that it comes from.
+    pub(crate) fn source(&self) -> u64 {
+        self.of_event_id(1)
+    }
+
+    /// Its place among what comes from that record.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.of_event_id(2)
+    }
+
+    /// Of `partition-offset-ordinal`.
+    fn of_event_id(&self, part: usize) -> u64 {
+        self.headers["ce_id"].split('-').nth(part).unwrap().parse().unwrap()
+    }
+}
+
 /// All raw records folded on nothing in one thread: what has to be there.
 #[derive(Debug, Default)]
 pub(crate) struct Golden {
