@@ -83,12 +83,11 @@ impl Gathered {
         Box::new(found.into_iter())
     }
 
-    /// Takes all rows, rising, and makes room for as many: a table that grows moves its rows about.
+    /// All rows, rising. The table keeps its room: one that grows moves its rows about.
     fn take(&mut self) -> Vec<Entry> {
-        let others = HashMap::with_capacity_and_hasher(self.others.len(), RandomState::default());
-        let next = Self { others, ..Self::default() };
-        let Self { ordered, others, bytes: _ } = std::mem::replace(self, next);
-        let mut rows: Vec<_> = ordered.into_iter().chain(others).collect();
+        self.bytes = 0;
+        let ordered = std::mem::take(&mut self.ordered);
+        let mut rows: Vec<_> = ordered.into_iter().chain(self.others.drain()).collect();
         rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         rows
     }
