@@ -21,13 +21,13 @@ setup: # system packages, librocksdb.a, promtool, Kafka's jars, a Python client;
 run: setup ## build, start one node with a demo secret, post three statuses, show the message, keep serving
 	@scripts/run.sh
 
-# The same generated inputs each time: what fails in CI fails here. `make soak` draws new ones.
+# The same generated inputs each time: what fails in CI fails here. `make soak` draws new ones. The integration tests wait
+# for half of their time, in which the simulation runs.
 test: export PROPTEST_RNG_SEED ?= 1
-test: setup ## all tests: unit tests of every crate first, then integration and end-to-end tests, then doc tests
+test: setup ## all tests: unit tests of every crate first, then integration and end-to-end tests beside the simulation, then doc tests
 	@$(ENV) $(TEST) --lib --bins
-	@$(ENV) $(TEST) --test '*'
+	@$(ENV) scripts/beside.sh $(MAKE) --no-print-directory sim -- $(TEST) --test '*'
 	@$(ENV) $(TEST) --doc
-	@$(MAKE) --no-print-directory sim
 
 # Optimised, with the assertions of our own crates on. Few crates, and none of them C++.
 SIM := cargo run --quiet --locked --profile sim -p tickfold-sim --
@@ -112,7 +112,7 @@ shell: checks-setup # shell scripts
 	  else echo "shell: skipped, shellcheck is not packaged for $$(uname -m)"; fi
 
 docker: checks-setup # Dockerfile, compose files and Prometheus' files, also against the binary
-	@$(ENV) cargo build --quiet --locked -p tickfold; docker/check.sh
+	@$(ENV) if [ -z "$${TICKFOLD_BIN:-}" ]; then cargo build --quiet --locked -p tickfold; fi; docker/check.sh
 
 .PHONY: checks-setup
 checks-setup:

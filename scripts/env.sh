@@ -4,10 +4,15 @@
 # Points cargo at the librocksdb.a that scripts/setup.sh built once for this machine, puts the pinned check tools on
 # PATH where they are installed, and tells tests where promtool and the Python client are. Nothing here is needed to
 # build: without it cargo compiles RocksDB itself, once per target directory and profile. What is not there is left out,
-# so sourcing this never fails.
+# so sourcing this never fails, but in a shell that cannot say where this file is.
 #
 # Stay with one of the two ways inside one target directory: when ROCKSDB_LIB_DIR appears or goes away, cargo runs the
 # build script of librocksdb-sys again, and without the variable that is the full C++ build.
+
+if [ -z "${BASH_VERSION:-}${ZSH_VERSION:-}" ]; then
+  echo 'scripts/env.sh: only bash and zsh can source this; in another shell cargo would build RocksDB itself' >&2
+  return 1
+fi
 
 tickfold_root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)
 tickfold_cache=${TICKFOLD_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tickfold}
