@@ -654,8 +654,9 @@ pub(crate) enum ReplayCommand {
     /// and nothing else: no action twice. What ended half-way left each partition in the one state or the
     /// other, and the same command goes on. Exit code 3 if there is no replay.
     Swap {
-        /// Most table rows of one partition that may differ. On Kafka up to 1,048,576: they are one commit,
-        /// which has to be done within a minute, and in the node's memory until then.
+        /// Most table rows of one partition that may differ, up to 1,048,576. They are one commit, and in the
+        /// node's memory until it is done. On Kafka that has to be within a minute; the embedded log takes no
+        /// webhooks while it writes them.
         #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
         rows_max: u32,
         #[command(flatten)]

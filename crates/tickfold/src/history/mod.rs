@@ -47,8 +47,6 @@ pub(crate) struct Ground {
     pub store_options: RocksOptions,
     /// Bounds of a batch.
     pub fold_options: Arc<Options>,
-    /// The log is Kafka, not the embedded one.
-    pub is_kafka: bool,
 }
 
 impl Ground {
@@ -80,7 +78,6 @@ impl Ground {
             state_dir,
             store_options,
             fold_options: Arc::new(fold_options),
-            is_kafka: config.kafka.brokers.is_some(),
         }
     }
 

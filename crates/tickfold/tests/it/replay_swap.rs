@@ -342,15 +342,14 @@ fn second(first: &[(Topic, u32, Plain)], all: &[(Topic, u32, Plain)]) -> Vec<(To
 #[test]
 fn a_swap_of_many_rows() {
     let dir = TempDir::new().unwrap();
-    // The most that a commit of this log may have.
-    let many = if is_soak() { 100_000 } else { 1_500 };
+    // More than a swap takes unless it is told to.
+    let many = if is_soak() { 300_000 } else { 1_500 };
     check_many_rows("embedded", many, dir.path(), &|| up(dir.path()));
 }
 
 #[test]
 fn a_swap_of_many_rows_on_kafka() {
     let dir = TempDir::new().unwrap();
-    // More than a swap takes unless it is told to.
     let many = if is_soak() { 150_000 } else { 1_500 };
     check_many_rows("kafka", many, dir.path(), &|| on_kafka(dir.path(), "many-rows"));
 }

@@ -101,7 +101,7 @@ impl ReplayService for Replays {
         &self,
         request: Request<pb::SwapReplayRequest>,
     ) -> Result<Response<Self::SwapReplayStream>, Status> {
-        let rows_max = rows_max(request.into_inner().rows_max, self.0.ground.is_kafka)?;
+        let rows_max = rows_max(request.into_inner().rows_max)?;
         let swapped = ReceiverStream::new(self.0.swap(By::Replay, rows_max).await?);
         let swapped = swapped.map_ok(|swapped| pb::SwapReplayResponse { swapped: Some(swapped) });
         Ok(Response::new(Box::pin(swapped)))
@@ -111,7 +111,7 @@ impl ReplayService for Replays {
         &self,
         request: Request<pb::RollbackReplayRequest>,
     ) -> Result<Response<Self::RollbackReplayStream>, Status> {
-        let rows_max = rows_max(request.into_inner().rows_max, self.0.ground.is_kafka)?;
+        let rows_max = rows_max(request.into_inner().rows_max)?;
         let swapped = ReceiverStream::new(self.0.swap(By::Kept, rows_max).await?);
         let swapped =
             swapped.map_ok(|swapped| pb::RollbackReplayResponse { swapped: Some(swapped) });

@@ -33,8 +33,7 @@ const ROUNDS: usize = 10;
 /// How long a partition stands still for what is left to fold.
 const FOLD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Rows of one commit where the caller says nothing, and the most that may be asked for on Kafka. On the
-/// embedded log a commit is one write, for which everybody else waits.
+/// Rows of one commit where the caller says nothing, and the most that may be asked for.
 const ROWS_DEFAULT: u32 = 100_000;
 const ROWS_MAX: u32 = 1 << ORDINAL_BITS;
 /// Bytes of their values: 256 MiB of 100,000, and no more than fit into a commit's time.
@@ -59,11 +58,10 @@ pub(super) enum By {
 pub(super) type Swapped = mpsc::Sender<Result<pb::ReplaySwapped, Status>>;
 
 /// How many rows of a partition may differ.
-pub(super) fn rows_max(asked: u32, is_kafka: bool) -> Result<usize, Status> {
+pub(super) fn rows_max(asked: u32) -> Result<usize, Status> {
     let rows_max = if asked == 0 { ROWS_DEFAULT } else { asked };
-    let most = if is_kafka { ROWS_MAX } else { ROWS_DEFAULT };
-    if rows_max > most {
-        let what = format!("rows_max: {asked} is above {most}, the most on this log");
+    if rows_max > ROWS_MAX {
+        let what = format!("rows_max: {asked} is above {ROWS_MAX}, the most of one commit");
         return Err(Reason::InvalidArgument.status(what));
     }
     Ok(usize::try_from(rows_max).unwrap_or(usize::MAX))
@@ -394,9 +392,9 @@ mod tests {
             };
             std::iter::repeat_with(row).take(count).collect()
         };
-        let (max, more) = (rows_max(0, false).unwrap(), rows_max(1 << 20, true).unwrap());
+        let (max, more) = (rows_max(0).unwrap(), rows_max(1 << 20).unwrap());
         assert_eq!((max, more), (100_000, 1_048_576));
-        assert!(rows_max(100_001, false).is_err() && rows_max(1_048_577, true).is_err());
+        assert!(rows_max(1_048_577).is_err());
         let cases = [
             (max, max, None),
             (max, 255, Some(&value)),
