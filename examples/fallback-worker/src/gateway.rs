@@ -61,9 +61,11 @@ impl Gateway {
         let status = tokio::time::timeout(PATIENCE, self.exchange(request));
         let status = status.await.context("wait for the gateway")?.context("ask the gateway")?;
         Ok(match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Answer::Again,
             status if status.is_success() => Answer::Taken,
-            status if status.is_client_error() => Answer::Refused,
+            // Of the message. Others are of the credential, the address or the load, which somebody mends.
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY => Answer::Refused,
             _ => Answer::Again,
         })
     }
