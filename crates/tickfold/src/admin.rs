@@ -36,6 +36,9 @@ use places::Limits;
 const FIRST_HEAD: Duration = Duration::from_secs(5);
 const NEXT_HEAD: Duration = Duration::from_secs(60);
 
+/// For a client to read something of what it is answered.
+const UNREAD: Duration = Duration::from_secs(60);
+
 /// What the listener shows: of each part that the node has.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -90,7 +93,8 @@ pub(crate) async fn run(
         .route("/configz", get(configz))
         .with_state(admin)
         .merge(shown);
-    let limits = Limits { connections, first_head: FIRST_HEAD, next_head: NEXT_HEAD };
+    let limits =
+        Limits { connections, first_head: FIRST_HEAD, next_head: NEXT_HEAD, unread: UNREAD };
     tokio::select! {
         served = places::serve(listener, router, limits) => Ok(served?),
         () = stop.cancelled() => Ok(()),

@@ -137,10 +137,21 @@ fn restore(partition: u32, cursor: Option<u64>, discard: bool, at: &AtRest) -> R
         bail!("there is state in {}: --discard sets it aside", there.display());
     }
     if there.exists() {
+        // What is there may be all that there is: it stays until the other is known to be whole.
+        let dir = CheckpointDir::new(checkpoint_dir(&config)?);
+        let damage = dir.verify(partition, chosen.head.cursor).context("verify the checkpoint")?;
+        let Some(damage) = damage else { bail!("checkpoint {partition}/{} is gone", chosen.id) };
+        if let Some(first) = damage.first() {
+            bail!("checkpoint {partition}/{}: {first}; the state is as it was", chosen.id);
+        }
         stores.reject(partition, "discarded").context("set the state aside")?;
     }
     let restored = stores.restore(partition, chosen);
-    restored.with_context(|| format!("restore checkpoint {partition}/{}", chosen.id))?;
+    let aside = || match is_there {
+        true => format!("; the state is aside in {}.rejected-discarded-*", there.display()),
+        false => String::new(),
+    };
+    restored.with_context(|| format!("restore checkpoint {partition}/{}{}", chosen.id, aside()))?;
     print(&format!(
         "partition {partition} has the state of position {}; the node folds on from there\n",
         chosen.head.cursor

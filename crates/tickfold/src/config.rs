@@ -18,6 +18,9 @@ use toml::{Table, Value};
 /// The defaults, commented; printed by `tickfold config --defaults`.
 pub(crate) const DEFAULTS: &str = include_str!("../tickfold.default.toml");
 
+/// Below this, pauses of the machine would do for a partition that is stuck.
+const STUCK_AFTER_MIN: Duration = Duration::from_secs(1);
+
 /// Effective settings.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -274,6 +277,18 @@ impl Layers {
         if config.admin.connections_max == 0 {
             bail!("admin.connections_max = 0 lets nobody in");
         }
+        let Processor { batch_records_max, batch_bytes_max, .. } = config.processor;
+        if batch_records_max == 0 || batch_bytes_max == 0 {
+            bail!(
+                "processor.batch_records_max and processor.batch_bytes_max: a batch of 0 folds nothing"
+            );
+        }
+        let Processor { tick_commit_interval, stuck_after, .. } = config.processor;
+        if stuck_after < STUCK_AFTER_MIN || stuck_after < 2 * tick_commit_interval {
+            bail!(
+                "processor.stuck_after = {stuck_after:?} takes a partition for stuck that only waits: at least                  {STUCK_AFTER_MIN:?}, and twice processor.tick_commit_interval, which is                  {tick_commit_interval:?}"
+            );
+        }
         let is_topic_char =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
         if config.topic_prefix.is_empty() || !config.topic_prefix.chars().all(is_topic_char) {
@@ -507,6 +522,11 @@ mod tests {
         assert!(error("[query]\ndrain_limit = \"soon\"").contains("\"soon\" is not a duration"));
         assert!(error("[log]\nqueue_bytes_max = \"1 parsec\"").contains("is not a size"));
         assert!(error("[admin]\nconnections_max = 0").contains("lets nobody in"));
+        assert!(error("[processor]\nbatch_records_max = 0").contains("folds nothing"));
+        assert!(error("[processor]\nbatch_bytes_max = 0").contains("folds nothing"));
+        assert!(error("[processor]\nstuck_after = \"19s\"").contains("stuck"));
+        let idle = "[processor]\ntick_commit_interval = \"0s\"\nstuck_after = \"0s\"";
+        assert!(error(idle).contains("stuck"));
         assert!(error("partitions = 1025").contains("between 1 and 1024"));
         assert!(error("topic_prefix = \"Über\"").contains("topic_prefix"));
         assert!(error("ingress = 4").contains("is a section"));

@@ -4,7 +4,9 @@
 //! that place, after writing the name to the file that `TICKFOLD_FAIL_POINT_FILE` names, so that a
 //! test can prove that its fault landed. With `TICKFOLD_FAIL_POINT_DELAY_US=n` it kills itself so
 //! many microseconds later, unless the commit that reached the place was answered before: then it
-//! waits for the next. With `TICKFOLD_FAIL_POINT_PANICS=1` the thread panics there instead. `TICKFOLD_BUG=name` plants a bug in commit or start code.
+//! waits for the next. With `TICKFOLD_FAIL_POINT_PANICS=1` the thread panics there instead, and with
+//! `TICKFOLD_FAIL_POINT_HANGS=1` each that comes there from then on stays for ever, as one does whose disk hangs.
+//! `TICKFOLD_BUG=name` plants a bug in commit or start code.
 //! `TICKFOLD_KAFKA_PATIENCE_MS=n` bounds what is waited for at the brokers, for tests that stop them;
 //! `TICKFOLD_KAFKA_SESSION_TIMEOUT_MS=n` how long the group waits, for tests that stop its members.
 //! `TICKFOLD_LOG_CLOCK=origin_ms:speed` makes the embedded log's clock run so many times as fast
@@ -76,6 +78,7 @@ mod armed {
         left: AtomicU64,
         delay: Duration,
         panics: bool,
+        hangs: bool,
         /// The thread that reached the place and is killed when the delay is over.
         doomed: Mutex<Option<ThreadId>>,
     }
@@ -115,8 +118,9 @@ mod armed {
         let delay = number("TICKFOLD_FAIL_POINT_DELAY_US")?.unwrap_or(0);
         let delay = Duration::from_micros(delay);
         let panics = number("TICKFOLD_FAIL_POINT_PANICS")?.is_some();
+        let hangs = number("TICKFOLD_FAIL_POINT_HANGS")?.is_some();
         let (place, doomed) = (name.to_owned(), Mutex::new(None));
-        let _ = ARMED.set(Armed { place, left, delay, panics, doomed });
+        let _ = ARMED.set(Armed { place, left, delay, panics, hangs, doomed });
         Ok(true)
     }
 
@@ -179,7 +183,13 @@ mod armed {
         if name == kafka_fail_point::ENDED {
             armed.call_off();
         }
-        if armed.place != name || armed.left.fetch_sub(1, Ordering::SeqCst) != 1 {
+        if armed.place != name {
+            return;
+        }
+        if armed.hangs {
+            return armed.hang(name);
+        }
+        if armed.left.fetch_sub(1, Ordering::SeqCst) != 1 {
             return;
         }
         if armed.panics {
@@ -204,6 +214,19 @@ mod armed {
             self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
+        /// Stays, from the time on that was asked for.
+        fn hang(&self, name: &str) {
+            let one_less = |left: u64| Some(left.saturating_sub(1));
+            let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+            if left.is_ok_and(|left| left > 1) {
+                return;
+            }
+            prove(name);
+            loop {
+                std::thread::park();
+            }
+        }
+
         /// The commit of this thread was answered: too late for a kill inside of it.
         fn call_off(&self) {
             let mut doomed = self.doomed();
@@ -219,11 +242,15 @@ mod armed {
         panic!("reached {name}");
     }
 
-    fn die(name: &str) -> ! {
+    /// Goes on with or without it; the test that asked for it will miss it.
+    fn prove(name: &str) {
         if let Ok(path) = std::env::var("TICKFOLD_FAIL_POINT_FILE") {
-            // Killed with or without it; the test that asked for it will miss it.
             let _ = std::fs::write(path, name);
         }
+    }
+
+    fn die(name: &str) -> ! {
+        prove(name);
         let _ =
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {

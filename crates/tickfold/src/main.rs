@@ -42,6 +42,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::{Cli, Command, Settings};
+use client::print;
 use config::Layers;
 use node::Role;
 
@@ -162,11 +163,6 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("start the async runtime")
-}
-
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
-fn print(text: &str) {
-    print!("{text}");
 }
 
 /// The last line of a command that failed.

@@ -1,7 +1,7 @@
 //! Metrics of the process itself: build, start, disks; and the gauges that are read when somebody asks.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::SystemTime;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
@@ -80,6 +80,7 @@ pub(crate) fn started(role: Role) {
 pub(crate) struct Observed {
     dirs: Vec<(&'static str, PathBuf)>,
     stores: Option<Arc<RocksStores>>,
+    looking: Arc<Mutex<()>>,
 }
 
 impl Observed {
@@ -91,11 +92,17 @@ impl Observed {
             let checkpoints = config.store.checkpoint_dir.clone();
             dirs.extend(checkpoints.map(|dir| ("checkpoints", dir)));
         }
-        Self { dirs, stores }
+        Self { dirs, stores, looking: Arc::default() }
     }
 
-    /// Sets the gauges. Asks the file system and RocksDB, so not for a thread that must not wait.
+    /// Sets the gauges. Asks the file system and RocksDB, so not for a thread that must not wait. While one
+    /// waits for a disk that hangs, others go by what it found last: threads are few.
     pub(crate) fn set(&self) {
+        let _looking = match self.looking.try_lock() {
+            Ok(looking) => looking,
+            Err(TryLockError::Poisoned(looking)) => looking.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         for (dir, path) in &self.dirs {
             disk(dir, path);
         }

@@ -7,15 +7,16 @@ mod parts;
 mod stop;
 mod workers;
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{Departure, Log};
 use tickfold_query::{Auth, Door};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, Identity, Partitions};
 use crate::config::{Config, Layers};
@@ -30,6 +31,9 @@ use grpc::Grpc;
 use parts::{Part, ended};
 use stop::{Signals, StopSwitch};
 use workers::Workers;
+
+/// What a stop may take beside the drains of webhooks and queries: the commits under way, the group, the log.
+const STOP_REST: Duration = Duration::from_secs(30);
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -103,7 +107,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     };
     let identity = Identity::new(role, &own_address, layers);
     let peers = workers::peers(&config, workers.as_ref(), &log, &raw, own_address);
-    reload.identify_to(&peers, config.kafka.brokers.is_some())?;
+    reload.identify_to(&peers, config.kafka.brokers.is_some());
     let (stop, door) = (StopSwitch::default(), Door::default());
     let grpc = Grpc {
         config: &config,
@@ -147,6 +151,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
         std::future::pending::<()>().await;
     };
     let mut departure = Departure::Restart;
+    signals.running();
     let failed = tokio::select! {
         () = announce => None,
         how = signals.stop(Arc::clone(&reload)) => how.err(),
@@ -163,6 +168,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     };
 
     info!(?departure, "stopping: no new webhooks, then the processor, then the log, then queries");
+    stop::limit(config.ingress.drain_limit + config.query.drain_limit + STOP_REST)?;
     let mut failures: Vec<anyhow::Error> = failed.into_iter().collect();
     if let Some(ingress) = ingress {
         ingress.stop(&mut failures).await;
@@ -238,10 +244,15 @@ fn advertised(config: &Config, listeners: &Listeners) -> Result<String> {
     Ok(address.clone())
 }
 
-#[expect(clippy::print_stdout, reason = "the one line that says where it serves")]
+/// The one line that says where it serves. Who cannot hear it has no less of a node.
 fn announce(role: Role, webhooks: Option<&str>, grpc: SocketAddr, admin: SocketAddr) {
     let webhooks = webhooks.map(|urls| format!("webhooks {urls}, ")).unwrap_or_default();
-    println!("tickfold {}: {webhooks}gRPC {grpc}, admin http://{admin}", role.word());
+    let word = role.word();
+    let line = format!("tickfold {word}: {webhooks}gRPC {grpc}, admin http://{admin}\n");
+    let mut out = std::io::stdout();
+    if let Err(failure) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+        warn!(%failure, "standard output does not take where the node serves");
+    }
 }
 
 pub(crate) fn now() -> Timestamp {

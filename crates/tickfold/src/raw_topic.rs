@@ -119,6 +119,6 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Erro
 /// What the group's positions were committed with, if there are any.
 async fn committed_partitions(config: &Config, log: &dyn Log, raw: &str) -> Result<Option<u32>> {
     let tokens = owners::tokens(log, &config.group, raw).await;
-    let tokens = tokens.context("look at the group's positions")?;
+    let tokens = tokens.context("look at the group's positions, which takes Describe on it")?;
     Ok(tokens.into_iter().flatten().map(|token| token.partition_count).next())
 }

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tickfold_ingress::{App, Apps, Replaced, Tls, TlsPem};
 use tickfold_query::{
     Auth, Credentials, Peers, ServerPem, ServerTls, TokenEntry, Tokens, TokensReplaced,
 };
 use tokio::signal::unix::Signal;
 use tokio::sync::Mutex;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tracing::{error, info, warn};
 
 use crate::config::Config;
@@ -62,7 +64,9 @@ pub(crate) struct Reload {
     pub tls: Option<Tls>,
     /// Who may call.
     pub auth: Auth,
-    /// Told how this node shows itself, once they are there.
+    /// How this node shows itself to the others at first.
+    credentials: Credentials,
+    /// Told how it does, once they are there.
     peers: OnceLock<Peers>,
     /// One reload at a time: two that interleave could serve the older reading.
     turn: Mutex<()>,
@@ -82,6 +86,7 @@ struct Reading {
     tls: Option<TlsPem>,
     tokens: Option<Vec<TokenEntry>>,
     server: Option<ServerPem>,
+    credentials: Credentials,
 }
 
 impl Sources {
@@ -112,7 +117,22 @@ impl Sources {
         }
         let tokens = self.auth.tokens_file.as_deref().map(tokens::read).transpose()?;
         let server = self.auth.tls.as_ref().map(server_pem).transpose()?;
-        Ok(Reading { apps, tls, tokens, server })
+        let credentials = self.auth.credentials()?;
+        Ok(Reading { apps, tls, tokens, server, credentials })
+    }
+
+    /// How many certificate files there are; an error says of one that it cannot be read or does not fit.
+    pub(crate) fn certificates(&self) -> Result<usize> {
+        let webhooks = self.webhooks.as_ref().and_then(|webhooks| webhooks.tls.as_ref());
+        if let Some(files) = webhooks {
+            Tls::new(&webhook_pem(files)?).context("set up TLS of webhooks")?;
+        }
+        if let Some(files) = &self.auth.tls {
+            ServerTls::new(&server_pem(files)?).context("set up TLS of gRPC")?;
+        }
+        self.auth.credentials()?;
+        let of = [webhooks.is_some(), self.auth.tls.is_some(), self.auth.peer_ca.is_some()];
+        Ok(of.into_iter().filter(|is_there| *is_there).count())
     }
 }
 
@@ -150,13 +170,20 @@ impl AuthSources {
     fn credentials(&self) -> Result<Credentials> {
         let token = secrets::read("TICKFOLD_NODE_TOKEN", environment)?;
         let Some(peer_ca) = &self.peer_ca else { return Ok(Credentials { token, tls: None }) };
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(peer_ca)?));
+        let ca = pem(peer_ca)?;
+        let first = CertificateDer::pem_slice_iter(&ca).next().transpose();
+        if !first.is_ok_and(|first| first.is_some()) {
+            bail!("auth.peer_ca_file: no certificate in {}", peer_ca.display());
+        }
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
         if let Some(files) = &self.tls {
             tls = tls.identity(Identity::from_pem(pem(&files.certificates)?, pem(&files.key)?));
         }
         if let Some(name) = &self.peer_name {
             tls = tls.domain_name(name);
         }
+        let anywhere = Endpoint::from_static("https://localhost").tls_config(tls.clone());
+        anywhere.context("set up TLS to other nodes")?;
         Ok(Credentials { token, tls: Some(tls) })
     }
 }
@@ -185,7 +212,7 @@ fn pem(path: &Path) -> Result<Vec<u8>> {
 impl Reload {
     /// Reads and checks everything for the first time.
     pub(crate) fn first(sources: Sources) -> Result<Self> {
-        let Reading { apps, tls, tokens, server } = sources.read()?;
+        let Reading { apps, tls, tokens, server, credentials } = sources.read()?;
         let apps = apps.map(|apps| Apps::new(apps, node::now())).transpose();
         let tls = tls.map(|pem| Tls::new(&pem)).transpose().context("set up TLS")?;
         let server = server.map(|pem| ServerTls::new(&pem)).transpose();
@@ -199,14 +226,15 @@ impl Reload {
             tls,
             auth,
             sources,
+            credentials,
             peers: OnceLock::new(),
             turn: Mutex::default(),
         })
     }
 
     /// Shows this node to the others from now on, as it is after each reload too.
-    pub(crate) fn identify_to(&self, peers: &Peers, has_others: bool) -> Result<()> {
-        let credentials = self.sources.auth.credentials()?;
+    pub(crate) fn identify_to(&self, peers: &Peers, has_others: bool) {
+        let credentials = self.credentials.clone();
         let has_certificate = self.sources.auth.tls.is_some() && credentials.tls.is_some();
         if has_others
             && self.auth.tokens.is_some()
@@ -218,14 +246,12 @@ impl Reload {
         peers.identify(credentials);
         // Told once, at the start.
         let _ = self.peers.set(peers.clone());
-        Ok(())
     }
 
     /// Reads, checks and serves; on an error what was served before goes on.
     pub(crate) async fn run(&self) -> Result<Reloaded> {
         let _turn = self.turn.lock().await;
-        let Reading { apps, tls, tokens, server } = self.sources.read()?;
-        let credentials = self.sources.auth.credentials()?;
+        let Reading { apps, tls, tokens, server, credentials } = self.sources.read()?;
         apps.as_deref().map(App::check_all).transpose().context("check apps")?;
         if let Some(pem) = &server {
             ServerTls::new(pem).context("set up TLS of gRPC")?;

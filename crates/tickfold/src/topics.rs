@@ -13,6 +13,7 @@ use tickfold_ingress::Quarantine;
 use tickfold_log::{KafkaOptions, KafkaTopics, Survey, TopicSpec, Weight};
 
 use crate::cli::{Output, Topics};
+use crate::client::print;
 use crate::config::{Config, Layers};
 use crate::log::kafka_options;
 use crate::raw_topic::partitions_of_new;
@@ -278,10 +279,4 @@ fn table(reports: &[Report]) -> String {
         }
     }
     text
-}
-
-fn print(text: &str) {
-    use std::io::Write as _;
-    // A reader that has seen enough closes the pipe; that is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -7,7 +7,7 @@
 //!
 //! It listens in plain, with TLS and SASL (SCRAM and PLAIN) under a certificate of a self-made
 //! authority, and in plain for a proxy, whose address it then tells its clients. Everybody may do
-//! everything but [`LIMITED`]. Settings are those of production but for the number of replicas,
+//! everything but those of [`LIMITED`]. Settings are those of production but for the number of replicas,
 //! small internal topics, no retention, and a short session, which a restarted broker waits out;
 //! topics are created on demand, as many clusters do. The binary's tests include this file too.
 
@@ -26,8 +26,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 /// User and password of the secure listener, good for nothing but these tests.
 pub(crate) const USER: &str = "tickfold";
 pub(crate) const PASSWORD: &str = "known-to-everybody";
-/// A user of the secure listener, with the same password, who may do nothing but what an ACL allows.
-pub(crate) const LIMITED: &str = "limited";
+/// Users of the secure listener, with the same password, who may do nothing but what an ACL allows.
+pub(crate) const LIMITED: [&str; 2] = ["limited", "limited-ingress"];
 
 const POM: &str = include_str!("../../../../scripts/kafka/pom.xml");
 const CLUSTER_ID: &str = "dGlja2ZvbGQtdGVzdGluZw";
@@ -321,7 +321,9 @@ fn format_storage(jars: &Path, properties: &Path) {
         .arg(properties)
         .args(["--add-scram", &user("SCRAM-SHA-256", USER)])
         .args(["--add-scram", &user("SCRAM-SHA-512", USER)])
-        .args(["--add-scram", &user("SCRAM-SHA-512", LIMITED)])
+        .args(
+            LIMITED.iter().flat_map(|name| ["--add-scram".to_owned(), user("SCRAM-SHA-512", name)]),
+        )
         .stdin(Stdio::null())
         .output()
         .expect("start java: run scripts/setup.sh");

@@ -2,7 +2,8 @@
 //!
 //! Where all places are taken the next connection waits in the backlog until one is free. A place is given
 //! back when the connection ends: by its client, or by ours where the head of a request does not come in time,
-//! of the first and of each later one. An answer may take as long as it likes, as events do.
+//! of the first and of each later one, or where its client does not read. An answer may take as long as it likes,
+//! as events do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use axum_server::{AddrListener, Address, Server};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 use crate::metrics::OpenAdminConnection;
 
@@ -32,6 +34,8 @@ pub(super) struct Limits {
     pub first_head: Duration,
     /// From then on from the end of an answer to the head of the next request.
     pub next_head: Duration,
+    /// Until something is read of what is answered.
+    pub unread: Duration,
 }
 
 /// Serves until the listener fails.
@@ -42,7 +46,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let free = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-    let places = Places { listener: TcpListener::from_std(listener)?, free };
+    let places = Places { listener: TcpListener::from_std(listener)?, free, unread: limits.unread };
     let server = Server::<Caller>::from_listener(places).first_request_timeout(limits.first_head);
     // Of HTTP/2 an idle connection would keep its place for ever; proxies and scrapers speak either.
     let mut server = server.http1_only();
@@ -59,6 +63,7 @@ pub(super) async fn serve(
 struct Places {
     listener: TcpListener,
     free: Arc<Semaphore>,
+    unread: Duration,
 }
 
 /// Whose connection it is.
@@ -85,7 +90,8 @@ impl AddrListener<Placed, Caller> for Places {
     async fn accept_stream(&self) -> io::Result<(Placed, Caller)> {
         let place = Arc::clone(&self.free).acquire_owned().await.map_err(io::Error::other)?;
         let (io, address) = self.listener.accept().await?;
-        Ok((Placed { io, _open: OpenAdminConnection::new(), _place: place }, Caller(address)))
+        let (unread, _open) = (self.unread, OpenAdminConnection::new());
+        Ok((Placed { io, unread, full: None, _open, _place: place }, Caller(address)))
     }
 
     fn get_local_addr(&self) -> io::Result<Caller> {
@@ -97,8 +103,28 @@ impl AddrListener<Placed, Caller> for Places {
 #[derive(Debug)]
 struct Placed {
     io: TcpStream,
+    unread: Duration,
+    /// Since the client read nothing more: how long it still may.
+    full: Option<Pin<Box<Sleep>>>,
     _open: OpenAdminConnection,
     _place: OwnedSemaphorePermit,
+}
+
+impl Placed {
+    /// What became of a write, or that it waited for too long.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.full = None;
+            return written;
+        }
+        let unread = self.unread;
+        let patience = self.full.get_or_insert_with(|| Box::pin(sleep(unread)));
+        patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Placed {
@@ -117,7 +143,8 @@ impl AsyncWrite for Placed {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.in_time(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,7 +160,8 @@ impl AsyncWrite for Placed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -156,10 +184,13 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let slow = async move || {
-            tokio::time::sleep(2 * limits.next_head).await;
+            sleep(2 * limits.next_head).await;
             "late"
         };
-        let router = Router::new().route("/", get(async || "soon")).route("/slow", get(slow));
+        let router = Router::new()
+            .route("/", get(async || "soon"))
+            .route("/slow", get(slow))
+            .route("/large", get(async || "x".repeat(1 << 20)));
         tokio::spawn(serve(listener, router, limits));
         address
     }
@@ -193,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn above_the_cap_a_connection_waits_for_a_place() {
-        let limits = Limits { connections: 2, first_head: LONG, next_head: LONG };
+        let limits = Limits { connections: 2, first_head: LONG, next_head: LONG, unread: LONG };
         let to = listen(limits);
         let mut first = connect(to, &request("/")).await;
         assert!(until(&mut first, "soon").await.starts_with("HTTP/1.1 200"));
@@ -210,7 +241,7 @@ mod tests {
     async fn whoever_sends_no_head_in_time_loses_the_place_and_whoever_waits_for_an_answer_does_not()
      {
         let short = Duration::from_millis(400);
-        let limits = Limits { connections: 16, first_head: short, next_head: LONG };
+        let limits = Limits { connections: 16, first_head: short, next_head: LONG, unread: LONG };
         let to = listen(limits);
         for said in ["", "G", "GET / HTTP/1.1\r\nhost: a\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
             let answer = until(&mut connect(to, said).await, "").await;
@@ -226,8 +257,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_does_not_read_loses_the_place() {
+        let unread = Duration::from_millis(400);
+        let limits = Limits { connections: 1, first_head: LONG, next_head: LONG, unread };
+        let to = listen(limits);
+        // More answers than fit into the buffers of both ends.
+        let deaf = connect(to, "").await;
+        let (mut asks, mut asked) = (request("/large").into_bytes(), 0);
+        asks = asks.repeat(100);
+        while timeout(unread / 4, deaf.writable()).await.is_ok() && asked < 100 {
+            asked += 1;
+            let _ = deaf.try_write(&asks);
+        }
+        let mut next = connect(to, &request("/")).await;
+        assert!(until(&mut next, "soon").await.starts_with("HTTP/1.1 200"));
+        drop(deaf);
+    }
+
+    #[tokio::test]
     async fn a_head_above_its_bytes_is_refused() {
-        let to = listen(Limits { connections: 1, first_head: LONG, next_head: LONG });
+        let to = listen(Limits { connections: 1, first_head: LONG, next_head: LONG, unread: LONG });
         let head = |bytes| format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(bytes));
         let mut stream = connect(to, &head(HEAD_BYTES_MAX / 2)).await;
         assert!(until(&mut stream, "soon").await.starts_with("HTTP/1.1 200"));

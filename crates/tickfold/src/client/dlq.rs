@@ -157,8 +157,8 @@ async fn list(
         left = left.saturating_sub(u32::try_from(page.dead_letters.len()).unwrap_or(u32::MAX));
         for letter in page.dead_letters.into_iter().map(DeadLetter::from) {
             match client.output {
-                Output::Table => super::print(&letter.line()),
-                Output::Jsonl => super::print(&(serde_json::to_string(&letter)? + "\n")),
+                Output::Table => super::print_part(&letter.line()),
+                Output::Jsonl => super::print_part(&(serde_json::to_string(&letter)? + "\n")),
                 Output::Json => listed.push(letter),
             }
         }

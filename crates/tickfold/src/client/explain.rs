@@ -107,8 +107,8 @@ pub(crate) async fn explain(command: Explain) -> Result<ExitCode> {
             Part::Record(record) => {
                 let record = Record::from(record);
                 match client.output {
-                    Output::Table => super::print(&record.block()),
-                    Output::Jsonl => super::print(&(serde_json::to_string(&record)? + "\n")),
+                    Output::Table => super::print_part(&record.block()),
+                    Output::Jsonl => super::print_part(&(serde_json::to_string(&record)? + "\n")),
                     Output::Json => records.push(record),
                 }
             }

@@ -15,7 +15,9 @@ mod state;
 mod tail;
 mod watch;
 
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -228,9 +230,47 @@ pub(crate) fn report(text: &str) {
     let _ = writeln!(std::io::stderr(), "tickfold: {text}");
 }
 
+/// Prints an answer. A reader that has seen enough closes the pipe: what the command found out is its exit
+/// code all the same.
 pub(crate) fn print(text: &str) {
-    // A reader that has seen enough closes the pipe; that is no failure.
-    if std::io::stdout().write_all(text.as_bytes()).is_err() {
+    let _ = write_out(text);
+}
+
+/// Prints a part of an answer that goes on, until its reader closes the pipe; that is no failure.
+pub(crate) fn print_part(text: &str) {
+    if write_out(text).is_break() {
         std::process::exit(0);
     }
+}
+
+/// Breaks where nobody reads any more. Ends the command where something else is in the way, such as a full
+/// disk: half an answer must not look like one.
+fn write_out(text: &str) -> ControlFlow<()> {
+    let mut out = std::io::stdout();
+    let text = if out.is_terminal() { printable(text) } else { Cow::Borrowed(text) };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ControlFlow::Break(()),
+        Err(error) => {
+            report(&format!("print: {error}"));
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Customers write some of what is shown, and a terminal would obey the control characters in it.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_obeyed(c) {
+            // As JSON has it.
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
 }

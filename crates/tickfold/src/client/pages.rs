@@ -54,8 +54,8 @@ impl<'a, T: Serialize> Pages<'a, T> {
         for one in page {
             self.left = self.left.saturating_sub(1);
             match self.client.output {
-                Output::Table => super::print(&line(&one)),
-                Output::Jsonl => super::print(&(serde_json::to_string(&one)? + "\n")),
+                Output::Table => super::print_part(&line(&one)),
+                Output::Jsonl => super::print_part(&(serde_json::to_string(&one)? + "\n")),
                 Output::Json => self.found.push(one),
             }
         }

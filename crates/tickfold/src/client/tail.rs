@@ -73,9 +73,9 @@ pub(crate) async fn tail(tail: Tail) -> Result<ExitCode> {
         let record = reply.record.ok_or_else(|| anyhow!("the node sent an empty record"))?;
         let line = Line::from(record);
         match tail.client.output {
-            Output::Jsonl => super::print(&(serde_json::to_string(&line)? + "\n")),
-            Output::Json => super::print(&(serde_json::to_string_pretty(&line)? + "\n")),
-            Output::Table => super::print(&line.row()),
+            Output::Jsonl => super::print_part(&(serde_json::to_string(&line)? + "\n")),
+            Output::Json => super::print_part(&(serde_json::to_string_pretty(&line)? + "\n")),
+            Output::Table => super::print_part(&line.row()),
         }
     }
 }

@@ -3,7 +3,6 @@
 //! The place is written to a file behind what was printed. So a watch that is killed goes on there,
 //! and prints at most its last line a second time.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -312,7 +311,8 @@ fn of_alert(told: query::WatchAlertsResponse) -> Result<Event> {
     Ok(Event { what, skipped_revisions: 0, resume_token: told.resume_token })
 }
 
-/// Prints what a reader wants to see. Bookmarks are for the file of the token.
+/// Prints what a reader wants to see, and returns once it is out: the place is written next. Bookmarks are for the
+/// file of the token.
 fn print(following: &Following, event: &Event) -> Result<()> {
     if matches!(event.what, What::Mark(query::WatchMark::Bookmark)) {
         return Ok(());
@@ -323,21 +323,23 @@ fn print(following: &Following, event: &Event) -> Result<()> {
         resume_token: &event.resume_token,
     };
     match following.client.output {
-        Output::Jsonl => super::print(&(serde_json::to_string(&line)? + "\n")),
-        Output::Json => super::print(&(serde_json::to_string_pretty(&line)? + "\n")),
+        Output::Jsonl => super::print_part(&(serde_json::to_string(&line)? + "\n")),
+        Output::Json => super::print_part(&(serde_json::to_string_pretty(&line)? + "\n")),
         Output::Table => match &event.what {
             What::Item(_, _, text) => {
-                super::print(text);
+                super::print_part(text);
                 if event.skipped_revisions > 0 {
-                    super::print(&format!("({} changes before it)\n", event.skipped_revisions));
+                    super::print_part(&format!(
+                        "({} changes before it)\n",
+                        event.skipped_revisions
+                    ));
                 }
             }
-            What::Missing(name) => super::print(&format!("{name}: not known\n")),
+            What::Missing(name) => super::print_part(&format!("{name}: not known\n")),
             What::Mark(_) => super::report("caught up"),
         },
     }
-    // The place is written next, and only what was printed may be behind it.
-    std::io::stdout().flush().context("print")
+    Ok(())
 }
 
 /// The token of a file; none if there is no file yet.

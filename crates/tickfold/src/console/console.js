@@ -394,6 +394,12 @@ at("personal").addEventListener("click", () => {
   state.personal = !state.personal;
   at("personal").setAttribute("aria-pressed", String(state.personal));
   at("personal").textContent = state.personal ? "Personal data shown" : "Personal data hidden";
+  if (!state.personal) {
+    // Nothing of what was shown stays, whatever is searched for now.
+    at("live-list").replaceChildren();
+    quiet("message-body", "");
+    quiet("standing-body", "");
+  }
   search(state.wanted);
 });
 at("pause").addEventListener("click", () => {

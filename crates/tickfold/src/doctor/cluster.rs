@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use tickfold_core::raw::tick_headers;
 use tickfold_log::{
     Append, Ends, Header, KafkaLog, KafkaOptions, KafkaProbe, KafkaTopics, Log, TopicPartition,
@@ -243,7 +244,8 @@ async fn try_rights(
     let tick = Append {
         to: input.clone(),
         key: None,
-        value: None,
+        // As of ingress: without a value it would be a tombstone.
+        value: Some(Bytes::new()),
         headers: headers
             .map(|(name, value)| Header { name: name.into(), value: value.into() })
             .collect(),
@@ -259,6 +261,8 @@ async fn try_rights(
     timeout(patient.timeout, wait).await.context("read raw: what was appended did not come")??;
     let records = log.read(&input, offset, 1, 1 << 20).await.context("read raw")?;
     let record = records.first().context("read raw: what was appended is not there")?;
+    let positions = log.positions(&config.group, &input.topic).await;
+    positions.context("look at the group's positions, which takes Describe on it")?;
     Ok((skew_ms(record.timestamp_ms, before, round_trip_ms), round_trip_ms))
 }
 

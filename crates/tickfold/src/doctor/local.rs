@@ -12,6 +12,7 @@ use tickfold_ingress::App;
 
 use super::{Finding, Patient};
 use crate::config::Config;
+use crate::reload::Sources;
 use crate::{apps, environment, tokens};
 
 /// How long before its end a last secret should have a successor.
@@ -103,6 +104,20 @@ pub(super) fn tokens(config: &Config) -> Option<Finding> {
         return Some(Finding::warn(NAME, found, fix));
     }
     Some(Finding::ok(NAME, format!("{} callers are known", entries.len())))
+}
+
+/// What nodes and callers are known by, where there is any.
+pub(super) fn certificates(patient: &Patient<'_>) -> Option<Finding> {
+    const NAME: &str = "certificates";
+    let sources = Sources::new(patient.config, patient.role.takes_webhooks());
+    match sources.and_then(|sources| sources.certificates()) {
+        Ok(0) => None,
+        Ok(_) => Some(Finding::ok(NAME, "can be read, and fit their keys")),
+        Err(error) => {
+            let fix = "correct the setting or the file that it names";
+            Some(Finding::fail(NAME, format!("{error:#}"), fix))
+        }
+    }
 }
 
 fn secret_files(files: &[PathBuf]) -> Finding {

@@ -17,6 +17,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::{Doctor, Output};
+use crate::client::print;
 use crate::config::{Config, Layers};
 use crate::node::Role;
 
@@ -90,6 +91,7 @@ pub(crate) async fn run(layers: &Layers, command: &Doctor) -> Result<ExitCode> {
         findings.extend(local::secrets(config));
     }
     findings.extend(local::tokens(config));
+    findings.extend(local::certificates(&patient));
     if role.folds() || config.kafka.brokers.is_none() {
         findings.extend(local::data_dir(&patient));
         findings.push(local::checkpoints(&patient));
@@ -130,10 +132,4 @@ fn table(findings: &[Finding]) -> String {
     let counts = [Status::Ok, Status::Warn, Status::Fail, Status::Skipped]
         .map(|status| format!("{} {}", count(status), status.word()));
     text + "\n" + &counts.join(", ") + "\n"
-}
-
-fn print(text: &str) {
-    use std::io::Write as _;
-    // A reader that has seen enough closes the pipe; that is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

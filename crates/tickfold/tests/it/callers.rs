@@ -452,6 +452,7 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
     create(dir, "operator", &["--scope", "admin,query,pii.read", "--all-wabas"]);
     create(dir, "node", &["--scope", "node", "--all-wabas"]);
     certificates(dir, &NAMES);
+    std::fs::copy(dir.join("ca.pem"), dir.join("ca-of-nodes.pem")).unwrap();
     let broker = crate::kafka::broker::shared();
     let start = |role: &str, name: &str| {
         let home = dir.join(name);
@@ -466,7 +467,7 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
             ("TICKFOLD_AUTH_TOKENS_FILE", "tokens.toml"),
             ("TICKFOLD_AUTH_TLS_CERT_FILE", "node.pem"),
             ("TICKFOLD_AUTH_TLS_KEY_FILE", "node.key"),
-            ("TICKFOLD_AUTH_PEER_CA_FILE", "ca.pem"),
+            ("TICKFOLD_AUTH_PEER_CA_FILE", "ca-of-nodes.pem"),
             ("TICKFOLD_NODE_TOKEN_FILE", "node"),
         ] {
             command.env(setting, dir.join(file));
@@ -505,6 +506,12 @@ fn kafka_nodes_ask_each_other_with_the_rights_of_their_caller() {
     create(dir, "brief", &["--scope", "query", "--all-wabas", "--expires", &until]);
     assert_eq!(ask(&nodes[0], "operator", &["reload"]).code, Some(0));
     let brief = watching(dir, &nodes[0].grpc, &[&flags[..], &["brief"]].concat());
+    // What cannot be in force is refused, and what was goes on.
+    let ca = std::fs::read(dir.join("ca.pem")).unwrap();
+    std::fs::write(dir.join("ca-of-nodes.pem"), &ca[..ca.len() / 2]).unwrap();
+    let refused = ask(&nodes[0], "operator", &["reload"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("auth.peer_ca_file"), "{refused:?}");
+    std::fs::write(dir.join("ca-of-nodes.pem"), &ca).unwrap();
     // One of them asked the other for it. A signal reaches a node that takes no webhooks too.
     let forwards =
         |node: &Node| node.admin("/metrics").text().contains("tickfold_query_forwards_total");

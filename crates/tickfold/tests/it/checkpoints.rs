@@ -165,6 +165,7 @@ fn each_flipped_byte_of_a_checkpoint_is_found_with_its_place() {
             let restore = ["checkpoint", "restore", "--partition", &partition, "--discard"];
             let refused = at_rest(root, &restore);
             assert_eq!(refused.code, Some(1), "{name}: {refused:?}");
+            assert!(set_aside(&root.join("data")).is_empty(), "{name}: what is whole stays");
         }
         std::fs::write(path, &good).unwrap();
     }

@@ -1,6 +1,8 @@
 //! The command line: each command in each form of output, exit codes, layers of configuration.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -8,7 +10,7 @@ use tickfold_core::records::Topic;
 
 use crate::support::{
     Ended, NUMBER, Node, PARTY, RAW, SECRET, WABA, assert_golden, base, cli, messages_of, run,
-    signature, status_body, tickfold, topic, with_secrets,
+    signature, status_body, tickfold, topic, up, with_secrets,
 };
 
 const TEMPLATE: &str = "1590000000000042";
@@ -400,4 +402,97 @@ fn mistakes_in_a_configuration_are_named() {
     let ended = cli(&["config", "--config", "/nowhere/at/all.toml"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("/nowhere/at/all.toml"), "{ended:?}");
+}
+
+/// Standard output goes to a file of the system.
+fn printing_to(path: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec \"$0\" \"$@\" >{path}")]).arg(command.get_program());
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
+#[test]
+fn an_answer_that_cannot_be_printed_is_a_failure_and_one_that_nobody_reads_is_none() {
+    let dir = TempDir::new().unwrap();
+    let node = node_with_one_of_each(dir.path());
+    let commands = [
+        vec!["config", "--defaults"],
+        vec!["get", "message", "wamid.CLI", "--grpc-addr", &node.grpc],
+        vec!["tail", RAW, "--from-beginning", "--until-end", "--grpc-addr", &node.grpc],
+    ];
+    for args in commands {
+        let mut command = tickfold();
+        command.args(&args);
+        let full = run(printing_to("/dev/full", &command), b"");
+        assert!(full.code == Some(1) && full.stderr.contains("print: "), "{args:?}: {full:?}");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+    // What a command found out is its exit code, whoever reads.
+    let mut doctor = tickfold();
+    let mut child = doctor.args(["doctor"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1), "there are no secrets");
+    node.stop();
+}
+
+#[test]
+fn a_node_whose_standard_output_is_full_serves_all_the_same() {
+    let dir = TempDir::new().unwrap();
+    let mut command = printing_to("/dev/full", &up(dir.path()));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let told = log.find(|line| line.contains("standard output does not take"));
+    assert!(told.is_some(), "it said so, and did not end");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let rest: Vec<_> = log.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:#?}");
+}
+
+/// A customer chose the name.
+#[test]
+fn what_customers_write_does_not_command_the_terminal() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::start(dir.path());
+    let time = base();
+    node.post(messages_of(
+        WABA,
+        &format!(
+            r#""contacts":[{{"profile":{{"name":"A\u001b]0;title\u0007\u009b2J\nstate  read"}},"wa_id":"{PARTY}"}}],"messages":[{{"id":"wamid.NAMED","from":"{PARTY}","timestamp":"{time}","type":"text","text":{{"body":"hello"}}}}]"#
+        ),
+    ));
+    assert_golden(&node);
+    // On a terminal of its own.
+    let on_terminal = |format: &str| {
+        let program = tickfold().get_program().to_str().unwrap().to_owned();
+        let line =
+            format!("{program} get user {WABA} {PARTY} --grpc-addr {} -o {format}", node.grpc);
+        let mut terminal = Command::new("script");
+        terminal.args(["-qefc", &line, "/dev/null"]);
+        run(terminal, b"").stdout.replace("\r\n", "\n")
+    };
+    let (shown, json) = (on_terminal("table"), on_terminal("json"));
+    assert!(shown.contains(r"A\u001b]0;title\u0007\u009b2J\nstate  read"), "{shown:?}");
+    let user: Value = serde_json::from_str(&json).unwrap();
+    for printed in [&shown, &json] {
+        assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{printed:?}");
+    }
+    // Elsewhere it is what it is.
+    let exact = node.cli(&["get", "user", WABA, PARTY, "-o", "json"]).stdout;
+    assert!(exact.contains('\u{9b}'), "{exact}");
+    let without_age = |mut user: Value| {
+        user.as_object_mut().unwrap().remove("as_of");
+        user
+    };
+    assert_eq!(without_age(serde_json::from_str(&exact).unwrap()), without_age(user));
+    node.stop();
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Message as _};
 use serde_json::Value;
 use tempfile::TempDir;
 use tickfold_core::time::Timestamp;
@@ -149,6 +149,22 @@ fn what_is_wrong_with_secrets_is_found() {
 }
 
 #[test]
+fn what_is_wrong_with_certificates_is_found() {
+    let dir = TempDir::new().unwrap();
+    let look = |ca: &str| {
+        let mut command = embedded(dir.path());
+        fs::write(dir.path().join("ca.pem"), ca).unwrap();
+        command.env("TICKFOLD_AUTH_PEER_CA_FILE", dir.path().join("ca.pem"));
+        Examined::by(command, &[])
+    };
+    let ca = rcgen::generate_simple_self_signed(["node.internal".to_owned()]).unwrap().cert.pem();
+    look(&ca).says("certificates", "ok", "can be read");
+    let half = look(&ca[..ca.len() / 2]);
+    half.says("certificates", "fail", "auth.peer_ca_file: no certificate in");
+    assert!(half.failed);
+}
+
+#[test]
 fn what_is_wrong_with_directories_and_memory_is_found() {
     let dir = TempDir::new().unwrap();
     let examined = Examined::by(embedded(dir.path()), &[]);
@@ -261,10 +277,12 @@ fn topics_and_rights_on_kafka_are_found_right_once_they_are() {
     assert!(skew_ms <= 1, "{clock}");
     examined.says("transactions", "ok", "none");
     assert_eq!(end(&raw), 2, "two ticks");
+    // As those of ingress: empty, and no tombstones.
+    assert_eq!(values(&raw, "read_uncommitted"), [Some(0), Some(0)]);
     // Of what a commit would have written, its end is there, and nothing to read.
     assert!(end(&format!("{prefix}.transition.v1")) > 0);
-    let read = transitions(prefix);
-    assert_eq!(read, 0, "an aborted record was read");
+    let read = values(&format!("{prefix}.transition.v1"), "read_committed");
+    assert!(read.is_empty(), "an aborted record was read");
 
     let mut command = on_kafka(dir.path(), prefix);
     command.env("TICKFOLD_PARTITIONS", "4");
@@ -277,22 +295,22 @@ fn topics_and_rights_on_kafka_are_found_right_once_they_are() {
 }
 
 /// How many transitions a reader of committed records finds.
-fn transitions(prefix: &str) -> usize {
+/// The lengths of the values of partition 0.
+fn values(topic: &str, isolation: &str) -> Vec<Option<usize>> {
     let consumer: BaseConsumer = client()
         .set("group.id", "doctor-test")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", isolation)
         .set("enable.partition.eof", "true")
         .set("enable.auto.commit", "false")
         .create()
         .unwrap();
     let mut place = rdkafka::TopicPartitionList::new();
-    let topic = format!("{prefix}.transition.v1");
-    place.add_partition_offset(&topic, 0, rdkafka::Offset::Beginning).unwrap();
+    place.add_partition_offset(topic, 0, rdkafka::Offset::Beginning).unwrap();
     consumer.assign(&place).unwrap();
-    let mut read = 0;
+    let mut read = Vec::new();
     loop {
         match consumer.poll(CALL).expect("an end of the partition") {
-            Ok(_) => read += 1,
+            Ok(record) => read.push(record.payload().map(<[u8]>::len)),
             Err(rdkafka::error::KafkaError::PartitionEOF(_)) => return read,
             Err(error) => panic!("{error}"),
         }
@@ -382,7 +400,7 @@ fn rights_that_are_missing_are_found_by_trying() {
         command.env("TICKFOLD_KAFKA_BROKERS", &own.secure).env("TICKFOLD_KAFKA_TLS", "true");
         command.env("TICKFOLD_KAFKA_CA_FILE", &own.ca_file);
         command.env("TICKFOLD_KAFKA_SASL_MECHANISM", "SCRAM-SHA-512");
-        command.env("TICKFOLD_KAFKA_SASL_USERNAME", broker::LIMITED);
+        command.env("TICKFOLD_KAFKA_SASL_USERNAME", broker::LIMITED[0]);
         command.env("TICKFOLD_KAFKA_PASSWORD", broker::PASSWORD);
         Examined::by(command, &["--role", role, "--timeout", "20"])
     };
@@ -399,6 +417,8 @@ fn rights_that_are_missing_are_found_by_trying() {
     reads.says("rights", "fail", "append to raw");
     reads.says("clock", "skipped", "nothing could be appended");
     allow(&["--operation", "Write", "--topic", "doctor-rights.webhook.raw.v1"]);
+    limited("ingress").says("rights", "fail", "look at the group's positions");
+    allow(&["--operation", "Describe", "--group", prefix]);
     let ingress = limited("ingress");
     ingress.says("rights", "ok", "may append to raw");
     limited("processor").says("rights", "fail", "try a commit: ");
@@ -407,7 +427,7 @@ fn rights_that_are_missing_are_found_by_trying() {
     limited("processor").says("rights", "fail", "write to doctor-rights.");
     allow(&[&["--operation", "Write"], &topics[..]].concat());
     limited("processor").says("rights", "fail", "group doctor-rights");
-    allow(&["--operation", "Describe", "--operation", "Read", "--group", prefix]);
+    allow(&["--operation", "Read", "--group", prefix]);
     limited("processor").nothing_fails();
 }
 
@@ -419,7 +439,7 @@ fn allow(what: &[&str]) {
     command.args(["-cp", &format!("{}/*", broker::jars().display())]);
     command.args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server"]);
     command.args([&broker::own().plain, "--add", "--allow-principal"]);
-    command.arg(format!("User:{}", broker::LIMITED)).args(what);
+    command.arg(format!("User:{}", broker::LIMITED[0])).args(what);
     let ended = run(command, b"");
     assert_eq!(ended.code, Some(0), "{what:?}: {ended:?}");
 }

@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::docs::commands;
 use crate::kafka::broker;
 use crate::kafka::with_one_replica;
-use crate::kafka_run::{Run, at_rest_on, command_on};
+use crate::kafka_run::{Run, at_rest_on, command_on, role_on};
 use crate::support::{Ended, PARTITIONS, RAW, eventually, run, tickfold};
 
 const PAGE: &str = include_str!("../../../../docs/operations.md");
@@ -36,6 +36,7 @@ fn kafka_operations_are_as_documented() {
     life.acknowledge(&posted);
     assert!(life.look(&mut node));
     node.stop();
+    an_ingress_needs_no_more_than_its_lines(&mut life);
 
     let emitted = move_positions(&life);
     let node = life.node();
@@ -64,13 +65,37 @@ fn kafka_operations_are_as_documented() {
     assert_eq!(lines, PARTITIONS as usize, "{shown}");
 }
 
-/// `up` as a user with no rights but those that the page gives; roles have the rights of both.
+/// `up` as a user with no rights but those that the page gives; it has those of both roles.
 fn limited(run: &Run) -> Command {
-    let mut command = command_on(run.root.path(), &run.broker.secure);
+    as_user(command_on(run.root.path(), &run.broker.secure), run, broker::LIMITED[0])
+}
+
+/// Its user has the rights of that role only. Doctor says so too.
+fn an_ingress_needs_no_more_than_its_lines(life: &mut Run) {
+    let ingress = || {
+        let mut command = role_on("ingress", life.root.path(), &life.broker.secure);
+        with_quarantine(&mut command);
+        as_user(command, life, broker::LIMITED[1])
+    };
+    let node = life.spawn(ingress()).unwrap_or_else(|ended| panic!("{ended:?}"));
+    let posted = life.load.run(&node.http, 10, |_| ());
+    assert!(!posted.acknowledged.is_empty(), "{}", node.log());
+    life.acknowledge(&posted);
+    node.stop();
+    let mut doctor = as_user(tickfold(), life, broker::LIMITED[1]);
+    doctor.args(["doctor", "--role", "ingress", "--kafka", &life.broker.secure, "--json"]);
+    with_one_replica(&mut doctor);
+    let said = run(doctor, b"").stdout;
+    let findings: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let rights = findings.as_array().unwrap().iter().find(|one| one["name"] == "rights");
+    assert_eq!(rights.unwrap()["status"], "ok", "{said}");
+}
+
+fn as_user(mut command: Command, run: &Run, user: &str) -> Command {
     command.env("TICKFOLD_KAFKA_TLS", "true");
     command.env("TICKFOLD_KAFKA_CA_FILE", &run.broker.ca_file);
     command.env("TICKFOLD_KAFKA_SASL_MECHANISM", "SCRAM-SHA-512");
-    command.env("TICKFOLD_KAFKA_SASL_USERNAME", broker::LIMITED);
+    command.env("TICKFOLD_KAFKA_SASL_USERNAME", user);
     command.env("TICKFOLD_KAFKA_PASSWORD", broker::PASSWORD);
     command.env("TICKFOLD_KAFKA_PATIENCE_MS", "20000");
     command
@@ -85,9 +110,14 @@ fn topics_are_created(life: &Run) {
         let line = line.replace("127.0.0.1:9092", &life.broker.plain);
         command.args(line.split_whitespace().skip(1));
         with_one_replica(&mut command);
+        with_quarantine(&mut command);
         let ended = run(command, b"");
         assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
     }
+}
+
+fn with_quarantine(command: &mut Command) {
+    command.env("TICKFOLD_INGRESS_QUARANTINE_BYTES_MAX", "8MiB");
 }
 
 /// A line of the page, with the settings of the node.
@@ -100,8 +130,12 @@ fn recover(life: &Run, line: &str) -> Ended {
 /// A line of the page, run by the class that its script would run.
 fn kafkas_own_tool(life: &Run, class: &str, line: &str) -> String {
     let line = line.replace("127.0.0.1:9092", &life.broker.plain);
-    let limited = format!("User:{}", broker::LIMITED);
-    let line = line.replace("User:ingress", &limited).replace("User:processor", &limited);
+    let [both, ingress] = broker::LIMITED.map(|name| format!("User:{name}"));
+    let line = line.replace(
+        "--allow-principal User:ingress",
+        &format!("--allow-principal {both} --allow-principal {ingress}"),
+    );
+    let line = line.replace("User:processor", &both);
     let mut command = Command::new("java");
     command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");

@@ -68,6 +68,7 @@ mod run_script;
 mod schemas;
 mod secrets;
 mod standing;
+mod stops;
 mod support;
 mod support_crash;
 mod topics;

@@ -60,7 +60,7 @@ fn field_order(value: &impl Serialize) -> Vec<String> {
 
 fn one_line(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.replace('\n', "\\n"),
         Value::Object(members) => {
             let parts = members.iter().map(|(name, value)| format!("{name}={}", one_line(value)));
             parts.collect::<Vec<_>>().join(" ")
