@@ -293,6 +293,22 @@ fn a_forged_record_is_found_above_the_last_digest_too() {
 }
 
 #[test]
+fn a_tick_may_have_an_empty_value_or_none_and_nothing_else() {
+    let tick = |value| Record { value, ..control(43, tick_headers(PARTITIONS), Bytes::new()) };
+    for (value, ticks, damage) in [
+        (None, 3, vec![]),
+        (Some(Bytes::new()), 3, vec![]),
+        (Some("x".into()), 2, vec![Part::Body]),
+    ] {
+        let mut records = raw();
+        records[43] = tick(value);
+        let found = verify(&records, &[]);
+        let parts: Vec<_> = found.damage.iter().map(|damage| damage.part).collect();
+        assert_eq!((found.ticks, parts), (ticks, damage));
+    }
+}
+
+#[test]
 fn a_secret_that_is_gone_is_counted_where_it_is_named() {
     let mut records = raw();
     records[43] = webhook(43, body(43), ("2026-09", b"long gone"));
