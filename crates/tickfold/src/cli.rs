@@ -128,7 +128,7 @@ pub(crate) enum Command {
     ///
     /// On the embedded log the node has to be stopped; on Kafka it may run. Exit code 0: all is as it was
     /// written; 2: damage was found, and is printed by topic, partition and offset, or as a range where
-    /// only the digest shows it; 1: nothing could be said.
+    /// only the digest shows it; 1: nothing could be said, or not of all of it.
     Verify(Verify),
     /// Show what a start finds of each partition, and get on with one that is refused.
     ///

@@ -97,22 +97,33 @@ impl CheckpointDir {
 
     /// All there are, by partition, the newest first.
     pub fn list(&self) -> Result<Vec<CheckpointFound>, Error> {
-        let shown = self.path.display();
-        let failed = |source| io_error(format!("list checkpoints in {shown}"), source);
         let mut found = Vec::new();
-        for (partition, path) in numbered(&self.path).map_err(failed)? {
+        for (partition, _) in numbered(&self.path).map_err(|source| self.not_listed(source))? {
             let Ok(partition) = u32::try_from(partition) else { continue };
-            for (cursor, path) in numbered(&path).map_err(failed)? {
-                match looked(partition, cursor, &path) {
-                    Ok(checkpoint) => found.push(checkpoint),
-                    // Removed meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(failed(error)),
-                }
-            }
+            found.extend(self.list_of(partition)?);
         }
         found.sort_by_key(|found| (found.partition, std::cmp::Reverse(found.cursor)));
         Ok(found)
+    }
+
+    /// Those of one partition, the newest first.
+    pub fn list_of(&self, partition: u32) -> Result<Vec<CheckpointFound>, Error> {
+        let mut found = Vec::new();
+        let path = self.path.join(partition.to_string());
+        for (cursor, path) in numbered(&path).map_err(|source| self.not_listed(source))? {
+            match looked(partition, cursor, &path) {
+                Ok(checkpoint) => found.push(checkpoint),
+                // Removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.not_listed(error)),
+            }
+        }
+        found.sort_by_key(|found| std::cmp::Reverse(found.cursor));
+        Ok(found)
+    }
+
+    fn not_listed(&self, source: io::Error) -> Error {
+        io_error(format!("list checkpoints in {}", self.path.display()), source)
     }
 
     /// Reads every byte of a checkpoint and tells what is not as it was made; of each file the first

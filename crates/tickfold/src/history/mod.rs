@@ -128,7 +128,7 @@ fn check_disk(dir: &std::path::Path) -> Result<()> {
 }
 
 /// Deletes a directory, if it is there.
-fn remove_dir(dir: &std::path::Path) -> Result<()> {
+pub(crate) fn remove_dir(dir: &std::path::Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done.with_context(|| format!("remove {}", dir.display())),

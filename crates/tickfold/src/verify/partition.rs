@@ -66,6 +66,9 @@ pub(super) struct Found {
     pub damaged: u64,
     #[serde(skip)]
     pub damage: Vec<Damage>,
+    /// Why the log could not be asked any more. Then everything here is of what lies below `to`.
+    #[serde(skip)]
+    pub broken_off: Option<LogError>,
 }
 
 /// What a partition is read from and checked against.
@@ -78,28 +81,48 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads `from` to `to`. An error means that the log could not be asked; what it cannot give is
-    /// damage.
-    pub(super) async fn run(&self, from: Offset, to: Offset) -> Result<Found, LogError> {
+    /// Reads `from` to `to`, or as far as the log can be asked; what it cannot give is damage.
+    pub(super) async fn run(&self, from: Offset, to: Offset) -> Found {
         let partition = self.at.partition;
         let mut found = Found { partition, from, to, ..Found::default() };
         let mut segments = Segments::new(&self.known, from, to);
-        let (mut next, mut unreadable) = (from, 0_u64);
-        let mut read_max = READ_RECORDS;
-        while next < to {
-            let read = self.log.read(&self.at, next, read_max, READ_BYTES).await;
+        let mut next = from;
+        if let Err(error) = self.read(&mut next, to, &mut found, &mut segments).await {
+            found.to = next;
+            found.broken_off = Some(error);
+        }
+        segments.reached(found.to);
+        (found.digest_from, found.digest_to) = segments.covered();
+        for (known, fault) in segments.differences {
+            self.tell(&mut found, known.start, Some(known.end), fault);
+        }
+        found.damage.sort_by_key(|damage| (damage.offset, damage.part));
+        found
+    }
+
+    /// Reads on from `next`, which moves along.
+    async fn read(
+        &self,
+        next: &mut Offset,
+        to: Offset,
+        found: &mut Found,
+        segments: &mut Segments<'_>,
+    ) -> Result<(), LogError> {
+        let (mut unreadable, mut read_max) = (0_u64, READ_RECORDS);
+        while *next < to {
+            let read = self.log.read(&self.at, *next, read_max, READ_BYTES).await;
             let records = match read {
                 Ok(records) => records,
                 Err(LogError::Damaged { reason, first_lost }) if read_max == 1 => {
-                    let offset = first_lost.map_or(next, |(_, offset)| offset.max(next));
-                    self.tell(&mut found, offset, None, Fault { part: Part::Log, why: reason });
+                    let offset = first_lost.map_or(*next, |(_, offset)| offset.max(*next));
+                    self.tell(found, offset, None, Fault { part: Part::Log, why: reason });
                     segments.spoil();
-                    (next, unreadable) = (offset.saturating_add(1), unreadable.saturating_add(1));
+                    (*next, unreadable) = (offset.saturating_add(1), unreadable.saturating_add(1));
                     if unreadable == UNREADABLE_MAX {
                         let why =
                             "nothing more was readable; the rest was not looked at".to_owned();
-                        self.tell(&mut found, next, Some(to), Fault { part: Part::Log, why });
-                        break;
+                        self.tell(found, *next, Some(to), Fault { part: Part::Log, why });
+                        return Ok(());
                     }
                     continue;
                 }
@@ -111,24 +134,18 @@ impl Reading<'_> {
                 Err(error) => return Err(error),
             };
             if records.is_empty() {
-                break;
+                return Ok(());
             }
             for record in records {
                 if record.offset >= to {
-                    next = to;
-                    break;
+                    *next = to;
+                    return Ok(());
                 }
-                next = record.offset.saturating_add(1);
-                self.record(&mut found, &mut segments, &record).await?;
+                *next = record.offset.saturating_add(1);
+                self.record(found, segments, &record).await?;
             }
         }
-        segments.reached(to);
-        (found.digest_from, found.digest_to) = segments.covered();
-        for (known, fault) in segments.differences {
-            self.tell(&mut found, known.start, Some(known.end), fault);
-        }
-        found.damage.sort_by_key(|damage| (damage.offset, damage.part));
-        Ok(found)
+        Ok(())
     }
 
     async fn record(

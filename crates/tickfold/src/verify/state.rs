@@ -9,13 +9,14 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
-use tickfold_log::{Bounds, Log, Offset};
-use tickfold_processor::{Recovery, Token};
-use tickfold_store::{Checkpoint, RocksOptions, RocksStores, Stores};
+use tickfold_log::{Bounds, Error as LogError, Log, Offset, TopicPartition};
+use tickfold_processor::{MutedError, MutedFold, Token};
+use tickfold_store::{Checkpoint, CheckpointDir, RocksOptions, RocksStores, Stores};
 
 use super::partition::Damage;
 use super::records::Part;
 use crate::config::Config;
+use crate::history::remove_dir;
 use crate::options;
 
 /// What was compared of a partition.
@@ -32,6 +33,9 @@ pub(super) struct Compared {
     pub damaged: u64,
     #[serde(skip)]
     pub damage: Vec<Damage>,
+    /// Why something could not be compared.
+    #[serde(skip)]
+    pub not_verified: Vec<anyhow::Error>,
 }
 
 /// What states are compared with.
@@ -57,22 +61,32 @@ struct Told {
 
 impl States<'_> {
     /// Compares everything there is to compare.
-    pub(super) async fn run(mut self) -> Result<Compared> {
+    pub(super) async fn run(mut self) -> Compared {
+        let mut found = Compared { partition: self.partition.id, ..Compared::default() };
+        // Another fold gives another state.
+        self.checkpoints.retain(|checkpoint| checkpoint.head.fold_version == FOLD_VERSION);
+        self.checkpoints.sort_by_key(|checkpoint| checkpoint.head.cursor);
+        if let Err(error) = self.compare(&mut found).await {
+            found.not_verified.push(error);
+        }
+        found
+    }
+
+    async fn compare(&self, found: &mut Compared) -> Result<()> {
         // Beside what it is compared with, so that tables may be linked.
         let dir = match self.config.data_dir.is_dir() {
             true => TempDir::with_prefix_in("verify-", &self.config.data_dir),
             false => TempDir::with_prefix("tickfold-verify-"),
         };
         let dir = dir.context("make a directory to fold in")?;
-        let mut found = Compared { partition: self.partition.id, ..Compared::default() };
-        // Another fold gives another state.
-        self.checkpoints.retain(|checkpoint| checkpoint.head.fold_version == FOLD_VERSION);
-        self.checkpoints.sort_by_key(|checkpoint| checkpoint.head.cursor);
         for checkpoint in &self.checkpoints {
-            self.rows(&dir.path().join(&checkpoint.id), checkpoint, &mut found)?;
+            let dir = dir.path().join(&checkpoint.id);
+            if let Err(error) = self.rows(&dir, checkpoint, found) {
+                found.not_verified.push(error);
+            }
+            remove_dir(&dir)?;
         }
-        self.fold(&dir.path().join("folded"), &mut found).await?;
-        Ok(found)
+        self.fold(&dir.path().join("folded"), found).await
     }
 
     /// The rows of a checkpoint beside its digest.
@@ -80,7 +94,9 @@ impl States<'_> {
         let id = self.partition.id;
         let context = || format!("read checkpoint {id}/{}", checkpoint.id);
         let stores = self.stores(dir, true)?;
-        stores.restore(id, checkpoint).with_context(context)?;
+        if !self.restored(&*stores, checkpoint)? {
+            return Ok(());
+        }
         let store = stores.open(id).with_context(context)?;
         let digest = store.recompute_digest().with_context(context)?;
         found.checkpoints += 1;
@@ -89,11 +105,21 @@ impl States<'_> {
                 "the rows of checkpoint {} have digest {digest:032x}, it says {:032x}",
                 checkpoint.id, checkpoint.head.digest
             );
-            self.tell(found, checkpoint.head.cursor, why);
+            self.tell(found, checkpoint.head.cursor, Part::State, why);
         }
-        drop(store);
-        drop(stores);
-        std::fs::remove_dir_all(dir).with_context(context)
+        Ok(())
+    }
+
+    /// Puts a checkpoint into the stores; false if it is gone: nodes remove old ones meanwhile.
+    fn restored(&self, stores: &dyn Stores, checkpoint: &Checkpoint) -> Result<bool> {
+        let id = self.partition.id;
+        let Err(error) = stores.restore(id, checkpoint) else { return Ok(true) };
+        let dir = self.config.store.checkpoint_dir.as_ref().map(CheckpointDir::new);
+        let there = dir.map(|dir| dir.verify(id, checkpoint.head.cursor));
+        if matches!(there, Some(Ok(None))) {
+            return Ok(false);
+        }
+        Err(error).with_context(|| format!("restore checkpoint {id}/{}", checkpoint.id))
     }
 
     /// Raw, folded, beside every digest on the way.
@@ -101,27 +127,41 @@ impl States<'_> {
         let id = self.partition.id;
         if self.bounds.start > 0 {
             // The oldest that raw continues is the ground.
-            let fits = |one: &&Checkpoint| one.head.cursor >= self.bounds.start;
-            let Some(oldest) = self.checkpoints.iter().find(fits) else { return Ok(()) };
             let stores = self.stores(dir, true)?;
-            let restored = stores.restore(id, oldest);
-            restored.with_context(|| format!("restore checkpoint {id}/{}", oldest.id))?;
-            found.folded_from = oldest.head.cursor;
+            let mut ground = None;
+            for one in self.checkpoints.iter().filter(|one| one.head.cursor >= self.bounds.start) {
+                if self.restored(&*stores, one)? {
+                    ground = Some(one.head.cursor);
+                    break;
+                }
+            }
+            let Some(ground) = ground else { return Ok(()) };
+            found.folded_from = ground;
         }
         // Without checkpoints: the fold must not begin at what it is compared with.
         let stores = self.stores(dir, false)?;
+        let mut store = stores.open(id).context("open a state to compare with")?;
         let options = options::processor_options(self.config, "")?;
-        let recovery = Recovery::new(Arc::clone(self.log), Arc::clone(&stores), options);
+        let fold = MutedFold::new(self.partition, Arc::new(options));
+        let raw = TopicPartition::new(self.topic, id);
         for Told { at, digest, by } in self.told(found.folded_from) {
-            let head = recovery.fold_to(self.partition, at).await;
-            let head = head.with_context(|| format!("fold partition {id} to {at}"))?;
+            while store.store_head().cursor < at {
+                let step = fold.step(&**self.log, &raw, &mut *store, at).await;
+                // Somewhere outside of what was read before.
+                if let Err(MutedError::Log(LogError::Damaged { reason, first_lost })) = step {
+                    let offset = first_lost.map_or(store.store_head().cursor, |(_, lost)| lost);
+                    self.tell(found, offset, Part::Log, reason);
+                    return Ok(());
+                }
+                step.with_context(|| format!("fold partition {id} to {at}"))?;
+            }
             found.folded_to = Some(at);
-            if head.digest != digest {
+            let folded = store.store_head().digest;
+            if folded != digest {
                 let why = format!(
-                    "folding raw to {at} gives digest {:032x}, {by} says {digest:032x}",
-                    head.digest
+                    "folding raw to {at} gives digest {folded:032x}, {by} says {digest:032x}"
                 );
-                self.tell(found, at, why);
+                self.tell(found, at, Part::State, why);
             }
         }
         Ok(())
@@ -153,10 +193,12 @@ impl States<'_> {
         Ok(Arc::new(stores.context("open a state to compare with")?))
     }
 
-    fn tell(&self, found: &mut Compared, offset: Offset, why: String) {
+    fn tell(&self, found: &mut Compared, offset: Offset, part: Part, why: String) {
         found.damaged += 1;
         let (topic, partition) = (self.topic.to_owned(), self.partition.id);
-        let part = Part::State;
         found.damage.push(Damage { topic, partition, offset, before: None, part, why });
     }
 }
+
+#[cfg(test)]
+mod tests;
