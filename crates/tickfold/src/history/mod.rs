@@ -118,7 +118,7 @@ impl Ground {
 }
 
 /// Refuses to go on where the disk is nearly full: the live state lies on it too, and comes first.
-fn check_disk(dir: &std::path::Path) -> Result<()> {
+pub(crate) fn check_disk(dir: &std::path::Path) -> Result<()> {
     let disk = rustix::fs::statvfs(dir).with_context(|| format!("look at {}", dir.display()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free < FREE_BYTES_MIN {

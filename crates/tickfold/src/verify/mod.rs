@@ -11,6 +11,7 @@ mod records;
 mod state;
 #[cfg(test)]
 mod tests;
+mod workplace;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::{apps, environment};
 use partition::{Damage, Found, Known, Reading};
 use records::{Checks, Part};
 use state::{Compared, States};
+use workplace::Workplace;
 
 /// Exit code where something is not as it was written.
 const DAMAGED: u8 = 2;
@@ -100,8 +102,9 @@ async fn read(
     let positions = log.positions(&config.group, &raw.name).await;
     let positions = positions.context("read the group's positions")?;
     let checks = Checks { apps, partition_count: count, retired: &command.retired_secret_ids };
-    let (topic, with_state) = (&*raw.name, command.state);
-    let verifying = Verifying { log, config, topic, checks, from, to, with_state };
+    let workplace = command.state.then(|| Workplace::take(&config.data_dir)).transpose()?;
+    let (topic, workplace) = (&*raw.name, workplace.as_ref());
+    let verifying = Verifying { log, config, topic, checks, from, to, workplace };
     let mut lines = Vec::new();
     for (id, position) in (0..count).zip(positions.into_iter().chain(std::iter::repeat(None))) {
         if command.partitions.is_empty() || command.partitions.contains(&id) {
@@ -119,7 +122,8 @@ struct Verifying<'a> {
     checks: Checks<'a>,
     from: Option<Place>,
     to: Option<Place>,
-    with_state: bool,
+    /// Where states are folded, if they are to be.
+    workplace: Option<&'a Workplace>,
 }
 
 impl Verifying<'_> {
@@ -160,10 +164,11 @@ impl Verifying<'_> {
         let is_readable = !damage.iter().any(|damage| damage.part == Part::Log);
         lines.extend(damage.into_iter().map(Line::Damage));
         // What cannot be read cannot be folded either.
-        if self.with_state && is_readable {
+        if let Some(workplace) = self.workplace.filter(|_| is_readable) {
             let partition = Partition { id: partition, count: self.checks.partition_count };
             let (config, log, topic) = (self.config, self.log, self.topic);
-            let states = States { config, log, topic, partition, bounds, checkpoints, position };
+            let states =
+                States { config, log, topic, workplace, partition, bounds, checkpoints, position };
             let mut compared = states.run().await;
             let damage = std::mem::take(&mut compared.damage);
             let open = std::mem::take(&mut compared.not_verified);

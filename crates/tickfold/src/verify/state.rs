@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tempfile::TempDir;
 use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
 use tickfold_log::{Bounds, Error as LogError, Log, Offset, TopicPartition};
@@ -15,6 +14,7 @@ use tickfold_store::{Checkpoint, CheckpointDir, RocksOptions, RocksStores, Store
 
 use super::partition::Damage;
 use super::records::Part;
+use super::workplace::Workplace;
 use crate::config::Config;
 use crate::history::remove_dir;
 use crate::options;
@@ -43,6 +43,7 @@ pub(super) struct States<'a> {
     pub config: &'a Config,
     pub log: &'a Arc<dyn Log>,
     pub topic: &'a str,
+    pub workplace: &'a Workplace,
     pub partition: Partition,
     /// First and last offset of raw.
     pub bounds: Bounds,
@@ -73,12 +74,7 @@ impl States<'_> {
     }
 
     async fn compare(&self, found: &mut Compared) -> Result<()> {
-        // Beside what it is compared with, so that tables may be linked.
-        let dir = match self.config.data_dir.is_dir() {
-            true => TempDir::with_prefix_in("verify-", &self.config.data_dir),
-            false => TempDir::with_prefix("tickfold-verify-"),
-        };
-        let dir = dir.context("make a directory to fold in")?;
+        let dir = self.workplace.dir()?;
         for checkpoint in &self.checkpoints {
             let dir = dir.path().join(&checkpoint.id);
             if let Err(error) = self.rows(&dir, checkpoint, found) {
@@ -113,6 +109,7 @@ impl States<'_> {
     /// Puts a checkpoint into the stores; false if it is gone: nodes remove old ones meanwhile.
     fn restored(&self, stores: &dyn Stores, checkpoint: &Checkpoint) -> Result<bool> {
         let id = self.partition.id;
+        self.check_disk(|| format!("restore checkpoint {id}/{}", checkpoint.id))?;
         let Err(error) = stores.restore(id, checkpoint) else { return Ok(true) };
         let dir = self.config.store.checkpoint_dir.as_ref().map(CheckpointDir::new);
         let there = dir.map(|dir| dir.verify(id, checkpoint.head.cursor));
@@ -146,6 +143,7 @@ impl States<'_> {
         let raw = TopicPartition::new(self.topic, id);
         for Told { at, digest, by } in self.told(found.folded_from) {
             while store.store_head().cursor < at {
+                self.check_disk(|| format!("fold partition {id} to {at}"))?;
                 let step = fold.step(&**self.log, &raw, &mut *store, at).await;
                 // Somewhere outside of what was read before.
                 if let Err(MutedError::Log(LogError::Damaged { reason, first_lost })) = step {
@@ -165,6 +163,11 @@ impl States<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Before each piece of work that takes room.
+    fn check_disk(&self, attempted: impl Fn() -> String) -> Result<()> {
+        self.workplace.check_disk().with_context(attempted)
     }
 
     /// Digests above where the fold begins, in order.

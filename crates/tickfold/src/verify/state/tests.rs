@@ -88,7 +88,9 @@ impl World {
     async fn compare_within(&self, bounds: Bounds) -> Compared {
         let (config, log, checkpoints) = (&self.config, &self.log, self.checkpoints.clone());
         let (topic, partition, position) = (TOPIC, HERE, None);
-        let states = States { config, log, topic, partition, bounds, checkpoints, position };
+        let workplace = &Workplace::take(&config.data_dir).unwrap();
+        let states =
+            States { config, log, topic, workplace, partition, bounds, checkpoints, position };
         states.run().await
     }
 
@@ -96,7 +98,9 @@ impl World {
         let checks = Checks { apps: &[], partition_count: 1, retired: &[] };
         let (log, config, topic) = (&self.log, &self.config, TOPIC);
         let (from, to) = (None, None);
-        let verifying = Verifying { log, config, topic, checks, from, to, with_state: true };
+        let workplace = Workplace::take(&config.data_dir).unwrap();
+        let workplace = Some(&workplace);
+        let verifying = Verifying { log, config, topic, checks, from, to, workplace };
         let mut lines = Vec::new();
         verifying.partition(0, None, &mut lines).await;
         lines
