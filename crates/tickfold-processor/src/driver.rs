@@ -90,6 +90,9 @@ pub struct Driver {
     accepted: Option<Acceptance>,
     /// The store that it starts with, in the place of the one that there is.
     with: Option<StartWith>,
+    /// Another store took the place of the one before, and no checkpoint was made since: those that there
+    /// are lead to the one before.
+    checkpoints_are_old: bool,
 }
 
 /// How far a driver has come.
@@ -127,8 +130,17 @@ impl Driver {
     /// A driver that has not begun.
     pub fn new(options: Arc<Options>, partition: Partition) -> Self {
         let topics = DerivedTopics::new(&options.topic_prefix, partition.id);
-        let (phase, store, stopping) = (Phase::New, None, false);
-        Self { options, partition, topics, phase, store, stopping, accepted: None, with: None }
+        Self {
+            options,
+            partition,
+            topics,
+            phase: Phase::New,
+            store: None,
+            stopping: false,
+            accepted: None,
+            with: None,
+            checkpoints_are_old: false,
+        }
     }
 
     /// A driver that goes on as a person decided where another would be refused. It ends, with

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tickfold_core::fold::Partition;
 use tickfold_processor::driver::{Acceptance, Look, Refusal};
 use tickfold_processor::{PartitionStatus, Recovery};
+use tickfold_store::{Checkpoint, Stores};
 use tokio::sync::watch;
 
 use crate::at_rest::AtRest;
@@ -106,7 +107,11 @@ async fn looked(at: &AtRest, command: &Recover) -> Result<ExitCode> {
     }
     at.refuse_members().await?;
     for (partition, acceptance) in accepted {
+        let anew = acceptance.anew;
         recover(&recovery, partition, acceptance).await?;
+        if anew && at.config.store.checkpoint_dir.is_some() {
+            renew_checkpoints(&*at.stores, partition.id);
+        }
     }
     report("start the node: it goes on from there");
     Ok(ExitCode::SUCCESS)
@@ -157,6 +162,26 @@ async fn recover(recovery: &Recovery, partition: Partition, accepted: Acceptance
     let position = position.context("the position is gone again")?.offset;
     report(&format!("partition {id} stands at {position}, with a token of ours"));
     Ok(())
+}
+
+/// Leaves a checkpoint of the state that was folded anew in the place of those of before, from which it is
+/// not reached. They go once it is complete. Without it the partition starts all the same.
+fn renew_checkpoints(stores: &dyn Stores, id: u32) {
+    let renew = || {
+        let made = stores.open(id)?.checkpoint()?;
+        let is_old =
+            |old: &Checkpoint| old.head.fold_version == made.head.fold_version && old.id != made.id;
+        for old in stores.checkpoints(id)?.iter().filter(|old| is_old(old)) {
+            stores.remove_checkpoint(id, old)?;
+        }
+        Ok(())
+    };
+    let renewed: Result<(), tickfold_store::Error> = renew();
+    if let Err(error) = renewed.map_err(anyhow::Error::from) {
+        report(&format!(
+            "partition {id}: its checkpoints are of the state of before and could not be replaced: {error:#}"
+        ));
+    }
 }
 
 fn shown(partition: Partition, look: &Look) -> Shown {

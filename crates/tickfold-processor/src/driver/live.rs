@@ -111,8 +111,10 @@ impl Driver {
                 self.store = Some(store);
                 self.written(&mut live, now_ms, &mut commands)?;
             }
-            Input::Checkpointed { store, result: _ } if self.store.is_none() => {
+            Input::Checkpointed { store, result } if self.store.is_none() => {
                 self.store = Some(store);
+                // Else some of before may be left: the next one tries again.
+                self.checkpoints_are_old &= result.is_err();
             }
             Input::CheckpointAsked => live.checkpoint_asked = true,
             Input::SwapAsked => live.swap_asked = true,
@@ -144,6 +146,9 @@ impl Driver {
             commands.push(in_flight.send());
         }
         live.checkpoint_due_ms = self.first_checkpoint_ms(now_ms);
+        // Its process ended between the swap and the checkpoint after it.
+        live.checkpoint_asked |=
+            self.checkpoints_are_old && self.options.checkpoint_interval_ms.is_some();
         if self.accepted.is_none() {
             self.go_on(&mut live, now_ms, &mut commands)?;
         }
@@ -352,7 +357,9 @@ impl Driver {
         let store = self.store.take()?;
         live.checkpoint_due_ms = Some(now_ms.saturating_add(interval));
         live.checkpoint_asked = false;
-        Some(Command::Checkpoint { store, kept: self.options.checkpoints_kept })
+        // None of another state may count as one from which this one is reached.
+        let kept = if self.checkpoints_are_old { 1 } else { self.options.checkpoints_kept };
+        Some(Command::Checkpoint { store, kept })
     }
 }
 

@@ -153,6 +153,7 @@ impl Driver {
                     }));
                 }
                 starting.committed = Some(committed);
+                self.checkpoints_are_old = starting.swap().is_some();
             }
             Input::BoundsRead(Ok(bounds)) => starting.bounds = Some(bounds),
             Input::LastOutputsRead(Ok(derived)) => starting.derived = Some(derived),

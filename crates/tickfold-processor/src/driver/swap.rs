@@ -105,7 +105,7 @@ impl Driver {
     }
 
     /// The log names the store, and it is open: go on with it. A checkpoint of it is due, since those
-    /// that there are lead to the old one.
+    /// that there are lead to the old one; they go once it is complete.
     pub(super) fn succeeded(
         &mut self,
         live: &mut Live,
@@ -120,6 +120,7 @@ impl Driver {
         }
         self.store = Some(store);
         live.is_open = true;
+        self.checkpoints_are_old = true;
         live.checkpoint_asked |= self.options.checkpoint_interval_ms.is_some();
         Ok(())
     }

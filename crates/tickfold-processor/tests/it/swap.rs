@@ -8,8 +8,9 @@ use tickfold_core::time::Timestamp;
 use tickfold_log::mem::CommitFault;
 use tickfold_processor::driver::{Input, Lost};
 use tickfold_processor::{Options, Takeover, Token};
+use tickfold_store::Stores;
 
-use crate::start_table::folded_with;
+use crate::start_table::{checkpoint, folded_with};
 use crate::workload::{PARTITION, append_tick, append_webhook, status};
 use crate::world::{End, Rest, World};
 
@@ -18,7 +19,10 @@ const TURN: u64 = 300;
 
 /// Process 0 is live, and the store that process 1 has folded is prepared to take the place of its own.
 fn prepared(rows: Vec<Output>) -> World {
-    let mut world = folded_with(&Options::default());
+    prepare(folded_with(&Options::default()), rows)
+}
+
+fn prepare(mut world: World, rows: Vec<Output>) -> World {
     world.start_and_settle(1);
     world.crash(1);
     assert_eq!(world.start_and_settle(0), Rest::Idle { until: None });
@@ -52,6 +56,78 @@ fn succeeded(world: &World) -> u64 {
 fn rows_published(world: &World) -> usize {
     let rows = world.log.records("wa.message.state.v1", PARTITION);
     rows.iter().filter(|row| row.key.as_deref() == Some(b"swapped")).count()
+}
+
+/// The same, with two checkpoints of the state that gives way, below where it stands.
+fn prepared_with_checkpoints() -> World {
+    let options = Options {
+        checkpoint_interval_ms: Some(3_600_000),
+        checkpoints_kept: 3,
+        ..Options::default()
+    };
+    let mut world = folded_with(&options);
+    for n in 7..9 {
+        checkpoint(&world);
+        world.start_and_settle(0);
+        append_webhook(&world.log, &status(n, "sent", TIME));
+        world.settle(0);
+        world.crash(0);
+    }
+    let world = prepare(world, vec![row()]);
+    assert_eq!(checkpoints(&world), [7, 6]);
+    world
+}
+
+fn checkpoints(world: &World) -> Vec<u64> {
+    let found = world.processes[0].stores.checkpoints(PARTITION).unwrap();
+    found.into_iter().map(|found| found.head.cursor).collect()
+}
+
+/// It makes a checkpoint of what comes next.
+fn asked(world: &mut World, n: u64) {
+    append_webhook(&world.log, &status(n, "sent", TIME));
+    world.settle(0);
+    world.deliver(0, Input::CheckpointAsked);
+    world.settle(0);
+}
+
+#[test]
+fn the_first_checkpoint_of_another_store_takes_the_place_of_those_of_before() {
+    let mut world = prepared_with_checkpoints();
+    world.deliver(0, Input::SwapAsked);
+    world.run_to(0, "checkpoint");
+    assert_eq!((succeeded(&world), checkpoints(&world)), (1, vec![7, 6]), "not before it is made");
+    world.settle(0);
+    assert_eq!(checkpoints(&world), [8]);
+    // Those of the new store are kept as ever.
+    (9..12).for_each(|n| asked(&mut world, n));
+    assert_eq!(checkpoints(&world), [11, 10, 9]);
+}
+
+#[test]
+fn checkpoints_of_before_stay_until_one_of_the_other_store_is_made() {
+    let mut world = prepared_with_checkpoints();
+    world.deliver(0, Input::SwapAsked);
+    world.run_to(0, "checkpoint");
+    world.processes[0].stores.fail_writes(true);
+    world.settle(0);
+    world.processes[0].stores.fail_writes(false);
+    assert_eq!(checkpoints(&world), [7, 6]);
+    asked(&mut world, 9);
+    assert_eq!(checkpoints(&world), [9]);
+}
+
+#[test]
+fn a_crash_before_the_first_checkpoint_of_another_store_leaves_it_to_the_start() {
+    for before in ["succeed", "checkpoint"] {
+        let mut world = prepared_with_checkpoints();
+        world.deliver(0, Input::SwapAsked);
+        world.run_to(0, before);
+        world.crash(0);
+        assert_eq!(checkpoints(&world), [7, 6], "{before}");
+        assert_eq!(world.start_and_settle(0), Rest::Idle { until: None }, "{before}");
+        assert_eq!((succeeded(&world), checkpoints(&world)), (1, vec![8]), "{before}");
+    }
 }
 
 /// It folds on as if there was no swap.

@@ -17,6 +17,7 @@ use tickfold_core::records::Topic;
 use tickfold_log::{
     Append, Committed, EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log, TopicPartition,
 };
+use tickfold_store::{CheckpointDir, RocksOptions, RocksStores, Stores};
 
 use crate::kafka::broker::Broker;
 use crate::kafka_run::{at_rest_on, command_on};
@@ -53,6 +54,11 @@ impl Place {
         self.root.path().join("data")
     }
 
+    /// Where checkpoints are for who recovers; nodes make none.
+    fn checkpoints(&self) -> std::path::PathBuf {
+        self.root.path().join("checkpoints")
+    }
+
     /// `tickfold recover` with these further arguments.
     fn recover(&self, args: &[&str]) -> Ended {
         self.recover_in(&self.data_dir(), args)
@@ -63,6 +69,7 @@ impl Place {
             None => tickfold(),
             Some(broker) => at_rest_on(self.root.path(), &broker.plain),
         };
+        command.env("TICKFOLD_STORE_CHECKPOINT_DIR", self.checkpoints());
         command.arg("recover").arg("--data-dir").arg(data_dir).args(args);
         run(command, b"")
     }
@@ -171,6 +178,10 @@ fn each_refusal(place: &Place) {
         log.trim(&raw(GAP), LOW).await.unwrap();
     });
     std::fs::remove_dir_all(place.data_dir().join("state").join(GAP.to_string())).unwrap();
+    // It does not reach raw, and is of a state that will be none of what is folded anew.
+    let options = RocksOptions { checkpoint_dir: Some(place.checkpoints()), ..Default::default() };
+    let stores = RocksStores::open(place.root.path().join("other"), options).unwrap();
+    stores.open(GAP).unwrap().checkpoint().unwrap();
     let words = BTreeMap::from([
         (MOVED, "offset_moved"),
         (MOVED_AND_REPEATED, "offset_moved"),
@@ -221,6 +232,10 @@ fn each_refusal(place: &Place) {
     }
     let done = place.recover(&["--partition", "1", "--accept-offset", "--yes"]);
     assert_eq!(done.code, Some(0), "{done:?}");
+    // What is folded anew is not reached from the checkpoints of before.
+    let found = CheckpointDir::new(place.checkpoints()).list().unwrap();
+    let found: Vec<_> = found.iter().map(|one| (one.partition, one.cursor)).collect();
+    assert_eq!(found, [DAMAGED, GAP].map(|partition| (partition, emitted(partition))));
     // All that is left is to fold what lies above.
     assert!(place.look(0).values().all(|shown| shown["verdict"] == "ok"));
 
