@@ -18,7 +18,7 @@ const READ_BYTES: usize = 8 << 20;
 const DAMAGE_MAX: usize = 1_000;
 
 /// Records in a row that the log cannot give before this gives up on the partition.
-const UNREADABLE_MAX: u64 = 10_000;
+pub(super) const UNREADABLE_MAX: u64 = 10_000;
 
 /// A place at which the digest of everything below is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) struct Found {
     pub redrives: u64,
     pub ticks: u64,
     pub rules: u64,
-    /// Webhooks whose secret is gone, as was said.
+    /// Webhooks and redrives whose secret is gone, as was said.
     pub unverified: u64,
     /// The range in which nothing can have changed, been added or gone without the digest: between
     /// the first and the last place at which it is known.
@@ -136,6 +136,7 @@ impl Reading<'_> {
             if records.is_empty() {
                 return Ok(());
             }
+            unreadable = 0;
             for record in records {
                 if record.offset >= to {
                     *next = to;
@@ -174,8 +175,9 @@ impl Reading<'_> {
                 found.rules += 1;
                 return Ok(());
             }
-            Ok(Kind::Redrive(of)) => {
+            Ok(kind @ (Kind::Redrive(of) | Kind::UnverifiedRedrive(of))) => {
                 found.redrives += 1;
+                found.unverified += u64::from(kind == Kind::UnverifiedRedrive(of));
                 match self.redrive(record, of).await? {
                     None => return Ok(()),
                     Some(fault) => fault,

@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Unverified,
     /// A redrive of the webhook at this offset, whose signature holds.
     Redrive(u64),
+    /// A redrive of the webhook at this offset, whose secret is gone.
+    UnverifiedRedrive(u64),
     Tick,
     Rules,
 }
@@ -127,7 +129,7 @@ impl Checks<'_> {
                 };
                 time(record, header::REDRIVE_APPENDED)?;
                 match self.webhook(partition, record)? {
-                    Kind::Unverified => Ok(Kind::Unverified),
+                    Kind::Unverified => Ok(Kind::UnverifiedRedrive(of)),
                     _ => Ok(Kind::Redrive(of)),
                 }
             }

@@ -1,6 +1,8 @@
 //! Raw as it was written passes; one flipped bit anywhere in a record is found, with the record or with
 //! the range it is in; so is a record that is missing, added, or out of place.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tickfold_core::raw::{RawRecord, WebhookHeaders, redrive_headers, rules_headers, tick_headers};
 use tickfold_core::route::route;
@@ -9,10 +11,11 @@ use tickfold_core::signature::sign;
 use tickfold_core::time::Timestamp;
 use tickfold_ingress::{App, Secret};
 use tickfold_log::{
-    Append, Header, Headers, MemLog, Record, RecordDigest, TopicPartition, TopicSpec,
+    Append, Bounds, Claim, Committed, Error as LogError, GroupSpec, Header, Headers, Log,
+    LogFuture, MemLog, Member, Record, RecordDigest, TopicInfo, TopicPartition, TopicSpec,
 };
 
-use super::partition::{Damage, Found, Known, Reading};
+use super::partition::{Damage, Found, Known, Reading, UNREADABLE_MAX};
 use super::records::{Checks, Part};
 
 const TOPIC: &str = "wa.webhook.raw.v1";
@@ -84,6 +87,19 @@ fn control(n: u64, encoded: Vec<(&'static str, String)>, value: Bytes) -> Record
     Record { offset: n, timestamp_ms, key: None, value: Some(value), headers: headers(encoded) }
 }
 
+/// A redrive of a webhook.
+fn redrive(of: &Record, n: u64) -> Record {
+    let found = RawRecord {
+        offset: of.offset,
+        appended: Timestamp::from_millis(of.timestamp_ms),
+        headers: of.headers.iter().map(|h| (&*h.name, h.value.as_ref())).collect(),
+        value: of.value.as_deref(),
+    };
+    let repeated = redrive_headers(HERE, &found).unwrap();
+    let timestamp_ms = NOON_MS + 1_000 * i64::try_from(n).unwrap();
+    Record { headers: headers(repeated), offset: n, timestamp_ms, ..of.clone() }
+}
+
 /// Webhooks of two secrets, ticks, rules, a redrive, and what names no account.
 fn raw() -> Vec<Record> {
     let mut raw: Vec<Record> = Vec::new();
@@ -91,22 +107,7 @@ fn raw() -> Vec<Record> {
         let record = match n {
             7 | 22 => control(n, tick_headers(PARTITIONS), Bytes::new()),
             9 => control(n, rules_headers(PARTITIONS), Rules::built_in().canonical().into()),
-            15 => {
-                let of = &raw[3];
-                let found = RawRecord {
-                    offset: of.offset,
-                    appended: Timestamp::from_millis(of.timestamp_ms),
-                    headers: of.headers.iter().map(|h| (&*h.name, h.value.as_ref())).collect(),
-                    value: of.value.as_deref(),
-                };
-                let repeated = redrive_headers(HERE, &found).unwrap();
-                Record {
-                    headers: headers(repeated),
-                    offset: n,
-                    timestamp_ms: NOON_MS + 15_000,
-                    ..of.clone()
-                }
-            }
+            15 => redrive(&raw[3], n),
             1 | 4 => webhook(n, body(n), ("2026-10", b"an older one")),
             _ => webhook(n, body(n), ("2026-11", KEY)),
         };
@@ -314,6 +315,129 @@ fn a_secret_that_is_gone_is_counted_where_it_is_named() {
     records[43] = webhook(43, body(43), ("2026-09", b"long gone"));
     let found = verify(&records, &["2026-09"]);
     assert_eq!((found.damage.len(), found.unverified), (0, 1), "{:?}", found.damage);
+}
+
+#[test]
+fn a_redrive_whose_secret_is_gone_is_counted_and_compared_with_what_it_repeats() {
+    let gone = |n| webhook(n, body(n), ("2026-09", b"long gone"));
+    let verified = |of: &Record| {
+        let mut records = raw();
+        (records[43], records[44]) = (gone(43), redrive(of, 44));
+        let found = verify(&records, &["2026-09"]);
+        assert_eq!((found.redrives, found.unverified), (2, 2), "{found:?}");
+        found.damage
+    };
+    assert_eq!(verified(&gone(43)), []);
+    // Another body, for which there is no secret that would tell.
+    let mut other = gone(43);
+    other.value = Some(body(42).into());
+    let damage = verified(&other);
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert_eq!((damage[0].offset, damage[0].part), (44, Part::Body));
+}
+
+/// A log whose records at even offsets are damaged, up to one.
+#[derive(Debug)]
+struct Spotted {
+    mem: MemLog,
+    damaged_below: u64,
+}
+
+impl Log for Spotted {
+    fn ensure_topics<'a>(
+        &'a self,
+        specs: &'a [TopicSpec],
+    ) -> LogFuture<'a, Result<Vec<TopicInfo>, LogError>> {
+        self.mem.ensure_topics(specs)
+    }
+    fn topics(&self) -> LogFuture<'_, Result<Vec<TopicInfo>, LogError>> {
+        self.mem.topics()
+    }
+    fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<u64>, LogError>> {
+        self.mem.append(records)
+    }
+    fn read<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+        offset: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> LogFuture<'a, Result<Vec<Record>, LogError>> {
+        if offset.is_multiple_of(2) && offset < self.damaged_below {
+            let first_lost = Some((from.clone(), offset));
+            let damaged = LogError::Damaged { reason: "planted".to_owned(), first_lost };
+            return Box::pin(std::future::ready(Err(damaged)));
+        }
+        self.mem.read(from, offset, max_records, max_bytes)
+    }
+    fn last_record<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Option<Record>, LogError>> {
+        self.mem.last_record(from)
+    }
+    fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, LogError>> {
+        self.mem.bounds(of)
+    }
+    fn trim<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        before: u64,
+    ) -> LogFuture<'a, Result<Bounds, LogError>> {
+        self.mem.trim(of, before)
+    }
+    fn wait_past<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        offset: u64,
+    ) -> LogFuture<'a, Result<(), LogError>> {
+        self.mem.wait_past(of, offset)
+    }
+    fn claim<'a>(
+        &'a self,
+        group: &'a str,
+        input: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Claim, LogError>> {
+        self.mem.claim(group, input)
+    }
+    fn join(
+        self: Arc<Self>,
+        spec: GroupSpec,
+    ) -> LogFuture<'static, Result<Arc<dyn Member>, LogError>> {
+        Arc::new(self.mem.clone()).join(spec)
+    }
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, LogError>> {
+        self.mem.positions(group, topic)
+    }
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<u64, LogError>> {
+        self.mem.offset_at(of, time_ms)
+    }
+    fn close(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.mem.close()
+    }
+}
+
+#[test]
+fn only_so_many_unreadable_records_in_a_row_end_the_look_at_a_partition() {
+    let lost = UNREADABLE_MAX + 50;
+    let count = 2 * lost + 10;
+    let ticks: Vec<_> =
+        (0..count).map(|n| control(n, tick_headers(PARTITIONS), Bytes::new())).collect();
+    let log = Spotted { mem: log_of(&ticks), damaged_below: 2 * lost };
+    let checks = Checks { apps: &[], partition_count: PARTITIONS, retired: &[] };
+    let at = TopicPartition::new(TOPIC, HERE);
+    let reading = Reading { log: &log, at, checks: &checks, known: Vec::new() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let found = runtime.block_on(reading.run(0, count));
+    assert_eq!((found.damaged, found.ticks), (lost, lost + 10), "each of the others was looked at");
 }
 
 fn elsewhere_account() -> String {
