@@ -1,5 +1,5 @@
 //! Getting on with a partition that is refused, on a person's word: to look at it, and to start it
-//! once at the position that was accepted; and folding raw on a store of one's own, to see what it gives.
+//! once at the position that was accepted.
 //!
 //! Meant for a process that does nothing else, while no member of the group runs. That is for
 //! courtesy: a claim fences whoever had the partition, so two that commit are never both believed.
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use tickfold_core::fold::Partition;
 use tickfold_log::{
-    Append, Change, Claim, CommitError, Committed, Departure, Error as LogError, Log, LogFuture,
-    Member, Offset, OwnedPartition, PartitionId, TopicPartition,
+    Change, Claim, Committed, Departure, Error as LogError, Log, LogFuture, Member, PartitionId,
+    TopicPartition,
 };
-use tickfold_store::{StoreHead, Stores};
+use tickfold_store::Stores;
 use tokio::sync::watch;
 
 use crate::checkpoint::Asks;
-use crate::driver::{Acceptance, Driver, Look, Looking, Lost, Refusal, error_chain};
+use crate::driver::{Acceptance, Driver, Look, Looking, Lost, Refusal};
 use crate::options::Options;
 use crate::outputs::raw_topic;
 use crate::pulse::Pulse;
@@ -98,27 +98,6 @@ impl Recovery {
         }
     }
 
-    /// Folds raw up to an offset, from where the store stands or from nothing, as a start folds it
-    /// again, and returns where the store stands then. Nothing is claimed or committed, and the group's
-    /// position is not asked for: for stores that nobody else has, to see what raw gives.
-    pub async fn fold_to(
-        &self,
-        partition: Partition,
-        offset: Offset,
-    ) -> Result<StoreHead, RecoveryError> {
-        let parts = Parts { member: Arc::new(Unheard), ..self.parts(partition) };
-        let accepted = Acceptance { found: None, offset, anew: false };
-        let driver = Driver::recovering(Arc::clone(&self.options), partition, accepted);
-        let (status, tenure) = (watch::Sender::default(), Tenure::begin(&Ends::default()));
-        match run_driver(&parts, driver, &status, &tenure).await {
-            End::Stopped => {}
-            end => return Err(end.into()),
-        }
-        let store = self.stores.open(partition.id);
-        let store = store.map_err(|error| Lost::Store(error_chain(&error)));
-        Ok(store.map_err(RecoveryError::Lost)?.store_head())
-    }
-
     async fn position(&self, partition: Partition) -> Result<Option<Committed>, RecoveryError> {
         let topic = raw_topic(&self.options.topic_prefix);
         let positions = self.log.positions(&self.options.group, &topic).await;
@@ -144,33 +123,6 @@ struct Outsider {
     log: Arc<dyn Log>,
     group: String,
     topic: String,
-}
-
-/// Claims that nobody hears of: there is no position, and commits go nowhere.
-#[derive(Debug)]
-struct Unheard;
-
-impl OwnedPartition for Unheard {
-    fn commit(&mut self, _: Vec<Append>, _: Committed) -> LogFuture<'_, Result<(), CommitError>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-impl Member for Unheard {
-    fn next(&self) -> LogFuture<'_, Result<Change, LogError>> {
-        Box::pin(std::future::pending())
-    }
-
-    fn claim(&self, _: PartitionId) -> LogFuture<'_, Result<Claim, LogError>> {
-        let claim = Claim { committed: None, partition: Box::new(Self) };
-        Box::pin(std::future::ready(Ok(claim)))
-    }
-
-    fn release(&self, _: &BTreeSet<PartitionId>) {}
-
-    fn go(&self, _: Departure) -> LogFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
 }
 
 impl Member for Outsider {
