@@ -325,4 +325,56 @@ mod tests {
         assert_eq!(told, ["5555", "5555", "", "565565", "66"]);
         running.abort();
     }
+
+    #[tokio::test]
+    async fn what_was_kept_for_others_before_a_watch_began_makes_it_skip_nothing() {
+        let log = MemLog::new(0);
+        let spec = TopicSpec { name: TOPIC.to_owned(), partitions: 1, compacted: false };
+        log.ensure_topics(&[spec]).await.unwrap();
+        let mut next = 0_u64;
+        let mut append = |count: u64, waba_id: &str| {
+            let records = (next..next + count).map(|n| record(&format!("0-{n}-0"), waba_id));
+            next += count;
+            log.append(records.collect())
+        };
+        let shared: Arc<dyn Log> = Arc::new(log.clone());
+        let (feeds, hub) = Hub::new(&shared, "wa", 1);
+        let running = tokio::spawn(hub.run());
+        let feed = feeds.of(Topic::Transition).unwrap();
+        let log_reads = Arc::new(Semaphore::new(1));
+        let open = async |waba_id: &str, from_beginning: bool| {
+            let asked = Asked {
+                waba_id: waba_id.to_owned(),
+                token: String::new(),
+                from_beginning,
+                bound: Bound::to(&["test"], 1),
+                partition_count: 1,
+                access: access(Accounts::All),
+            };
+            Records::open(feed, asked, &log_reads).await.unwrap()
+        };
+        let take = async |watch: &mut Records, count: usize| {
+            let mut offsets = Vec::new();
+            while offsets.len() < count {
+                let next = tokio::time::timeout(Duration::from_secs(10), watch.next());
+                if let Next::Item(item) = next.await.unwrap().unwrap() {
+                    offsets.push(item.offset);
+                }
+            }
+            offsets
+        };
+        // The lane is full of what one account is told, and other records lie between that nobody watches.
+        let mut one = open("7", false).await;
+        for _ in 0..30 {
+            append(20, "6").await.unwrap();
+            append(100, "7").await.unwrap();
+        }
+        take(&mut one, 3_000).await;
+        let mut all = open("", true).await;
+        // What goes for these now was kept for the one account, before all were watched.
+        append(10, "7").await.unwrap();
+        take(&mut one, 10).await;
+        assert_eq!(take(&mut all, 3_610).await, (0..3_610).collect::<Vec<_>>());
+        running.abort();
+    }
 }

@@ -315,8 +315,10 @@ impl Inner {
             let Some(gone) = lane.kept.pop_front() else { break };
             lane.kept_bytes = lane.kept_bytes.saturating_sub(gone.bytes);
             for interest in [ALL, gone.waba_id()] {
-                if let Some(watched) = self.interests.get_mut(interest) {
-                    watched.kept_from.insert(partition, gone.offset.saturating_add(1));
+                let watched = self.interests.get_mut(interest);
+                if let Some(kept_from) = watched.and_then(|it| it.kept_from.get_mut(&partition)) {
+                    // It may have been kept for others, before this interest began.
+                    *kept_from = gone.offset.saturating_add(1).max(*kept_from);
                 }
             }
         }
