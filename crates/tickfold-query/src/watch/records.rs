@@ -88,13 +88,17 @@ impl Item {
 
     pub(super) fn transition(&self, view: View) -> pb::TransitionRecord {
         let f = &self.fields;
-        // Keys of these are ids of Meta's; those of others name the person.
-        let is_impersonal =
-            matches!(f.entity.as_str(), "message" | "template" | "account" | "number");
+        let key = match f.entity.as_str() {
+            // Behind the wamid that of one in a group names the participant.
+            "message" if view == View::Basic => f.wamid.clone(),
+            // Keys of these are ids of Meta's; those of others name the person.
+            "message" | "template" | "account" | "number" => f.key.clone(),
+            _ => personal(view, &f.key),
+        };
         pb::TransitionRecord {
             origin: Some(self.origin()),
             entity: f.entity.clone(),
-            key: if is_impersonal { f.key.clone() } else { personal(view, &f.key) },
+            key,
             waba_id: f.waba_id.clone(),
             phone_number_id: f.phone_number_id.clone(),
             wamid: f.wamid.clone(),

@@ -154,6 +154,34 @@ async fn a_state_is_told_only_once_the_store_has_what_the_topic_says() {
 }
 
 #[tokio::test]
+async fn who_may_not_be_told_of_persons_is_not_told_who_in_a_group_a_transition_is_of() {
+    use pb::watch_transitions_response::Item;
+    let (world, mut writers) = world().await;
+    let one = r#","recipient_type":"group","recipient_participant_id":"49171""#;
+    writers.post(&status(&waba(0), "a", "delivered", 1, one));
+    world.publish(&mut writers).await;
+    for (view, key) in [(pb::MessageView::Basic, "a"), (pb::MessageView::Full, "a/49171")] {
+        let watch = pb::WatchTransitionsRequest {
+            from_beginning: true,
+            view: view.into(),
+            ..transitions("", "")
+        };
+        let mut stream = world.watch().watch_transitions(watch).await.unwrap().into_inner();
+        let told = loop {
+            let Some(Item::Transition(told)) = next(&mut stream).await.unwrap().item else {
+                panic!("no transition of a message")
+            };
+            if told.entity == "message" {
+                break told;
+            }
+        };
+        assert_eq!((told.key.as_str(), told.wamid.as_str()), (key, "a"));
+        let names = format!("{told:?}").contains("49171");
+        assert_eq!(names, view == pb::MessageView::Full, "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_decided_as_time_passes_is_told_with_the_message() {
     let (world, mut writers) = world().await;
     let there = waba(1);
