@@ -223,6 +223,13 @@ impl Peers {
         (!address.is_empty() && address != self.0.own_address).then_some(address)
     }
 
+    /// True if another node is known to own the partition, and was not silent a moment ago.
+    pub(crate) fn can_be_asked(&self, partition: u32) -> bool {
+        let Some(owner) = self.owner(partition) else { return false };
+        let away_until = self.nodes().get(&owner).and_then(|node| node.away_until);
+        away_until.is_none_or(|until| Instant::now() >= until)
+    }
+
     /// True if the partition is elsewhere and its owner was reached.
     pub fn is_reached(&self, partition: u32) -> bool {
         let elsewhere = !self.is_here(partition);

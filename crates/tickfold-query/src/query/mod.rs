@@ -16,6 +16,8 @@ mod joined;
 mod learned;
 mod list;
 mod listing;
+#[cfg(test)]
+pub(crate) mod made;
 mod merge;
 mod merge_lists;
 mod page;

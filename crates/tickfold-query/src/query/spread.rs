@@ -92,6 +92,29 @@ impl Query {
         self.limits.unary(method, request, spread).await
     }
 
+    /// Waits until what is here of these partitions has the positions, and refuses those of which nobody
+    /// can be asked just now. What other nodes have is waited for by the call itself.
+    pub(crate) async fn ready(
+        &self,
+        min_position: &[pb::Position],
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let wanted = self.partitions.wanted(min_position)?;
+        let (mut here, mut nobodys) = (BTreeMap::new(), BTreeSet::new());
+        for (&partition, &offset) in &wanted {
+            let only = BTreeSet::from([partition]);
+            if self.peers.is_here(partition) {
+                here.insert(partition, offset);
+            } else if !self.peers.can_be_asked(partition) && !self.partitions.have(&wanted, &only) {
+                nobodys.insert(partition);
+            }
+        }
+        if !nobodys.is_empty() {
+            return Err(unreachable(&nobodys));
+        }
+        self.partitions.reached(&here, deadline).await
+    }
+
     async fn spread<Q, F>(
         &self,
         method: &'static str,

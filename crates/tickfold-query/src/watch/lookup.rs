@@ -9,6 +9,7 @@ use prost::Message as _;
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::QueryService;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
 use super::states::Subject;
@@ -59,6 +60,8 @@ impl Lookup {
         names: &[Arc<str>],
         min_position: Vec<pb::Position>,
     ) -> Result<Looked, Failure> {
+        // Whoever waits for a position here, or for an owner, takes no place from the others.
+        self.query.ready(&min_position, Instant::now() + PATIENCE).await?;
         // The semaphore is never closed.
         let _permit = self.reads.acquire().await;
         let _running = metrics::watch_lookup();

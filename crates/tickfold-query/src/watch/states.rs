@@ -5,7 +5,7 @@
 //! topics is taken, then the states are looked up, then what was noted since: nothing falls in
 //! between. What looks as it did when it was told last is not told again.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,10 @@ use crate::reasons::{Failure, Reason};
 /// Things looked up at once.
 const CHUNK: usize = 100;
 
-/// Pause before something is looked up again that could not be told just now.
+/// Pause before something is looked up again that could not be told just now: it doubles each time, so
+/// that those who wait for a partition that is away leave the places to the others.
 const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// Identifiers of one user that are followed.
 const PARTIES_MAX: usize = 64;
@@ -67,12 +69,19 @@ pub(super) struct States {
     told_then: Vec<(u32, Standing)>,
     /// Where the topics were when the watch began, by partition.
     began: Vec<Standing>,
+    /// The position of each partition that all states were first read at or above.
+    first_read: Vec<u64>,
+    /// What is looked up once more before the watch has caught up, by partition.
+    beginning: BTreeMap<u32, BTreeSet<Arc<str>>>,
     is_resumed: bool,
     ready: VecDeque<(Found, u64)>,
     /// Noted and being looked up.
     noted: Option<(u32, Notes)>,
     /// Partitions that could not be asked just now, and until when they are left alone.
     held: BTreeMap<u32, Instant>,
+    /// How long they were left alone last; of the first reads likewise.
+    pauses: BTreeMap<u32, Pause>,
+    first_pause: Pause,
     chunk: usize,
     has_caught_up: bool,
 }
@@ -92,6 +101,23 @@ struct Standing {
 struct Last {
     content: u64,
     unshown: u64,
+}
+
+/// The pause to make next.
+#[derive(Debug)]
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(PAUSE)
+    }
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let longer = (self.0 * 2).min(PAUSE_MAX);
+        std::mem::replace(&mut self.0, longer)
+    }
 }
 
 impl States {
@@ -128,10 +154,14 @@ impl States {
             told: resumed.unwrap_or_else(nothing),
             told_then: Vec::new(),
             began,
+            first_read: vec![u64::MAX; partition_count as usize],
+            beginning: BTreeMap::new(),
             is_resumed,
             ready: VecDeque::new(),
             noted: None,
             held: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            first_pause: Pause::default(),
             chunk: CHUNK,
             has_caught_up: false,
         })
@@ -147,14 +177,25 @@ impl States {
         let wanted = (0..).zip(told).filter(|(_, offset)| *offset > 0).map(position).collect();
         let looked = match self.lookup.read(&self.subject, &names, wanted).await {
             Ok(looked) => looked,
-            Err(failure) => return self.again(failure, names.len()).await,
+            Err(failure) => {
+                if self.waits_after(failure, names.len())? {
+                    tokio::time::sleep(self.first_pause.next()).await;
+                }
+                return Ok(());
+            }
         };
+        self.first_pause = Pause::default();
         if self.follow_parties(&looked) {
             // Changes under the new identifiers are noted from now on only: once more.
             return Ok(());
         }
         self.unread.truncate(from);
         self.rise(&looked);
+        for (partition, least) in (0..).zip(&mut self.first_read) {
+            // Of a partition that nobody could be asked of it has nothing.
+            let read = looked.positions.iter().find(|position| position.partition == partition);
+            *least = read.map_or(0, |position| position.offset).min(*least);
+        }
         for found in looked.found {
             let name = found.name(&self.subject);
             let content = found.content();
@@ -184,19 +225,28 @@ impl States {
             || decided.max() >= Some(told.decided_below)
     }
 
-    /// All states were looked up. The topic may be ahead of the store that was asked: then they are
-    /// looked up once more, when it has what was in the topic.
+    /// All states were looked up. The topic may be ahead of the store that was asked, for any of them:
+    /// then they are looked up once more, when it has what was in the topic.
     fn begin_to_follow(&mut self) {
-        for (partition, began) in (0..).zip(std::mem::take(&mut self.began)) {
+        let began = std::mem::take(&mut self.began);
+        let only = match &self.subject {
+            Subject::Account(waba_id) => {
+                Some(partition_of(waba_id, u32::try_from(began.len()).unwrap_or(u32::MAX)))
+            }
+            Subject::Messages { .. } | Subject::Conversation(_) | Subject::Number(_) => None,
+        };
+        for ((partition, began), read) in (0..).zip(began).zip(std::mem::take(&mut self.first_read))
+        {
             let Some(revision) = began.newest else { continue };
-            let told = self.told.get(partition as usize).copied().unwrap_or_default();
-            if told.position > revision {
+            // What only one partition has was not read from the others, and need not be.
+            if read > revision || only.is_some_and(|only| only != partition) {
                 self.told_then.push((partition, began));
                 continue;
             }
             for name in self.last.keys() {
                 self.mailbox.note(partition, name, revision);
             }
+            self.beginning.insert(partition, self.last.keys().cloned().collect());
         }
     }
 
@@ -217,11 +267,20 @@ impl States {
             Ok(looked) => looked,
             Err(failure) => {
                 self.mailbox.put_back(partition, notes);
-                self.held.insert(partition, Instant::now() + PAUSE);
-                return self.again(failure, names.len()).await;
+                if self.waits_after(failure, names.len())? {
+                    let pause = self.pauses.entry(partition).or_default().next();
+                    self.held.insert(partition, Instant::now() + pause);
+                }
+                return Ok(());
             }
         };
-        self.held.remove(&partition);
+        self.pauses.remove(&partition);
+        if let Some(beginning) = self.beginning.get_mut(&partition) {
+            beginning.retain(|name| !notes.contains_key(name));
+            if beginning.is_empty() {
+                self.beginning.remove(&partition);
+            }
+        }
         if self.follow_parties(&looked) {
             // Changes under the new identifiers were not noted until now.
             for (name, change) in &notes {
@@ -256,13 +315,13 @@ impl States {
         Ok(())
     }
 
-    /// What to do about a failed lookup: a smaller one, another one in a moment, or the end.
-    async fn again(&mut self, failure: Failure, asked: usize) -> Result<(), Failure> {
+    /// What to do about a failed lookup: a smaller one at once, another one in a moment (true), or the
+    /// end.
+    fn waits_after(&mut self, failure: Failure, asked: usize) -> Result<bool, Failure> {
         match failure.reason() {
             Reason::ResponseTooLarge if asked > 1 => {
                 self.chunk = (asked / 2).max(1);
-                self.held.clear();
-                Ok(())
+                Ok(false)
             }
             Reason::StoreNotOpen
             | Reason::PartitionUnreachable
@@ -270,12 +329,7 @@ impl States {
             | Reason::PositionNotReached
             | Reason::DeadlineExceeded
             | Reason::Overloaded
-            | Reason::ShuttingDown => {
-                if !self.unread.is_empty() {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Ok(())
-            }
+            | Reason::ShuttingDown => Ok(true),
             _ => Err(failure),
         }
     }
@@ -367,7 +421,7 @@ impl Watch for States {
                 Box::pin(self.read_first()).await?;
                 continue;
             }
-            if !self.has_caught_up {
+            if !self.has_caught_up && self.beginning.is_empty() {
                 self.has_caught_up = true;
                 return Ok(Next::CaughtUp);
             }
@@ -411,3 +465,6 @@ impl Watch for States {
         self.bound.token(&self.told)
     }
 }
+
+#[cfg(test)]
+mod tests;

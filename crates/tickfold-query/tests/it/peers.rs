@@ -40,6 +40,12 @@ impl Cluster {
         named[partition as usize] = Some(to.to_string());
     }
 
+    /// Nobody has the partition.
+    pub(crate) fn take(&self, partition: u32) {
+        self.has.lock().unwrap().remove(&partition);
+        self.named.lock().unwrap()[partition as usize] = None;
+    }
+
     async fn node(&self) -> World {
         self.node_with(QueryOptions::default()).await
     }
@@ -55,7 +61,7 @@ pub(crate) fn cluster() -> Cluster {
 
 /// Two nodes, of which each has one partition.
 pub(crate) struct Pair {
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
     pub(crate) nodes: [World; 2],
     pub(crate) writers: [Writers; 2],
 }
