@@ -27,11 +27,12 @@ mod standing;
 mod then;
 mod users;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost::Message as _;
 use tickfold_core::ids::{PartyId, WabaId, Wamid};
-use tickfold_log::Log;
+use tickfold_log::{Log, TopicPartition};
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::query_service_server::QueryService;
 use tickfold_store::Snapshot;
@@ -136,6 +137,16 @@ impl Query {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping"));
         };
         reached
+    }
+
+    /// How far a partition of raw reaches at least; less than `place` only if that was never reached.
+    pub(crate) async fn raw_reaches(&self, partition: u32, place: u64) -> Result<u64, Failure> {
+        let (wanted, only) = (BTreeMap::from([(partition, place)]), BTreeSet::from([partition]));
+        if self.partitions.have(&wanted, &only) {
+            return Ok(place);
+        }
+        let of = TopicPartition::new(self.raw.topic.as_str(), partition);
+        Ok(self.raw.log.bounds(&of).await?.end)
     }
 
     /// Refuses a reply that clients would refuse.

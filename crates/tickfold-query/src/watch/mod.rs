@@ -16,6 +16,7 @@ mod states;
 mod token;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -49,6 +50,9 @@ const LOOKUPS: usize = 64;
 /// Watches that read the log at once, since they are behind.
 const LOG_READS: usize = 8;
 
+/// Messages that all watches together name.
+const NAMES: usize = 1_000_000;
+
 /// The service.
 #[derive(Debug)]
 pub(crate) struct Watches {
@@ -60,6 +64,9 @@ pub(crate) struct Watches {
     clock: Clock,
     lookups: Arc<Semaphore>,
     log_reads: Arc<Semaphore>,
+    names: Arc<Semaphore>,
+    /// How far each partition of raw is known to reach.
+    raw_reached: Vec<AtomicU64>,
 }
 
 /// What a watch comes to next.
@@ -117,6 +124,8 @@ impl Watches {
             clock,
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             log_reads: Arc::new(Semaphore::new(LOG_READS)),
+            names: Arc::new(Semaphore::new(NAMES)),
+            raw_reached: (0..partition_count).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -185,6 +194,15 @@ impl Watches {
         (bound, token): (Bound, String),
         access: Access,
     ) -> Result<States, Failure> {
+        let resumed: Option<Vec<token::Told>> = bound.place(&token)?;
+        self.check(resumed.as_deref().unwrap_or_default()).await?;
+        let names = match &subject {
+            Subject::Messages { wamids, .. } => wamids.len(),
+            Subject::Conversation(_) | Subject::Number(_) | Subject::Account(_) => 0,
+        };
+        let named = Arc::clone(&self.names)
+            .try_acquire_many_owned(u32::try_from(names).unwrap_or(u32::MAX))
+            .map_err(|_| Failure::new(Reason::Overloaded, "too many messages are watched"))?;
         let all: Vec<u32> = (0..self.partition_count).collect();
         let mut seats = Vec::with_capacity(topics.len());
         for topic in topics {
@@ -192,7 +210,25 @@ impl Watches {
         }
         let (query, reads) = (Arc::clone(&self.query), Arc::clone(&self.lookups));
         let lookup = Lookup { query, reads, access };
-        States::open(subject, lookup, seats, (bound, &token), self.partition_count)
+        Ok(States::open(subject, lookup, seats, (bound, resumed), named))
+    }
+
+    /// Refuses places that raw never had: they are of another log, and nobody would ever reach them.
+    async fn check(&self, told: &[token::Told]) -> Result<(), Failure> {
+        for ((partition, told), reached) in (0..).zip(told).zip(&self.raw_reached) {
+            let place = told.position.max(told.below).max(told.decided_below);
+            // Raw grows only: when all watches come again at once, it is asked for the first of them.
+            if place <= reached.load(Ordering::Relaxed) {
+                continue;
+            }
+            let now = self.query.raw_reaches(partition, place).await?;
+            reached.fetch_max(now, Ordering::Relaxed);
+            if place > now {
+                let what = format!("names a place above the end of raw partition {partition}");
+                return Err(Failure::field(Reason::ResumeTokenInvalid, "resume_token", what));
+            }
+        }
+        Ok(())
     }
 
     /// Opens a watch of records.

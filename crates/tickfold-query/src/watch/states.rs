@@ -12,6 +12,7 @@ use std::time::Duration;
 use tickfold_core::ids::{ConversationKey, WabaId, Wamid};
 use tickfold_core::raw::partition_of;
 use tickfold_proto::query::v1 as pb;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::feed::Seat;
@@ -84,6 +85,8 @@ pub(super) struct States {
     first_pause: Pause,
     chunk: usize,
     has_caught_up: bool,
+    /// Its share of the messages that all watches together name.
+    _named: OwnedSemaphorePermit,
 }
 
 /// How far the topics of a partition are: the raw offsets that their last records came from.
@@ -125,10 +128,9 @@ impl States {
         subject: Subject,
         lookup: Lookup,
         mut seats: Vec<Seat>,
-        (bound, token): (Bound, &str),
-        partition_count: u32,
-    ) -> Result<Self, Failure> {
-        let resumed: Option<Vec<Told>> = bound.place(token)?;
+        (bound, resumed): (Bound, Option<Vec<Told>>),
+        named: OwnedSemaphorePermit,
+    ) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let names = subject.names();
         // Of messages every topic names the wamid; of a conversation the other one names users.
@@ -140,10 +142,11 @@ impl States {
         if let (Subject::Conversation(key), [_, users, ..]) = (&subject, &mut seats[..]) {
             users.watch_names(&[Arc::from(key.party.as_str())], &mailbox);
         }
+        let partition_count = bound.partition_count;
         let began = (0..partition_count).map(|partition| Standing::of(&seats, partition)).collect();
         let is_resumed = resumed.is_some();
         let nothing = || vec![Told::default(); partition_count as usize];
-        Ok(Self {
+        Self {
             unread: names.into_iter().rev().collect(),
             subject,
             lookup,
@@ -164,7 +167,8 @@ impl States {
             first_pause: Pause::default(),
             chunk: CHUNK,
             has_caught_up: false,
-        })
+            _named: named,
+        }
     }
 
     /// Looks up what was not looked up yet: states of now, or of a resumed watch at least as new as

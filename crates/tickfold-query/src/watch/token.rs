@@ -26,7 +26,7 @@ const VARINT_BYTES_MAX: usize = 10;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
     digest: [u8; DIGEST_BYTES],
-    partition_count: u32,
+    pub(super) partition_count: u32,
 }
 
 /// A place in a topic: the next offset of each partition that is read.

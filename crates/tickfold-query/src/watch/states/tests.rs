@@ -12,10 +12,12 @@ use tickfold_core::time::Timestamp;
 use tickfold_log::{Append, Header, Log, TopicPartition, TopicSpec};
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::watch_service_server::WatchService as _;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::super::{Hub, Watches};
 use crate::query::made::{Made, RAW, admitted, limits};
+use crate::reasons::{Failure, Reason};
 use crate::{Clock, QueryOptions};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,6 +119,10 @@ async fn next(responses: &mut Responses) -> (String, String) {
     (text, response.resume_token)
 }
 
+fn reason(status: &tonic::Status) -> Reason {
+    Failure::of_peer(status).unwrap().reason()
+}
+
 #[tokio::test]
 async fn what_was_looked_up_before_the_store_had_it_is_looked_up_again_though_the_rest_came_later()
 {
@@ -152,4 +158,47 @@ async fn a_watch_has_caught_up_once_it_told_what_the_topic_had_and_not_what_came
     world.write(0, "a", 5);
     assert_eq!(next(&mut responses).await.0, "a=sent");
     assert_eq!(next(&mut responses).await.0, CAUGHT_UP);
+}
+
+#[tokio::test]
+async fn a_token_that_is_above_the_end_of_raw_is_of_another_log() {
+    let [mut world, mut other] = [world(2).await, world(2).await];
+    other.write(1, "a", 5);
+    let mut responses = other.open(&["a"], "").await.unwrap();
+    assert_eq!(next(&mut responses).await.0, "a=sent");
+    let (text, token) = next(&mut responses).await;
+    assert_eq!(text, CAUGHT_UP);
+
+    let refused = world.open(&["a"], &token).await.err().unwrap();
+    assert_eq!(reason(&refused), Reason::ResumeTokenInvalid);
+    // Where raw has it, it is waited for; and where the store has it nobody asks the log.
+    let raw = Append {
+        to: TopicPartition::new(RAW, 1),
+        key: None,
+        value: Some("{}".into()),
+        headers: Vec::new(),
+        timestamp_ms: Some(1),
+    };
+    world.made.log.append(vec![raw.clone(); 5]).await.unwrap();
+    assert_eq!(
+        reason(&world.open(&["a"], &token).await.err().unwrap()),
+        Reason::ResumeTokenInvalid
+    );
+    world.made.log.append(vec![raw]).await.unwrap();
+    let mut responses = world.open(&["a"], &token).await.unwrap();
+    world.write(1, "a", 5);
+    assert_eq!(next(&mut responses).await.0, "a=sent");
+    assert!(other.open(&["a"], &token).await.is_ok());
+}
+
+#[tokio::test]
+async fn all_watches_together_name_so_many_messages() {
+    let mut world = world(1).await;
+    world.watches.names = Arc::new(Semaphore::new(3));
+    let first = world.open(&["a", "b"], "").await.unwrap();
+    let refused = world.open(&["a", "b"], "").await.err().unwrap();
+    assert_eq!(reason(&refused), Reason::Overloaded);
+    let _second = world.open(&["a"], "").await.unwrap();
+    drop(first);
+    assert!(world.open(&["a", "b"], "").await.is_ok());
 }
