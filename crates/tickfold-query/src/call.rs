@@ -101,10 +101,7 @@ impl Limits {
         let result = match self.enter(&request) {
             Ok(call) => {
                 let deadline = call.deadline;
-                let work = work(request.into_inner(), call);
-                tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| {
-                    Err(Failure::new(Reason::DeadlineExceeded, "the deadline came first"))
-                })
+                within(deadline, work(request.into_inner(), call)).await
             }
             Err(refused) => Err(refused),
         };
@@ -112,6 +109,16 @@ impl Limits {
         count.code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
         result
     }
+}
+
+/// What comes of the work before the deadline; of a stream that is that it opens.
+pub(crate) async fn within<R>(
+    deadline: Instant,
+    work: impl Future<Output = Result<R, Failure>>,
+) -> Result<R, Failure> {
+    tokio::time::timeout_at(deadline, work)
+        .await
+        .unwrap_or_else(|_| Err(Failure::new(Reason::DeadlineExceeded, "the deadline came first")))
 }
 
 /// Counts the call when dropped: a future that the caller hung up on is dropped unfinished, and

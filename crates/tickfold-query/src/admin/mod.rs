@@ -13,7 +13,7 @@ use tickfold_proto::admin::v1 as pb;
 use tickfold_proto::admin::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
-use crate::call::Limits;
+use crate::call::{Limits, within};
 use crate::metrics;
 use crate::reasons::Failure;
 use tail::Tail;
@@ -43,7 +43,9 @@ impl Admin {
 
     async fn open_tail(&self, request: Request<pb::TailRequest>) -> Result<Tail, Failure> {
         let call = self.tails.enter(&request)?;
-        Tail::open(Arc::clone(&self.log), request.into_inner(), call).await
+        let deadline = call.deadline;
+        let opened = Tail::open(Arc::clone(&self.log), request.into_inner(), call);
+        within(deadline, opened).await
     }
 }
 

@@ -152,15 +152,7 @@ impl Mirrored {
 
     async fn reply(&self, request: Request<DynamicMessage>) -> Reply {
         let (mut client, path, codec) = self.client();
-        let limit = self.door.limit();
-        let answered = async {
-            // A closed door has no limit to keep, and refuses at once.
-            match tokio::time::timeout(limit, client.unary(request, path, codec)).await {
-                Ok(answered) => answered,
-                Err(_) if limit.is_zero() => Err(closed()),
-                Err(_) => Err(Reason::DeadlineExceeded.status("the deadline came first")),
-            }
-        };
+        let answered = self.in_time(client.unary(request, path, codec));
         match answered.await.map(|reply| json::of(reply.get_ref())) {
             Ok(Ok(json)) => as_json(StatusCode::OK, json),
             Ok(Err(error)) => failed(&Reason::Defect.status(error.to_string())),
@@ -168,9 +160,23 @@ impl Mirrored {
         }
     }
 
+    /// What the service answers within the limit, that of a stream being that it opens.
+    async fn in_time<R>(
+        &self,
+        answer: impl Future<Output = Result<R, Status>>,
+    ) -> Result<R, Status> {
+        let limit = self.door.limit();
+        // A closed door has no limit to keep, and refuses at once.
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answered) => answered,
+            Err(_) if limit.is_zero() => Err(closed()),
+            Err(_) => Err(Reason::DeadlineExceeded.status("the deadline came first")),
+        }
+    }
+
     async fn events(&self, request: Request<DynamicMessage>) -> Reply {
         let (mut client, path, codec) = self.client();
-        match client.server_streaming(request, path, codec).await {
+        match self.in_time(client.server_streaming(request, path, codec)).await {
             Ok(replies) => {
                 let told = told(replies.into_inner());
                 let body = axum::body::Body::from_stream(told);

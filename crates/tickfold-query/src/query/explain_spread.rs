@@ -22,7 +22,7 @@ use super::explain::Explanation;
 use super::partitions::{Asked, Snapshots};
 use super::spread::{Gathered, join_as_of, told, unreachable};
 use super::then::Lookup;
-use crate::call::Call;
+use crate::call::{Call, within};
 use crate::peers::{name_partitions, named_partitions};
 use crate::reasons::{Failure, Reason};
 
@@ -39,13 +39,14 @@ impl Query {
         request: Request<pb::ExplainMessageRequest>,
     ) -> Result<Response<Explained>, Status> {
         let call = self.streams.enter(&request)?;
+        let deadline = call.deadline;
         let named = named_partitions(request.metadata());
         let request = request.into_inner();
         let Some(mut here) = named else {
             let all = self.partitions.of(&Asked::All);
             let explained = match all.iter().all(|partition| self.peers.is_here(*partition)) {
-                true => self.explain_here(request, call).await,
-                false => self.explain_everywhere(request, call, all).await,
+                true => within(deadline, self.explain_here(request, call)).await,
+                false => within(deadline, self.explain_everywhere(request, call, all)).await,
             };
             return Ok(Response::new(explained?));
         };
@@ -56,7 +57,7 @@ impl Query {
                 let what = "this node has none of the partitions";
                 Err(Failure::new(Reason::PartitionElsewhere, what))
             }
-            false => self.explain_here(request, call.part(&here)).await,
+            false => within(deadline, self.explain_here(request, call.part(&here))).await,
         };
         let mut answered = explained.map(Response::new).map_err(Status::from);
         let metadata = match &mut answered {
@@ -107,9 +108,7 @@ impl Query {
             let there = |address: String, part: BTreeSet<u32>| async move {
                 self.explain_there(&address, cut(request, &part), &part, call).await
             };
-            let gathered = self.gather(all, &wanted, call, here, there);
-            let late = |_| Failure::new(Reason::DeadlineExceeded, "the deadline came first");
-            tokio::time::timeout_at(call.deadline, gathered).await.map_err(late)??
+            self.gather(all, &wanted, call, here, there).await?
         };
         let Gathered { answers, missing } = gathered;
         let (mut streams, mut absent, mut reflected) = (VecDeque::new(), None, Vec::new());

@@ -1,8 +1,11 @@
 //! Explaining a message: each raw record that touched it, and what it did or why nothing.
 
+use std::time::Duration;
+
 use tickfold_log::{Log, TopicPartition};
 use tickfold_proto::query::v1::explain_message_response::Part;
 use tickfold_proto::query::v1::{self as pb, MessageView, RecordOutcome};
+use tickfold_query::QueryOptions;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
@@ -201,4 +204,22 @@ async fn what_is_not_there_or_no_longer_in_the_log_is_refused() {
     let (why, metadata) = reason(&error);
     assert_eq!(why, "RAW_TRIMMED");
     assert_eq!(metadata, [("partition".into(), "0".into()), ("start".into(), "2".into())]);
+}
+
+#[tokio::test]
+async fn an_explanation_that_does_not_open_is_ended_at_the_deadline() {
+    let request_timeout = Duration::from_millis(200);
+    let options = QueryOptions { request_timeout, ..QueryOptions::default() };
+    let (world, _writers) = World::open_with(options).await;
+    // A state of then that is never made.
+    let never = pb::Position { partition: 0, offset: u64::MAX };
+    let request = pb::ExplainMessageRequest {
+        wamid: WAMID.to_owned(),
+        at: Some(pb::Moment { moment: Some(pb::moment::Moment::Position(never)) }),
+        ..Default::default()
+    };
+    let mut client = world.query();
+    let opened = tokio::time::timeout(Duration::from_secs(10), client.explain_message(request));
+    let late = opened.await.expect("an answer").err().unwrap();
+    assert_eq!(reason(&late).0, "DEADLINE_EXCEEDED");
 }
