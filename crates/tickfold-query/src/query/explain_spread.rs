@@ -21,7 +21,7 @@ use super::arguments::{View, id};
 use super::explain::Explanation;
 use super::partitions::{Asked, Snapshots};
 use super::spread::{Gathered, join_as_of, told, unreachable};
-use super::then::Lookup;
+use super::then::{Lookup, one_has};
 use crate::call::{Call, within};
 use crate::peers::{name_partitions, named_partitions};
 use crate::reasons::{Failure, Reason};
@@ -122,6 +122,7 @@ impl Query {
                 Err(failure) => return Err(failure),
             }
         }
+        one_has(request.at.as_ref(), streams.len())?;
         if streams.is_empty() {
             return Err(match absent.filter(|_| missing.is_empty()) {
                 Some(absent) => absent.reflecting(join_as_of(reflected.into_iter())),

@@ -40,6 +40,11 @@ pub(super) trait Spread: prost::Message + Clone + Send + Sync + 'static {
     /// The positions that it waits for.
     fn min_position(&mut self) -> &mut Vec<pb::Position>;
 
+    /// The moment that it asks of, if it is not now.
+    fn at(&self) -> Option<&pb::Moment> {
+        None
+    }
+
     /// What a reply reflects.
     fn as_of(reply: &mut Self::Reply) -> &mut Option<pb::AsOf>;
 
@@ -73,6 +78,10 @@ macro_rules! one_thing {
 
             fn min_position(&mut self) -> &mut Vec<pb::Position> {
                 &mut self.min_position
+            }
+
+            fn at(&self) -> Option<&pb::Moment> {
+                self.at.as_ref()
             }
 
             fn as_of(reply: &mut pb::$reply) -> &mut Option<pb::AsOf> {
@@ -248,6 +257,10 @@ impl Spread for pb::GetConversationRequest {
 
     fn min_position(&mut self) -> &mut Vec<pb::Position> {
         &mut self.min_position
+    }
+
+    fn at(&self) -> Option<&pb::Moment> {
+        self.at.as_ref()
     }
 
     fn as_of(reply: &mut pb::GetConversationResponse) -> &mut Option<pb::AsOf> {

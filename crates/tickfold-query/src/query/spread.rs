@@ -24,6 +24,7 @@ use tonic::{Code, Request, Response, Status};
 use super::Query;
 use super::merge::Spread;
 use super::partitions::Asked;
+use super::then::one_has;
 use crate::call::Call;
 use crate::peers::{Split, name_partitions, named_partitions, partitions_text};
 use crate::reasons::{Failure, Reason};
@@ -281,6 +282,7 @@ fn join<Q: Spread>(
         }
     }
     let as_of = join_as_of(reflected.into_iter());
+    one_has(request.at(), found.len())?;
     let reply = match (found.len(), absent) {
         (0, Some(absent)) if missing.is_empty() => return Err(absent.reflecting(as_of)),
         (0, _) => return Err(unreachable(missing)),
@@ -350,6 +352,27 @@ mod tests {
         );
         let wanted = as_of(&[(0, 7), (1, 5), (2, 0), (4, 9)], Some(40), pb::Role::Frozen);
         assert_eq!(joined, wanted);
+    }
+
+    #[test]
+    fn an_offset_is_refused_where_two_nodes_have_what_it_is_about() {
+        use pb::moment::Moment as Told;
+        let joined = |moment, nodes: usize| {
+            let at = Some(pb::Moment { moment: Some(moment) });
+            let request = pb::GetMessageRequest { at, ..Default::default() };
+            let message = Some(pb::Message::default());
+            let reply = pb::GetMessageResponse { message, as_of: None };
+            let absent = Err(Failure::new(Reason::MessageNotFound, "no such message"));
+            let replies = std::iter::repeat_n(reply, nodes).map(Ok).chain([absent]).collect();
+            join(&request, &QueryOptions::default(), replies, &BTreeSet::new())
+        };
+        let refused = joined(Told::Offset(7), 2).unwrap_err();
+        assert_eq!(refused.reason(), Reason::InvalidArgument);
+        assert!(refused.message().starts_with("at.offset: "), "{}", refused.message());
+        assert!(joined(Told::Offset(7), 1).is_ok());
+        let position = pb::Position { partition: 1, offset: 7 };
+        assert!(joined(Told::Time(prost_types::Timestamp::default()), 2).is_ok());
+        assert!(joined(Told::Position(position), 1).is_ok());
     }
 
     #[test]

@@ -85,6 +85,23 @@ impl Lookup {
     }
 }
 
+/// Refuses an offset without its partition where several nodes have what it is about.
+pub(super) fn one_has(at: Option<&pb::Moment>, nodes: usize) -> Result<(), Failure> {
+    let moment = at.and_then(|at| at.moment.as_ref());
+    if nodes > 1 && matches!(moment, Some(pb::moment::Moment::Offset(_))) {
+        return Err(ambiguous("several nodes"));
+    }
+    Ok(())
+}
+
+fn ambiguous(who: &str) -> Failure {
+    let what = format!(
+        "{who} have it, and an offset is one of a partition: name it by partition and offset, or a \
+         time"
+    );
+    Failure::argument("at.offset", what)
+}
+
 impl Query {
     /// Reads the live state, or that of then. `holds` tells of a live partition whether it knows what
     /// is looked for. `read` may run twice: what is not in memory is read again from the disk.
@@ -148,11 +165,7 @@ impl Query {
             partitions = self.read_at(&part, min_position, asked, held).await?;
         }
         if let (None, Moment::Offset(_), true) = (partition, moment, partitions.len() > 1) {
-            let what = format!(
-                "partitions {partitions:?} have it, and an offset is one of a partition: name it by \
-                 partition and offset, or a time"
-            );
-            return Err(Failure::argument("at.offset", what));
+            return Err(ambiguous(&format!("partitions {partitions:?}")));
         }
         let mut snapshots = Vec::new();
         for partition in partitions {
