@@ -12,10 +12,10 @@ use tickfold_store::{MemStores, PartitionStore, Snapshot, StoreHead, Stores as _
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use super::partitions::Partitions;
+use super::partitions::{Asked, Partitions, Snapshots};
 use super::{History, Moment, NotThen, Query, Raw, Role, RoleOf};
 use crate::access::Access;
-use crate::call::Limits;
+use crate::call::{Call, Limits};
 use crate::peers::Peers;
 use crate::reasons::Reason;
 use crate::{Clock, QueryOptions};
@@ -66,6 +66,12 @@ impl Made {
         Partitions::new(views.collect(), clock, RoleOf::new(|_| Role::Owner))
     }
 
+    /// What is in these partitions.
+    pub(super) fn snapshots(&self, partitions: &[u32]) -> Snapshots {
+        let call = call().part(&partitions.iter().copied().collect());
+        self.partitions().snapshots(&Asked::All, &call).unwrap()
+    }
+
     /// A query service, without other nodes.
     pub(crate) fn query(&self) -> Query {
         let raw = Raw { log: Arc::new(self.log.clone()), topic: RAW.to_owned() };
@@ -85,6 +91,10 @@ pub(crate) fn admitted<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(Access::unchecked());
     request
+}
+
+fn call() -> Call {
+    limits().enter(&admitted(())).unwrap()
 }
 
 /// No state of then.

@@ -3,8 +3,8 @@
 //! Everything of one account is in one partition, so it is rare that two nodes know the same thing: a
 //! number that moved to another account leaves its messages where they were. Then what both tell is
 //! put together as `joined` does it with the facts themselves, as far as a reply tells of them: by
-//! the earliest time of each fact, by the code of each error, and what cannot be both is as the later
-//! change has it.
+//! the earliest time of each fact, by the code of each error, of two texts the greater one, and what
+//! cannot be both is as the later change has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,8 @@ use super::list::{Messages, Order, REPLY_EXTRA_BYTES};
 use super::page::Page;
 use super::partitions::Asked;
 use super::spread::instant;
-use crate::QueryOptions;
 use crate::reasons::Failure;
+use crate::{QueryOptions, convert};
 
 /// A request that can be spread over nodes.
 pub(super) trait Spread: prost::Message + Clone + Send + Sync + 'static {
@@ -392,8 +392,22 @@ fn put(by_wamid: &mut BTreeMap<String, pb::Message>, message: pb::Message) {
 fn messages(a: pb::Message, b: pb::Message) -> pb::Message {
     let (older, newer) =
         if since(&a.last_log_time) <= since(&b.last_log_time) { (a, b) } else { (b, a) };
-    let shown = if rank(older.state()) > rank(newer.state()) { &older } else { &newer };
+    let shown = |one: &pb::Message| (rank(one.state()), one.state_text.clone());
+    let shown = if shown(&older) > shown(&newer) { &older } else { &newer };
     let (state, state_text) = (shown.state, shown.state_text.clone());
+    let is_inbound = [&older, &newer].map(|one| one.direction() == pb::MessageDirection::Inbound);
+    let direction = if is_inbound[0] { older.direction } else { newer.direction };
+    // Of a message that came in that is its content, whatever an echo of it says.
+    let content = match is_inbound {
+        [true, false] => Content::of(&older),
+        [false, true] => Content::of(&newer),
+        [true, true] | [false, false] => Content::of(&older).join(Content::of(&newer)),
+    };
+    let facts = join_facts(older.facts.clone(), newer.facts.clone());
+    let media = content.media.map(|media| {
+        let expire_time = media_expires([&older, &newer], &facts);
+        pb::Media { expire_time, ..media }
+    });
     let errors = join_errors(older.errors, newer.errors);
     let earliest = errors
         .iter()
@@ -405,17 +419,21 @@ fn messages(a: pb::Message, b: pb::Message) -> pb::Message {
         (since(&line.log_time), source.partition, source.offset, line.ordinal)
     };
     history.sort_by_key(place);
-    let (mut actions, mut alerts) = (older.actions, older.alerts);
-    actions.extend(newer.actions);
-    alerts.extend(newer.alerts);
-    let mut parties = older.parties;
-    parties.extend(newer.parties);
-    parties.sort();
-    parties.dedup();
+    let parties = union(older.parties, newer.parties);
     let party = parties.first().cloned().unwrap_or_else(|| least(older.party, newer.party));
+    let (callback_data, labels) = if older.callback_data > newer.callback_data {
+        (older.callback_data, older.labels)
+    } else {
+        (newer.callback_data, newer.labels)
+    };
+    // Without a rest: of a field that is added somebody has to say how it is joined.
     pb::Message {
+        wamid: newer.wamid,
+        direction,
         state,
         state_text,
+        waba_id: least(older.waba_id, newer.waba_id),
+        phone_number_id: least(older.phone_number_id, newer.phone_number_id),
         party,
         parties,
         list_time: earlier(older.list_time, newer.list_time),
@@ -426,20 +444,166 @@ fn messages(a: pb::Message, b: pb::Message) -> pb::Message {
         played_time: earlier(older.played_time, newer.played_time),
         failed_time: earlier(older.failed_time, newer.failed_time),
         inbound_time: earlier(older.inbound_time, newer.inbound_time),
-        facts: join_facts(older.facts, newer.facts),
+        facts,
         error_code: earliest.map(|error| error.code),
         errors,
-        pricing: newer.pricing.or(older.pricing),
+        pricing: price((older.pricing, &older.charge), (newer.pricing, &newer.charge)),
         participants: join_participants(older.participants, newer.participants),
-        callback_data: first(newer.callback_data, older.callback_data),
-        message_type: first(newer.message_type, older.message_type),
-        phone_number_id: first(newer.phone_number_id, older.phone_number_id),
+        callback_data,
+        message_type: content.message_type,
+        revision: newer.revision,
         first_log_time: earlier(older.first_log_time, newer.first_log_time),
+        last_log_time: later(older.last_log_time, newer.last_log_time),
         history,
-        actions,
-        alerts,
-        ..newer
+        charge: newer.charge.or(older.charge),
+        actions: join_decisions(older.actions, newer.actions),
+        alerts: join_decisions(older.alerts, newer.alerts),
+        labels,
+        template_id: older.template_id.max(newer.template_id),
+        media,
+        sender: content.sender,
+        reply_to: content.reply_to,
+        target_wamid: content.target_wamid,
+        forwarded: content.forwarded,
+        echo: older.echo || newer.echo,
+        standby: older.standby || newer.standby,
+        group: older.group || newer.group,
+        content_errors: content.errors,
+        edits: join_changes(older.edits, newer.edits),
+        revokes: join_changes(older.revokes, newer.revokes),
+        reactions: join_reactions(older.reactions, newer.reactions),
+        fbtrace_ids: union(older.fbtrace_ids, newer.fbtrace_ids),
+        billing_conversation: match (older.billing_conversation, newer.billing_conversation) {
+            (Some(a), Some(b)) => Some(pb::BillingConversation {
+                id: a.id.max(b.id),
+                origin: a.origin.max(b.origin),
+                expire_time: later(a.expire_time, b.expire_time),
+            }),
+            (a, b) => b.or(a),
+        },
     }
+}
+
+/// What a message is, as far as it is told.
+struct Content {
+    message_type: String,
+    reply_to: String,
+    target_wamid: String,
+    sender: String,
+    forwarded: bool,
+    media: Option<pb::Media>,
+    errors: Vec<pb::MessageError>,
+}
+
+impl Content {
+    fn of(message: &pb::Message) -> Self {
+        Self {
+            message_type: message.message_type.clone(),
+            reply_to: message.reply_to.clone(),
+            target_wamid: message.target_wamid.clone(),
+            sender: message.sender.clone(),
+            forwarded: message.forwarded,
+            media: message.media.clone(),
+            errors: message.content_errors.clone(),
+        }
+    }
+
+    fn join(self, other: Self) -> Self {
+        let order = |media: &pb::Media| {
+            let pb::Media { id, mime_type, sha256, filename, voice, animated, expire_time: _ } =
+                media.clone();
+            (id, mime_type, sha256, filename, voice, animated)
+        };
+        Self {
+            message_type: self.message_type.max(other.message_type),
+            reply_to: self.reply_to.max(other.reply_to),
+            target_wamid: self.target_wamid.max(other.target_wamid),
+            sender: self.sender.max(other.sender),
+            forwarded: self.forwarded || other.forwarded,
+            media: self.media.into_iter().chain(other.media).max_by_key(order),
+            errors: join_errors(self.errors, other.errors),
+        }
+    }
+}
+
+/// When media can no longer be fetched: as long after the earliest fact of all as a node says that it is
+/// after the earliest that it knows.
+fn media_expires(messages: [&pb::Message; 2], facts: &[pb::StatusFact]) -> Time {
+    let first = |facts: &[pb::StatusFact]| {
+        facts.iter().filter_map(|fact| fact.event_time).min_by_key(instant)
+    };
+    let ms = |time: prost_types::Timestamp| {
+        time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
+    };
+    let valid = messages.into_iter().filter_map(|message| {
+        let expires = message.media.as_ref()?.expire_time?;
+        Some(ms(expires).saturating_sub(ms(first(&message.facts)?)))
+    });
+    let told = Timestamp::from_millis(ms(first(facts)?));
+    Some(convert::time(told.plus(valid.max()?)))
+}
+
+/// Of two prices that of a delivery, which is the one that is charged; else the greater one.
+fn price(
+    a: (Option<pb::Pricing>, &Option<pb::Charge>),
+    b: (Option<pb::Pricing>, &Option<pb::Charge>),
+) -> Option<pb::Pricing> {
+    let order = |(pricing, charge): &(Option<pb::Pricing>, &Option<pb::Charge>)| {
+        let pb::Pricing { billable, model, r#type, category } = pricing.clone()?;
+        Some((charge.is_some(), billable, model, r#type, category))
+    };
+    [a, b].into_iter().max_by_key(order)?.0
+}
+
+/// Both, each once, in order.
+fn union(mut a: Vec<String>, b: Vec<String>) -> Vec<String> {
+    a.extend(b);
+    a.sort();
+    a.dedup();
+    a
+}
+
+/// By partition, which each has its own of.
+fn join_decisions(mut a: Vec<pb::Decision>, b: Vec<pb::Decision>) -> Vec<pb::Decision> {
+    a.extend(b);
+    a.sort_by_key(|decision| decision.source.unwrap_or_default().partition);
+    a
+}
+
+/// By wamid. Where the view hides it, those of the later change are told.
+fn join_changes(
+    older: Vec<pb::MessageChange>,
+    newer: Vec<pb::MessageChange>,
+) -> Vec<pb::MessageChange> {
+    if older.iter().chain(&newer).any(|change| change.wamid.is_empty()) {
+        return if newer.is_empty() { older } else { newer };
+    }
+    let mut joined: BTreeMap<String, Time> = BTreeMap::new();
+    for pb::MessageChange { wamid, event_time } in older.into_iter().chain(newer) {
+        let known = joined.entry(wamid).or_default();
+        *known = earlier(*known, event_time);
+    }
+    let change = |(wamid, event_time)| pb::MessageChange { wamid, event_time };
+    joined.into_iter().map(change).collect()
+}
+
+/// By user, of each the latest. Where the view hides who they are, those of the later change are told.
+fn join_reactions(
+    older: Vec<pb::MessageReaction>,
+    newer: Vec<pb::MessageReaction>,
+) -> Vec<pb::MessageReaction> {
+    if older.iter().chain(&newer).any(|reaction| reaction.party.is_empty()) {
+        return if newer.is_empty() { older } else { newer };
+    }
+    let order =
+        |one: &pb::MessageReaction| (since(&one.event_time), one.wamid.clone(), one.emoji.clone());
+    let mut joined: BTreeMap<String, pb::MessageReaction> = BTreeMap::new();
+    for one in older.into_iter().chain(newer) {
+        let known = joined.remove(&one.party);
+        let latest = known.into_iter().chain([one]).max_by_key(order);
+        joined.extend(latest.map(|one| (one.party.clone(), one)));
+    }
+    joined.into_values().collect()
 }
 
 /// The text, or the other one where it is empty.
@@ -467,8 +631,16 @@ fn join_facts(a: Vec<pb::StatusFact>, b: Vec<pb::StatusFact>) -> Vec<pb::StatusF
 fn join_errors(a: Vec<pb::MessageError>, b: Vec<pb::MessageError>) -> Vec<pb::MessageError> {
     let mut errors: BTreeMap<i64, pb::MessageError> = BTreeMap::new();
     for error in a.into_iter().chain(b) {
-        let known = errors.entry(error.code).or_insert_with(|| error.clone());
-        known.first_time = earlier(known.first_time, error.first_time);
+        let pb::MessageError { code, first_time, title, message, details } = error;
+        let known = errors.entry(code).or_default();
+        known.code = code;
+        known.first_time = earlier(known.first_time, first_time);
+        let texts = [(&mut known.title, title), (&mut known.message, message)];
+        for (known, text) in texts.into_iter().chain([(&mut known.details, details)]) {
+            if text > *known {
+                *known = text;
+            }
+        }
     }
     errors.into_values().collect()
 }
@@ -493,7 +665,7 @@ fn join_participants(
                 },
                 facts: join_facts(known.facts, one.facts),
                 errors: join_errors(known.errors, one.errors),
-                pricing: one.pricing.or(known.pricing),
+                pricing: price((known.pricing, &known.charge), (one.pricing, &one.charge)),
                 charge: one.charge.or(known.charge),
                 participant: one.participant,
             },
@@ -506,13 +678,45 @@ fn join_participants(
 fn conversations(a: pb::Conversation, b: pb::Conversation) -> pb::Conversation {
     let (older, newer) =
         if since(&a.last_inbound_time) <= since(&b.last_inbound_time) { (a, b) } else { (b, a) };
+    // A window that closes last is the one that is open longest.
+    let (free_entry_state, free_entry_expire_time) =
+        if since(&older.free_entry_expire_time) > since(&newer.free_entry_expire_time) {
+            (older.free_entry_state, older.free_entry_expire_time)
+        } else {
+            (newer.free_entry_state, newer.free_entry_expire_time)
+        };
+    let referral = |one: &pb::Referral| {
+        let pb::Referral { event_time, source_type, source_id, ctwa_clid } = one.clone();
+        (since(&event_time), source_type, source_id, ctwa_clid)
+    };
+    let permission = |one: &pb::CallPermission| {
+        let pb::CallPermission { permitted: _, refused, event_time, expire_time } = *one;
+        (since(&event_time), refused, since(&expire_time))
+    };
+    // Without a rest: of a field that is added somebody has to say how it is joined.
     pb::Conversation {
+        phone_number_id: newer.phone_number_id,
+        party: newer.party,
+        waba_id: least(older.waba_id, newer.waba_id),
+        // It hangs on the latest inbound message.
+        window_state: newer.window_state,
+        window_expire_time: newer.window_expire_time,
         first_inbound_time: earlier(older.first_inbound_time, newer.first_inbound_time),
+        last_inbound_time: newer.last_inbound_time,
         last_outbound_time: later(older.last_outbound_time, newer.last_outbound_time),
         inbound_count: older.inbound_count.saturating_add(newer.inbound_count),
         outbound_count: older.outbound_count.saturating_add(newer.outbound_count),
-        // The window that closes last: it hangs on the latest inbound message.
-        ..newer
+        revision: newer.revision,
+        parties: union(older.parties, newer.parties),
+        free_entry_state,
+        free_entry_expire_time,
+        contacted: older.contacted || newer.contacted,
+        referral: older.referral.into_iter().chain(newer.referral).max_by_key(referral),
+        call_permission: older
+            .call_permission
+            .into_iter()
+            .chain(newer.call_permission)
+            .max_by_key(permission),
     }
 }
 
@@ -537,6 +741,9 @@ pub(super) fn numbers(a: pb::Number, b: pb::Number) -> pb::Number {
         ..newer
     }
 }
+
+#[cfg(test)]
+mod beside;
 
 #[cfg(test)]
 mod tests {
