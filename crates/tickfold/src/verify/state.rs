@@ -147,7 +147,8 @@ impl States<'_> {
                 let step = fold.step(&**self.log, &raw, &mut *store, at).await;
                 // Somewhere outside of what was read before.
                 if let Err(MutedError::Log(LogError::Damaged { reason, first_lost })) = step {
-                    let offset = first_lost.map_or(store.store_head().cursor, |(_, lost)| lost);
+                    let cursor = store.store_head().cursor;
+                    let offset = first_lost.map_or(cursor, |(_, lost)| lost);
                     self.tell(found, offset, Part::Log, reason);
                     return Ok(());
                 }
