@@ -71,11 +71,11 @@ pub(super) async fn compare_all(
             let Some(found) = compared else { return ended(&stop) };
             end.same += found.same;
             end.differences += found.changed + found.added + found.gone;
-            tell(parts, Part::Difference(difference(partition, position, found))).await;
+            tell(parts, &stop, Part::Difference(difference(partition, position, found))).await;
         }
     }
-    tell(parts, Part::End(end)).await;
-    Ok(())
+    tell(parts, &stop, Part::End(end)).await;
+    ended(&stop)
 }
 
 /// Ended before its end: told to whoever still listens.
@@ -97,7 +97,9 @@ async fn states(
     let mut store = shadow.open_partition(partition, range).map_err(failed)?;
     let at = store.store_head().cursor;
     let before = if range.is_open {
-        live(ground, partition, at).await?
+        let live = stop.run_until_cancelled(live(ground, partition, at)).await;
+        let Some(live) = live else { return Ok(None) };
+        live?
     } else {
         let Some(state) = log_state(then, partition, range.to, parts, stop).await? else {
             return Ok(None);
@@ -176,9 +178,9 @@ async fn log_state(
     }
 }
 
-async fn tell(parts: &Parts, told: Part) {
-    // Nobody listens: the next look at it ends the comparison.
-    let _ = parts.send(Ok(part(told))).await;
+async fn tell(parts: &Parts, stop: &CancellationToken, told: Part) {
+    // Nobody listens, or nobody reads when it is stopped: the next look at it ends the comparison.
+    let _ = stop.run_until_cancelled(parts.send(Ok(part(told)))).await;
 }
 
 fn part(told: Part) -> pb::DiffReplayResponse {

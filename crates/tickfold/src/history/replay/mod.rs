@@ -6,9 +6,11 @@ mod rpc;
 mod shadow;
 mod spec;
 mod swap;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,7 +19,7 @@ use tickfold_processor::{PartitionStatus, Swaps};
 use tickfold_proto::admin::v1 as pb;
 use tickfold_query::Reason;
 use tickfold_store::StoreGenerations;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 use tonic::Status;
 use tracing::{info, warn};
 
@@ -48,6 +50,8 @@ struct Parts {
     kept: Mutex<Option<Arc<Shadow>>>,
     /// Held while a replay is begun, gone on with or discarded.
     current: Mutex<Option<Arc<Shadow>>>,
+    /// A replay that was discarded, until its caller has heard of it.
+    unheard: std::sync::Mutex<Option<u64>>,
     /// The greatest number that a replay of this directory has had.
     generation: std::sync::atomic::AtomicU64,
 }
@@ -89,6 +93,7 @@ impl Replays {
             swaps,
             kept: Mutex::default(),
             current: Mutex::new(found.map(Arc::new)),
+            unheard: std::sync::Mutex::default(),
             generation: generation.into(),
         }))
     }
@@ -97,7 +102,7 @@ impl Replays {
     pub(crate) async fn stop(&self) {
         let shadows = [self.0.current.lock().await.clone(), self.0.kept.lock().await.clone()];
         for shadow in shadows.into_iter().flatten() {
-            shadow.stop().await;
+            drop(shadow.stop().await);
         }
     }
 }
@@ -263,7 +268,8 @@ impl Parts {
                 (by, rows_max),
                 &told,
             ));
-            drop((work, own, shadow));
+            // What works on it is given up last: whoever waits for that may want it for himself.
+            drop((shadow, work, own));
             let left = runtime.block_on(async {
                 parts.kept.lock().await.take();
                 parts.found().await
@@ -307,26 +313,62 @@ impl Parts {
         let work = Arc::clone(&shadow.work).try_lock_owned().map_err(|_| busy(generation))?;
         shadow.run(rate, work).map_err(defect)?;
         *current = Some(shadow);
+        self.hear();
         info!(generation, "replay begins");
         Ok(pb::RunReplayResponse { generation, goes_on: false })
     }
 
-    async fn discard(&self) -> Result<pb::DiscardReplayResponse, Status> {
-        self.found().await?;
+    /// Discards the replay; where there is none, the kept states.
+    async fn discard(self: &Arc<Self>) -> Result<pb::DiscardReplayResponse, Status> {
+        let found = self.current.lock().await.clone();
+        let found = match found {
+            // Nothing is touched before nobody works on it: a caller whose time is up by then may ask again.
+            Some(shadow) => Some((shadow.spec.generation, shadow.stop().await)),
+            None => None,
+        };
+        let parts = Arc::clone(self);
+        let discarded = to_its_end(async move { parts.discard_found(found).await }).await;
+        self.hear();
+        discarded
+    }
+
+    /// Discards the replay that was found, which nobody works on but the caller.
+    async fn discard_found(
+        &self,
+        found: Option<(u64, OwnedMutexGuard<()>)>,
+    ) -> Result<pb::DiscardReplayResponse, Status> {
         let mut current = self.current.lock().await;
-        let Some(shadow) = current.take() else { return self.forget_kept().await };
-        let generation = shadow.spec.generation;
-        shadow.stop().await;
-        let shadow = match Arc::try_unwrap(shadow) {
-            Ok(shadow) => shadow,
-            Err(shadow) => {
-                *current = Some(shadow);
+        // Who asks once more, as he did not hear of it, must not be taken for one who means the kept states.
+        if let Some(generation) = self.hear() {
+            return Ok(pb::DiscardReplayResponse { generation, kept_partitions: Vec::new() });
+        }
+        let (generation, _work) = match (found, &*current) {
+            (Some(found), _) => found,
+            (None, None) => return self.forget_kept().await,
+            (None, Some(shadow)) => return Err(busy(shadow.spec.generation)),
+        };
+        let Some(shadow) = current.as_ref().filter(|of| of.spec.generation == generation) else {
+            let what = format!("replay {generation} is gone: its states became live meanwhile");
+            return Err(Reason::ReplayNotFound.status(what));
+        };
+        // A partition that was to become live, and did not, is removed with the others.
+        shadow.settle(|partition| self.is_started(partition)).map_err(failed)?;
+        let shadow = match current.take().map(Arc::try_unwrap) {
+            Some(Ok(shadow)) => shadow,
+            looked_at => {
+                *current = looked_at.and_then(Result::err);
                 return Err(busy(generation));
             }
         };
         blocking(move || shadow.discard()).await?.map_err(failed)?;
+        *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = Some(generation);
         info!(generation, "replay discarded");
         Ok(pb::DiscardReplayResponse { generation, kept_partitions: Vec::new() })
+    }
+
+    /// What was discarded and nobody has heard of yet; from now on it is heard of.
+    fn hear(&self) -> Option<u64> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn forget_kept(&self) -> Result<pb::DiscardReplayResponse, Status> {
@@ -388,6 +430,14 @@ fn failed(failure: anyhow::Error) -> Status {
 
 fn defect(failure: anyhow::Error) -> Status {
     Reason::Defect.status(format!("{failure:#}"))
+}
+
+/// Does what must not end half-way, also where the caller's time is up or he goes away.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Reason::Defect.status("the work panicked")))
 }
 
 /// Runs what waits for the disk.

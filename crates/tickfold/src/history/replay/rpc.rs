@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::shadow::{Progress, Shadow, State};
 use super::swap::{By, rows_max};
-use super::{PARTS_QUEUE, Replays, blocking, busy, diff, failed, plan, spec};
+use super::{PARTS_QUEUE, Replays, blocking, busy, diff, failed, plan, spec, to_its_end};
 
 #[tonic::async_trait]
 impl ReplayService for Replays {
@@ -39,7 +39,10 @@ impl ReplayService for Replays {
         &self,
         request: Request<pb::RunReplayRequest>,
     ) -> Result<Response<pb::RunReplayResponse>, Status> {
-        Ok(Response::new(self.0.run(request.into_inner()).await?))
+        let (parts, request) = (Arc::clone(&self.0), request.into_inner());
+        // A replay that is on the disk is known here, whether or not the caller hears of it.
+        let run = to_its_end(async move { parts.run(request).await });
+        Ok(Response::new(run.await?))
     }
 
     async fn get_replay(
@@ -66,7 +69,7 @@ impl ReplayService for Replays {
         &self,
         _: Request<pb::StopReplayRequest>,
     ) -> Result<Response<pb::StopReplayResponse>, Status> {
-        self.0.current().await?.stop().await;
+        drop(self.0.current().await?.stop().await);
         Ok(Response::new(pb::StopReplayResponse {}))
     }
 
@@ -87,9 +90,11 @@ impl ReplayService for Replays {
         let runtime = tokio::runtime::Handle::current();
         // Ends by itself when nobody listens any more.
         tokio::task::spawn_blocking(move || {
-            let (_work, shadow) = (work, shadow);
             let compared =
                 runtime.block_on(diff::compare_all(&ground, &then, &shadow, samples, &parts));
+            // Given up before the end is told, which waits for a caller who does not read.
+            drop(shadow);
+            drop(work);
             if let Err(status) = compared {
                 let _ = parts.blocking_send(Err(status));
             }

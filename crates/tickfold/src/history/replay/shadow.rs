@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const FILE: &str = "replay.json";
 /// Rows that its threads together gather before they write them to files: the more, the less often one
 /// that changes is written.
 const GATHERED_BYTES: usize = 192 * 1024 * 1024;
+
+/// How often who works on a replay is told to end.
+const CANCEL: Duration = Duration::from_millis(50);
 
 /// By how much its threads are nicer than others.
 const NICE: i32 = 10;
@@ -236,10 +240,17 @@ impl Shadow {
         stop
     }
 
-    /// Lets whoever works on it end, and waits until nobody does.
-    pub(super) async fn stop(&self) {
-        self.lock().stop.cancel();
-        let _ended = self.work.lock().await;
+    /// Lets whoever works on it end, and waits until nobody does. Nobody can as long as the caller has what
+    /// this returns.
+    pub(super) async fn stop(&self) -> OwnedMutexGuard<()> {
+        let mut work = pin!(Arc::clone(&self.work).lock_owned());
+        loop {
+            // Again and again, as who has just taken the work has not begun yet.
+            self.lock().stop.cancel();
+            if let Ok(work) = tokio::time::timeout(CANCEL, &mut work).await {
+                return work;
+            }
+        }
     }
 
     /// Folds all partitions, some at a time. The first failure ends the others.

@@ -88,8 +88,8 @@ pub(super) async fn swap_all(
         let done =
             one(ground, swaps, is_refused, shadow, (by, rows_max), (partition, range), &stop);
         let done = done.await?;
-        // Done all the same if nobody listens any more.
-        let _ = told.send(Ok(done)).await;
+        // Done all the same if nobody listens any more, or nobody reads when it is stopped.
+        let _ = stop.run_until_cancelled(told.send(Ok(done))).await;
     }
     Ok(())
 }

@@ -1,0 +1,201 @@
+//! What becomes of a replay whose caller goes away, in the parts of a node on a log in memory.
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tickfold_core::raw::tick_headers;
+use tickfold_log::{Append, GroupSpec, Header, Log, MemLog, TopicPartition};
+use tickfold_processor::{Options, Processor, topic_specs};
+use tickfold_proto::admin::v1::replay_service_server::ReplayService as _;
+use tickfold_store::{RocksOptions, RocksStores, Stores};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tonic::Request;
+
+use super::*;
+use crate::config::Layers;
+use crate::raw_topic::RawTopic;
+
+const PARTITIONS: u32 = 3;
+const RECORDS: u64 = 5;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A caller's time that is up before anything is done.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// A node that folds.
+struct Here {
+    dir: TempDir,
+    log: MemLog,
+    processor: Processor,
+    replays: Replays,
+}
+
+/// A log whose partitions have a few records.
+fn log() -> MemLog {
+    let log = MemLog::new(1_795_132_800_000);
+    log.ensure_topics_now(&topic_specs("wa", PARTITIONS)).unwrap();
+    for partition in 0..PARTITIONS {
+        (0..RECORDS).for_each(|_| append(&log, partition));
+    }
+    log
+}
+
+/// A body that nothing is made of but a dead letter.
+fn append(log: &MemLog, partition: u32) {
+    let header = |(name, value): (&str, String)| Header {
+        name: name.to_owned().into(),
+        value: Bytes::from(value),
+    };
+    let append = Append {
+        to: TopicPartition::new("wa.webhook.raw.v1", partition),
+        key: None,
+        value: Some(Bytes::from_static(b"{")),
+        headers: tick_headers(PARTITIONS).into_iter().map(header).collect(),
+        timestamp_ms: None,
+    };
+    log.append_now(vec![append]).unwrap();
+}
+
+impl Here {
+    /// Starts on a log, in a directory that is new or that an earlier one left.
+    async fn start(log: &MemLog, dir: TempDir) -> Self {
+        let raw = RawTopic { name: "wa.webhook.raw.v1".to_owned(), partitions: PARTITIONS };
+        let (state_dir, port) = (dir.path().join("state"), Arc::new(log.clone()) as Arc<dyn Log>);
+        let options = RocksOptions {
+            checkpoint_dir: Some(dir.path().join("checkpoints")),
+            ..RocksOptions::default()
+        };
+        let rocks = Arc::new(RocksStores::open(&state_dir, options).unwrap());
+        let stores = Arc::clone(&rocks) as Arc<dyn Stores>;
+        let spec = GroupSpec {
+            group: "tickfold".to_owned(),
+            topic: raw.name.clone(),
+            instance: dir.path().display().to_string(),
+        };
+        let member = Arc::clone(&port).join(spec).await.unwrap();
+        let options = Options { tick_commit_interval_ms: 1, ..Options::default() };
+        let runtime = Handle::current();
+        let processor =
+            Processor::spawn(&port, &stores, member, options, PARTITIONS, &runtime).unwrap();
+        let mut config = Layers::defaults().unwrap().read().unwrap();
+        config.store.checkpoint_dir = Some(dir.path().join("checkpoints"));
+        let ground = Ground::new(&config, &port, &raw, &rocks, state_dir);
+        let then = Arc::new(Then::new(ground.clone()).unwrap());
+        let (statuses, swaps) = (processor.statuses().clone(), processor.swaps());
+        let replays = Replays::open(ground, then, statuses, swaps);
+        Self { dir, log: log.clone(), processor, replays }
+    }
+
+    async fn new(log: &MemLog) -> Self {
+        let here = Self::start(log, TempDir::new().unwrap()).await;
+        here.is_live().await;
+        here
+    }
+
+    /// Waits until all of the log is folded here.
+    async fn is_live(&self) {
+        for (partition, status) in self.processor.statuses() {
+            let end = self.log.bounds_now(&self.parts().ground.place(*partition)).unwrap().end;
+            let is_at_end = |status: &PartitionStatus| matches!(status, PartitionStatus::Live { position } if *position == end);
+            let mut status = status.clone();
+            timeout(PATIENCE, status.wait_for(is_at_end)).await.unwrap().unwrap();
+        }
+    }
+
+    fn parts(&self) -> &Arc<Parts> {
+        &self.replays.0
+    }
+
+    /// Runs a replay of everything to its end.
+    async fn run(&self) -> u64 {
+        let run = self.parts().run(pb::RunReplayRequest::default()).await.unwrap();
+        let shadow = self.parts().current().await.unwrap();
+        let _ended = timeout(PATIENCE, shadow.work.lock()).await.unwrap();
+        assert_eq!(shadow.progress().state, State::Done);
+        run.generation
+    }
+
+    /// Swaps or rolls back, and returns the partitions that were swapped and how it ended.
+    async fn swap(&self, by: By) -> (Vec<u32>, Result<(), Status>) {
+        let mut told = match self.parts().swap(by, 1_000).await {
+            Ok(told) => told,
+            Err(status) => return (Vec::new(), Err(status)),
+        };
+        let mut swapped = Vec::new();
+        while let Some(part) = timeout(PATIENCE, told.recv()).await.unwrap() {
+            match part {
+                Ok(part) => swapped.push(part.partition),
+                Err(status) => return (swapped, Err(status)),
+            }
+        }
+        (swapped, Ok(()))
+    }
+
+    /// Numbers of the live and of the kept states.
+    fn states(&self) -> Vec<(u64, Option<u64>)> {
+        let of = |partition| self.parts().ground.live.generations(partition).unwrap();
+        (0..PARTITIONS).map(of).map(|of| (of.live, of.kept)).collect()
+    }
+
+    async fn stop(self) -> TempDir {
+        self.replays.stop().await;
+        self.processor.stop(tickfold_log::Departure::Leave).await.unwrap();
+        self.dir
+    }
+}
+
+fn all() -> Vec<u32> {
+    (0..PARTITIONS).collect()
+}
+
+/// One that has states to go back to, and a replay beside them.
+async fn with_kept_and_replay() -> Here {
+    let here = Here::new(&log()).await;
+    assert_eq!(here.run().await, 1);
+    let (swapped, ended) = here.swap(By::Replay).await;
+    assert_eq!((swapped, ended.is_ok()), (all(), true));
+    assert_eq!(here.run().await, 2);
+    assert_eq!(here.states(), [(1, Some(0)); 3]);
+    here
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discard_whose_time_is_up_while_somebody_works_on_the_replay_changes_nothing() {
+    let here = with_kept_and_replay().await;
+    let shadow = here.parts().current().await.unwrap();
+    let work = Arc::clone(&shadow.work).lock_owned().await;
+    assert!(timeout(SHORT, here.parts().discard()).await.is_err());
+    assert_eq!(here.parts().current().await.unwrap().spec.generation, 2);
+    drop((shadow, work));
+    let discarded = here.parts().discard().await.unwrap();
+    assert_eq!((discarded.generation, discarded.kept_partitions), (2, vec![]));
+    assert_eq!(here.states(), [(1, Some(0)); 3]);
+    assert!(!here.dir.path().join("state/replay-2").exists());
+    here.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_did_not_hear_of_his_discard_does_not_discard_the_kept_states_by_asking_again() {
+    let here = with_kept_and_replay().await;
+    let work = here.parts().current().await.unwrap().stop().await;
+    // The caller is gone before this is done.
+    let discarded = here.parts().discard_found(Some((2, work))).await.unwrap();
+    let again = here.parts().discard().await.unwrap();
+    assert_eq!((&again, discarded.generation), (&discarded, 2));
+    assert_eq!(here.states(), [(1, Some(0)); 3]);
+    // Who did hear of it means them.
+    let kept = here.parts().discard().await.unwrap();
+    assert_eq!((kept.generation, kept.kept_partitions), (0, all()));
+    assert_eq!(here.states(), [(1, None); 3]);
+    here.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_discarded_while_nobody_reads_what_it_is_compared_with() {
+    let here = with_kept_and_replay().await;
+    let request = Request::new(pb::DiffReplayRequest::default());
+    let unread = here.replays.diff_replay(request).await.unwrap();
+    let discarded = timeout(PATIENCE, here.parts().discard()).await.expect("in time").unwrap();
+    assert_eq!(discarded.generation, 2);
+    drop(unread);
+    here.stop().await;
+}
