@@ -65,16 +65,16 @@ impl Replays {
         swaps: Swaps,
     ) -> Self {
         // A replay must not keep a node from starting.
-        let found = Shadow::find(&ground).unwrap_or_else(|failure| {
-            warn!(
-                failure = format!("{failure:#}"),
-                "the replay of an earlier process is not usable"
-            );
-            None
+        let (greatest, found) = Shadow::find(&ground).unwrap_or_else(|failure| {
+            warn!(failure = format!("{failure:#}"), "replays are not looked for");
+            (0, None)
         });
-        let generation = found.as_ref().map_or(0, |shadow| shadow.spec.generation);
         if let Some(shadow) = &found {
-            info!(generation, state = ?shadow.progress().state, "found a replay");
+            let (generation, state) = (shadow.spec.generation, shadow.progress().state);
+            match &shadow.unusable {
+                None => info!(generation, ?state, "found a replay"),
+                Some(failure) => warn!(generation, failure, "found a replay that is not usable"),
+            }
         }
         // Numbers of states are not given twice, also where a replay is long gone.
         let of_states = statuses.keys().map(|partition| {
@@ -85,7 +85,7 @@ impl Replays {
             let StoreGenerations { live, kept, next, .. } = of;
             live.max(kept.unwrap_or(0)).max(next.unwrap_or(0))
         });
-        let generation = of_states.max().unwrap_or(0).max(generation);
+        let generation = of_states.max().unwrap_or(0).max(greatest);
         Self(Arc::new(Parts {
             ground,
             then,
@@ -156,7 +156,9 @@ impl Parts {
         let mut current = self.current.lock().await;
         let Some(shadow) = current.clone() else { return Ok(None) };
         // Who works on it sees to that.
-        if let Ok(_work) = shadow.work.try_lock() {
+        if shadow.unusable.is_none()
+            && let Ok(_work) = shadow.work.try_lock()
+        {
             shadow.settle(|partition| self.is_started(partition)).map_err(failed)?;
             if shadow.are_all_swapped().map_err(failed)? {
                 shadow.leave().map_err(failed)?;
@@ -289,6 +291,10 @@ impl Parts {
         let rate = request.records_per_second_max;
         if let Some(shadow) = &*current {
             let generation = shadow.spec.generation;
+            if let Some(why) = &shadow.unusable {
+                let what = format!("replay {generation} cannot be opened: {why}: discard it first");
+                return Err(Reason::ReplayExists.status(what));
+            }
             if let Some(scope) = request.scope
                 && !self.resolve(scope).await?.is_same(&shadow.spec)
             {
@@ -360,7 +366,12 @@ impl Parts {
                 return Err(busy(generation));
             }
         };
-        blocking(move || shadow.discard()).await?.map_err(failed)?;
+        let removed = blocking(move || shadow.discard()).await?;
+        if let Err(failure) = removed {
+            let why = format!("{failure:#}");
+            *current = Some(Arc::new(Shadow::unusable(&self.ground, generation, why)));
+            return Err(failed(failure));
+        }
         *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = Some(generation);
         info!(generation, "replay discarded");
         Ok(pb::DiscardReplayResponse { generation, kept_partitions: Vec::new() })

@@ -158,7 +158,7 @@ fn told(shadow: &Shadow, generations: Vec<pb::ReplayGenerations>) -> Result<pb::
     Ok(pb::GetReplayResponse {
         generation: shadow.spec.generation,
         state: told.into(),
-        create_time: Some(spec::time(shadow.spec.created_ms)),
+        create_time: shadow.unusable.is_none().then(|| spec::time(shadow.spec.created_ms)),
         partitions,
         records_per_second: rate,
         remaining: plan::time_for(left, rate),

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::spec::{Range, Spec};
 use crate::fail_points;
@@ -44,6 +44,8 @@ pub(super) struct Shadow {
     progress: Mutex<Progress>,
     /// Held by whoever folds the shadow on: the thread, or a comparison.
     pub(super) work: Arc<tokio::sync::Mutex<()>>,
+    /// Why it is good for nothing but to be discarded, where it could not be opened.
+    pub(super) unusable: Option<String>,
 }
 
 /// What a replay does.
@@ -68,6 +70,19 @@ pub(super) struct Progress {
     stop: CancellationToken,
 }
 
+impl Progress {
+    fn at(state: State, positions: BTreeMap<u32, Offset>) -> Self {
+        Self {
+            state,
+            positions,
+            records: 0,
+            selected: 0,
+            elapsed: Duration::ZERO,
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
 impl Shadow {
     /// The directory of a replay.
     pub(super) fn dir(ground: &Ground, generation: u64) -> PathBuf {
@@ -77,33 +92,63 @@ impl Shadow {
     /// Begins one: once this returns it survives the process.
     pub(super) fn create(ground: &Ground, spec: Spec) -> Result<Self> {
         let dir = Self::dir(ground, spec.generation);
-        remove_dir(&dir)?;
-        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        spec.write(&dir.join(FILE))?;
-        Self::open(ground, spec, dir)
+        // What is there already is another one's.
+        std::fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let created =
+            spec.write(&dir.join(FILE)).and_then(|()| Self::open(ground, spec, dir.clone()));
+        if created.is_err() {
+            // Else the next start finds it.
+            let _ = remove_dir(&dir);
+        }
+        created
     }
 
-    /// The replay that an earlier process left, if there is one. What a crash left of one that was being
-    /// discarded is removed.
-    pub(super) fn find(ground: &Ground) -> Result<Option<Self>> {
-        let mut found = None;
+    /// The greatest number of a replay on the disk, and the replay that an earlier process left, if there is
+    /// one. What a crash left of one that was being discarded is removed.
+    pub(super) fn find(ground: &Ground) -> Result<(u64, Option<Self>)> {
+        let (mut greatest, mut found) = (0, None);
         let listed = std::fs::read_dir(&ground.state_dir);
         let listed = listed.with_context(|| format!("list {}", ground.state_dir.display()))?;
         for entry in listed {
             let path = entry.context("list the state directory")?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.strip_prefix("replay-").is_none_or(|number| number.parse::<u64>().is_err()) {
+            let number = name.strip_prefix("replay-").and_then(|number| number.parse::<u64>().ok());
+            let Some(generation) = number else { continue };
+            greatest = greatest.max(generation);
+            // Only what certainly has no file: one that cannot be looked at now may be there.
+            if matches!(path.join(FILE).try_exists(), Ok(false)) {
+                if let Err(failure) = remove_dir(&path) {
+                    warn!(generation, failure = format!("{failure:#}"), "a discarded replay stays");
+                }
                 continue;
             }
-            if !path.join(FILE).exists() {
-                remove_dir(&path)?;
-                continue;
-            }
-            found = Some(path);
+            found = found.max(Some((generation, path)));
         }
-        let Some(dir) = found else { return Ok(None) };
-        let spec = Spec::read(&dir.join(FILE))?;
-        Self::open(ground, spec, dir).map(Some)
+        let Some((generation, dir)) = found else { return Ok((greatest, None)) };
+        let opened = Spec::read(&dir.join(FILE)).and_then(|spec| Self::open(ground, spec, dir));
+        let shadow = opened
+            .unwrap_or_else(|failure| Self::unusable(ground, generation, format!("{failure:#}")));
+        Ok((greatest, Some(shadow)))
+    }
+
+    /// One that is on the disk and cannot be opened: it is shown, and can be discarded.
+    pub(super) fn unusable(ground: &Ground, generation: u64, why: String) -> Self {
+        let spec = Spec { generation, ..Spec::whole(BTreeMap::new()) };
+        let stores = RocksStores::at(BTreeMap::new(), ground.store_options.clone());
+        let progress = Progress::at(State::Failed(why.clone()), BTreeMap::new());
+        let dir = Self::dir(ground, generation);
+        Self { unusable: Some(why), ..Self::new(ground, spec, stores, dir, progress) }
+    }
+
+    fn new(
+        ground: &Ground,
+        spec: Spec,
+        stores: RocksStores,
+        dir: PathBuf,
+        progress: Progress,
+    ) -> Self {
+        let (ground, progress) = (ground.clone(), Mutex::new(progress));
+        Self { spec, stores, dir, ground, progress, work: Arc::default(), unusable: None }
     }
 
     fn open(ground: &Ground, spec: Spec, dir: PathBuf) -> Result<Self> {
@@ -126,16 +171,8 @@ impl Shadow {
             is_done &= position >= range.to && (is_begun || range.from < range.to);
             positions.insert(partition, position);
         }
-        let progress = Progress {
-            state: if is_done { State::Done } else { State::Stopped },
-            positions,
-            records: 0,
-            selected: 0,
-            elapsed: Duration::ZERO,
-            stop: CancellationToken::new(),
-        };
-        let (ground, progress) = (ground.clone(), Mutex::new(progress));
-        Ok(Self { spec, stores, dir, ground, progress, work: Arc::default() })
+        let state = if is_done { State::Done } else { State::Stopped };
+        Ok(Self::new(ground, spec, stores, dir, Progress::at(state, positions)))
     }
 
     /// The kept generations of these partitions, as a shadow that is at its end.
@@ -152,18 +189,9 @@ impl Shadow {
             partitions.insert(partition, range);
         }
         let positions = partitions.iter().map(|(partition, range)| (*partition, range.to));
-        let progress = Progress {
-            state: State::Done,
-            positions: positions.collect(),
-            records: 0,
-            selected: 0,
-            elapsed: Duration::ZERO,
-            stop: CancellationToken::new(),
-        };
-        let spec = Spec::whole(partitions);
-        let (dir, ground, progress) =
-            (ground.state_dir.clone(), ground.clone(), Mutex::new(progress));
-        Ok(Self { spec, stores, dir, ground, progress, work: Arc::default() })
+        let progress = Progress::at(State::Done, positions.collect());
+        let (spec, dir) = (Spec::whole(partitions), ground.state_dir.clone());
+        Ok(Self::new(ground, spec, stores, dir, progress))
     }
 
     /// Whether the state of a partition is the live one by now.
@@ -414,7 +442,10 @@ impl Shadow {
 
     fn remove(dir: &Path) -> Result<()> {
         let file = dir.join(FILE);
-        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.with_context(|| format!("remove {}", file.display()))?,
+        }
         remove_dir(dir)
     }
 

@@ -199,3 +199,35 @@ async fn a_replay_is_discarded_while_nobody_reads_what_it_is_compared_with() {
     drop(unread);
     here.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_cannot_be_opened_is_shown_and_discarded_and_its_number_is_not_given_again() {
+    let log = log();
+    let here = Here::new(&log).await;
+    assert_eq!(here.run().await, 1);
+    let dir = here.stop().await;
+    let state = dir.path().join("state");
+    std::fs::rename(state.join("replay-1"), state.join("replay-7")).unwrap();
+    std::fs::write(state.join("replay-7/replay.json"), "{").unwrap();
+    // What is left of one that was discarded.
+    std::fs::create_dir(state.join("replay-9")).unwrap();
+
+    let here = Here::start(&log, dir).await;
+    here.is_live().await;
+    let shown = here.replays.get_replay(Request::new(pb::GetReplayRequest {})).await.unwrap();
+    let shown = shown.into_inner();
+    assert_eq!((shown.generation, shown.state()), (7, pb::ReplayState::Failed));
+    assert!(shown.error.contains("replay.json"), "{shown:?}");
+    for scope in [None, Some(pb::ReplayScope::default())] {
+        let request = pb::RunReplayRequest { scope, records_per_second_max: 0 };
+        let refused = here.parts().run(request).await.unwrap_err();
+        assert!(refused.message().contains("discard it first"), "{refused:?}");
+    }
+    let (swapped, ended) = here.swap(By::Replay).await;
+    assert!(swapped.is_empty() && ended.is_err());
+    assert!(state.join("replay-7").exists() && !state.join("replay-9").exists());
+    assert_eq!(here.parts().discard().await.unwrap().generation, 7);
+    assert!(!state.join("replay-7").exists());
+    assert_eq!(here.run().await, 10);
+    here.stop().await;
+}
