@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -271,23 +271,37 @@ async fn diff(samples: u32, client: &Client) -> Result<ExitCode> {
         return Ok(ExitCode::from(super::NOT_FOUND));
     };
     let mut kinds: Vec<Kind> = Vec::new();
-    let end = loop {
-        let part = parts.message().await.map_err(|status| failed(&status))?;
-        let part = part.and_then(|response| response.part);
-        match part.context("the node ended before it had compared everything")? {
-            Part::Progress(admin::ReplayDiffProgress { partition, position, to_offset }) => {
+    let ended = loop {
+        let part = match parts.message().await {
+            Ok(part) => part.and_then(|response| response.part),
+            Err(status) => break Err(failed(&status)),
+        };
+        match part {
+            Some(Part::Progress(admin::ReplayDiffProgress { partition, position, to_offset })) => {
                 report(&format!("partition {partition}: folded on to {position} of {to_offset}"));
             }
-            Part::Difference(found) => add(&mut kinds, found),
-            Part::End(end) => break end,
+            Some(Part::Difference(found)) => add(&mut kinds, found),
+            Some(Part::End(end)) => break Ok(end),
+            None => break Err(anyhow!("the node ended before it had compared everything")),
         }
     };
-    let admin::ReplayDiffEnd { differences, same, is_part } = end;
-    let comparison = Comparison { differences, same, is_part, kinds };
-    match client.output {
-        Output::Table => print(&comparison.table()),
-        Output::Json | Output::Jsonl => document(client.output, &comparison)?,
+    let is_whole = ended.is_ok();
+    let (differences, same, is_part) = match &ended {
+        Ok(admin::ReplayDiffEnd { differences, same, is_part }) => (*differences, *same, *is_part),
+        Err(_) => {
+            let sum = |of: fn(&Kind) -> u64| kinds.iter().map(of).sum();
+            (sum(|kind| kind.changed + kind.added + kind.gone), sum(|kind| kind.same), false)
+        }
+    };
+    // What was compared is shown also where it ended before all was.
+    if is_whole || !kinds.is_empty() {
+        let comparison = Comparison { differences, same, is_part, kinds };
+        match client.output {
+            Output::Table => print(&comparison.table(is_whole)),
+            Output::Json | Output::Jsonl => document(client.output, &comparison)?,
+        }
     }
+    ended?;
     Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
 }
 
@@ -429,7 +443,7 @@ impl Progress {
 }
 
 impl Comparison {
-    fn table(&self) -> String {
+    fn table(&self, is_whole: bool) -> String {
         let mut text = String::new();
         for of in &self.kinds {
             let Kind { kind, same, changed, added, gone, fields, samples } = of;
@@ -449,9 +463,10 @@ impl Comparison {
             }
         }
         text += &match self.differences {
-            0 => "no difference\n".to_owned(),
-            differences => format!("{differences} differences\n"),
+            0 => "no difference".to_owned(),
+            differences => format!("{differences} differences"),
         };
+        text += if is_whole { "\n" } else { " in what was compared\n" };
         if self.is_part {
             text += "a part of the history, or other rules: what only the live state has is not told of a part\n";
         }

@@ -1,5 +1,6 @@
 //! The comparison of a shadow with the live state, or with the log's own state where the replay ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::failed;
 use super::shadow::Shadow;
 use super::spec::Range;
+use super::{failed, not_here};
 use crate::history::Ground;
 use crate::history::then::Then;
 
@@ -42,11 +43,10 @@ pub(super) fn samples(asked: u32) -> Result<usize, Status> {
     Ok(usize::try_from(samples).unwrap_or(usize::MAX))
 }
 
-/// Compares all partitions and tells what is found. Ends early, without a word, where nobody
+/// Compares all partitions and tells what is found; those that were taken away from this node end it. Ends early, without a word, where nobody
 /// listens. Blocks its thread.
 pub(super) async fn compare_all(
-    ground: &Ground,
-    then: &Arc<Then>,
+    node: &super::Parts,
     shadow: &Shadow,
     samples_max: usize,
     parts: &Parts,
@@ -55,13 +55,19 @@ pub(super) async fn compare_all(
     let how =
         Compare { samples_max, is_part: spec.lacks_history(), other_rules: spec.rules.is_some() };
     let stop = shadow.begin();
+    let mut elsewhere = BTreeSet::new();
     let mut end = pb::ReplayDiffEnd { is_part: spec.is_part(), ..Default::default() };
     for (&partition, range) in &spec.partitions {
         // It is the live state already.
         if shadow.is_swapped(partition).map_err(failed)? {
             continue;
         }
-        let both = states((ground, then, shadow), partition, range, parts, &stop).await?;
+        // What is kept of it here shows nothing of now.
+        if range.is_open && node.is_gone(partition) {
+            elsewhere.insert(partition);
+            continue;
+        }
+        let both = states(node, shadow, partition, range, parts, &stop).await?;
         let Some((live, folded)) = both else { return ended(&stop) };
         let position = live.store_head().cursor;
         for kind in RowKind::ALL {
@@ -73,6 +79,9 @@ pub(super) async fn compare_all(
             end.differences += found.changed + found.added + found.gone;
             tell(parts, &stop, Part::Difference(difference(partition, position, found))).await;
         }
+    }
+    if !elsewhere.is_empty() {
+        return Err(not_here(&elsewhere));
     }
     tell(parts, &stop, Part::End(end)).await;
     ended(&stop)
@@ -88,7 +97,8 @@ fn ended(stop: &CancellationToken) -> Result<(), Status> {
 
 /// Both states of a partition, at one cursor; `None` if it was stopped or nobody listens any more.
 async fn states(
-    (ground, then, shadow): (&Ground, &Arc<Then>, &Shadow),
+    node: &super::Parts,
+    shadow: &Shadow,
     partition: u32,
     range: &Range,
     parts: &Parts,
@@ -97,11 +107,11 @@ async fn states(
     let mut store = shadow.open_partition(partition, range).map_err(failed)?;
     let at = store.store_head().cursor;
     let before = if range.is_open {
-        let live = stop.run_until_cancelled(live(ground, partition, at)).await;
+        let live = stop.run_until_cancelled(live(&node.ground, partition, at)).await;
         let Some(live) = live else { return Ok(None) };
         live?
     } else {
-        let Some(state) = log_state(then, partition, range.to, parts, stop).await? else {
+        let Some(state) = log_state(&node.then, partition, range.to, parts, stop).await? else {
             return Ok(None);
         };
         state

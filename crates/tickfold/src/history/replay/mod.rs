@@ -133,6 +133,13 @@ impl Parts {
         Spec::resolve(&self.ground, scope, &self.here(), &refused, now_ms).await
     }
 
+    /// Whether it was taken away, so that what is kept of it here stands still.
+    fn is_gone(&self, partition: u32) -> bool {
+        self.statuses.get(&partition).is_none_or(|status| {
+            matches!(*status.borrow(), PartitionStatus::Elsewhere | PartitionStatus::Stopped)
+        })
+    }
+
     /// Whether its start has seen which state is the live one.
     fn is_started(&self, partition: u32) -> bool {
         let status = self.statuses.get(&partition).map(|status| status.borrow().clone());
@@ -211,7 +218,7 @@ impl Parts {
         };
         let work = replay.as_ref().map(busy).transpose()?;
         let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
-        let (replay, of) = match by {
+        let (replay, mut of) = match by {
             By::Replay => {
                 let shadow = replay.ok_or_else(absent)?;
                 swappable(&shadow)?;
@@ -225,11 +232,15 @@ impl Parts {
         if of.is_empty() {
             return Err(swap::nothing_kept());
         }
+        let mut elsewhere = BTreeSet::new();
         for &partition in of.keys() {
             if !self.is_swappable(partition).await {
-                let what = format!("partition {partition} is not live on this node");
-                return Err(Reason::PartitionElsewhere.status(what));
+                elsewhere.insert(partition);
             }
+        }
+        of.retain(|partition, _| !elsewhere.contains(partition));
+        if of.is_empty() {
+            return Err(not_here(&elsewhere));
         }
         if let Some(shadow) = &replay {
             // What an earlier swap left may be known by now. The work is ours.
@@ -265,7 +276,7 @@ impl Parts {
             let swapped = runtime.block_on(swap::swap_all(
                 &parts.ground,
                 &parts.swaps,
-                &refused,
+                (&refused, &elsewhere),
                 &shadow,
                 (by, rows_max),
                 &told,
@@ -429,6 +440,15 @@ fn swappable(shadow: &Shadow) -> Result<(), Status> {
     let what =
         format!("replay {generation} {why}: it can be compared and never becomes the live state");
     Err(Reason::ReplayIsPart.status(what))
+}
+
+/// Of partitions that are left as they are.
+fn not_here(partitions: &BTreeSet<u32>) -> Status {
+    let list: Vec<_> = partitions.iter().map(u32::to_string).collect();
+    Reason::PartitionElsewhere.status(format!(
+        "not live on this node, and left as they are: partitions {}",
+        list.join(", ")
+    ))
 }
 
 fn busy(generation: u64) -> Status {

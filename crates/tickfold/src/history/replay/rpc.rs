@@ -86,12 +86,10 @@ impl ReplayService for Replays {
             return Err(Reason::ReplayUnfinished.status(what));
         }
         let (parts, received) = mpsc::channel(PARTS_QUEUE);
-        let (ground, then) = (self.0.ground.clone(), Arc::clone(&self.0.then));
-        let runtime = tokio::runtime::Handle::current();
+        let (node, runtime) = (Arc::clone(&self.0), tokio::runtime::Handle::current());
         // Ends by itself when nobody listens any more.
         tokio::task::spawn_blocking(move || {
-            let compared =
-                runtime.block_on(diff::compare_all(&ground, &then, &shadow, samples, &parts));
+            let compared = runtime.block_on(diff::compare_all(&node, &shadow, samples, &parts));
             // Given up before the end is told, which waits for a caller who does not read.
             drop(shadow);
             drop(work);

@@ -20,7 +20,7 @@ use tracing::info;
 
 use super::shadow::Shadow;
 use super::spec::Range;
-use super::{diff, failed};
+use super::{diff, failed, not_here};
 use crate::fail_points;
 use crate::history::{Ground, check_disk};
 
@@ -67,21 +67,26 @@ pub(super) fn rows_max(asked: u32) -> Result<usize, Status> {
     Ok(usize::try_from(rows_max).unwrap_or(usize::MAX))
 }
 
-/// Swaps one partition after the other and tells of each. The first failure ends it. Blocks its thread.
+/// Swaps one partition after the other and tells of each. The first failure ends it. Those that are elsewhere
+/// are the last one. Blocks its thread.
 pub(super) async fn swap_all(
     ground: &Ground,
     swaps: &Swaps,
-    refused: &BTreeSet<u32>,
+    (refused, elsewhere): (&BTreeSet<u32>, &BTreeSet<u32>),
     shadow: &Shadow,
     (by, rows_max): (By, usize),
     told: &Swapped,
 ) -> Result<(), Status> {
-    let stop = shadow.begin();
+    let (stop, mut left) = (shadow.begin(), BTreeSet::new());
     for (&partition, range) in &shadow.spec.partitions {
         if stop.is_cancelled() {
             return Err(stopped());
         }
         if by == By::Replay && shadow.is_swapped(partition).map_err(failed)? {
+            continue;
+        }
+        if elsewhere.contains(&partition) {
+            left.insert(partition);
             continue;
         }
         let is_refused = refused.contains(&partition);
@@ -91,7 +96,7 @@ pub(super) async fn swap_all(
         // Done all the same if nobody listens any more, or nobody reads when it is stopped.
         let _ = stop.run_until_cancelled(told.send(Ok(done))).await;
     }
-    Ok(())
+    if left.is_empty() { Ok(()) } else { Err(not_here(&left)) }
 }
 
 fn stopped() -> Status {

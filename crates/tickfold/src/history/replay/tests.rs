@@ -1,10 +1,12 @@
 //! What becomes of a replay whose caller goes away, in the parts of a node on a log in memory.
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use tempfile::TempDir;
 use tickfold_core::raw::tick_headers;
 use tickfold_log::{Append, GroupSpec, Header, Log, MemLog, TopicPartition};
 use tickfold_processor::{Options, Processor, topic_specs};
+use tickfold_proto::admin::v1::diff_replay_response::Part;
 use tickfold_proto::admin::v1::replay_service_server::ReplayService as _;
 use tickfold_store::{RocksOptions, RocksStores, Stores};
 use tokio::runtime::Handle;
@@ -112,6 +114,44 @@ impl Here {
         let _ended = timeout(PATIENCE, shadow.work.lock()).await.unwrap();
         assert_eq!(shadow.progress().state, State::Done);
         run.generation
+    }
+
+    /// Partitions that are compared, and how it ended.
+    async fn diff(&self) -> (Vec<u32>, Result<(), Status>) {
+        let request = Request::new(pb::DiffReplayRequest::default());
+        let mut parts = match self.replays.diff_replay(request).await {
+            Ok(parts) => parts.into_inner(),
+            Err(status) => return (Vec::new(), Err(status)),
+        };
+        let (mut compared, mut ended) = (BTreeSet::new(), Ok(()));
+        while let Some(part) = timeout(PATIENCE, parts.next()).await.unwrap() {
+            match part.map(|part| part.part.unwrap()) {
+                Ok(Part::Difference(found)) => {
+                    assert_eq!(found.changed + found.added + found.gone, 0, "{found:?}");
+                    compared.insert(found.partition);
+                }
+                Ok(Part::Progress(_) | Part::End(_)) => {}
+                Err(status) => ended = Err(status),
+            }
+        }
+        (compared.into_iter().collect(), ended)
+    }
+
+    /// Waits until it has so many partitions, and returns them.
+    async fn has(&self, count: usize) -> Vec<u32> {
+        let look = async {
+            loop {
+                let statuses = self.processor.statuses().iter();
+                let live = statuses.filter(|(_, status)| status.borrow().is_live());
+                let live: Vec<_> = live.map(|(partition, _)| *partition).collect();
+                let is_settled = self.parts().here() == live;
+                if live.len() == count && is_settled {
+                    return live;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, look).await.expect("in time")
     }
 
     /// Swaps or rolls back, and returns the partitions that were swapped and how it ended.
@@ -230,4 +270,41 @@ async fn a_replay_that_cannot_be_opened_is_shown_and_discarded_and_its_number_is
     assert!(!state.join("replay-7").exists());
     assert_eq!(here.run().await, 10);
     here.stop().await;
+}
+
+/// The partitions that an error names.
+fn named(ended: Result<(), Status>) -> Vec<u32> {
+    let status = ended.expect_err("some are elsewhere");
+    let (_, list) = status.message().split_once(": partitions ").unwrap();
+    list.split(", ").map(|partition| partition.parse().unwrap()).collect()
+}
+
+fn but(all: Vec<u32>, without: &[u32]) -> Vec<u32> {
+    all.into_iter().filter(|partition| !without.contains(partition)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_moved_away_are_named_and_the_others_are_compared_and_swapped() {
+    let log = log();
+    let first = Here::new(&log).await;
+    first.run().await;
+    let second = Here::start(&log, TempDir::new().unwrap()).await;
+    let held = first.has(2).await;
+    let (compared, ended) = first.diff().await;
+    assert_eq!((compared, named(ended)), (held.clone(), but(all(), &held)));
+    let (swapped, ended) = first.swap(By::Replay).await;
+    assert_eq!((swapped, named(ended)), (held.clone(), but(all(), &held)));
+
+    // One that was swapped moves away too, and is in nobody's way.
+    let third = Here::start(&log, TempDir::new().unwrap()).await;
+    first.has(1).await;
+    let (swapped, ended) = first.swap(By::Replay).await;
+    assert_eq!((swapped, named(ended)), (vec![], but(all(), &held)));
+    second.stop().await;
+    third.stop().await;
+    first.has(3).await;
+    let (swapped, ended) = first.swap(By::Replay).await;
+    assert_eq!((swapped, ended.is_ok()), (but(all(), &held), true));
+    assert_eq!(first.states(), [(1, Some(0)); 3]);
+    first.stop().await;
 }
