@@ -528,11 +528,19 @@ fn kill_at(place: &str, word: &str, committed: bool) {
 
 /// Writes a store and its token as an earlier fold version would have.
 fn age(root: &Path, partition: u32) {
+    age_store(root, partition);
+    age_token(root, partition);
+}
+
+fn age_store(root: &Path, partition: u32) {
     let stores = RocksStores::open(root.join("data/state"), RocksOptions::default()).unwrap();
     let mut store = stores.open(partition).unwrap();
     let head = store.store_head();
     let older = StoreHead { fold_version: FOLD_VERSION - 1, ..head };
     store.write(head.cursor, &Overlay::default(), older).unwrap();
+}
+
+fn age_token(root: &Path, partition: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (dir, options) = (root.join("data/log"), EmbeddedOptions::default());
     let log = EmbeddedLog::open(&dir, options).unwrap();
@@ -615,6 +623,65 @@ fn other_version(root: &Path, place: &str) {
     let (_, rows) = published(&node);
     assert_eq!(rows.len(), 3, "{place}");
     assert_eq!(set_aside(&root.join("data")), Vec::<String>::new());
+    node.stop();
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_state_of_another_fold_version_that_does_not_stand_at_its_position_is_not_swapped() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path();
+    let planted = damaged(root, &|| up(root));
+    let partition = planted.partition;
+    // What this node would have of an earlier time, had the partition been elsewhere since.
+    let place = root.join("data/state").join(partition.to_string());
+    let (behind, there) = (root.join("behind"), root.join("there"));
+    age_store(root, partition);
+    copy_dir(&place, &behind);
+    std::fs::rename(&place, &there).unwrap();
+    let node = start(up(root), root);
+    let mut rng = Rng(SEED + 9);
+    for _ in 0..20 {
+        node.post(body(DAMAGED, &mut rng));
+    }
+    assert_golden(&node);
+    node.stop();
+    std::fs::remove_dir_all(&there).unwrap();
+    std::fs::rename(&place, &there).unwrap();
+    std::fs::rename(&behind, &place).unwrap();
+    age_token(root, partition);
+
+    let node = start(up(root), root);
+    let is_refused = |node: &Node| node.admin("/readyz").text().contains("fold_version");
+    eventually("the partition is refused", || is_refused(&node).then_some(()));
+    run(&node);
+    let begun = Instant::now();
+    for word in ["diff", "swap"] {
+        let ended = node.cli(&["replay", word]);
+        refused(&ended, "SWAP_REFUSED");
+        assert!(ended.stderr.contains("stands at"), "{ended:?}");
+    }
+    assert!(begun.elapsed() < PATIENCE / 2, "at once");
+    node.stop();
+
+    // The state that does is swapped.
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&there, &place).unwrap();
+    age_store(root, partition);
+    let node = start(up(root), root);
+    eventually("the partition is refused", || is_refused(&node).then_some(()));
+    assert_eq!(diff(&node), BTreeMap::new());
+    let swap = swapped(&node.cli(&["replay", "swap", "-o", "json"]));
+    assert_eq!(swap[&partition]["rows"], 0);
+    assert!(!is_refused(&node));
+    assert_eq!(published(&node).1, []);
     node.stop();
 }
 

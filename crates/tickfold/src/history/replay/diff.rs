@@ -17,6 +17,7 @@ use tonic::Status;
 
 use super::shadow::Shadow;
 use super::spec::Range;
+use super::swap::check_refused;
 use super::{failed, not_here};
 use crate::history::Ground;
 use crate::history::then::Then;
@@ -107,6 +108,9 @@ async fn states(
     let mut store = shadow.open_partition(partition, range).map_err(failed)?;
     let at = store.store_head().cursor;
     let before = if range.is_open {
+        if node.is_of_other_version(partition) {
+            check_refused(&node.ground, partition).await?;
+        }
         let live = stop.run_until_cancelled(live(&node.ground, partition, at)).await;
         let Some(live) = live else { return Ok(None) };
         live?

@@ -133,6 +133,12 @@ impl Parts {
         Spec::resolve(&self.ground, scope, &self.here(), &refused, now_ms).await
     }
 
+    /// Whether it is refused since another fold version wrote its state.
+    fn is_of_other_version(&self, partition: u32) -> bool {
+        let status = self.statuses.get(&partition);
+        status.is_some_and(|status| is_of_other_version(&status.borrow()))
+    }
+
     /// Whether it was taken away, so that what is kept of it here stands still.
     fn is_gone(&self, partition: u32) -> bool {
         self.statuses.get(&partition).is_none_or(|status| {

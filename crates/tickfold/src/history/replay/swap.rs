@@ -191,7 +191,8 @@ impl Stand {
     }
 }
 
-/// Where a refused partition stands, by its token.
+/// Where a refused partition stands, by its token. The rows that were published are those of the state
+/// there, so the store that says which of them differ has to stand there too.
 async fn refused(ground: &Ground, partition: u32) -> Result<Stand, Status> {
     let found = ground.committed(partition).await.map_err(|error| {
         let error = anyhow::Error::from(error);
@@ -199,12 +200,26 @@ async fn refused(ground: &Ground, partition: u32) -> Result<Stand, Status> {
             .status(format!("read the position of partition {partition}: {error:#}"))
     })?;
     let token = found.as_ref().and_then(|found| Token::parse(&found.metadata).ok());
-    match (found, token) {
-        (Some(found), Some(token)) => Ok(Stand::Refused { found, raw_digest: token.raw_digest }),
-        _ => Err(Reason::SwapRefused.status(format!(
+    let (Some(found), Some(token)) = (found, token) else {
+        return Err(Reason::SwapRefused.status(format!(
             "partition {partition} has no position with a token: see `tickfold recover`"
-        ))),
+        )));
+    };
+    let at = snapshot(&*ground.live.view(partition), partition)?.store_head().cursor;
+    if at != found.offset {
+        return Err(Reason::SwapRefused.status(format!(
+            "partition {partition}: its position is {}, and the state on this node, which another fold version \
+             wrote, stands at {at}: have the program of that version fold it up to there, or swap on the \
+             node whose state stands there",
+            found.offset
+        )));
     }
+    Ok(Stand::Refused { found, raw_digest: token.raw_digest })
+}
+
+/// Whether a refused partition can be compared and swapped here.
+pub(super) async fn check_refused(ground: &Ground, partition: u32) -> Result<(), Status> {
+    refused(ground, partition).await.map(drop)
 }
 
 /// Folds the shadow until it is near a live state that goes on.
@@ -289,6 +304,7 @@ fn rows(
         )));
     }
     let before = snapshot(&*ground.live.view(partition), partition)?;
+    debug_assert_eq!(before.store_head().cursor, to, "its rows are those that were published");
     let after = snapshot(&*shadow.stores.view(partition), partition)?;
     let rules = after.regime().map_err(|error| failed(error.into()))?.unwrap_or_default().rules;
     let turn = u32::try_from(turn % TURNS).unwrap_or_default();
