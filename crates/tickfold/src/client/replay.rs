@@ -227,6 +227,9 @@ async fn swapped(parts: Option<SwappedParts>, client: &Client) -> Result<ExitCod
             Err(status) => ended = Err(failed(&status)),
         }
     }
+    if done.is_empty() && ended.is_ok() {
+        report("nothing was left to be done");
+    }
     let table = |all: &[Swapped]| all.iter().map(Swapped::line).collect::<String>();
     super::listing(client.output, &done, table)?;
     ended

@@ -526,6 +526,52 @@ fn kill_at(place: &str, word: &str, committed: bool) {
     node.stop();
 }
 
+#[test]
+#[cfg_attr(not(feature = "fail-points"), ignore = "needs --features tickfold/fail-points")]
+fn a_rollback_that_is_killed_goes_on_in_its_direction_whichever_it_is() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path();
+    let node = start(up(root), root);
+    let mut rng = Rng(SEED);
+    for _ in 0..40 {
+        node.post(body(rng.below(ACCOUNTS), &mut rng));
+    }
+    assert_golden(&node);
+    run(&node);
+    swapped(&node.cli(&["replay", "swap", "-o", "json"]));
+    node.stop();
+
+    let live = |node: &Node| -> Vec<u64> {
+        let status = node.cli_json(&["replay", "status"]);
+        let all = status["generations"].as_array().unwrap();
+        all.iter().map(|one| one["live"].as_u64().unwrap()).collect()
+    };
+    // Back, forth, and back and forth once more, which end with the last partition.
+    let all = PARTITIONS as usize;
+    for (way, count) in [(0, 2), (1, 2), (0, all), (1, all)] {
+        let landed = root.join("landed");
+        let mut command = up(root);
+        command.env("TICKFOLD_FAIL_POINT", format!("after_swap:{count}"));
+        command.env("TICKFOLD_FAIL_POINT_FILE", &landed);
+        let mut node = start(command, root);
+        let ended = node.cli(&["replay", "rollback"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        node.wait();
+        assert_eq!(std::fs::read_to_string(&landed).unwrap(), "after_swap");
+        std::fs::remove_file(&landed).unwrap();
+
+        let node = start(up(root), root);
+        let half = [vec![way; count], vec![1 - way; all - count]].concat();
+        assert_eq!(live(&node), half, "to {way}, killed after {count}");
+        let rest = swapped(&node.cli(&["replay", "rollback", "-o", "json"]));
+        let expected: Vec<_> = (0..PARTITIONS).skip(count).collect();
+        assert_eq!(rest.into_keys().collect::<Vec<_>>(), expected, "to {way}");
+        assert_eq!(live(&node), vec![way; all], "all went to {way}");
+        node.stop();
+    }
+    assert!(!root.join("data/state/rollback.json").exists());
+}
+
 /// Writes a store and its token as an earlier fold version would have.
 fn age(root: &Path, partition: u32) {
     age_store(root, partition);

@@ -2,6 +2,7 @@
 
 mod diff;
 mod plan;
+mod rollback;
 mod rpc;
 mod shadow;
 mod spec;
@@ -26,6 +27,7 @@ use tracing::{info, warn};
 use super::Ground;
 use super::then::Then;
 use crate::node::now;
+use rollback::Rollback;
 use shadow::{Shadow, State};
 use spec::Spec;
 use swap::By;
@@ -201,14 +203,24 @@ impl Parts {
         Ok(found)
     }
 
-    /// Kept states of partitions that are here, to be made live: of those which are swapped, or else of all.
-    /// So what ended half-way goes on in the same direction.
-    fn kept(&self) -> Result<BTreeMap<u32, u64>, Status> {
-        let generations = self.generations()?;
-        let kept = |of: &pb::ReplayGenerations| Some((of.partition, of.kept?));
-        let swapped = generations.iter().filter(|of| of.kept.is_some_and(|kept| kept < of.live));
-        let swapped: BTreeMap<_, _> = swapped.filter_map(kept).collect();
-        Ok(if swapped.is_empty() { generations.iter().filter_map(kept).collect() } else { swapped })
+    /// Which way a rollback goes, and what is left of it to be done: that which ended half-way, or else one of
+    /// the partitions here that are swapped, or else of all that have a kept state.
+    fn rollback(&self) -> Result<(Rollback, BTreeMap<u32, u64>), Status> {
+        let states = |partition| self.ground.live.generations(partition);
+        let lists = |error: tickfold_store::Error| failed(error.into());
+        if let Some(begun) = Rollback::read(&self.ground.state_dir).map_err(failed)?
+            && let Some(left) = begun.left(states).map_err(lists)?
+        {
+            return Ok((begun, left));
+        }
+        let here: Result<Vec<_>, _> =
+            self.here().into_iter().map(|partition| Ok((partition, states(partition)?))).collect();
+        let here = here.map_err(lists)?;
+        let is_swapped = |of: &StoreGenerations| of.kept.is_some_and(|kept| kept < of.live);
+        let any_is = here.iter().any(|(_, of)| is_swapped(of));
+        let new = Rollback::of(here.into_iter().filter(|(_, of)| !any_is || is_swapped(of)));
+        let left = new.left(states).map_err(lists)?.unwrap_or_default();
+        if left.is_empty() { Err(swap::nothing_kept()) } else { Ok((new, left)) }
     }
 
     /// Begins to swap, and tells of each partition.
@@ -224,19 +236,25 @@ impl Parts {
         };
         let work = replay.as_ref().map(busy).transpose()?;
         let absent = || Reason::ReplayNotFound.status("there is no replay on this node");
-        let (replay, mut of) = match by {
+        let (replay, mut of, rollback) = match by {
             By::Replay => {
                 let shadow = replay.ok_or_else(absent)?;
                 swappable(&shadow)?;
                 let partitions =
                     shadow.spec.partitions.keys().map(|of| (*of, shadow.spec.generation));
                 let of = partitions.collect();
-                (Some(shadow), of)
+                (Some(shadow), of, Rollback::default())
             }
-            By::Kept => (replay, self.kept()?),
+            By::Kept => {
+                let (rollback, left) = self.rollback()?;
+                (replay, left, rollback)
+            }
         };
+        let (told, received) = mpsc::channel(PARTS_QUEUE);
         if of.is_empty() {
-            return Err(swap::nothing_kept());
+            // It came to its end, and its process did just then.
+            Rollback::remove(&self.ground.state_dir).map_err(failed)?;
+            return Ok(received);
         }
         let mut elsewhere = BTreeSet::new();
         for &partition in of.keys() {
@@ -261,8 +279,12 @@ impl Parts {
             (By::Replay, None) => return Err(absent()),
             (By::Kept, _) => {
                 let ground = self.ground.clone();
-                let shadow = blocking(move || Shadow::kept(&ground, &of)).await?;
-                let shadow = Arc::new(shadow.map_err(failed)?);
+                let begin = move || {
+                    let shadow = Shadow::kept(&ground, &of)?;
+                    rollback.write(&ground.state_dir)?;
+                    Ok(Arc::new(shadow))
+                };
+                let shadow = blocking(begin).await?.map_err(failed)?;
                 // From here on nothing is waited for until it is in the hands of the task below.
                 *kept = Some(Arc::clone(&shadow));
                 shadow
@@ -275,7 +297,6 @@ impl Parts {
         };
         let refused = self.statuses.iter().filter(|(_, of)| is_of_other_version(&of.borrow()));
         let refused: BTreeSet<_> = refused.map(|(partition, _)| *partition).collect();
-        let (told, received) = mpsc::channel(PARTS_QUEUE);
         let (parts, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
         // Comes to its end also when nobody listens any more.
         tokio::task::spawn_blocking(move || {
@@ -287,6 +308,10 @@ impl Parts {
                 (by, rows_max),
                 &told,
             ));
+            let swapped = swapped.and_then(|()| match by {
+                By::Replay => Ok(()),
+                By::Kept => Rollback::remove(&parts.ground.state_dir).map_err(failed),
+            });
             // What works on it is given up last: whoever waits for that may want it for himself.
             drop((shadow, work, own));
             let left = runtime.block_on(async {
@@ -404,12 +429,13 @@ impl Parts {
         if kept.is_some() {
             return Err(Reason::ReplayBusy.status("kept states are being made live"));
         }
-        let (of, live) = (self.kept()?, Arc::clone(&self.ground.live));
-        if of.is_empty() {
+        let (generations, live) = (self.generations()?, Arc::clone(&self.ground.live));
+        if generations.iter().all(|of| of.kept.is_none()) {
             return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
         }
         let forget = move || {
-            of.into_keys()
+            let partitions = generations.into_iter().map(|of| of.partition);
+            partitions
                 .filter_map(|partition| match live.forget_kept(partition) {
                     Ok(was_kept) => was_kept.then_some(Ok(partition)),
                     Err(error) => Some(Err(error)),

@@ -155,18 +155,23 @@ impl Spec {
 
     /// Writes it, whole and durably.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        use std::io::Write as _;
-        let text = serde_json::to_vec_pretty(self).context("write the replay as JSON")?;
-        let write = || {
-            let fresh = path.with_extension("new");
-            let mut file = std::fs::File::create(&fresh)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, path)?;
-            path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
-        };
-        write().with_context(|| format!("write {}", path.display()))
+        write_json(path, self)
     }
+}
+
+/// Writes a file, whole and durably.
+pub(super) fn write_json(path: &Path, what: &impl Serialize) -> Result<()> {
+    use std::io::Write as _;
+    let write = || {
+        let text = serde_json::to_vec_pretty(what)?;
+        let fresh = path.with_extension("new");
+        let mut file = std::fs::File::create(&fresh)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
+    };
+    write().with_context(|| format!("write {}", path.display()))
 }
 
 fn rules(json: &str) -> Result<Option<Rules>, Status> {
