@@ -105,7 +105,7 @@ async fn states(
     parts: &Parts,
     stop: &CancellationToken,
 ) -> Result<Option<(Box<dyn Snapshot>, Box<dyn Snapshot>)>, Status> {
-    let mut store = shadow.open_partition(partition, range).map_err(failed)?;
+    let mut store = shadow.open_partition(partition).map_err(failed)?;
     let at = store.store_head().cursor;
     let before = if range.is_open {
         if node.is_of_other_version(partition) {

@@ -140,13 +140,14 @@ fn told(shadow: &Shadow, generations: Vec<pb::ReplayGenerations>) -> Result<pb::
     };
     let (mut partitions, mut left) = (Vec::new(), 0);
     for (&partition, range) in &shadow.spec.partitions {
-        let position = positions.get(&partition).copied().unwrap_or(range.from);
+        let (from_offset, _) = shadow.begin_of(partition);
+        let position = positions.get(&partition).copied().unwrap_or(from_offset);
         left += range.to.saturating_sub(position);
         let snapshot = shadow.stores.view(partition).snapshot()?;
         let digest = snapshot.map(|snapshot| format!("{:032x}", snapshot.store_head().digest));
         partitions.push(pb::ReplayProgress {
             partition,
-            from_offset: range.from,
+            from_offset,
             position,
             to_offset: range.to,
             digest: digest.unwrap_or_default(),

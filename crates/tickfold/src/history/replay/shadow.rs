@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tickfold_core::FOLD_VERSION;
 use tickfold_log::Offset;
-use tickfold_store::{PartitionStore, RocksStores, Stores};
+use tickfold_store::{Checkpoint, PartitionStore, RocksStores, Stores};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -44,6 +44,8 @@ pub(super) struct Shadow {
     progress: Mutex<Progress>,
     /// Held by whoever folds the shadow on: the thread, or a comparison.
     pub(super) work: Arc<tokio::sync::Mutex<()>>,
+    /// What its file says: the spec, but for checkpoints that another one took the place of.
+    filed: Mutex<Spec>,
     /// Why it is good for nothing but to be discarded, where it could not be opened.
     pub(super) unusable: Option<String>,
 }
@@ -148,7 +150,8 @@ impl Shadow {
         progress: Progress,
     ) -> Self {
         let (ground, progress) = (ground.clone(), Mutex::new(progress));
-        Self { spec, stores, dir, ground, progress, work: Arc::default(), unusable: None }
+        let (filed, work) = (Mutex::new(spec.clone()), Arc::default());
+        Self { spec, stores, dir, ground, progress, work, filed, unusable: None }
     }
 
     fn open(ground: &Ground, spec: Spec, dir: PathBuf) -> Result<Self> {
@@ -330,8 +333,9 @@ impl Shadow {
         if self.is_swapped(partition)? {
             return Ok(());
         }
+        runtime.block_on(self.restore(partition, range.to))?;
         let bulk = |partition| self.stores.open_bulk(partition, gathered);
-        let mut store = self.open_with(partition, range, bulk)?;
+        let mut store = self.open_with(partition, bulk)?;
         let each = |records: u64, selected: u64, position: Offset| {
             fail_points::replayed();
             let mut progress = self.lock();
@@ -349,18 +353,13 @@ impl Shadow {
     }
 
     /// The store of a partition, at the beginning of its range or further on.
-    pub(super) fn open_partition(
-        &self,
-        partition: u32,
-        range: &Range,
-    ) -> Result<Box<dyn PartitionStore>> {
-        self.open_with(partition, range, |partition| self.stores.open(partition))
+    pub(super) fn open_partition(&self, partition: u32) -> Result<Box<dyn PartitionStore>> {
+        self.open_with(partition, |partition| self.stores.open(partition))
     }
 
     fn open_with(
         &self,
         partition: u32,
-        range: &Range,
         open: impl FnOnce(u32) -> Result<Box<dyn PartitionStore>, tickfold_store::Error>,
     ) -> Result<Box<dyn PartitionStore>> {
         // Its store is where the next live one waits. A new one here would be another, and stand in its way.
@@ -369,13 +368,11 @@ impl Shadow {
                 "an earlier swap of partition {partition} is not settled: ask again once it is live"
             );
         }
-        if let Some(id) = &range.checkpoint
+        let (from, checkpoint) = self.begin_of(partition);
+        if let Some(id) = checkpoint
             && !self.path(partition).exists()
         {
-            let found = self.ground.live.checkpoints(partition).context("list checkpoints")?;
-            let found = found.into_iter().find(|checkpoint| checkpoint.id == *id);
-            let found = found.with_context(|| format!("checkpoint {id} is gone"))?;
-            self.stores.restore(partition, &found).context("restore the checkpoint")?;
+            bail!("the shadow of partition {partition}, which began on checkpoint {id}, is gone");
         }
         let mut store = open(partition).context("open the shadow")?;
         let head = store.store_head();
@@ -394,11 +391,67 @@ impl Shadow {
             );
         }
         // Nothing is folded yet, and doing it twice is doing it once.
-        if head.cursor <= range.from {
+        if head.cursor <= from {
             let fold = self.spec.fold(&self.ground, partition)?;
-            fold.begin(&mut *store, range.from).context("begin the shadow")?;
+            fold.begin(&mut *store, from).context("begin the shadow")?;
         }
         Ok(store)
+    }
+
+    /// Where a partition begins, and on which checkpoint.
+    pub(super) fn begin_of(&self, partition: u32) -> (Offset, Option<String>) {
+        let filed = self.filed.lock().unwrap_or_else(PoisonError::into_inner);
+        let range = filed.partitions.get(&partition);
+        range.map_or((0, None), |range| (range.from, range.checkpoint.clone()))
+    }
+
+    /// Restores the checkpoint that a partition begins on, if that is not done yet. It was the oldest one
+    /// when the replay was begun, so it is the first that the live node removes: then the one that is the
+    /// oldest by now takes its place.
+    async fn restore(&self, partition: u32, to: Offset) -> Result<()> {
+        if self.path(partition).exists() || is_prepared(&self.ground, &self.spec, partition)? {
+            return Ok(());
+        }
+        while let (_, Some(id)) = self.begin_of(partition) {
+            let list = || self.ground.live.checkpoints(partition).context("list checkpoints");
+            let found = match list()?.into_iter().find(|checkpoint| checkpoint.id == id) {
+                Some(found) => found,
+                None => self.begin_on_another(partition, &id, to).await?,
+            };
+            match self.stores.restore(partition, &found) {
+                Ok(()) => break,
+                // It was removed just now.
+                Err(_) if !list()?.contains(&found) => {}
+                Err(error) => return Err(error).context("restore the checkpoint"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a partition of which nothing is folded yet begin on the oldest checkpoint. The file says so before
+    /// that is restored.
+    async fn begin_on_another(&self, partition: u32, gone: &str, to: Offset) -> Result<Checkpoint> {
+        let bounds = self.ground.log.bounds(&self.ground.place(partition)).await;
+        let start = bounds.context("look at raw")?.start;
+        let found = self.ground.checkpoints(partition, start, to).context("list checkpoints")?;
+        let oldest = found.into_iter().min_by_key(|checkpoint| checkpoint.head.cursor);
+        let oldest = oldest.with_context(|| {
+            format!(
+                "checkpoint {gone}, on which partition {partition} was to begin, is gone, and so is each \
+                 other one that would do: discard the replay, and begin it again"
+            )
+        })?;
+        let from = oldest.head.cursor;
+        let mut filed = self.filed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spec = filed.clone();
+        if let Some(range) = spec.partitions.get_mut(&partition) {
+            (range.from, range.checkpoint) = (from, Some(oldest.id.clone()));
+        }
+        spec.write(&self.dir.join(FILE))?;
+        *filed = spec;
+        self.lock().positions.insert(partition, from);
+        info!(partition, gone, from, "replay begins on another checkpoint");
+        Ok(oldest)
     }
 
     /// Folds a partition up to an offset, at most `batch` records at a time. `each` is told of each batch, and says for how long to

@@ -108,7 +108,9 @@ impl Spec {
             let ranges = spec.partitions.iter().map(|(partition, range)| {
                 // An open one ends later when it is asked for later.
                 let to = (!range.is_open).then_some(range.to);
-                (*partition, range.from, to)
+                // Nobody asks for a certain checkpoint: it is the oldest one that there is.
+                let from = range.checkpoint.is_none().then_some(range.from);
+                (*partition, from, to)
             });
             (
                 ranges.collect::<Vec<_>>(),
@@ -331,6 +333,8 @@ mod tests {
         later.created_ms = 8;
         later.partitions.get_mut(&0).unwrap().to = 12;
         assert!(spec(0, None).is_same(&later));
+        assert!(spec(4, Some("4")).is_same(&spec(6, Some("6"))));
+        assert!(!spec(4, None).is_same(&spec(6, None)));
         later.partitions.get_mut(&0).unwrap().is_open = false;
         assert!(!spec(0, None).is_same(&later));
     }

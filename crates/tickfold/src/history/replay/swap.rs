@@ -19,7 +19,6 @@ use tonic::Status;
 use tracing::info;
 
 use super::shadow::Shadow;
-use super::spec::Range;
 use super::{diff, failed, not_here};
 use crate::fail_points;
 use crate::history::{Ground, check_disk};
@@ -78,7 +77,7 @@ pub(super) async fn swap_all(
     told: &Swapped,
 ) -> Result<(), Status> {
     let (stop, mut left) = (shadow.begin(), BTreeSet::new());
-    for (&partition, range) in &shadow.spec.partitions {
+    for &partition in shadow.spec.partitions.keys() {
         if stop.is_cancelled() {
             return Err(stopped());
         }
@@ -90,8 +89,7 @@ pub(super) async fn swap_all(
             continue;
         }
         let is_refused = refused.contains(&partition);
-        let done =
-            one(ground, swaps, is_refused, shadow, (by, rows_max), (partition, range), &stop);
+        let done = one(ground, swaps, is_refused, shadow, (by, rows_max), partition, &stop);
         let done = done.await?;
         // Done all the same if nobody listens any more, or nobody reads when it is stopped.
         let _ = stop.run_until_cancelled(told.send(Ok(done))).await;
@@ -109,7 +107,7 @@ async fn one(
     is_refused: bool,
     shadow: &Shadow,
     (by, rows_max): (By, usize),
-    (partition, range): (u32, &Range),
+    partition: u32,
     stop: &CancellationToken,
 ) -> Result<pb::ReplaySwapped, Status> {
     check_disk(&ground.state_dir).map_err(failed)?;
@@ -121,7 +119,7 @@ async fn one(
              live again"
         )));
     }
-    let mut store = shadow.open_partition(partition, range).map_err(failed)?;
+    let mut store = shadow.open_partition(partition).map_err(failed)?;
     let stand = if is_refused {
         refused(ground, partition).await?
     } else {

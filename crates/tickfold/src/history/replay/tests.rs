@@ -74,7 +74,12 @@ impl Here {
             instance: dir.path().display().to_string(),
         };
         let member = Arc::clone(&port).join(spec).await.unwrap();
-        let options = Options { tick_commit_interval_ms: 1, ..Options::default() };
+        let options = Options {
+            tick_commit_interval_ms: 1,
+            // None but those that are asked for.
+            checkpoint_interval_ms: Some(3_600_000),
+            ..Options::default()
+        };
         let runtime = Handle::current();
         let processor =
             Processor::spawn(&port, &stores, member, options, PARTITIONS, &runtime).unwrap();
@@ -307,4 +312,74 @@ async fn partitions_that_moved_away_are_named_and_the_others_are_compared_and_sw
     assert_eq!((swapped, ended.is_ok()), (but(all(), &held), true));
     assert_eq!(first.states(), [(1, Some(0)); 3]);
     first.stop().await;
+}
+
+/// Raw that was trimmed up to the older one of two checkpoints of each partition, and a replay of it that
+/// has not come to the last partition yet.
+async fn trimmed() -> (MemLog, TempDir) {
+    let log = log();
+    let here = Here::new(&log).await;
+    for _ in 0..2 {
+        for partition in all() {
+            let checkpoints = here.processor.checkpoints();
+            let made = timeout(PATIENCE, checkpoints.make(partition)).await.unwrap().unwrap();
+            assert_eq!(made.head.cursor % RECORDS, 0);
+            (0..RECORDS).for_each(|_| append(&log, partition));
+        }
+        here.is_live().await;
+    }
+    for partition in all() {
+        log.trim_now(&here.parts().ground.place(partition), RECORDS).unwrap();
+    }
+    here.run().await;
+    let dir = here.stop().await;
+    std::fs::remove_dir_all(dir.path().join("state/replay-1/2")).unwrap();
+    (log, dir)
+}
+
+/// Where each partition begins.
+async fn begins(here: &Here) -> Vec<u64> {
+    let shown = here.replays.get_replay(Request::new(pb::GetReplayRequest {})).await.unwrap();
+    shown.into_inner().partitions.iter().map(|of| of.from_offset).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_checkpoint_was_removed_before_its_turn_begins_on_another() {
+    let (log, dir) = trimmed().await;
+    std::fs::remove_dir_all(dir.path().join("checkpoints/2/5")).unwrap();
+    let here = Here::start(&log, dir).await;
+    here.is_live().await;
+    assert_eq!(begins(&here).await, [5, 5, 5]);
+    here.run().await;
+    assert_eq!(begins(&here).await, [5, 5, 10]);
+    let (compared, ended) = here.diff().await;
+    assert_eq!((compared, ended.is_ok()), (all(), true));
+    // It is so from now on, and is still the whole of what there is.
+    let here = Here::start(&log, here.stop().await).await;
+    here.is_live().await;
+    assert_eq!(begins(&here).await, [5, 5, 10]);
+    let scope = Some(pb::ReplayScope { partitions: all(), ..pb::ReplayScope::default() });
+    let request = pb::RunReplayRequest { scope, records_per_second_max: 0 };
+    assert!(here.parts().run(request).await.unwrap().goes_on);
+    let shadow = here.parts().current().await.unwrap();
+    drop(timeout(PATIENCE, shadow.work.lock()).await.unwrap());
+    drop(shadow);
+    let (swapped, ended) = here.swap(By::Replay).await;
+    assert_eq!((swapped, ended.is_ok()), (all(), true));
+    here.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_checkpoint_is_left_to_begin_on_it_says_what_to_do() {
+    let (log, dir) = trimmed().await;
+    std::fs::remove_dir_all(dir.path().join("checkpoints/2")).unwrap();
+    let here = Here::start(&log, dir).await;
+    here.is_live().await;
+    here.parts().run(pb::RunReplayRequest::default()).await.unwrap();
+    let shadow = here.parts().current().await.unwrap();
+    drop(timeout(PATIENCE, shadow.work.lock()).await.unwrap());
+    let State::Failed(why) = shadow.progress().state else { panic!("{:?}", shadow.progress()) };
+    assert!(why.contains("checkpoint 5") && why.contains("discard the replay"), "{why}");
+    drop(shadow);
+    here.stop().await;
 }
