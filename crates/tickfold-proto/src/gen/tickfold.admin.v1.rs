@@ -2381,7 +2381,8 @@ pub struct ReplayDiffEnd {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SwapReplayRequest {
     /// Most rows of one partition's tables that may differ: they are one commit, and in memory until it is done. More
-    /// are refused. 0 stands for 100,000; at most 1,048,576, with 1 GiB of values.
+    /// are refused. 0 stands for 100,000; at most 1,048,576, with 1 GiB of
+    /// values, on the embedded log 256 MiB.
     #[prost(uint32, tag = "1")]
     pub rows_max: u32,
 }

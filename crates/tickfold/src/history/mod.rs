@@ -47,6 +47,8 @@ pub(crate) struct Ground {
     pub store_options: RocksOptions,
     /// Bounds of a batch.
     pub fold_options: Arc<Options>,
+    /// Bytes of the rows of one swap.
+    pub swap_bytes_max: usize,
 }
 
 impl Ground {
@@ -78,6 +80,10 @@ impl Ground {
             state_dir,
             store_options,
             fold_options: Arc::new(fold_options),
+            swap_bytes_max: match config.kafka.brokers {
+                Some(_) => replay::BYTES_MAX_KAFKA,
+                None => replay::BYTES_MAX_EMBEDDED,
+            },
         }
     }
 

@@ -32,6 +32,8 @@ use shadow::{Shadow, State};
 use spec::Spec;
 use swap::By;
 
+pub(super) use swap::{BYTES_MAX_EMBEDDED, BYTES_MAX_KAFKA};
+
 /// How long a partition that starts is waited for before it is swapped.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -37,7 +37,9 @@ const ROWS_DEFAULT: u32 = 100_000;
 const ROWS_MAX: u32 = 1 << ORDINAL_BITS;
 /// Bytes of their values: 256 MiB of 100,000, and no more than fit into a commit's time.
 const ROW_BYTES: usize = 2_684;
-const BYTES_MAX: usize = 1 << 30;
+pub(in crate::history) const BYTES_MAX_KAFKA: usize = 1 << 30;
+/// Its write has them in memory three times, and so has each start that finds it half done.
+pub(in crate::history) const BYTES_MAX_EMBEDDED: usize = 1 << 28;
 
 /// Ordinals of rows that a swap publishes begin here, above those of all other outputs; then comes the
 /// number of the swap.
@@ -314,7 +316,7 @@ fn rows(
         rules: std::sync::Arc::clone(&rules),
         first_ordinal: first.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX)),
     };
-    let mut rows = Rows::of_at_most(rows_max);
+    let mut rows = Rows::of_at_most(rows_max, ground.swap_bytes_max);
     let compared = differing(partition, &*before, &*after, &mut |mut was, mut is| {
         rows.take(differing_rows(&as_of(rows.rows.len()), &mut was, &mut is));
         match rows.are_too_many() || stop.is_cancelled() {
@@ -332,7 +334,7 @@ fn rows(
              (--rows-max), of {} bytes in all",
             rows.rows.len(),
             rows.max,
-            rows.bytes_max()
+            rows.bytes_max
         )));
     }
     Ok(rows.rows)
@@ -344,11 +346,13 @@ struct Rows {
     rows: Vec<Output>,
     bytes: usize,
     max: usize,
+    bytes_max: usize,
 }
 
 impl Rows {
-    fn of_at_most(max: usize) -> Self {
-        Self { rows: Vec::new(), bytes: 0, max }
+    fn of_at_most(max: usize, bytes_max: usize) -> Self {
+        let bytes_max = max.saturating_mul(ROW_BYTES).min(bytes_max);
+        Self { rows: Vec::new(), bytes: 0, max, bytes_max }
     }
 
     fn take(&mut self, more: Vec<Output>) {
@@ -358,11 +362,7 @@ impl Rows {
     }
 
     fn are_too_many(&self) -> bool {
-        self.rows.len() > self.max || self.bytes > self.bytes_max()
-    }
-
-    fn bytes_max(&self) -> usize {
-        self.max.saturating_mul(ROW_BYTES).min(BYTES_MAX)
+        self.rows.len() > self.max || self.bytes > self.bytes_max
     }
 }
 
@@ -415,13 +415,15 @@ mod tests {
         assert_eq!((max, more), (100_000, 1_048_576));
         assert!(rows_max(1_048_577).is_err());
         let cases = [
-            (max, max, None),
-            (max, 255, Some(&value)),
-            (more, more, None),
-            (more, 1_024, Some(&value)),
+            (max, BYTES_MAX_KAFKA, max, None),
+            (max, BYTES_MAX_KAFKA, 255, Some(&value)),
+            (more, BYTES_MAX_KAFKA, more, None),
+            (more, BYTES_MAX_KAFKA, 1_024, Some(&value)),
+            (more, BYTES_MAX_EMBEDDED, more, None),
+            (more, BYTES_MAX_EMBEDDED, 256, Some(&value)),
         ];
-        for (max, most, value) in cases {
-            let mut rows = Rows::of_at_most(max);
+        for (max, bytes_max, most, value) in cases {
+            let mut rows = Rows::of_at_most(max, bytes_max);
             rows.take(of(most - 1, value));
             rows.take(of(1, value));
             assert!(!rows.are_too_many(), "{most}");
