@@ -2688,7 +2688,8 @@ pub mod replay_service_client {
         /// Compares the shadow with the live state, at one cursor: the shadow is folded on to it first. A
         /// replay that ends at an offset or a time is compared with what the log itself gives there. The
         /// stream tells what it does, one finding per partition and kind, and the end last.
-        /// FAILED_PRECONDITION with reason REPLAY_UNFINISHED before the replay is at its end.
+        /// FAILED_PRECONDITION with reason REPLAY_UNFINISHED before the replay is at its end; UNAVAILABLE with
+        /// reason PARTITION_ELSEWHERE, after all others were compared, if partitions were taken away from this node.
         pub async fn diff_replay(
             &mut self,
             request: impl tonic::IntoRequest<super::DiffReplayRequest>,
@@ -2713,7 +2714,8 @@ pub mod replay_service_client {
         /// it is done; one that ends before left the others as they were, and the same call goes on with them.
         /// FAILED_PRECONDITION with reason REPLAY_IS_PART if the replay is not one of all of the history by the
         /// log's own rules, REPLAY_UNFINISHED if it is not at its end, SWAP_REFUSED if raw is not what the live
-        /// state was folded from or more rows differ than one commit may have.
+        /// state was folded from or more rows differ than one commit may have; UNAVAILABLE with reason
+        /// PARTITION_ELSEWHERE, after all others were swapped, if partitions are not on this node.
         pub async fn swap_replay(
             &mut self,
             request: impl tonic::IntoRequest<super::SwapReplayRequest>,
@@ -2817,7 +2819,8 @@ pub mod replay_service_server {
         /// Compares the shadow with the live state, at one cursor: the shadow is folded on to it first. A
         /// replay that ends at an offset or a time is compared with what the log itself gives there. The
         /// stream tells what it does, one finding per partition and kind, and the end last.
-        /// FAILED_PRECONDITION with reason REPLAY_UNFINISHED before the replay is at its end.
+        /// FAILED_PRECONDITION with reason REPLAY_UNFINISHED before the replay is at its end; UNAVAILABLE with
+        /// reason PARTITION_ELSEWHERE, after all others were compared, if partitions were taken away from this node.
         async fn diff_replay(
             &self,
             request: tonic::Request<super::DiffReplayRequest>,
@@ -2833,7 +2836,8 @@ pub mod replay_service_server {
         /// it is done; one that ends before left the others as they were, and the same call goes on with them.
         /// FAILED_PRECONDITION with reason REPLAY_IS_PART if the replay is not one of all of the history by the
         /// log's own rules, REPLAY_UNFINISHED if it is not at its end, SWAP_REFUSED if raw is not what the live
-        /// state was folded from or more rows differ than one commit may have.
+        /// state was folded from or more rows differ than one commit may have; UNAVAILABLE with reason
+        /// PARTITION_ELSEWHERE, after all others were swapped, if partitions are not on this node.
         async fn swap_replay(
             &self,
             request: tonic::Request<super::SwapReplayRequest>,

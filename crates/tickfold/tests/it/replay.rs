@@ -520,11 +520,11 @@ fn a_comparison_that_nobody_reads_waits_and_goes_on_when_it_is_read() {
         let (mut caller, mut other) = (slow_caller(&node).await, slow_caller(&node).await);
         let begun = Instant::now();
         let all = found_by(compare(&mut caller).await.unwrap()).await;
-        let read = begun.elapsed();
-        assert!(read < HELD / 2, "{read:?}");
+        // Far longer than a comparison that is read takes here.
+        let held = HELD.max(2 * begun.elapsed());
 
         let waiting = compare(&mut caller).await.unwrap();
-        tokio::time::sleep(HELD).await;
+        tokio::time::sleep(held).await;
         let busy = compare(&mut other).await.expect_err("the comparison is at its end, unread");
         assert!(busy.message().contains("is being compared"), "{busy:?}");
         assert_eq!(found_by(waiting).await, all);

@@ -44,8 +44,8 @@ pub(super) fn samples(asked: u32) -> Result<usize, Status> {
     Ok(usize::try_from(samples).unwrap_or(usize::MAX))
 }
 
-/// Compares all partitions and tells what is found; those that were taken away from this node end it. Ends early, without a word, where nobody
-/// listens. Blocks its thread.
+/// Compares all partitions and tells what is found; those that were taken away from this node end it.
+/// Ends early, without a word, where nobody listens. Blocks its thread.
 pub(super) async fn compare_all(
     node: &super::Parts,
     shadow: &Shadow,

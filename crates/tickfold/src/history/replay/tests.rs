@@ -1,4 +1,5 @@
-//! What becomes of a replay whose caller goes away, in the parts of a node on a log in memory.
+//! What becomes of a replay whose caller goes away, whose partitions or checkpoints do, or that cannot be
+//! opened: in the parts of a node on a log in memory.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
