@@ -1,5 +1,6 @@
 //! Reading a body: under the size limit, under its deadline, and within the budget of bytes in
-//! flight. Gives the exact bytes or says why not; looks at none of them.
+//! flight, to which it may have to give its bytes back before its deadline. Gives the exact bytes or
+//! says why not; looks at none of them.
 
 use std::time::Duration;
 
@@ -32,10 +33,21 @@ pub(crate) async fn read(
         return Err(Answer::TooLarge);
     }
     let mut bytes = BytesMut::with_capacity(promised.min(FIRST_ALLOCATION_BYTES));
+    let cut = reservation.cut();
     loop {
-        let frame = match timeout_at(deadline, body.frame()).await {
+        let frame = tokio::select! {
+            // A body that is there whole is not cut.
+            biased;
+            frame = timeout_at(deadline, body.frame()) => frame,
+            // Not the sender's fault as far as anybody knows, so it is asked to send it again.
+            () = cut.cancelled() => return Err(Answer::Unavailable(Cause::Overloaded)),
+        };
+        let frame = match frame {
             Ok(Some(Ok(frame))) => frame,
-            Ok(None) => return Ok(bytes.freeze()),
+            Ok(None) => {
+                reservation.arrived();
+                return Ok(bytes.freeze());
+            }
             // Late, cut, or broken in its framing.
             Err(_) | Ok(Some(Err(_))) => return Err(Answer::BodyIncomplete),
         };
@@ -44,7 +56,7 @@ pub(crate) async fn read(
         if bytes.len().saturating_add(data.len()) > bytes_max {
             return Err(Answer::TooLarge);
         }
-        if !reservation.grow(data.len()) {
+        if !reservation.grow(data.len(), deadline).await {
             return Err(Answer::Unavailable(Cause::Overloaded));
         }
         bytes.extend_from_slice(&data);

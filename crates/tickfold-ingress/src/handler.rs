@@ -241,11 +241,14 @@ impl Ingress {
         if self.raw.lanes.expected_latency() > self.options.append_latency_max {
             return Err(Answer::Unavailable(Cause::LogBehind));
         }
-        let mut reservation =
-            self.budget.admit(promised).ok_or(Answer::Unavailable(Cause::Overloaded))?;
+        let asked = Instant::now();
+        let admitted = self.budget.admit(promised).await;
+        let mut reservation = admitted.ok_or(Answer::Unavailable(Cause::Overloaded))?;
+        // The body may have been there all that time.
+        let answer_deadline = self.options.answer_deadline.saturating_sub(asked.elapsed());
         let IngressOptions { body_bytes_max, body_deadline, .. } = self.options;
         let body = body::read(body, body_bytes_max, body_deadline, &mut reservation).await?;
-        let deadline = Instant::now() + self.options.answer_deadline;
+        let deadline = Instant::now() + answer_deadline;
         let received_time = (self.clock)();
         let checked =
             self.checked(sender.name, &body, &signature, received_time, deadline, reservation);

@@ -42,8 +42,9 @@ pub struct IngressOptions {
     /// beside those of the log and the stores; raising the process's limit is the caller's part.
     /// Out of descriptors, connections are accepted as others end. Default: 4096.
     pub connections_max: usize,
-    /// Bodies in memory, being read or on their way into the log, in bytes; above it requests are
-    /// answered 503 before their body is read. Default: 128 MiB.
+    /// Bodies in memory, being read or on their way into the log, in bytes; above it the body that
+    /// is read for longest makes room, and if none can, requests are answered 503 before their body
+    /// is read. Default: 128 MiB.
     pub inflight_bytes_max: usize,
     /// Time that requests under way get to finish at shutdown. Default: 10 s.
     pub drain_limit: Duration,

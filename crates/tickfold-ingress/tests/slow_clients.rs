@@ -1,6 +1,6 @@
 //! Slow clients against a real listener with its default deadlines: 1,000 that send a head byte by
-//! byte, 1,000 that send a body so, 1,000 that keep a connection and say nothing. Those that are
-//! cut come back, so the pressure lasts.
+//! byte, 1,000 that send a body so, 1,000 that keep a connection and say nothing; and by themselves 40
+//! that hold all bytes that may be in flight. Those that are cut come back, so the pressure lasts.
 //!
 //! What must hold meanwhile: good traffic is answered, all of it, and about as fast as before;
 //! each slow request is cut in time; memory stays bounded. The figures are printed.
@@ -16,8 +16,8 @@
 )]
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,12 +29,17 @@ use tickfold_log::{MemLog, TopicSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Of each kind.
 const SLOW: usize = 1_000;
+/// Together they fill the budget of bytes in flight.
+const HOLDERS: usize = 40;
+/// So that both ends, on one machine, leave some of it to the good ones.
+const HOLD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const BYTE_EVERY: Duration = Duration::from_millis(500);
 /// Good connections, each with a request per 100 ms: 100 requests a second.
 const GOOD: u32 = 10;
@@ -59,6 +64,7 @@ const BODY: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"2155
 
 #[test]
 fn slow_clients_are_cut_in_time_and_good_ones_do_not_notice() {
+    let _alone = alone();
     raise_descriptor_limit(6 * SLOW as u64 + 250);
     let (address, stop, listening) = listen();
     good_traffic(address, 1);
@@ -98,6 +104,95 @@ fn slow_clients_are_cut_in_time_and_good_ones_do_not_notice() {
     assert!(heads.len() >= 3 * SLOW && bodies.len() >= 2 * SLOW, "they came back");
     assert_eq!(kept, SLOW);
     assert!(per_connection < BYTES_PER_CONNECTION_MAX);
+}
+
+/// One test at a time: what is measured would be the other one.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Senders without a secret, which send as much of a large body as fills the budget of bytes in flight
+/// and then nothing.
+#[test]
+fn bodies_that_stop_half_way_do_not_hold_the_bytes_of_good_ones() {
+    let _alone = alone();
+    let (address, stop, listening) = listen();
+    let pressure = Arc::new(Pressure::default());
+    let holders = {
+        let pressure = Arc::clone(&pressure);
+        thread::spawn(move || on_one_thread(holders(address, &pressure)))
+    };
+    while pressure.started.load(Ordering::Relaxed) < HOLDERS {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // What is sent is not yet read. Far less than the deadline of bodies.
+    thread::sleep(Duration::from_secs(1));
+    // It panics if one is not answered 200.
+    let during = good_traffic(address, 2);
+    pressure.ends.store(true, Ordering::Relaxed);
+    let cut = holders.join().unwrap();
+    stop.cancel();
+    listening.join().unwrap();
+    report("pressure of held bytes", &during);
+    println!("{cut} bodies cut to make room");
+    assert!(cut > 0, "the budget never was used up, this test shows nothing");
+}
+
+/// How many bodies were cut to make room.
+async fn holders(address: SocketAddr, pressure: &Arc<Pressure>) -> usize {
+    let (mut holders, admitted) = (JoinSet::new(), Arc::new(Barrier::new(HOLDERS)));
+    for _ in 0..HOLDERS {
+        holders.spawn(holds(address, Arc::clone(pressure), Arc::clone(&admitted)));
+    }
+    holders.join_all().await.into_iter().sum()
+}
+
+/// Sends its share of the budget, once all have been admitted, and stops; and again when it is cut. One
+/// byte more would find no room and so give all of it back.
+async fn holds(address: SocketAddr, pressure: Arc<Pressure>, admitted: Arc<Barrier>) -> usize {
+    // What a request is counted for beside its body.
+    let share = IngressOptions::default().inflight_bytes_max / HOLDERS - 4 * 1024;
+    let (made_up, body) = ("0".repeat(64), vec![b' '; share]);
+    let head = format!(
+        "POST /webhook/main HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: sha256={made_up}\r\n\
+         content-length: 4000000\r\nexpect: 100-continue\r\n\r\n"
+    );
+    let (mut cut, mut is_first) = (0, true);
+    while !pressure.ends.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") && stream.read_buf(&mut seen).await.unwrap_or(0) > 0 {}
+        let is_admitted = seen.starts_with(b"HTTP/1.1 100 ");
+        if is_first {
+            assert!(is_admitted, "{}", seen.escape_ascii());
+            admitted.wait().await;
+        }
+        if is_admitted {
+            let sent = stream.write_all(&body).await;
+            if is_first {
+                sent.unwrap();
+                pressure.started();
+                is_first = false;
+            }
+            let ended = async {
+                // A reset is an end like another.
+                let _ = stream.read_to_end(&mut seen).await;
+            };
+            let ends = async {
+                while !pressure.ends.load(Ordering::Relaxed) {
+                    sleep(BYTE_EVERY).await;
+                }
+            };
+            tokio::select! {
+                () = ended => cut += 1,
+                () = ends => (),
+            }
+        }
+        sleep(HOLD_AGAIN_AFTER).await;
+    }
+    cut
 }
 
 /// How far the slow clients are.

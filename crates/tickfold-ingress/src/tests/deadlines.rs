@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::support::{Answered, BODY, KEY, Rig, request, rig, signed};
 use crate::IngressOptions;
-use crate::budget::REQUEST_OVERHEAD_BYTES;
+use crate::budget::{GRACE, REQUEST_OVERHEAD_BYTES};
 use tickfold_core::signature::sign;
 
 fn assert_503(answer: &Answered) {
@@ -172,6 +172,43 @@ async fn a_chunked_body_that_outgrows_the_budget_is_503() {
     let rest =
         stream::iter((0..40).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1_000]))));
     assert_503(&rig.send(post_stream(Body::from_stream(rest))).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_gives_its_room_to_a_good_one() {
+    let rig = tight();
+    let stalls = async || {
+        let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 100_000]));
+        let body = Body::from_stream(stream::iter([piece]).chain(stream::pending()));
+        let began = Instant::now();
+        (rig.send(post_stream(body)).await, began.elapsed())
+    };
+    let good = async {
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        (rig.post(vec![b' '; 90_000]).await.status, began.elapsed())
+    };
+    let ((cut, after), (status, waited)) = tokio::join!(stalls(), good);
+    assert_503(&cut);
+    assert_eq!((after, waited), (GRACE, GRACE), "it had its time, and no more");
+    assert_eq!(status, 200);
+    assert_eq!(rig.ingress.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_room_is_a_part_of_the_time_to_the_answer() {
+    let rig = tight();
+    let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 100_000]));
+    let stalls = Body::from_stream(stream::iter([piece]).chain(stream::pending()));
+    rig.log.hold_appends(true);
+    let good = async {
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        (rig.post(vec![b' '; 10_000]).await, began.elapsed())
+    };
+    let (_, (late, took)) = tokio::join!(rig.send(post_stream(stalls)), good);
+    assert_503(&late);
+    assert_eq!(took, Duration::from_secs(3));
 }
 
 #[tokio::test(start_paused = true)]
