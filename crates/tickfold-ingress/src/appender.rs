@@ -13,6 +13,7 @@
 //!   durable, and to a log that is already late it would only be more load.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,10 +37,14 @@ pub(crate) const APPENDS_IN_FLIGHT_MAX: usize = 16;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BATCH_ENTRIES_MAX: usize = 1024;
 
-/// Bytes of records under way at once of a lane, but always one batch, and of a webhook that goes on several
-/// lanes, but always one lane's. Below what the log's own queue holds by default: what it refuses for
-/// want of room would be answered 503, what waits here is not.
+/// Bytes of records under way at once of all lanes together, and of a webhook that goes on several
+/// lanes, but always one lane's. Half of what the log's own queue holds by default, which is one for all
+/// partitions: what it refuses for want of room would be answered 503, what waits here is not.
 pub(crate) const UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A lane with nothing under way may always have so much, or one larger webhook. So the lanes of
+/// partitions that are away, which have had theirs, leave room to those of all others.
+const FIRST_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why an append failed, shared by all of its batch.
 pub(crate) type Failure = Arc<str>;
@@ -58,8 +63,10 @@ pub(crate) struct Appender {
     tasks: TaskTracker,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    /// Bytes under way of all lanes. Two that hand over at the same moment may pass the bound by a batch.
+    all_bytes: Arc<AtomicUsize>,
     waiting: VecDeque<Entry>,
     waiting_bytes: usize,
     /// A task was started that has not taken its first batch yet: it will take what comes now.
@@ -101,15 +108,25 @@ struct Batch {
 }
 
 impl Appender {
-    /// A lane by its number, whose tasks are among `tasks`.
+    /// A lane by its number, whose tasks are among `tasks` and bytes among `all_bytes`.
     pub(crate) fn new(
         log: Arc<dyn Log>,
         activity: Arc<Activity>,
         health: Arc<Health>,
         lane: usize,
         tasks: TaskTracker,
+        all_bytes: Arc<AtomicUsize>,
     ) -> Self {
-        Self { log, activity, health, lane, state: Mutex::default(), tasks }
+        let state = Mutex::new(State {
+            all_bytes,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            starting: false,
+            under_way: VecDeque::new(),
+            appends: 0,
+            latest: Duration::ZERO,
+        });
+        Self { log, activity, health, lane, state, tasks }
     }
 
     /// Hands records over. The answer is `Ok` once all of them are durable; it is dropped if the
@@ -261,11 +278,12 @@ impl State {
         if !self.has_place() {
             return None;
         }
+        let bytes_max = self.room().min(BATCH_BYTES_MAX);
         let mut batch = Batch::default();
         let mut bytes = 0;
         while let Some(entry) = self.waiting.front() {
             let full = batch.entries.len() >= BATCH_ENTRIES_MAX
-                || (bytes + entry.bytes > BATCH_BYTES_MAX && !batch.entries.is_empty());
+                || (bytes + entry.bytes > bytes_max && !batch.entries.is_empty());
             if full {
                 break;
             }
@@ -284,6 +302,7 @@ impl State {
         }
         self.appends += 1;
         batch.number = self.appends;
+        self.all_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.under_way.push_back(UnderWay { number: batch.number, began: Instant::now(), bytes });
         Some(batch)
     }
@@ -291,10 +310,23 @@ impl State {
     /// Whether something waits that may go to the log now.
     fn has_place(&self) -> bool {
         let Some(first) = self.waiting.front() else { return false };
-        let under_way: usize = self.under_way.iter().map(|one| one.bytes).sum();
         self.under_way.is_empty()
-            || (self.under_way.len() < APPENDS_IN_FLIGHT_MAX
-                && under_way.saturating_add(first.bytes) <= UNDER_WAY_BYTES_MAX)
+            || (self.under_way.len() < APPENDS_IN_FLIGHT_MAX && first.bytes <= self.room())
+    }
+
+    /// Bytes that may be handed over now. A lane that has to wait has an append of its own under way,
+    /// and looks again when that ends.
+    fn room(&self) -> usize {
+        let all_bytes = self.all_bytes.load(Ordering::Relaxed);
+        let room = UNDER_WAY_BYTES_MAX.saturating_sub(all_bytes);
+        if self.under_way.is_empty() { room.max(FIRST_BYTES_MAX) } else { room }
+    }
+
+    /// An append ended.
+    fn ended(&mut self, number: u64) {
+        let Some(at) = self.under_way.iter().position(|one| one.number == number) else { return };
+        let bytes = self.under_way.remove(at).map_or(0, |one| one.bytes);
+        self.all_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Drops what waits in front and nobody waits for any more. Ticks come for as long as a log
@@ -315,6 +347,6 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.appender.state().under_way.retain(|one| one.number != self.number);
+        self.appender.state().ended(self.number);
     }
 }

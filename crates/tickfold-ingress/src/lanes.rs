@@ -52,11 +52,12 @@ impl Lanes {
     pub(crate) fn new(log: &Arc<dyn Log>, activity: &Arc<Activity>, status: IngressStatus) -> Self {
         let count = if log.partitions_fail_apart() { activity.partitions() } else { 1 };
         let health = Arc::new(Health { failing: Mutex::new(vec![false; count]), status });
-        let tasks = TaskTracker::new();
+        let (tasks, all_bytes) = (TaskTracker::new(), Arc::default());
         let lane = |number| {
             let (log, activity, health) =
                 (Arc::clone(log), Arc::clone(activity), Arc::clone(&health));
-            Arc::new(Appender::new(log, activity, health, number, tasks.clone()))
+            let (tasks, all_bytes) = (tasks.clone(), Arc::clone(&all_bytes));
+            Arc::new(Appender::new(log, activity, health, number, tasks, all_bytes))
         };
         Self { lanes: (0..count).map(lane).collect(), health }
     }

@@ -1,14 +1,21 @@
 //! Partitions that fail apart: one without a leader holds up its own accounts and nobody else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tickfold_core::ids::WabaId;
 use tickfold_core::raw::partition_of;
+use tickfold_log::{
+    Append, Bounds, Claim, Committed, Error, GroupSpec, Log, LogFuture, MemLog, Member, Record,
+    TopicInfo, TopicPartition, TopicSpec,
+};
 use tokio::time::{Instant, sleep};
 
 use super::support::{PARTITIONS, Rig, TOPIC, parts, rig, rig_of};
 use crate::IngressOptions;
+use crate::appender::UNDER_WAY_BYTES_MAX;
 
 const AWAY: u32 = 3;
 
@@ -153,9 +160,144 @@ async fn a_log_of_which_every_partition_is_away_is_refused_from_headers() {
     assert!(rig.ingress.status.readiness().reason.is_some(), "late answers are no sign of health");
 }
 
+#[tokio::test(start_paused = true)]
+async fn partitions_that_are_away_leave_bytes_of_the_log_to_others() {
+    let (mut parts, log) = parts(IngressOptions::default());
+    let queue = Queue { log: log.clone(), away: [AWAY, 4], bytes: AtomicUsize::new(0) };
+    let queue = Arc::new(queue);
+    parts.log = Arc::clone(&queue) as Arc<dyn Log>;
+    let rig = rig_of(parts, log);
+    let padded = |partition: u32, nonce: u32, bytes: usize| {
+        let pad = format!(r#""pad":"{}","nonce""#, "x".repeat(bytes));
+        rig.post(body_for(&[partition], nonce).replace(r#""nonce""#, &pad))
+    };
+    let burst = join_all((0..24).map(|n| padded(queue.away[n as usize % 2], n, 3_000_000)));
+    let others = async {
+        // Large bodies are looked into on other threads.
+        while queue.bytes.load(Ordering::Relaxed) < 30_000_000 {
+            tokio::task::yield_now().await;
+        }
+        sleep(ms(100)).await;
+        let under_way = queue.bytes.load(Ordering::Relaxed);
+        assert!(under_way <= UNDER_WAY_BYTES_MAX + 3_100_000, "{under_way}");
+        let began = Instant::now();
+        let (large, small) = tokio::join!(padded(5, 24, 3_000_000), post(&rig, [6], 25));
+        (large.status.as_u16(), small, began.elapsed())
+    };
+    let (burst, (large, small, took)) = tokio::join!(burst, others);
+    assert!(burst.iter().all(|answer| answer.status == 503), "their partitions are away");
+    assert_eq!((large, small.0), (200, 200));
+    assert!(took < ms(1_000), "{took:?}");
+}
+
 /// An ingress on a log whose partitions fail apart.
 fn rig_apart() -> Rig {
     let (parts, log) = parts(IngressOptions::default());
     log.hold_partition(None);
     rig_of(parts, log)
+}
+
+/// A log with one queue for all partitions, as Kafka's producer has, in which appends to those that are
+/// away stay.
+#[derive(Debug)]
+struct Queue {
+    log: MemLog,
+    away: [u32; 2],
+    bytes: AtomicUsize,
+}
+
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+impl Log for Queue {
+    fn partitions_fail_apart(&self) -> bool {
+        true
+    }
+    fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<u64>, Error>> {
+        let bytes: usize = records.iter().map(Append::size_bytes).sum();
+        let is_away = records.iter().any(|record| self.away.contains(&record.to.partition));
+        Box::pin(async move {
+            let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if waiting > 0 && waiting + bytes > QUEUE_BYTES_MAX {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(Error::Unavailable { reason: format!("{waiting} bytes wait") });
+            }
+            if is_away {
+                std::future::pending::<()>().await;
+            }
+            let appended = self.log.append(records).await;
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            appended
+        })
+    }
+    fn ensure_topics<'a>(
+        &'a self,
+        specs: &'a [TopicSpec],
+    ) -> LogFuture<'a, Result<Vec<TopicInfo>, Error>> {
+        self.log.ensure_topics(specs)
+    }
+    fn topics(&self) -> LogFuture<'_, Result<Vec<TopicInfo>, Error>> {
+        self.log.topics()
+    }
+    fn read<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+        offset: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> LogFuture<'a, Result<Vec<Record>, Error>> {
+        self.log.read(from, offset, max_records, max_bytes)
+    }
+    fn last_record<'a>(
+        &'a self,
+        from: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Option<Record>, Error>> {
+        self.log.last_record(from)
+    }
+    fn bounds<'a>(&'a self, of: &'a TopicPartition) -> LogFuture<'a, Result<Bounds, Error>> {
+        self.log.bounds(of)
+    }
+    fn trim<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        before: u64,
+    ) -> LogFuture<'a, Result<Bounds, Error>> {
+        self.log.trim(of, before)
+    }
+    fn wait_past<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        offset: u64,
+    ) -> LogFuture<'a, Result<(), Error>> {
+        self.log.wait_past(of, offset)
+    }
+    fn claim<'a>(
+        &'a self,
+        group: &'a str,
+        input: &'a TopicPartition,
+    ) -> LogFuture<'a, Result<Claim, Error>> {
+        self.log.claim(group, input)
+    }
+    fn join(
+        self: Arc<Self>,
+        spec: GroupSpec,
+    ) -> LogFuture<'static, Result<Arc<dyn Member>, Error>> {
+        Arc::new(self.log.clone()).join(spec)
+    }
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> LogFuture<'a, Result<Vec<Option<Committed>>, Error>> {
+        self.log.positions(group, topic)
+    }
+    fn offset_at<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        time_ms: i64,
+    ) -> LogFuture<'a, Result<u64, Error>> {
+        self.log.offset_at(of, time_ms)
+    }
+    fn close(&self) -> LogFuture<'_, Result<(), Error>> {
+        self.log.close()
+    }
 }
