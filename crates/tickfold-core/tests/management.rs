@@ -912,3 +912,28 @@ fn what_belongs_to_a_portfolio_makes_no_account() {
     assert_eq!(values(&outputs, Topic::Event)[0]["subject"], "9");
     assert!(outputs.iter().all(|output| output.topic == Topic::Event), "{outputs:?}");
 }
+
+fn ban(after_s: i64, state: &str, date: &str) -> Vec<u8> {
+    let date =
+        if date.is_empty() { String::new() } else { format!(r#","waba_ban_date":"{date}""#) };
+    let info = format!(r#""ban_info":{{"waba_ban_state":"{state}"{date}}}"#);
+    account(after_s, &format!(r#""event":"DISABLED_UPDATE",{info}"#))
+}
+
+#[test]
+fn a_ban_that_is_announced_neither_lifts_nor_hides_a_restriction() {
+    let info = imposed("BIZ_INITIATED_MESSAGING", Some(7_200));
+    let restricted = restriction(0, &format!(r#""restriction_info":[{info}]"#));
+    let announced = ban(10, "SCHEDULE_FOR_DISABLE", "");
+    for order in [[&restricted, &announced], [&announced, &restricted]] {
+        let mut folded = Folded::default();
+        let outputs: Vec<_> = order.iter().flat_map(|body| folded.webhook(body)).collect();
+        let told = values(&outputs, Topic::Action);
+        assert!(told.iter().all(|action| action["kind"] == "halt_account"), "{told:?}");
+        assert_eq!(told.last().unwrap()["not_after"], "2026-11-20T02:00:00.000Z");
+        let shown = row(&folded, &format!("account.state.v1 {WABA}"));
+        assert_eq!(shown["state"], "scheduled_for_disable");
+        let outputs = folded.advance(2 * HOUR_MS).tick();
+        assert_eq!(actions(&outputs), ["resume_account"], "the restriction is over");
+    }
+}

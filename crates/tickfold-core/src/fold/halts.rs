@@ -116,15 +116,15 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let state = account.facts.state(log_time);
         let halts = account.facts.forbids_sending(log_time);
         let ends = match state {
-            AccountState::Restricted => account.facts.restrictions.messages_end(log_time),
-            AccountState::Active
-            | AccountState::ScheduledForDisable
-            | AccountState::Disconnected
+            AccountState::Active | AccountState::Restricted | AccountState::ScheduledForDisable => {
+                account.facts.restrictions.messages_end(log_time)
+            }
+            AccountState::Disconnected
             | AccountState::Disabled
             | AccountState::Offboarded
             | AccountState::Deleted => None,
         };
-        // Of one state, restricted, more or less may be forbidden, and for longer or shorter.
+        // Of one state more or less may be forbidden, and for longer or shorter.
         if account.told.state.as_deref() == Some(state.as_str())
             && account.told.halt.is_some() == halts
             && !account.told.halts_until_other_than(ends)

@@ -298,8 +298,10 @@ impl AccountFacts {
     /// Meta would refuse what the account sends.
     pub fn forbids_sending(&self, log_time: Timestamp) -> bool {
         match self.state(log_time) {
-            AccountState::Active | AccountState::ScheduledForDisable => false,
-            AccountState::Restricted => self.restrictions.forbid_messages(log_time),
+            // A ban that is only announced leaves a restriction in force.
+            AccountState::Active | AccountState::Restricted | AccountState::ScheduledForDisable => {
+                self.restrictions.forbid_messages(log_time)
+            }
             AccountState::Disconnected
             | AccountState::Disabled
             | AccountState::Offboarded
