@@ -937,3 +937,26 @@ fn a_ban_that_is_announced_neither_lifts_nor_hides_a_restriction() {
         assert_eq!(actions(&outputs), ["resume_account"], "the restriction is over");
     }
 }
+
+#[test]
+fn rates_that_began_while_something_else_was_due_are_told() {
+    let rates = |after_s, start_s: i64| {
+        let start = NOON + start_s;
+        account(
+            after_s,
+            &format!(
+                r#""event":"AUTH_INTL_PRICE_ELIGIBILITY_UPDATE","auth_international_rate_eligibility":{{"start_time":{start}}}"#
+            ),
+        )
+    };
+    let mut folded = Folded::default();
+    let info = imposed("ADD_PHONE_NUMBER_ACTION", Some(3_600));
+    folded.webhook(&restriction(0, &format!(r#""restriction_info":[{info}]"#)));
+    folded.webhook(&rates(10, 7_200));
+    let outputs = folded.advance(3 * HOUR_MS).tick();
+    let told = values(&outputs, Topic::Alert);
+    let begin: Vec<_> = told.iter().filter(|alert| alert["kind"] == "rate_begins").collect();
+    assert_eq!(begin.len(), 1, "{told:?}");
+    assert_eq!(begin[0]["event_time"], "2026-11-20T02:00:00.000Z");
+    assert_eq!(alerts(&folded.advance(HOUR_MS).tick()), [""; 0], "once");
+}

@@ -393,7 +393,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         Ok(())
     }
 
-    /// Rates of international authentication begin.
+    /// Rates of international authentication begin. The timer may have waited for something that was
+    /// due before, and the next one is armed for what is due after this record.
     fn rate_due(
         &mut self,
         key: &WabaId,
@@ -401,13 +402,12 @@ impl<S: Source + ?Sized> Run<'_, S> {
         due: Timestamp,
     ) -> Result<(), SourceError> {
         let start = account.facts.rates.as_ref().and_then(|rates| rates.start);
-        if start != Some(due) {
-            return Ok(());
-        }
+        let is_due = |start: &Timestamp| due <= *start && *start <= self.place.log_time;
+        let Some(start) = start.filter(is_due) else { return Ok(()) };
         let fields = AboutFields { waba_id: Some(key.to_string()), ..AboutFields::default() };
-        let about = About { fields, event_time: Some(due) };
-        let cause = format!("rate:{key}@{}", seconds(due));
-        let cause = Cause { key: &cause, event_time: Some(due) };
+        let about = About { fields, event_time: Some(start) };
+        let cause = format!("rate:{key}@{}", seconds(start));
+        let cause = Cause { key: &cause, event_time: Some(start) };
         let word = "authentication_international";
         self.warn(AlertKind::RateBegins, key.to_string(), word, cause, &about)
     }
