@@ -960,3 +960,70 @@ fn rates_that_began_while_something_else_was_due_are_told() {
     assert_eq!(begin[0]["event_time"], "2026-11-20T02:00:00.000Z");
     assert_eq!(alerts(&folded.advance(HOUR_MS).tick()), [""; 0], "once");
 }
+
+/// What is halted in the end: what `folded` told of halts, and the last not taken back.
+fn halted(folded: &Folded) -> Option<Value> {
+    let told = folded.values(Topic::Action);
+    let last = told.last()?;
+    (last["kind"] == "halt_template").then(|| last.get("not_after").cloned().unwrap_or_default())
+}
+
+#[test]
+fn a_pause_that_comes_behind_a_later_word_halts_as_before_it() {
+    let first = r#""event":"PAUSED","other_info":{"title":"FIRST_PAUSE"}"#;
+    let pacing = r#""event":"PAUSED","other_info":{"title":"RATE_LIMITING_PAUSE"}"#;
+    let disabled = r#""event":"DISABLED""#;
+    let words =
+        ["PENDING", "IN_APPEAL", "REJECTED", "LIMIT_EXCEEDED", "LOCKED", "ARCHIVED", "FLAGGED"];
+    for stop in [first, pacing] {
+        for word in words {
+            let [stop, word] = [template(0, stop), event(60, word)];
+            let [in_order, late] = [[&stop, &word], [&word, &stop]].map(|order| {
+                let mut folded = Folded::default();
+                order.iter().for_each(|body| drop(folded.webhook(body)));
+                assert_eq!(actions(&folded.outputs), ["halt_template"]);
+                assert!(alerts(&folded.outputs).contains(&paused()));
+                folded
+            });
+            assert_eq!(halted(&in_order), halted(&late));
+            for mut folded in [in_order, late] {
+                folded.webhook(&stop);
+                assert_eq!(actions(&folded.webhook(&event(120, "APPROVED"))), ["resume_template"]);
+            }
+        }
+        // What had lifted it before it came, or is gone, halts nothing.
+        for word in ["APPROVED", "REINSTATED", "UNARCHIVED", "DELETED"] {
+            let mut folded = Folded::default();
+            folded.webhook(&event(60, word));
+            assert_eq!(actions(&folded.webhook(&template(0, stop))), [""; 0], "{word}");
+        }
+    }
+    let mut folded = Folded::default();
+    folded.webhook(&event(60, "PENDING_DELETION"));
+    assert_eq!(actions(&folded.webhook(&template(0, disabled))), ["halt_template"]);
+
+    // Flagged meanwhile, it goes on when the pause is over.
+    let mut folded = Folded::default();
+    folded.webhook(&event(60, "FLAGGED"));
+    folded.webhook(&template(0, first));
+    assert_eq!(actions(&folded.advance(3 * HOUR_MS).tick()), ["resume_template"]);
+}
+
+fn paused() -> String {
+    "template_status PAUSED critical".to_owned()
+}
+
+#[test]
+fn what_lifts_a_pause_lifts_it_behind_a_later_word_too() {
+    for word in ["FLAGGED", "LOCKED"] {
+        let mut folded = Folded::default();
+        folded.webhook(&event(0, "PAUSED"));
+        folded.webhook(&event(60, word));
+        assert_eq!(actions(&folded.webhook(&event(30, "REINSTATED"))), ["resume_template"]);
+        assert_eq!(template_row(&folded)["status"], word);
+    }
+    let mut folded = Folded::default();
+    folded.webhook(&event(0, "PAUSED"));
+    folded.webhook(&event(60, "DELETED"));
+    assert_eq!(actions(&folded.webhook(&event(30, "REINSTATED"))), [""; 0], "it is gone");
+}

@@ -13,7 +13,7 @@ use crate::overlay::{Source, SourceError};
 use crate::records::AboutFields;
 use crate::state::{
     Account, AccountState, NumberState, QualityFact, Standing, Template, TemplateFacts, TimerKind,
-    Told, forbids_sending, limit_size, quality_rank,
+    Told, limit_size, quality_rank,
 };
 use crate::time::Timestamp;
 
@@ -32,25 +32,30 @@ struct Turn<'a> {
 }
 
 impl<S: Source + ?Sized> Run<'_, S> {
-    /// What follows from the shown status of a template, if it was not told yet.
+    /// What follows from the shown status of a template, if it was not told yet, and from what stops it
+    /// now and did not before.
     pub(super) fn template_follows(
         &mut self,
         key: &TemplateKey,
         template: &mut Template,
+        was_stopped: bool,
         cause: Cause<'_>,
     ) -> Result<(), SourceError> {
         let facts = &template.facts;
         let Some(status) = facts.status(self.place.log_time) else { return Ok(()) };
-        let (halts, ends) =
-            (forbids_sending(status), facts.pause_ends().filter(|_| status == "PAUSED"));
+        let stop = facts.stop(self.place.log_time).filter(|_| status != "DELETED");
+        let ends = facts.pause_ends().filter(|_| stop == Some("PAUSED"));
         let is_new = template.told.state.as_deref() != Some(status);
-        let is_other = halts && template.told.halts_until_other_than(ends);
-        if !is_new && !is_other && !self.may_go_on(template) {
+        // What stops it comes behind a later word, and the shown status stays.
+        let is_late = stop.is_some() && !was_stopped && !is_new;
+        let is_other = stop.is_some() && template.told.halts_until_other_than(ends);
+        if !is_new && !is_late && !is_other && !self.may_go_on(template) {
             return Ok(());
         }
         let status = status.to_owned();
         let about = template_about(key, facts, cause.event_time);
-        let alerts = match status.as_str() {
+        let word = stop.filter(|_| is_late).unwrap_or(&status).to_owned();
+        let alerts = match word.as_str() {
             "PAUSED" | "DISABLED" | "REJECTED" | "FLAGGED" | "LIMIT_EXCEEDED" | "LOCKED" => true,
             // Nothing is wrong, or somebody of the business did it, or the word is new: then the
             // transition tells.
@@ -58,7 +63,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         };
         let subject = template_subject(key);
         let turn = Turn {
-            halts,
+            // A later word that lifts nothing asks for no second halt.
+            halts: is_late || is_other || stop == Some(status.as_str()),
             resumes: facts.allows_sending(self.place.log_time),
             halt: ActionKind::HaltTemplate,
             resume: ActionKind::ResumeTemplate,
@@ -68,8 +74,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
             about: about.clone(),
         };
         self.turn(&mut template.told, &status, turn)?;
-        if alerts && is_new {
-            self.warn(AlertKind::TemplateStatus, subject, &status, cause, &about)?;
+        if alerts && (is_new || is_late) {
+            self.warn(AlertKind::TemplateStatus, subject, &word, cause, &about)?;
         }
         Ok(())
     }
@@ -296,7 +302,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         self.dirty.templates.insert(key.clone());
         let cause = format!("pause_ended:{}@{}", template_key_text(key), seconds(due));
         let cause = Cause { key: &cause, event_time: Some(due) };
-        self.template_follows(key, template, cause)
+        self.template_follows(key, template, true, cause)
     }
 
     /// Before something is learned of a template: its pause may be over, and the timer that says so comes

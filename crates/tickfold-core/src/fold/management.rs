@@ -87,8 +87,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let told_categories = facts.announcement.is_some()
             || facts.detection.is_some()
             || facts.category_change.is_some();
-        let learned = template.facts.join(facts);
         let log_time = self.place.log_time;
+        let was_stopped = template.facts.stop(log_time).is_some();
+        let learned = template.facts.join(facts);
         if first {
             let state = template.facts.status(log_time).unwrap_or(UNKNOWN);
             let change = Change::of_template(&key, &event, state);
@@ -105,7 +106,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
             self.dirty.templates.insert(key.clone());
         }
         let cause = Cause { key: natural_key.as_str(), event_time: time };
-        self.template_follows(&key, &mut template, cause)?;
+        self.template_follows(&key, &mut template, was_stopped, cause)?;
         if first && learned {
             // Only the newest word on quality is a fall; a late one was long overtaken.
             if let Some(quality) = told_quality

@@ -56,7 +56,7 @@ pub(crate) use account::ACCOUNT_EVENTS;
 pub(crate) use receipt::{first_code, join_failures};
 pub(crate) use restriction::is_known_restriction;
 pub(crate) use standing::limit_size;
-pub(crate) use template::{TEMPLATE_EVENTS, forbids_sending};
+pub(crate) use template::TEMPLATE_EVENTS;
 
 use std::collections::BTreeSet;
 

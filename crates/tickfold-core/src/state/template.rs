@@ -177,12 +177,7 @@ impl TemplateFacts {
     }
 
     fn latest_event(&self, counts: impl Fn(&str) -> bool) -> Option<(&str, &TemplateEventFact)> {
-        let disabled = self.events.get("DISABLED").map(|fact| fact.time);
-        let sticks = disabled.is_some_and(|since| {
-            let lifts =
-                ["REINSTATED", "APPROVED"].iter().filter_map(|event| self.events.get(*event));
-            !lifts.into_iter().any(|fact| fact.time > since)
-        });
+        let sticks = self.stands("DISABLED");
         let counts = |event: &str| match event {
             "DISABLED" | "DELETED" | "PENDING_DELETION" => true,
             _ => !sticks && counts(event),
@@ -192,6 +187,29 @@ impl TemplateFacts {
             .filter(|(event, _)| counts(event))
             .max_by_key(|(event, fact)| (fact.time, restrictiveness(event), *event))
             .map(|(event, fact)| (event.as_str(), fact))
+    }
+
+    /// It was stopped by this event, and nothing later lifts it.
+    fn stands(&self, stop: &str) -> bool {
+        let lifting: &[&str] = match stop {
+            "PAUSED" => &["REINSTATED", "APPROVED", "UNARCHIVED"],
+            _ => &["REINSTATED", "APPROVED"],
+        };
+        self.events.get(stop).is_some_and(|stopped| {
+            let mut lifting = lifting.iter().filter_map(|event| self.events.get(*event));
+            !lifting.any(|fact| fact.time > stopped.time)
+        })
+    }
+
+    /// What stops its use: it was disabled, or paused and that is not over. A later word that lifts
+    /// nothing, such as a flag or an appeal, is shown and leaves the stop as it is, whichever came first.
+    pub(crate) fn stop(&self, log_time: Timestamp) -> Option<&'static str> {
+        let over = self.pause_ends().is_some_and(|end| end <= log_time);
+        match () {
+            () if self.stands("DISABLED") => Some("DISABLED"),
+            () if self.stands("PAUSED") && !over => Some("PAUSED"),
+            () => None,
+        }
     }
 
     /// When the latest pause ends by itself; `None` for one that has to be ended.
@@ -206,19 +224,19 @@ impl TemplateFacts {
     }
 
     /// It may be used again where its use was stopped. Words of reviews, archives and deletion say nothing
-    /// of that, and a flag nothing of a pause that is not over.
+    /// of that, and a flag nothing of a pause that is not over; what lifted the stop before them does.
     pub(crate) fn allows_sending(&self, log_time: Timestamp) -> bool {
         match self.status(log_time) {
             Some("APPROVED" | "REINSTATED" | "UNARCHIVED") => true,
-            Some("FLAGGED") => self.pause_ends().is_some_and(|end| end <= log_time),
-            _ => false,
+            None | Some("DELETED" | "PENDING_DELETION") => false,
+            Some("FLAGGED") if self.pause_ends().is_some_and(|end| end <= log_time) => true,
+            Some(_) => !self.stands("PAUSED") && !self.stands("DISABLED"),
         }
     }
 
-    /// When the shown status changes by itself next.
+    /// When the shown status or what may be sent changes by itself next.
     pub fn next_change(&self, log_time: Timestamp) -> Option<Timestamp> {
-        let paused = self.status(log_time) == Some("PAUSED");
-        self.pause_ends().filter(|end| paused && log_time < *end)
+        self.pause_ends().filter(|_| self.stop(log_time) == Some("PAUSED"))
     }
 
     /// The name that came with the latest event that has one.
@@ -251,11 +269,6 @@ impl TemplateFacts {
     ) -> Option<(Option<Timestamp>, &'a str)> {
         self.events.values().filter_map(|fact| Some((fact.time, get(fact)?))).max()
     }
-}
-
-/// A template of this status is refused by Meta: what uses it should stop.
-pub(crate) fn forbids_sending(status: &str) -> bool {
-    matches!(status, "PAUSED" | "DISABLED")
 }
 
 /// How bad a quality is. Words that we do not know are better than the worst, and no reason to act.
