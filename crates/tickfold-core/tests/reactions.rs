@@ -763,6 +763,80 @@ fn what_is_told_of_the_past_asks_for_nothing() {
     }
 }
 
+/// A status of a message of an intent.
+fn of_intent(wamid: &str, word: &str, after_s: i64, rest: &str) -> Vec<u8> {
+    let label = r#","biz_opaque_callback_data":"intent=login-7""#;
+    body(wamid, word, after_s, &format!("{rest}{label}"))
+}
+
+#[test]
+fn an_intent_that_was_reached_asks_for_nothing_more_whichever_message_reached_it() {
+    let priced = price("authentication", "regular");
+    let code = |code: i64| format!(r#","errors":[{{"code":{code}}}]"#);
+    let mut folded = Folded::default();
+    folded.webhook(&of_intent("wamid.1", "sent", 60, &priced));
+    folded.webhook(&of_intent("wamid.2", "sent", 90, &priced));
+    folded.webhook(&of_intent("wamid.2", "delivered", 91, &priced));
+    assert_eq!(actions(&pass(&mut folded, HOUR_MS)), [""; 0], "of its deadline");
+    for failure in [131_026, 131_000] {
+        let outputs = folded.webhook(&of_intent("wamid.3", "failed", 95, &code(failure)));
+        assert_eq!(actions(&outputs), [""; 0], "{failure}");
+    }
+
+    // The label comes behind the delivery.
+    let mut folded = Folded::default();
+    folded.webhook(&delivered("wamid.2", 91, "authentication"));
+    folded.webhook(&of_intent("wamid.2", "sent", 90, &priced));
+    let outputs = folded.webhook(&of_intent("wamid.3", "failed", 95, &code(131_026)));
+    assert_eq!(actions(&outputs), [""; 0]);
+
+    let mut folded = Folded::default();
+    folded.webhook(&delivered("wamid.2", 91, "authentication"));
+    let outputs = folded.webhook(&of_intent("wamid.3", "failed", 95, &code(131_026)));
+    assert_eq!(actions(&outputs), ["sms_fallback"], "the control");
+}
+
+#[test]
+fn a_fallback_of_before_the_intent_was_known_is_taken_back_and_not_asked_for_again() {
+    let priced = price("authentication", "regular");
+    let undeliverable = r#","errors":[{"code":131026}]"#;
+    let failure = || failed("wamid.L", 61, 131_026);
+    let taken_back = |outputs: &[Output], fallback: &[Output]| {
+        assert_eq!(actions(fallback), ["sms_fallback"]);
+        assert_eq!(actions(outputs), ["fallback_superseded"]);
+        let fallback = &values(fallback, Topic::Action)[0]["action_id"];
+        assert_eq!(values(outputs, Topic::Action)[0]["supersedes"], *fallback);
+    };
+    // The delivery brings the label.
+    let mut folded = Folded::default();
+    let fallback = folded.webhook(&failure());
+    let outputs = folded.webhook(&of_intent("wamid.L", "delivered", 62, &priced));
+    taken_back(&outputs, &fallback);
+    let outputs = folded.webhook(&of_intent("wamid.L", "read", 63, &priced));
+    assert_eq!(actions(&outputs), [""; 0], "once");
+
+    // The label brings the message to an intent that was reached.
+    let mut folded = Folded::default();
+    folded.webhook(&of_intent("wamid.M", "delivered", 60, &priced));
+    let fallback = folded.webhook(&failure());
+    let outputs = folded.webhook(&of_intent("wamid.L", "sent", 60, &priced));
+    taken_back(&outputs, &fallback);
+
+    // A second code with the label asks for no second fallback.
+    let mut folded = Folded::default();
+    folded.webhook(&failure());
+    let again = undeliverable.replace("131026", "130472");
+    assert_eq!(actions(&folded.webhook(&of_intent("wamid.L", "failed", 61, &again))), [""; 0]);
+
+    // What both it and another message of the intent asked for is taken back.
+    let mut folded = Folded::default();
+    folded.webhook(&failure());
+    folded.webhook(&of_intent("wamid.M", "failed", 60, undeliverable));
+    assert_eq!(actions(&folded.outputs), ["sms_fallback"; 2]);
+    let outputs = folded.webhook(&of_intent("wamid.L", "delivered", 62, &priced));
+    assert_eq!(actions(&outputs), ["fallback_superseded"; 2]);
+}
+
 fn management(field: &str, value: &str) -> Vec<u8> {
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{NOON},"changes":[{{"field":"{field}","value":{value}}}]}}]}}"#

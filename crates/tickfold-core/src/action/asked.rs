@@ -90,12 +90,9 @@ impl<'a> Of<'a> {
         }
     }
 
-    /// The message alone, and with its intent: that may have come after the first decision.
-    fn with_and_without_intent(&self) -> Vec<Sender<'a>> {
-        let sender = self.sender();
+    fn with_and_without_intent(&self) -> impl Iterator<Item = Sender<'a>> {
         let intent = self.labels.intent.as_deref();
-        let with = intent.map(|_| Sender { intent, ..sender });
-        std::iter::once(sender).chain(with).collect()
+        Sender { intent, ..self.sender() }.with_and_without_intent()
     }
 
     /// Every template that a halt may have been about.

@@ -18,6 +18,7 @@ use crate::time::{HOUR_MS, Timestamp};
 
 pub use alert::{AlertKind, Severity};
 pub use asked::{Asked, Decision, asked_for};
+pub(crate) use react::reached_id;
 pub use react::{
     AlertCause, Failed, Reaction, Sender, fallback, fallback_id, on_failure, on_inbound, superseded,
 };

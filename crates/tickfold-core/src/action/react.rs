@@ -87,12 +87,24 @@ pub(super) fn fallback_key(sender: &Sender<'_>) -> Option<(String, String)> {
     Some((subject, cause))
 }
 
-/// Takes a fallback back: the message was delivered after all.
+/// Remembered as a decision: a message of the intent was delivered, so nothing is asked for any more
+/// to reach the customer. `None` without an intent: each message knows of itself.
+pub(crate) fn reached_id(sender: &Sender<'_>) -> Option<ActionId> {
+    sender.intent?;
+    Some(ActionId::new("reached", &sender.subject()?, ""))
+}
+
+/// Takes the fallback of the sender's subject back: the message was delivered after all. One of the
+/// message alone and one of its intent are two.
 pub fn superseded(fallback: &ActionId, sender: &Sender<'_>) -> Option<Action> {
     let message = sender.message()?;
+    let cause = match sender.intent {
+        Some(_) => format!("delivered:{message}/{}", sender.subject()?),
+        None => format!("delivered:{message}"),
+    };
     Some(Action {
         kind: ActionKind::FallbackSuperseded,
-        cause: format!("delivered:{message}"),
+        cause,
         subject: message,
         terms: Terms { supersedes: Some(fallback.clone()), ..Terms::default() },
     })
@@ -134,7 +146,14 @@ pub(super) fn suppression(sender: &Sender<'_>, cause: String, category: String) 
     })
 }
 
-impl Sender<'_> {
+impl<'a> Sender<'a> {
+    /// The message alone, and with its intent if it has one: which may have come after the first
+    /// decision.
+    pub(crate) fn with_and_without_intent(self) -> impl Iterator<Item = Sender<'a>> {
+        let alone = Sender { intent: None, ..self };
+        std::iter::once(alone).chain(self.intent.map(|_| self))
+    }
+
     /// The key of the message in its table.
     pub(super) fn message(&self) -> Option<String> {
         let wamid = self.wamid?;

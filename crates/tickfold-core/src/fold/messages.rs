@@ -246,6 +246,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let bill = if acts { bill_of(&message, &participant) } else { None };
         let was_awaited = is_awaited(&message.facts, &participant);
         let was_read_code = is_read_code(&message.facts, &participant);
+        // Of two the greatest counts, as the facts join them.
+        let is_relabelled = !is_new && facts.callback_data > message.facts.callback_data;
         let from = message.facts.shown(&participant).cloned();
         let appeared = message.facts.has_appeared();
         let place = place(&message.facts);
@@ -290,7 +292,15 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if acts {
             let (status, participant) = (&status, &participant);
             let (event_time, news) = (time, news.as_slice());
-            let told = Told { status, participant, event_time, news, was_awaited, was_read_code };
+            let told = Told {
+                status,
+                participant,
+                event_time,
+                news,
+                was_awaited,
+                was_read_code,
+                is_relabelled,
+            };
             self.note_charge(wamid, &message, participant, bill);
             self.follow(wamid, &message, &told)?;
         }

@@ -30,6 +30,8 @@ pub(super) struct Told<'a> {
     pub was_awaited: bool,
     /// What [`is_read_code`] said before.
     pub was_read_code: bool,
+    /// The message was known, and the sender's labels came or changed.
+    pub is_relabelled: bool,
 }
 
 /// A login code that the customer has seen. Status and category come in any order.
@@ -140,13 +142,19 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let participant = told.participant;
         let (facts, created) = (&message.facts, message.journal.created);
         let labels = facts.labels();
-        let message = Outbound { wamid, participant, facts, labels: &labels };
+        let of = |participant| Outbound { wamid, participant, facts, labels: &labels };
+        let message = of(participant);
         for &(new_status, code) in told.news {
             if *told.status == Status::Failed {
                 let about = message.about(told.event_time, code);
                 self.failure(&message.sender(), code, message.is_delivered(), &about)?;
             } else if new_status && told.status.is_delivery() {
                 self.delivered(&message, created, told.event_time)?;
+            }
+        }
+        if told.is_relabelled && labels.intent.is_some() {
+            for participant in facts.receipts.keys() {
+                self.belongs(&of(participant), told.event_time)?;
             }
         }
         if participant.is_whole() && !told.was_read_code && is_read_code(facts, participant) {
@@ -163,9 +171,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         Ok(())
     }
 
-    /// A fallback that was asked for is taken back. That can only have been if the message failed,
-    /// or was awaited for some time, or another one of its intent did, whatever is known of this one yet:
-    /// most deliveries are spared the look.
+    /// The intent is reached, and a fallback that was asked for is taken back. That can only have been
+    /// if the message failed, or was awaited for some time, or another one of its intent did, whatever is
+    /// known of this one yet: most deliveries are spared the look.
     fn delivered(
         &mut self,
         message: &Outbound<'_>,
@@ -180,15 +188,44 @@ impl<S: Source + ?Sized> Run<'_, S> {
         if !failed && !may_have {
             return Ok(());
         }
-        let sender = message.sender();
-        let Some(id) = fallback_id(&sender) else { return Ok(()) };
-        if self.decided(&id)?.is_none_or(|decided| decided.expired) {
-            return Ok(());
+        self.reach(&message.sender())?;
+        self.take_back(message, event_time)
+    }
+
+    /// The intent of a message that was known becomes known: it may have asked for a fallback alone
+    /// before, and one of the two may have been reached.
+    fn belongs(
+        &mut self,
+        message: &Outbound<'_>,
+        event_time: Option<Timestamp>,
+    ) -> Result<(), SourceError> {
+        if message.is_delivered() {
+            self.reach(&message.sender())?;
+            return self.take_back(message, event_time);
         }
-        match superseded(&id, &sender) {
-            Some(action) => self.act(action, &message.about(event_time, None)).map(drop),
-            None => Ok(()),
+        match self.is_reached(&message.sender())? {
+            true => self.take_back(message, event_time),
+            false => Ok(()),
         }
+    }
+
+    /// Takes back the fallbacks that the message alone and its intent asked for.
+    fn take_back(
+        &mut self,
+        message: &Outbound<'_>,
+        event_time: Option<Timestamp>,
+    ) -> Result<(), SourceError> {
+        let about = message.about(event_time, None);
+        for sender in message.sender().with_and_without_intent() {
+            let Some(id) = fallback_id(&sender) else { continue };
+            if self.decided(&id)?.is_none_or(|decided| decided.expired) {
+                continue;
+            }
+            if let Some(action) = superseded(&id, &sender) {
+                self.act(action, &about)?;
+            }
+        }
+        Ok(())
     }
 
     fn arm_deadline(&mut self, message: &Outbound<'_>, first_seen: Timestamp) {
@@ -233,8 +270,11 @@ impl<S: Source + ?Sized> Run<'_, S> {
             self.arm_later(due, TimerKind::DeliveryDeadline(wamid.clone()));
             return Ok(());
         }
-        match fallback(&self.rules, &message.sender(), due) {
-            Some(action) if open => self.act(action, &message.about(Some(due), None)).map(drop),
+        let sender = message.sender();
+        match fallback(&self.rules, &sender, due) {
+            Some(action) if open => {
+                self.fall_back(action, &sender, &message.about(Some(due), None))
+            }
             Some(_) | None => Ok(()),
         }
     }

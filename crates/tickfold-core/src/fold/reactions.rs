@@ -6,7 +6,7 @@
 use super::Run;
 use crate::action::{
     Action, ActionId, ActionKind, AlertKind, Failed, Moment, Reaction, Sender, Urgency, fallback,
-    on_failure,
+    fallback_id, on_failure, reached_id,
 };
 use crate::decode::{OtherItem, Site};
 use crate::overlay::{Source, SourceError};
@@ -54,6 +54,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 Reaction::Action(action) if delivered && action.kind.reaches_customer() => {}
                 Reaction::Action(action) if action.kind == ActionKind::Resend => {
                     self.resend(action, sender, about)?;
+                }
+                Reaction::Action(action) if action.kind == ActionKind::SmsFallback => {
+                    self.fall_back(action, sender, about)?;
                 }
                 Reaction::Action(action) => drop(self.act(action, about)?),
                 Reaction::Alert(cause) => self.alert(
@@ -106,6 +109,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let (Some(attempts_max), Some(_)) = (action.terms.attempts_max, sender.intent) else {
             return self.act(action, about).map(drop);
         };
+        if self.is_reached(sender)? {
+            return Ok(());
+        }
         let time = about.event_time.unwrap_or(self.place.log_time);
         if self.decided(&action.id())?.is_some() || !self.moment().remembers(time) {
             return Ok(());
@@ -119,8 +125,42 @@ impl<S: Source + ?Sized> Run<'_, S> {
             }
         }
         match fallback(&self.rules, sender, time) {
-            Some(fallback) => self.act(fallback, about).map(drop),
+            Some(fallback) => self.fall_back(fallback, sender, about),
             None => Ok(()),
+        }
+    }
+
+    /// Asks for a fallback, unless another message of the intent was delivered, or this one asked before
+    /// its intent was known.
+    pub(super) fn fall_back(
+        &mut self,
+        fallback: Action,
+        sender: &Sender<'_>,
+        about: &About,
+    ) -> Result<(), SourceError> {
+        if self.is_reached(sender)? {
+            return Ok(());
+        }
+        let alone = fallback_id(&Sender { intent: None, ..*sender });
+        if let (Some(_), Some(id)) = (sender.intent, alone)
+            && self.decided(&id)?.is_some()
+        {
+            return Ok(());
+        }
+        self.act(fallback, about).map(drop)
+    }
+
+    /// A message of the intent was delivered.
+    pub(super) fn is_reached(&mut self, sender: &Sender<'_>) -> Result<bool, SourceError> {
+        let Some(place) = reached_id(sender) else { return Ok(false) };
+        Ok(self.decided(&place)?.is_some())
+    }
+
+    /// A message was delivered, so its intent is reached, if it has one.
+    pub(super) fn reach(&mut self, sender: &Sender<'_>) -> Result<(), SourceError> {
+        match reached_id(sender) {
+            Some(place) if self.decided(&place)?.is_none() => self.remember(place, false),
+            Some(_) | None => Ok(()),
         }
     }
 
