@@ -837,6 +837,29 @@ fn a_fallback_of_before_the_intent_was_known_is_taken_back_and_not_asked_for_aga
     assert_eq!(actions(&outputs), ["fallback_superseded"; 2]);
 }
 
+#[test]
+fn each_member_of_a_group_has_a_fallback_of_its_own_under_an_intent() {
+    let of = |participant: &str, word: &str, rest: &str| {
+        let rest = format!(
+            r#","recipient_type":"group","recipient_participant_id":"{participant}"{rest}"#
+        );
+        of_intent("wamid.group", word, 1, &rest)
+    };
+    let undeliverable = r#","errors":[{"code":131026}]"#;
+    let mut folded = Folded::default();
+    folded.webhook(&of("4915100000003", "delivered", ""));
+    for participant in ["4915100000001", "4915100000002"] {
+        let outputs = folded.webhook(&of(participant, "failed", undeliverable));
+        assert_eq!(actions(&outputs), ["sms_fallback"], "{participant}");
+        let told = &values(&outputs, Topic::Action)[0];
+        assert_eq!(told["participant"], participant);
+    }
+    let first = folded.values(Topic::Action)[0]["action_id"].clone();
+    let outputs = folded.webhook(&of("4915100000001", "delivered", ""));
+    assert_eq!(actions(&outputs), ["fallback_superseded"]);
+    assert_eq!(values(&outputs, Topic::Action)[0]["supersedes"], first);
+}
+
 fn management(field: &str, value: &str) -> Vec<u8> {
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{NOON},"changes":[{{"field":"{field}","value":{value}}}]}}]}}"#

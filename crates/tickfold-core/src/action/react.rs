@@ -163,12 +163,14 @@ impl<'a> Sender<'a> {
         })
     }
 
-    /// What retries and fallbacks are counted by.
+    /// What retries and fallbacks are counted by. Of a group each member is one to be reached.
     pub(super) fn subject(&self) -> Option<String> {
         let message = self.message()?;
-        Some(match self.intent {
-            Some(intent) => format!("intent:{}/{intent}", self.waba_id.unwrap_or("-")),
-            None => message,
+        let account = self.waba_id.unwrap_or("-");
+        Some(match (self.intent, self.participant) {
+            (Some(intent), Some(participant)) => format!("intent:{account}/{intent}/{participant}"),
+            (Some(intent), None) => format!("intent:{account}/{intent}"),
+            (None, _) => message,
         })
     }
 }
