@@ -860,6 +860,21 @@ fn each_member_of_a_group_has_a_fallback_of_its_own_under_an_intent() {
     assert_eq!(values(&outputs, Topic::Action)[0]["supersedes"], first);
 }
 
+#[test]
+fn a_code_that_another_status_named_first_is_judged_when_the_message_fails() {
+    let errors = r#","errors":[{"code":131026}]"#;
+    let bodies = [body("wamid.W", "sent", 1, errors), failed("wamid.W", 2, 131_026)];
+    for order in support::permutations(&bodies) {
+        let mut folded = Folded::default();
+        order.iter().chain(&order).for_each(|body| drop(folded.webhook(body)));
+        assert_eq!(actions(&folded.outputs), ["sms_fallback"]);
+        assert_eq!(folded.values(Topic::Action)[0]["error_code"], 131_026);
+        assert_eq!(kinds(&folded.outputs, Topic::Alert), [""; 0]);
+    }
+    let mut folded = Folded::default();
+    assert_eq!(actions(&folded.webhook(&bodies[0])), [""; 0], "it did not fail");
+}
+
 fn management(field: &str, value: &str) -> Vec<u8> {
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{NOON},"changes":[{{"field":"{field}","value":{value}}}]}}]}}"#

@@ -234,12 +234,14 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let mut message = before.unwrap_or_else(|| self.new_message());
         let known = message.facts.receipts.get(&participant);
         let new_status = known.is_none_or(|known| !known.statuses.contains_key(&status));
+        // A code that another status named first is judged by the failure, as if it had come alone.
+        let fails = new_status && status == Status::Failed;
         let codes: Vec<i64> = facts
             .receipts
             .get(&participant)
             .into_iter()
             .flat_map(|receipt| receipt.failures.keys().copied())
-            .filter(|code| known.is_none_or(|known| !known.failures.contains_key(code)))
+            .filter(|code| fails || known.is_none_or(|known| !known.failures.contains_key(code)))
             .collect();
         // What was never told to us live is nothing to act on.
         let acts = origin != Origin::History && message.facts.direction() == Direction::Outbound;
