@@ -875,6 +875,35 @@ fn a_code_that_another_status_named_first_is_judged_when_the_message_fails() {
     assert_eq!(actions(&folded.webhook(&bodies[0])), [""; 0], "it did not fail");
 }
 
+#[test]
+fn a_failure_is_judged_by_its_category_in_whatever_order_the_two_are_told() {
+    // Code, category, whether another channel is asked for in the end.
+    let cases = [
+        (131_049, "authentication", true),
+        (131_049, "marketing", false),
+        (131_026, "utility", true),
+        (131_026, "marketing", false),
+    ];
+    for (code, category, falls_back) in cases {
+        let bodies = [sent("wamid.K", 1, category), failed("wamid.K", 2, code)];
+        for order in support::permutations(&bodies) {
+            let mut folded = Folded::default();
+            order.iter().chain(&order).for_each(|body| drop(folded.webhook(body)));
+            let told = actions(&folded.outputs);
+            let count = |kind: &str| told.iter().filter(|told| *told == kind).count();
+            let open = count("sms_fallback") - count("fallback_superseded");
+            assert_eq!(open, usize::from(falls_back), "{code} {category}: {told:?}");
+            assert!(count("sms_fallback") < 2 && count("back_off") < 2, "{told:?}");
+        }
+    }
+    // An alert is not told again either, hours later.
+    let mut folded = Folded::default();
+    folded.webhook(&failed("wamid.K", 2, 131_042));
+    folded.advance(3 * HOUR_MS).webhook(&sent("wamid.K", 1, "utility"));
+    assert_eq!(actions(&folded.outputs), ["halt_account"]);
+    assert_eq!(kinds(&folded.outputs, Topic::Alert), ["error_code"]);
+}
+
 fn management(field: &str, value: &str) -> Vec<u8> {
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{NOON},"changes":[{{"field":"{field}","value":{value}}}]}}]}}"#

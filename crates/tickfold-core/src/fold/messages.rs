@@ -1,7 +1,7 @@
 //! Messages that came to us, and what is learned of any message: facts, history, transitions.
 
 use super::charges::bill_of;
-use super::outbound::{Told, is_awaited, is_read_code};
+use super::outbound::{Told, category, is_awaited, is_read_code};
 use super::{Event, Run};
 use crate::decode::{MessageItem, Origin, Site, Target};
 use crate::ids::{NaturalKey, Participant, PartyId, PhoneNumberId, WabaId, Wamid};
@@ -248,6 +248,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         let bill = if acts { bill_of(&message, &participant) } else { None };
         let was_awaited = is_awaited(&message.facts, &participant);
         let was_read_code = is_read_code(&message.facts, &participant);
+        let was_priced = category(&message.facts, &participant).is_some();
         // Of two the greatest counts, as the facts join them.
         let is_relabelled = !is_new && facts.callback_data > message.facts.callback_data;
         let from = message.facts.shown(&participant).cloned();
@@ -301,6 +302,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
                 news,
                 was_awaited,
                 was_read_code,
+                was_priced,
                 is_relabelled,
             };
             self.note_charge(wamid, &message, participant, bill);

@@ -13,7 +13,7 @@ use crate::overlay::{Source, SourceError};
 use crate::planted::planted;
 use crate::records::AboutFields;
 use crate::rules::{Directive, normal_category};
-use crate::state::{Labels, Message, MessageFacts, Receipt, Status, TimerKind};
+use crate::state::{HistoryEntry, Labels, Message, MessageFacts, Receipt, Status, TimerKind};
 use crate::time::{SECOND_MS, Timestamp};
 
 /// The least time between the first sight of a message and the judgement of its deadline.
@@ -30,6 +30,8 @@ pub(super) struct Told<'a> {
     pub was_awaited: bool,
     /// What [`is_read_code`] said before.
     pub was_read_code: bool,
+    /// A [`category`] was known before.
+    pub was_priced: bool,
     /// The message was known, and the sender's labels came or changed.
     pub is_relabelled: bool,
 }
@@ -41,6 +43,13 @@ pub(super) fn is_read_code(facts: &MessageFacts, participant: &Participant) -> b
         receipt.statuses.contains_key(&Status::Read)
             && category.is_some_and(|name| normal_category(name).starts_with("authentication"))
     })
+}
+
+/// Pricing category of a participant, or of the message where the participant has none of its own.
+pub(super) fn category<'a>(facts: &'a MessageFacts, participant: &Participant) -> Option<&'a str> {
+    let of = |receipt: &'a Receipt| receipt.pricing.as_ref()?.category.as_deref();
+    let whole = || facts.receipts.get(&Participant::whole()).and_then(of);
+    facts.receipts.get(participant).and_then(of).or_else(whole)
 }
 
 /// A message is on its way, and how long that may take can be told.
@@ -67,9 +76,7 @@ impl<'a> Outbound<'a> {
     }
 
     fn category(&self) -> Option<&'a str> {
-        let of = |receipt: &'a Receipt| receipt.pricing.as_ref()?.category.as_deref();
-        let whole = || self.facts.receipts.get(&Participant::whole()).and_then(of);
-        self.receipt().and_then(of).or_else(whole)
+        category(self.facts, self.participant)
     }
 
     fn recipient(&self) -> Option<&'a str> {
@@ -141,6 +148,7 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         let participant = told.participant;
         let (facts, created) = (&message.facts, message.journal.created);
+        let history = &message.history;
         let labels = facts.labels();
         let of = |participant| Outbound { wamid, participant, facts, labels: &labels };
         let message = of(participant);
@@ -151,6 +159,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
             } else if new_status && told.status.is_delivery() {
                 self.delivered(&message, created, told.event_time)?;
             }
+        }
+        if !told.was_priced && message.category().is_some() {
+            self.judge_again(&message, history, told.event_time)?;
         }
         if told.is_relabelled && labels.intent.is_some() {
             for participant in facts.receipts.keys() {
@@ -190,6 +201,32 @@ impl<S: Source + ?Sized> Run<'_, S> {
         }
         self.reach(&message.sender())?;
         self.take_back(message, event_time)
+    }
+
+    /// The category becomes known: failures of before were judged without it. What was told of them has
+    /// its name, and is not told again; a fallback that the category may not have is taken back.
+    fn judge_again(
+        &mut self,
+        message: &Outbound<'_>,
+        history: &[HistoryEntry],
+        event_time: Option<Timestamp>,
+    ) -> Result<(), SourceError> {
+        let failures = history.iter().filter(|entry| {
+            entry.to == Status::Failed && entry.participant == *message.participant
+        });
+        let mut failed = false;
+        for entry in failures {
+            // The time by which it was judged and named then.
+            let about =
+                message.about(Some(entry.event_time.unwrap_or(entry.log_time)), entry.error_code);
+            self.failure(&message.sender(), entry.error_code, message.is_delivered(), &about)?;
+            failed = true;
+        }
+        let sender = message.sender();
+        match self.rules.fallback_valid_ms(sender.waba_id, sender.category) {
+            None if failed => self.take_back(message, event_time),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The intent of a message that was known becomes known: it may have asked for a fallback alone
