@@ -904,6 +904,30 @@ fn a_failure_is_judged_by_its_category_in_whatever_order_the_two_are_told() {
     assert_eq!(kinds(&folded.outputs, Topic::Alert), ["error_code"]);
 }
 
+#[test]
+fn an_opt_out_of_before_the_customer_resumed_suppresses_nobody() {
+    let resumed = |whom: &str| {
+        let time = NOON + 30;
+        let preference = format!(
+            r#""user_preferences":[{{{whom},"category":"marketing_messages","value":"resume","timestamp":{time}}}]"#
+        );
+        support::change("user_preferences", &preference)
+    };
+    let told = |bodies: &[Vec<u8>]| {
+        let mut folded = Folded::default();
+        bodies.iter().for_each(|body| drop(folded.webhook(body)));
+        actions(&folded.outputs)
+    };
+    let stopped = |after_s| failed("wamid.O", after_s, 131_050);
+    for whom in [r#""wa_id":"447700900123""#, r#""wa_id":"447700900123","user_id":"GB.1""#] {
+        assert_eq!(told(&[resumed(whom), stopped(20)]), [""; 0], "{whom}");
+        assert_eq!(told(&[resumed(whom), stopped(30)]), ["suppress_recipient"], "a stop counts");
+        assert_eq!(told(&[resumed(whom), stopped(40)]), ["suppress_recipient"]);
+    }
+    let other = r#""wa_id":"447700900124""#;
+    assert_eq!(told(&[resumed(other), stopped(20)]), ["suppress_recipient"], "somebody else");
+}
+
 fn management(field: &str, value: &str) -> Vec<u8> {
     format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"215589900000101","time":{NOON},"changes":[{{"field":"{field}","value":{value}}}]}}]}}"#

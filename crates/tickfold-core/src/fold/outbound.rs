@@ -7,7 +7,7 @@ use super::Run;
 use super::reactions::About;
 use crate::action::{Action, ActionKind, Sender, Terms, fallback, fallback_id, superseded};
 use crate::charge::country_of;
-use crate::ids::{ConversationKey, Participant, PartyId, UserKey, WabaId, Wamid};
+use crate::ids::{ConversationKey, Participant, PartyId, WabaId, Wamid};
 use crate::overlay::{Source, SourceError};
 #[cfg(feature = "planted-bugs")]
 use crate::planted::planted;
@@ -372,14 +372,8 @@ impl<S: Source + ?Sized> Run<'_, S> {
     fn came_back(&mut self, facts: &MessageFacts, since: Timestamp) -> Result<bool, SourceError> {
         let Some(phone_number_id) = &facts.phone_number_id else { return Ok(false) };
         let mut parties = facts.parties.clone();
-        let users = facts.waba_id.iter().flat_map(|waba_id| {
-            facts.parties.iter().map(move |party| (waba_id.clone(), party.clone()))
-        });
-        for (waba_id, party) in users {
-            let key = UserKey { waba_id, party };
-            let user = self.overlay.users.entry(&key, |key| self.below.user(key))?;
-            let aliases = user.iter().flat_map(|user| user.facts.aliases.keys());
-            parties.extend(aliases.map(|alias| alias.party.clone()));
+        if let Some(waba_id) = &facts.waba_id {
+            parties.extend(self.aliases_of(waba_id, &facts.parties)?);
         }
         for party in parties {
             let key = ConversationKey { phone_number_id: phone_number_id.clone(), party };

@@ -3,12 +3,15 @@
 //! What follows from a fact is in [`crate::action`]; here it is compared with what was decided
 //! before, judged by log time, and told.
 
+use std::collections::BTreeSet;
+
 use super::Run;
 use crate::action::{
     Action, ActionId, ActionKind, AlertKind, Failed, Moment, Reaction, Sender, Urgency, fallback,
     fallback_id, on_failure, reached_id,
 };
 use crate::decode::{OtherItem, Site};
+use crate::ids::{PartyId, UserKey, WabaId};
 use crate::overlay::{Source, SourceError};
 use crate::planted::planted;
 use crate::records::{AboutFields, ActionRecord, AlertRecord, Topic};
@@ -52,6 +55,9 @@ impl<S: Source + ?Sized> Run<'_, S> {
         for reaction in on_failure(&rules, &Failed { sender: *sender, code, time }) {
             match reaction {
                 Reaction::Action(action) if delivered && action.kind.reaches_customer() => {}
+                Reaction::Action(action)
+                    if action.kind == ActionKind::SuppressRecipient
+                        && self.resumed_since(sender, &action, about.event_time)? => {}
                 Reaction::Action(action) if action.kind == ActionKind::Resend => {
                     self.resend(action, sender, about)?;
                 }
@@ -128,6 +134,38 @@ impl<S: Source + ?Sized> Run<'_, S> {
             Some(fallback) => self.fall_back(fallback, sender, about),
             None => Ok(()),
         }
+    }
+
+    /// The customer said after that time that messages of the category are welcome, under any identifier
+    /// known to be theirs.
+    fn resumed_since(
+        &mut self,
+        sender: &Sender<'_>,
+        suppression: &Action,
+        time: Option<Timestamp>,
+    ) -> Result<bool, SourceError> {
+        let category = suppression.terms.category.as_deref();
+        let (Some(waba_id), Some(recipient)) = (sender.waba_id, sender.recipient) else {
+            return Ok(false);
+        };
+        let waba_id = WabaId::from(waba_id);
+        let mut parties = BTreeSet::from([PartyId::new(recipient)]);
+        parties.extend(self.aliases_of(&waba_id, &parties)?);
+        for party in parties {
+            let key = UserKey { waba_id: waba_id.clone(), party };
+            let user = self.overlay.users.entry(&key, |key| self.below.user(key))?;
+            let resumed =
+                user.iter().flat_map(|user| &user.facts.preferences).any(|(of, preference)| {
+                    // Meta's `marketing_messages` is the rules' `marketing`.
+                    category == Some(of.strip_suffix("_messages").unwrap_or(of))
+                        && !preference.stop
+                        && preference.time > time
+                });
+            if resumed {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Asks for a fallback, unless another message of the intent was delivered, or this one asked before

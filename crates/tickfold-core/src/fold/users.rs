@@ -1,5 +1,7 @@
 //! Users: preferences, profiles, and the edges between the identifiers of one user.
 
+use std::collections::BTreeSet;
+
 use super::{Event, Run};
 use crate::decode::{ContactItem, Link, PreferenceItem, Site, UserIdItem};
 use crate::ids::{PartyId, UserKey, WabaId};
@@ -102,6 +104,22 @@ impl<S: Source + ?Sized> Run<'_, S> {
             });
         }
         self.link(Some(waba_id), &item.links, item.time)
+    }
+
+    /// What else is known to be an identifier of the users of these.
+    pub(super) fn aliases_of(
+        &mut self,
+        waba_id: &WabaId,
+        parties: &BTreeSet<PartyId>,
+    ) -> Result<BTreeSet<PartyId>, SourceError> {
+        let mut known = BTreeSet::new();
+        for party in parties {
+            let key = UserKey { waba_id: waba_id.clone(), party: party.clone() };
+            let user = self.overlay.users.entry(&key, |key| self.below.user(key))?;
+            let aliases = user.iter().flat_map(|user| user.facts.aliases.keys());
+            known.extend(aliases.map(|alias| alias.party.clone()));
+        }
+        Ok(known)
     }
 
     /// An entry of `contacts[]`: who somebody is, and no event.
