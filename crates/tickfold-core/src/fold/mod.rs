@@ -54,7 +54,7 @@ use users::UserPart;
 
 /// Version of decoder and fold logic together. A store is folded on only by the version that wrote
 /// it; any change of what a record does, or of output bytes, is a new version.
-pub const FOLD_VERSION: u32 = 7;
+pub const FOLD_VERSION: u32 = 8;
 
 /// How many items of one record a partition folds. Meta documents at most 1,000 updates in a body;
 /// the bound keeps one record within one commit whatever the body holds. Items beyond it become
