@@ -98,7 +98,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
 
     // Before the processor runs: what is refused here ends the node with nothing to take down.
     let front = match front {
-        Some(front) => Some(front.open(&config, &log, &raw).await?),
+        Some(front) => Some(front.open(&config, &log, &raw, role.folds()).await?),
         None => None,
     };
     let mut workers = match data_dir {
