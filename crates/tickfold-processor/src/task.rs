@@ -15,7 +15,7 @@ use tickfold_core::fold::Partition;
 use tickfold_core::json::Document;
 use tickfold_core::records::{REDRIVEN, Topic};
 use tickfold_log::{
-    Append, CommitError, Committed, Error as LogError, Log, LogFuture, Member, Offset,
+    Append, Bounds, CommitError, Committed, Error as LogError, Log, LogFuture, Member, Offset,
     OwnedPartition, TopicPartition,
 };
 use tickfold_store::Stores;
@@ -326,7 +326,24 @@ impl<'a> Ports<'a> {
                 // The next read would say the same.
                 Err(error) => Input::RawRead(Err(error)),
             },
+            error = self.recedes(offset) => Input::RawRead(self.heard(Err(error))),
             () = self.clock.wait_until(until) => Input::Woken,
+        }
+    }
+
+    /// Waits until raw ends below `offset`, to where it was read: records are gone, and what is appended now
+    /// takes their places without anybody who waits for more. The start that follows judges it.
+    async fn recedes(&self, offset: Offset) -> LogError {
+        loop {
+            let next_ms = self.clock.now_ms().saturating_add(self.parts.options.poll_interval_ms);
+            self.clock.wait_until(Some(next_ms)).await;
+            // Of a log that does not answer, whoever waits for records hears.
+            if let Ok(Bounds { end, .. }) = self.parts.log.bounds(&self.raw).await
+                && end < offset
+            {
+                let reason = format!("{} was read up to {offset} and now ends at {end}", self.raw);
+                return LogError::Unavailable { reason };
+            }
         }
     }
 

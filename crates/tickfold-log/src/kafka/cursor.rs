@@ -60,7 +60,7 @@ enum Slot {
 pub(super) struct Hold {
     cursors: Arc<Cursors>,
     lane: usize,
-    of: TopicPartition,
+    pub(super) of: TopicPartition,
     place: Arc<Place>,
     pub(super) cursor: Option<Box<Cursor>>,
 }
@@ -90,7 +90,7 @@ pub(super) enum Found {
     End,
     /// Nothing has arrived yet.
     Nothing,
-    /// The place lies outside of the partition.
+    /// The place lies outside of the partition, or what led up to it is gone. The cursor is of no more use.
     Outside,
     /// Reading failed. The cursor is of no more use.
     Failed(Error),

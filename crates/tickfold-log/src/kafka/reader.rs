@@ -204,7 +204,7 @@ impl Reader {
     async fn collect(
         &self,
         hold: &mut Hold,
-        place: &Place,
+        place: &Arc<Place>,
         known: Offset,
         limits: Limits,
         patience: Duration,
@@ -245,7 +245,9 @@ impl Reader {
                     changed.await;
                 }
                 Found::Outside => {
+                    let next = cursor.next;
                     hold.cursor = None;
+                    self.check_trimmed(&hold.of, place, next).await?;
                     return Ok((!records.is_empty()).then_some(records));
                 }
                 Found::Failed(error) => {
@@ -283,7 +285,9 @@ impl Reader {
                     Found::End => continue,
                     Found::Nothing => {}
                     Found::Outside => {
+                        let next = cursor.next;
                         hold.cursor = None;
+                        self.check_trimmed(of, place, next).await?;
                         continue;
                     }
                     Found::Failed(error) => {
@@ -315,6 +319,26 @@ impl Reader {
             hold.open(&consumer, offset.clamp(start, end.max(start)), end)
         };
         self.calls.run(open).await?
+    }
+
+    /// A cursor that came to `next` is told that it has no place there. Where the partition begins above, it
+    /// was trimmed, and reading goes on at its start. Else records that were read are gone, as when all replicas
+    /// lose power or the topic is made anew; whoever went on there would miss what takes their places.
+    /// That is told once, and to whoever reads: only he knows what he built on them.
+    async fn check_trimmed(
+        &self,
+        of: &TopicPartition,
+        place: &Arc<Place>,
+        next: Offset,
+    ) -> Result<(), Error> {
+        let Bounds { start, end } = self.bounds(of, place).await?;
+        if start > next {
+            return Ok(());
+        }
+        let reason = format!(
+            "read {of} from {next}: records below it are gone, it now has {start} to {end}"
+        );
+        Err(Error::Unavailable { reason })
     }
 
     /// The question for the bounds, to be asked where blocking is fine. Who opens a cursor asks

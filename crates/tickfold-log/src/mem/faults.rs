@@ -228,6 +228,18 @@ impl MemLog {
         })
     }
 
+    /// The newest records are gone, as when all replicas lose power before they sync: the partition ends at
+    /// `end` again, and what is appended next gets offsets that were given before.
+    pub fn lose_tail(&self, of: &TopicPartition, end: Offset) -> Result<(), Error> {
+        self.change(|state| {
+            let partition =
+                state.partition_mut(of).ok_or_else(|| Error::UnknownPartition(of.clone()))?;
+            partition.end = partition.end.min(end);
+            drop(partition.records.split_off(&end));
+            Ok(())
+        })
+    }
+
     /// All readable records of a partition; empty if there is no such partition. Works also after
     /// the log was closed, to look at what is left.
     pub fn records(&self, topic: &str, partition: PartitionId) -> Vec<Record> {

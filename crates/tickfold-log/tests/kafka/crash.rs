@@ -1,11 +1,14 @@
 //! A broker that is killed with SIGKILL under load and comes back with what it had; and one that is
 //! stopped with SIGSTOP until nobody waits any more, and goes on.
 //!
-//! Its process dies, not its machine, so what it had written is there again; what is tested is our
+//! And one that comes back without the records that it had written last, as after a loss of power.
+//!
+//! Else its process dies, not its machine, so what it had written is there again; what is tested is our
 //! side: that a call says Ok only for what the broker has, and that doubt is resolved rightly.
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -28,6 +31,60 @@ const AT_LEAST: usize = 200;
 const COMMITS: usize = 20;
 /// Those that append and the one that commits.
 const TASKS: usize = 5;
+
+/// Whoever waits behind them would else never see what takes their places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_behind_records_that_a_broker_lost_is_told() {
+    let broker = Arc::new(Broker::start());
+    let log = KafkaLog::connect(options(&broker.plain)).unwrap();
+    let at = TopicPartition::new(unique("tail"), 0);
+    log.ensure_topics(&[stream(&at.topic, 1)]).await.unwrap();
+    for n in 0..5 {
+        log.append(vec![append(&at, &n.to_string())]).await.unwrap();
+    }
+    // An owner that is caught up, and has a cursor at the end.
+    let owner = KafkaLog::connect(options(&broker.plain)).unwrap();
+    assert_eq!(owner.read(&at, 0, 10, usize::MAX).await.unwrap().len(), 5);
+    let (waited, appended) =
+        tokio::join!(owner.wait_past(&at, 5), log.append(vec![append(&at, "5")]));
+    (waited.unwrap(), appended.unwrap());
+    assert_eq!(owner.read(&at, 5, 10, usize::MAX).await.unwrap().len(), 1);
+    let waits = tokio::spawn({
+        let (owner, at) = (Arc::clone(&owner), at.clone());
+        async move { owner.wait_past(&at, 6).await }
+    });
+    let data = broker.ca_file.parent().unwrap().join("data");
+    let segment = data.join(format!("{}-0/00000000000000000000.log", at.topic));
+    let loses = Arc::clone(&broker);
+    let restarted = tokio::task::spawn_blocking(move || {
+        loses.kill();
+        keep_batches(&segment, 3);
+        loses.restart();
+    });
+    restarted.await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), waits).await.expect("in time");
+    let error = told.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    assert!(error.to_string().contains("records below it are gone"), "{error}");
+    // It is no trouble that lasts. Another appends: who appended what is lost is told of it, too.
+    let log = KafkaLog::connect(options(&broker.plain)).unwrap();
+    log.topics().await.unwrap();
+    assert_eq!(log.append(vec![append(&at, "new")]).await.unwrap(), [3]);
+    let read = owner.read(&at, 0, 10, usize::MAX).await.unwrap();
+    assert_eq!(values(&read), ["0", "1", "2", "new"]);
+}
+
+/// Cuts a segment of a log behind its first batches: each begins with its offset and its length.
+fn keep_batches(segment: &Path, batches: usize) {
+    let bytes = std::fs::read(segment).unwrap();
+    let mut end = 0;
+    for _ in 0..batches {
+        let length: [u8; 4] = bytes[end + 8..end + 12].try_into().unwrap();
+        end += 12 + usize::try_from(u32::from_be_bytes(length)).unwrap();
+    }
+    assert!(end < bytes.len());
+    std::fs::File::options().write(true).open(segment).unwrap().set_len(end as u64).unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost() {

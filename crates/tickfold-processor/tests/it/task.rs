@@ -210,6 +210,32 @@ async fn a_refused_partition_says_so_and_the_others_go_on() {
     assert!(matches!(&*other.borrow(), PartitionStatus::Stopped));
 }
 
+/// All replicas lost power before they synced the newest records, and what ingress takes from then on gets
+/// their offsets.
+#[tokio::test]
+async fn a_live_partition_whose_raw_lost_records_is_refused_and_folds_nothing_in_their_place() {
+    for appended_after in [0, 1] {
+        let (log, stores) = world();
+        let raw = TopicPartition::new(raw_topic("wa"), PARTITION);
+        let here = Here::start(&log, &stores, Options { poll_interval_ms: 5, ..options() }).await;
+        here.live_at(0).await;
+        for n in 0..5 {
+            append_webhook(&log, &status(n, "sent", 1_795_132_700));
+        }
+        here.live_at(5).await;
+        log.lose_tail(&raw, 3).unwrap();
+        for n in 0..appended_after {
+            append_webhook(&log, &status(n, "read", 1_795_132_800));
+        }
+        match here.status(|status| matches!(status, PartitionStatus::Refused(_))).await {
+            PartitionStatus::Refused(refusal) => assert_eq!(refusal.code(), "raw_damaged"),
+            other => panic!("{other}"),
+        }
+        assert_eq!(log.committed("tickfold", &raw).unwrap().offset, 5, "nothing goes on");
+        here.processor.stop(Departure::Restart).await.unwrap();
+    }
+}
+
 /// The stop comes between commit and store write: the store write is still made.
 #[tokio::test]
 async fn fail_points_are_passed_in_order_and_a_stop_between_them_loses_no_store_write() {
