@@ -102,13 +102,23 @@ pub(crate) async fn watch_partition(
         lag.send_replace(Some(seen));
         let end = bounds.map(|bounds| bounds.end);
         let times_log_away = parts.pulse.times_log_away();
+        let times_commit_late = parts.pulse.times_commit_late();
         // What it is in hand for takes as long as there are rows.
         let is_over = is_over || parts.pulse.stands_still();
         let copies = parts.pulse.doing().copies();
-        let seen =
-            Seen { position, end, restore_remaining, is_starting, times_log_away, is_over, copies };
+        let seen = Seen {
+            position,
+            end,
+            restore_remaining,
+            is_starting,
+            times_log_away,
+            times_commit_late,
+            is_over,
+            copies,
+        };
         let now_ms = clock.now_ms();
-        if let Some(for_ms) = pup.see(&seen, now_ms)
+        // That a commit takes long is no reason to end, and one to say so.
+        if let Some(for_ms) = pup.see(&Seen { times_commit_late: 0, ..seen }, now_ms)
             && (is_starting || for_ms >= parts.options.stuck_ms_max / LATE)
         {
             let waits_for = parts.pulse.doing();

@@ -14,6 +14,7 @@ pub(crate) struct Pulse {
     /// Milliseconds; [`UNKNOWN`] before a store was opened, and while it is empty.
     log_time: AtomicI64,
     log_away: AtomicU64,
+    commit_late: AtomicU64,
     stands_still: AtomicBool,
     claimed: Notify,
     doing: Mutex<Doing>,
@@ -38,6 +39,7 @@ impl Default for Pulse {
             position: AtomicU64::new(0),
             log_time: AtomicI64::new(UNKNOWN),
             log_away: AtomicU64::new(0),
+            commit_late: AtomicU64::new(0),
             stands_still: AtomicBool::new(false),
             claimed: Notify::new(),
             doing: Mutex::default(),
@@ -80,6 +82,11 @@ impl Pulse {
         self.log_away.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A commit was aborted, or the log takes its time over it.
+    pub(crate) fn commit_late(&self) {
+        self.commit_late.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// It waits for this from now on.
     pub(crate) fn does(&self, doing: Doing) {
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing;
@@ -108,6 +115,11 @@ impl Pulse {
     /// How often the log was away.
     pub(crate) fn times_log_away(&self) -> u64 {
         self.log_away.load(Ordering::Relaxed)
+    }
+
+    /// How often a commit was late.
+    pub(crate) fn times_commit_late(&self) -> u64 {
+        self.commit_late.load(Ordering::Relaxed)
     }
 }
 

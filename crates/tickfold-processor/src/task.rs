@@ -33,6 +33,10 @@ use crate::status::PartitionStatus;
 use crate::swap::SwapAsks;
 use crate::tenure::Tenure;
 
+/// A commit that has no outcome for this part of the time to be stuck waits for the log: its brokers may
+/// have lost a derived partition while raw is well.
+const COMMIT_LATE: u64 = 6;
+
 /// What a partition runs on.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
@@ -373,7 +377,7 @@ impl<'a> Ports<'a> {
             Purpose::Start => {}
         }
         let (begun_ms, records, offset) = (self.clock.now_ms(), outputs.len(), position.offset);
-        let result = owned.commit(outputs, position).await;
+        let result = self.outcome(owned.commit(outputs, position)).await;
         match purpose {
             Purpose::Batch if result.is_ok() => hook(fail_point::AFTER_COMMIT_BEFORE_STORE),
             Purpose::Swap if result.is_ok() => hook(fail_point::AFTER_SWAP_COMMIT),
@@ -391,17 +395,37 @@ impl<'a> Ports<'a> {
                 debug!(partition, offset, records, took_ms, "committed");
             }
             Err(CommitError::Aborted { reason }) => {
-                self.parts.pulse.log_away();
+                // Most pass. What can never be accepted is aborted for good.
+                self.parts.pulse.commit_late();
                 metrics::commit("aborted", took_ms);
                 warn!(partition, offset, reason, "commit aborted, will be sent again");
             }
             Err(CommitError::Fenced) => metrics::commit("fenced", took_ms),
             Err(error) => {
+                // It did not answer. Where a new process would get further, the claim that follows fails.
+                self.parts.pulse.log_away();
                 metrics::commit("unclear", took_ms);
                 warn!(partition, offset, %error, "commit in doubt, claiming anew to find out");
             }
         }
         (Some(owned), Input::CommitDone(result))
+    }
+
+    /// Waits for a commit, and tells as long as it waits for the log. One that hangs in this process, as in a fail
+    /// point, tells nothing.
+    async fn outcome(
+        &self,
+        mut commit: LogFuture<'_, Result<(), CommitError>>,
+    ) -> Result<(), CommitError> {
+        loop {
+            let pause_ms = (self.parts.options.stuck_ms_max / COMMIT_LATE).max(1);
+            let late_ms = self.clock.now_ms().saturating_add(pause_ms);
+            tokio::select! {
+                biased;
+                result = &mut commit => return result,
+                () = self.clock.wait_until(Some(late_ms)) => self.parts.pulse.commit_late(),
+            }
+        }
     }
 
     /// What the ends of the derived partitions tell of outputs emitted before.

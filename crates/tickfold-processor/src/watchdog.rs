@@ -3,7 +3,8 @@
 //! A task is stuck when input waits for it, or its start is not done, and nothing comes of it: neither
 //! does the committed position move, nor does a restore get further than it ever was. Where the log says that it can
 //! do nothing now, or does not answer, there is nobody to blame: a new process would find the same
-//! log, so the time starts anew with each such answer. A partition that fails over and over for
+//! log, so the time starts anew with each such answer. So it does with a commit that is late or aborted, which
+//! may well pass, but only for so long: it may be one that can never be accepted. A partition that fails over and over for
 //! another reason is stuck too, since a new process may get further: it opens log and stores anew.
 
 use tickfold_log::Offset;
@@ -21,6 +22,8 @@ pub(crate) struct Seen {
     pub(crate) is_starting: bool,
     /// How often the log said that it can do nothing now.
     pub(crate) times_log_away: u64,
+    /// How often a commit was aborted, or waited for long.
+    pub(crate) times_commit_late: u64,
     /// It is refused or stopped, or stands still for somebody: it is not to work.
     pub(crate) is_over: bool,
     /// It opens or copies a store: that takes as long as there are bytes, and shows nothing meanwhile.
@@ -29,6 +32,9 @@ pub(crate) struct Seen {
 
 /// How many times longer a store may take to be opened or copied. Only a disk that hangs takes as long.
 const COPY_TIMES: u64 = 60;
+/// How many times longer it may take in which commits are late or aborted. Without an answer of the
+/// brokers, one comes to its end well within that.
+const COMMIT_TIMES: u64 = 10;
 
 /// Watches one partition.
 #[derive(Debug)]
@@ -40,10 +46,13 @@ pub(crate) struct Watchdog {
     /// that is made again and again is no progress either.
     stands_ms: u64,
     copies_ms: u64,
+    /// For how long there was neither progress nor any excuse but commits that were late.
+    uncommitted_ms: u64,
     position: Offset,
     /// The least that a restore had still to go at this position.
     remaining_min: u64,
     times_log_away: u64,
+    times_commit_late: u64,
 }
 
 impl Watchdog {
@@ -54,9 +63,11 @@ impl Watchdog {
             seen_ms: now_ms,
             stands_ms: 0,
             copies_ms: 0,
+            uncommitted_ms: 0,
             position: 0,
             remaining_min: u64::MAX,
             times_log_away: 0,
+            times_commit_late: 0,
         }
     }
 
@@ -76,8 +87,15 @@ impl Watchdog {
         self.remaining_min = self.remaining_min.min(remaining);
         self.position = seen.position;
         self.times_log_away = seen.times_log_away;
+        let commit_late = std::mem::replace(&mut self.times_commit_late, seen.times_commit_late)
+            != seen.times_commit_late;
         let passed_ms = now_ms.saturating_sub(std::mem::replace(&mut self.seen_ms, now_ms));
         if moved || restores || log_away || idle || seen.is_over {
+            (self.stands_ms, self.copies_ms, self.uncommitted_ms) = (0, 0, 0);
+            return None;
+        }
+        self.uncommitted_ms = self.uncommitted_ms.saturating_add(passed_ms);
+        if commit_late && self.uncommitted_ms < self.limit_ms.saturating_mul(COMMIT_TIMES) {
             (self.stands_ms, self.copies_ms) = (0, 0);
             return None;
         }
@@ -102,6 +120,7 @@ mod tests {
             restore_remaining: None,
             is_starting: false,
             times_log_away: 0,
+            times_commit_late: 0,
             is_over: false,
             copies: false,
         }
@@ -169,6 +188,21 @@ mod tests {
         assert_eq!(watch(|second| Seen { times_log_away: second / 30, ..waiting() }), None);
         let back_at_100 = |second: u64| Seen { times_log_away: second.min(100), ..waiting() };
         assert_eq!(watch(back_at_100), Some((160, LIMIT_MS)));
+    }
+
+    #[test]
+    fn a_commit_that_is_late_again_and_again_is_no_reason_for_ten_times_the_limit() {
+        let late = |second: u64| Seen { times_commit_late: second / 10, ..waiting() };
+        assert_eq!(watch(late), None, "not within five minutes");
+        let mut dog = Watchdog::new(LIMIT_MS, 0);
+        let stuck = (0..2_000).find(|second| dog.see(&late(*second), second * 1_000).is_some());
+        assert_eq!(stuck, Some(650), "the limit after the last one that was excused");
+        let once = |second: u64| Seen { times_commit_late: second.min(100), ..waiting() };
+        assert_eq!(watch(once), Some((160, LIMIT_MS)), "the time after it counts");
+        // An answer that the log is away, or progress, begins it all anew.
+        let mut dog = Watchdog::new(LIMIT_MS, 0);
+        let away = |second: u64| Seen { times_log_away: second / 140, ..late(second) };
+        assert!((0..9_999).all(|second| dog.see(&away(second), second * 1_000).is_none()));
     }
 
     #[test]

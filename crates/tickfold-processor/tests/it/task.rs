@@ -58,6 +58,14 @@ impl Here {
         self.status(|status| *status == PartitionStatus::Live { position: wanted }).await;
     }
 
+    /// Waits for all partitions: whatever befalls commits then befalls those of records.
+    async fn all_live(&self) {
+        for mut status in self.processor.statuses().values().cloned() {
+            let live = status.wait_for(PartitionStatus::is_live);
+            drop(tokio::time::timeout(PATIENCE, live).await.expect("in time").unwrap());
+        }
+    }
+
     /// Waits until the partition is seen to be as far behind, also while it does not get on.
     async fn lag(&self, records: u64, shown_ms: Option<i64>) {
         let wanted = Lag { records, shown: shown_ms.map(Timestamp::from_millis) };
@@ -302,6 +310,54 @@ async fn a_stuck_task_is_reported_and_does_not_hold_up_the_stop() {
         .await
         .expect("in time");
     assert!(matches!(stopped, Err(Error::Stuck { partition: PARTITION, .. })), "{stopped:?}");
+}
+
+/// One derived partition is below its replicas while raw is well: a new process would wait as long.
+#[tokio::test]
+async fn a_commit_that_waits_for_the_log_is_not_stuck() {
+    let (log, stores) = world();
+    let options = Options { poll_interval_ms: 5, stuck_ms_max: 2_000, ..options() };
+    let mut here = Here::start(&log, &stores, options).await;
+    here.all_live().await;
+    log.hold_commits(true);
+    append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    let ended = tokio::time::timeout(Duration::from_secs(4), here.processor.ended()).await;
+    assert!(ended.is_err(), "{ended:?}");
+    log.hold_commits(false);
+    here.live_at(1).await;
+    here.stop().await;
+}
+
+#[tokio::test]
+async fn commits_in_doubt_again_and_again_are_not_stuck() {
+    let (log, stores) = world();
+    let options = Options { poll_interval_ms: 5, stuck_ms_max: 2_000, ..options() };
+    let mut here = Here::start(&log, &stores, options).await;
+    here.all_live().await;
+    (0..2_000_000).for_each(|_| log.fail_next_commit(CommitFault::UnclearNotApplied));
+    append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    let ended = tokio::time::timeout(Duration::from_secs(4), here.processor.ended()).await;
+    assert!(ended.is_err(), "{ended:?}");
+    assert!(log.forget_commit_faults(), "they lasted");
+    here.live_at(1).await;
+    here.stop().await;
+}
+
+/// It may be what can never be accepted, as a record that is too large for its topic.
+#[tokio::test]
+async fn commits_that_are_aborted_for_good_are_stuck_after_a_while() {
+    let (log, stores) = world();
+    let options = Options { commit_backoff_ms: 1, commit_backoff_ms_max: 5, ..options() };
+    let options = Options { poll_interval_ms: 5, stuck_ms_max: 1_000, ..options };
+    let mut here = Here::start(&log, &stores, options).await;
+    here.all_live().await;
+    (0..100_000).for_each(|_| log.fail_next_commit(CommitFault::Aborted));
+    append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    let ended = tokio::time::timeout(Duration::from_secs(3), here.processor.ended()).await;
+    assert!(ended.is_err(), "it may pass: {ended:?}");
+    let ended = tokio::time::timeout(PATIENCE, here.processor.ended()).await.expect("in time");
+    assert!(matches!(ended, Error::Stuck { partition: PARTITION, .. }), "{ended}");
+    assert!(log.forget_commit_faults(), "they lasted");
 }
 
 /// Gauges as they are set, by name and partition.
