@@ -18,20 +18,39 @@ use tracing::{info, warn};
 
 use crate::metrics;
 use crate::options::Options;
+use crate::status::PartitionStatus;
 use crate::tenure::{Ends, Tenure};
 
-/// Where each partition learns of its tenures.
-pub(crate) type Tenures = BTreeMap<PartitionId, watch::Sender<Option<Tenure>>>;
+/// How the group's side reaches each partition.
+pub(crate) type Reaches = BTreeMap<PartitionId, Reach>;
+
+/// How the group's side reaches a partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    /// Where it learns of its tenures.
+    pub(crate) tenure: watch::Sender<Option<Tenure>>,
+    /// How others are told that it stands. The thread of the partition tells all but its loss: it may be at
+    /// its store for minutes.
+    pub(crate) status: watch::Sender<PartitionStatus>,
+}
+
+impl Reach {
+    /// Takes the partition away. From here on nobody is told that its owner is here.
+    fn lose(&self, tenure: &Tenure) {
+        tenure.lose();
+        self.status.send_replace(PartitionStatus::Elsewhere);
+    }
+}
 
 /// Listens to the group until the stop, and until what was revoked before it is given back. An
 /// error of the group is returned at once, with all partitions lost.
 pub(crate) async fn follow_group(
     member: Arc<dyn Member>,
     options: Arc<Options>,
-    tenures: Tenures,
+    reaches: Reaches,
     ends: Ends,
 ) -> Result<(), LogError> {
-    let mut group = Group { member, options, tenures, ends, releases: JoinSet::new() };
+    let mut group = Group { member, options, reaches, ends, releases: JoinSet::new() };
     let ended = group.listen().await;
     if ended.is_err() {
         group.ends.abandon.cancel();
@@ -43,7 +62,7 @@ pub(crate) async fn follow_group(
 struct Group {
     member: Arc<dyn Member>,
     options: Arc<Options>,
-    tenures: Tenures,
+    reaches: Reaches,
     ends: Ends,
     releases: JoinSet<()>,
 }
@@ -68,7 +87,7 @@ impl Group {
                 }
                 Err(error) => return Err(error),
             }
-            let held = self.tenures.values().filter(|tenure| is_held(&tenure.borrow())).count();
+            let held = self.reaches.values().filter(|to| is_held(&to.tenure.borrow())).count();
             metrics::assigned(held);
             // Only those under way are kept.
             while self.releases.try_join_next().is_some() {}
@@ -78,8 +97,8 @@ impl Group {
     fn assigned(&self, partitions: &BTreeSet<PartitionId>) {
         info!(?partitions, "partitions assigned");
         for partition in partitions {
-            match self.tenures.get(partition) {
-                Some(tenure) => _ = tenure.send_replace(Some(Tenure::begin(&self.ends))),
+            match self.reaches.get(partition) {
+                Some(to) => _ = to.tenure.send_replace(Some(Tenure::begin(&self.ends))),
                 None => warn!(partition, "assigned partition is not of this topic's, ignored"),
             }
         }
@@ -89,11 +108,11 @@ impl Group {
         info!(?partitions, "partitions revoked");
         for &partition in partitions {
             let (member, options) = (Arc::clone(&self.member), Arc::clone(&self.options));
-            let tenure = self.tenure(partition);
-            if let Some(tenure) = &tenure {
+            let held = self.held(partition);
+            if let Some((_, tenure)) = &held {
                 tenure.revoke();
             }
-            self.releases.spawn(give_back(member, options, partition, tenure));
+            self.releases.spawn(give_back(member, options, partition, held));
         }
     }
 
@@ -101,14 +120,16 @@ impl Group {
         warn!(?partitions, "partitions lost");
         for &partition in partitions {
             metrics::given_up("lost");
-            if let Some(tenure) = self.tenure(partition) {
-                tenure.lose();
+            if let Some((to, tenure)) = self.held(partition) {
+                to.lose(&tenure);
             }
         }
     }
 
-    fn tenure(&self, partition: PartitionId) -> Option<Tenure> {
-        self.tenures.get(&partition)?.borrow().clone()
+    fn held(&self, partition: PartitionId) -> Option<(Reach, Tenure)> {
+        let to = self.reaches.get(&partition)?;
+        let tenure = to.tenure.borrow().clone()?;
+        Some((to.clone(), tenure))
     }
 }
 
@@ -117,10 +138,10 @@ async fn give_back(
     member: Arc<dyn Member>,
     options: Arc<Options>,
     partition: PartitionId,
-    tenure: Option<Tenure>,
+    held: Option<(Reach, Tenure)>,
 ) {
     let partitions = BTreeSet::from([partition]);
-    if let Some(tenure) = tenure {
+    if let Some((to, tenure)) = held {
         let patience = Duration::from_millis(options.release_ms_max);
         match tokio::time::timeout(patience, tenure.ended()).await {
             // Taken away meanwhile: there is nothing to give back.
@@ -129,7 +150,7 @@ async fn give_back(
             Err(_) => {
                 warn!(partition, "revoked partition did not finish in time, dropped");
                 metrics::given_up("dropped");
-                tenure.lose();
+                to.lose(&tenure);
             }
         }
     }

@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::checkpoint::{Asks, Checkpoints};
 use crate::clock::Clock;
-use crate::group::{Tenures, follow_group};
+use crate::group::{Reach, Reaches, follow_group};
 use crate::keep::keep_partition;
 use crate::lag::Lags;
 use crate::monitor::{Stuck, watch_partition};
@@ -130,7 +130,7 @@ impl Processor {
             stuck: watch::Sender::default(),
             ends: Ends::default(),
         };
-        let mut tenures = Tenures::new();
+        let mut reaches = Reaches::new();
         for id in 0..partitions {
             let parts = Parts {
                 log: Arc::clone(log),
@@ -143,7 +143,8 @@ impl Processor {
                 swaps: Arc::default(),
             };
             let (status, statuses) = watch::channel(PartitionStatus::Elsewhere);
-            let (assign, assigned) = watch::channel(None);
+            let (tenure, assigned) = watch::channel(None);
+            reaches.insert(id, Reach { tenure, status: status.clone() });
             let (lag, lags) = watch::channel(None);
             let (alive, ended) = oneshot::channel::<()>();
             let monitor = watch_partition(
@@ -173,11 +174,10 @@ impl Processor {
             processor.tasks.push(Task { partition: id, thread, ended });
             processor.statuses.insert(id, statuses);
             processor.lags.insert(id, lags);
-            tenures.insert(id, assign);
         }
         let ends = processor.ends.clone();
         processor.beside.push(runtime.spawn(async move {
-            if let Err(error) = follow_group(member, options, tenures, ends).await {
+            if let Err(error) = follow_group(member, options, reaches, ends).await {
                 // Nobody to tell is left only while the processor is being dropped.
                 let _ = refuse.send(error);
             }

@@ -88,7 +88,7 @@ pub(crate) async fn run_driver(
                 return end;
             }
         }
-        ports.publish(driver.progress(), status);
+        ports.publish(driver.progress(), status, tenure);
         parts.pulse.does(lanes.doing());
         let input = tokio::select! {
             biased;
@@ -442,7 +442,12 @@ impl<'a> Ports<'a> {
         Ok(derived)
     }
 
-    fn publish(&self, progress: Progress, status: &watch::Sender<PartitionStatus>) {
+    fn publish(
+        &self,
+        progress: Progress,
+        status: &watch::Sender<PartitionStatus>,
+        tenure: &Tenure,
+    ) {
         let now = match progress {
             Progress::Starting => PartitionStatus::Starting,
             Progress::Restoring { remaining } => PartitionStatus::Restoring { remaining },
@@ -451,7 +456,8 @@ impl<'a> Ports<'a> {
         };
         let partition = self.id();
         status.send_if_modified(|before| {
-            if *before == now {
+            // The group says first that it is lost, and then so to everybody.
+            if *before == now || tenure.is_lost() {
                 return false;
             }
             match &now {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
@@ -164,6 +164,33 @@ async fn a_fenced_partition_is_started_anew() {
     let raw = TopicPartition::new(raw_topic("wa"), PARTITION);
     drop(log.claim_now("tickfold", &raw).unwrap());
     append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    here.live_at(1).await;
+    here.stop().await;
+}
+
+/// A checkpoint that is copied to another volume takes minutes. Meanwhile queries must ask the new owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_taken_away_is_elsewhere_though_its_thread_is_at_the_store() {
+    static AT_STORE: AtomicBool = AtomicBool::new(false);
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+    fn slow(name: &'static str) {
+        if name == fail_point::AFTER_STORE && !AT_STORE.swap(true, Ordering::SeqCst) {
+            while !GO_ON.load(Ordering::SeqCst) {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+    }
+    let (log, stores) = world();
+    let here = Here::start(&log, &stores, Options { fail_point: slow, ..options() }).await;
+    here.all_live().await;
+    append_webhook(&log, &status(1, "sent", 1_795_132_700));
+    while !AT_STORE.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    assert!(log.expire_member("tickfold", "here"));
+    here.status(|status| *status == PartitionStatus::Elsewhere).await;
+    GO_ON.store(true, Ordering::SeqCst);
+    // It is assigned anew, as it is alone.
     here.live_at(1).await;
     here.stop().await;
 }
