@@ -209,6 +209,8 @@ fn what_is_no_live_message_of_ours_asks_for_nothing() {
         assert!(!outputs.is_empty(), "{name} is told");
         assert!(actions(&outputs).is_empty(), "{name}: {:?}", actions(&outputs));
         assert!(actions(&pass(&mut folded, HOUR_MS)).is_empty(), "{name}, later");
+        let outputs = folded.webhook(&sent("wamid.G", 1, "utility"));
+        assert!(actions(&outputs).is_empty(), "{name}, whatever its category");
     }
 }
 

@@ -211,21 +211,22 @@ impl<S: Source + ?Sized> Run<'_, S> {
         history: &[HistoryEntry],
         event_time: Option<Timestamp>,
     ) -> Result<(), SourceError> {
+        // A failure without a time is one of the past, or there is none: nothing was judged.
+        if message.receipt().and_then(|receipt| receipt.time_of(&Status::Failed)).is_none() {
+            return Ok(());
+        }
         let failures = history.iter().filter(|entry| {
             entry.to == Status::Failed && entry.participant == *message.participant
         });
-        let mut failed = false;
         for entry in failures {
-            // The time by which it was judged and named then.
-            let about =
-                message.about(Some(entry.event_time.unwrap_or(entry.log_time)), entry.error_code);
+            // By its own time, as it was judged and named then.
+            let about = message.about(entry.event_time, entry.error_code);
             self.failure(&message.sender(), entry.error_code, message.is_delivered(), &about)?;
-            failed = true;
         }
         let sender = message.sender();
         match self.rules.fallback_valid_ms(sender.waba_id, sender.category) {
-            None if failed => self.take_back(message, event_time),
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => self.take_back(message, event_time),
         }
     }
 
