@@ -47,7 +47,8 @@ async fn whoever_waits_behind_records_that_a_broker_lost_is_told() {
     assert_eq!(owner.read(&at, 0, 10, usize::MAX).await.unwrap().len(), 5);
     let (waited, appended) =
         tokio::join!(owner.wait_past(&at, 5), log.append(vec![append(&at, "5")]));
-    (waited.unwrap(), appended.unwrap());
+    waited.unwrap();
+    appended.unwrap();
     assert_eq!(owner.read(&at, 5, 10, usize::MAX).await.unwrap().len(), 1);
     let waits = tokio::spawn({
         let (owner, at) = (Arc::clone(&owner), at.clone());
