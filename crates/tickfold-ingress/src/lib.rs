@@ -49,6 +49,7 @@ pub use quarantine::{Accepted, Discarded, Quarantine, QuarantineParts};
 pub use served::{AppStatus, Apps, Replaced, SecretStatus};
 pub use server::{Parts, run};
 pub use status::{IngressStatus, Readiness};
+pub use ticks::tick;
 pub use tls::{Tls, TlsPem};
 
 /// Where ingress takes the time of day from.

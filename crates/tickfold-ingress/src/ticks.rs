@@ -92,19 +92,23 @@ pub(crate) async fn run(
     }
 }
 
+/// The record of a tick, for a partition of a raw topic that is routed by so many.
+pub fn tick(to: TopicPartition, partition_count: u32) -> Append {
+    Append {
+        to,
+        key: None,
+        // Empty, not absent: absent would be a tombstone.
+        value: Some(Bytes::new()),
+        headers: encode(tick_headers(partition_count)),
+        timestamp_ms: None,
+    }
+}
+
 async fn append(raw: &RawTopic, partitions: &[u32], append_deadline: Duration) {
-    let headers = encode(tick_headers(raw.partition_count));
     let deadline = Instant::now() + append_deadline;
     // Each counts for itself: a partition that is away must not hide that others got their ticks.
     let ticks = partitions.iter().map(|&partition| {
-        let tick = Append {
-            to: TopicPartition::new(&*raw.name, partition),
-            key: None,
-            // Empty, not absent: absent would be a tombstone.
-            value: Some(Bytes::new()),
-            headers: headers.clone(),
-            timestamp_ms: None,
-        };
+        let tick = tick(TopicPartition::new(&*raw.name, partition), raw.partition_count);
         raw.lanes.append(vec![tick], None, deadline)
     });
     let failed: Vec<_> = join_all(ticks).await.into_iter().filter_map(Result::err).collect();

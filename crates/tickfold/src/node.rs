@@ -168,8 +168,10 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     };
 
     info!(?departure, "stopping: no new webhooks, then the processor, then the log, then queries");
-    stop::limit(config.ingress.drain_limit + config.query.drain_limit + STOP_REST)?;
     let mut failures: Vec<anyhow::Error> = failed.into_iter().collect();
+    let limit = config.ingress.drain_limit + config.query.drain_limit + STOP_REST;
+    // Without it the stop goes on all the same.
+    failures.extend(stop::limit(limit).err());
     if let Some(ingress) = ingress {
         ingress.stop(&mut failures).await;
     }

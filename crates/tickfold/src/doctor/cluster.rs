@@ -6,11 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use tickfold_core::raw::tick_headers;
-use tickfold_log::{
-    Append, Ends, Header, KafkaLog, KafkaOptions, KafkaProbe, KafkaTopics, Log, TopicPartition,
-};
+use tickfold_ingress::tick;
+use tickfold_log::{Ends, KafkaLog, KafkaOptions, KafkaProbe, KafkaTopics, Log, TopicPartition};
 use tickfold_processor::{DerivedTopics, raw_topic};
 use tokio::time::timeout;
 
@@ -240,17 +237,7 @@ async fn try_rights(
     }
     let log = tokio::task::spawn_blocking(move || KafkaLog::connect(options)).await?;
     let log: Arc<dyn Log> = log.context("connect")?;
-    let headers = tick_headers(partitions).into_iter();
-    let tick = Append {
-        to: input.clone(),
-        key: None,
-        // As of ingress: without a value it would be a tombstone.
-        value: Some(Bytes::new()),
-        headers: headers
-            .map(|(name, value)| Header { name: name.into(), value: value.into() })
-            .collect(),
-        timestamp_ms: None,
-    };
+    let tick = tick(input.clone(), partitions);
     // The first append makes connections, which takes time of its own.
     log.append(vec![tick.clone()]).await.context("append to raw")?;
     let (begun, before) = (Instant::now(), now_ms());

@@ -1,9 +1,8 @@
 //! What is kept of a state of then, for how long, and what it begins on.
 
-use bytes::Bytes;
 use tempfile::TempDir;
-use tickfold_core::raw::tick_headers;
-use tickfold_log::{Append, Header, Log, MemLog, TopicPartition, TopicSpec};
+use tickfold_ingress::tick;
+use tickfold_log::{Log, MemLog, TopicPartition, TopicSpec};
 use tickfold_processor::raw_topic;
 
 use super::*;
@@ -27,17 +26,7 @@ impl World {
         let name = raw_topic("wa");
         let spec = TopicSpec { name: name.clone(), partitions: 1, compacted: false };
         log.ensure_topics_now(&[spec]).unwrap();
-        let header = |(name, value): (&'static str, String)| Header {
-            name: name.into(),
-            value: value.into_bytes().into(),
-        };
-        let tick = Append {
-            to: TopicPartition::new(&*name, 0),
-            key: None,
-            value: Some(Bytes::new()),
-            headers: tick_headers(1).into_iter().map(header).collect(),
-            timestamp_ms: None,
-        };
+        let tick = tick(TopicPartition::new(&*name, 0), 1);
         log.append_now(vec![tick; ticks]).unwrap();
         let mut config = Layers::defaults().unwrap().read().unwrap();
         config.store.checkpoint_dir = Some(dir.path().join("checkpoints"));

@@ -3,11 +3,10 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use tempfile::TempDir;
-use tickfold_core::raw::tick_headers;
+use tickfold_ingress::tick;
 use tickfold_log::mem::ReadFault;
-use tickfold_log::{Append, Header, MemLog, TopicSpec};
+use tickfold_log::{MemLog, TopicSpec};
 
 use super::*;
 use crate::config::Layers;
@@ -32,17 +31,7 @@ async fn world(ticks: usize, cursors: &[Offset]) -> World {
     let mem = MemLog::new(NOON_MS);
     let name = TOPIC.to_owned();
     mem.ensure_topics_now(&[TopicSpec { name, partitions: 1, compacted: false }]).unwrap();
-    let header = |(name, value): (&'static str, String)| Header {
-        name: name.into(),
-        value: value.into_bytes().into(),
-    };
-    let tick = Append {
-        to: TopicPartition::new(TOPIC, 0),
-        key: None,
-        value: Some(Bytes::new()),
-        headers: tick_headers(1).into_iter().map(header).collect(),
-        timestamp_ms: None,
-    };
+    let tick = tick(TopicPartition::new(TOPIC, 0), 1);
     mem.append_now(vec![tick; ticks]).unwrap();
     let mut config = Layers::defaults().unwrap().read().unwrap();
     config.data_dir = dir.path().join("data");
