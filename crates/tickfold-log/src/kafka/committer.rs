@@ -62,8 +62,8 @@ use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
-/// The pause between two looks at what librdkafka tells while there is nothing to commit.
-const LISTEN: Duration = Duration::from_secs(1);
+/// How many events are heard at a time beside a commit.
+const HEARD_MAX: usize = 10_000;
 
 /// How librdkafka's log names the loss of a connection, whatever the cause. Other ways to learn of
 /// it leave some out; the tests cut connections under commits and so notice another name.
@@ -202,7 +202,7 @@ impl Committer {
 
     /// Commits until the handle is dropped.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
-        while let Some(Request { outputs, position, answer, open }) = self.next(requests) {
+        while let Ok(Request { outputs, position, answer, open }) = requests.recv() {
             let outcome = match &self.state {
                 State::Fenced => Err(CommitError::Fenced),
                 State::Spent => Err(CommitError::Unclear {
@@ -222,22 +222,6 @@ impl Committer {
             drop(open);
             // Taking a producer down takes time that nobody has to wait for.
             self.retired = None;
-        }
-    }
-
-    /// The next commit; `None` once the handle is dropped. Meanwhile what librdkafka tells is taken, or it
-    /// would gather for as long as brokers are away.
-    fn next(&self, requests: &mpsc::Receiver<Request>) -> Option<Request> {
-        loop {
-            match requests.recv_timeout(LISTEN) {
-                Ok(request) => return Some(request),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if let State::Ready(producer) = &self.state {
-                        drain(producer);
-                    }
-                }
-            }
         }
     }
 
@@ -398,7 +382,9 @@ fn send(
 }
 
 /// Takes what librdkafka has told while nothing is under way: one poll is one event, and there may be many.
+/// Whoever took one before has made use of it by then.
 fn drain(producer: &BaseProducer<Reports>) {
+    let _alone = producer.context().hear();
     (0..=producer.in_flight_count()).for_each(|_| producer.poll(Duration::ZERO));
 }
 
@@ -509,15 +495,27 @@ fn was_in_use(failure: &str) -> bool {
 #[derive(Default)]
 struct Reports {
     delivered: Mutex<Delivered>,
+    /// Held from taking an event to having made use of it.
+    hearing: Mutex<()>,
     cut: AtomicBool,
     away: AtomicBool,
 }
 
-/// There are as many as partitions, so the keeper asks those only that had reason to tell. They tell
-/// when they are polled: in a commit until its end, and while there is none.
+/// There are as many as partitions, so the keeper asks those only that had reason to tell.
 impl Native for BaseProducer<Reports> {
     fn native(&self) -> *mut RDKafka {
         self.client().native_ptr()
+    }
+
+    fn hear(&self) {
+        let _alone = self.context().hear();
+        for _ in 0..HEARD_MAX {
+            let before = self.in_flight_count();
+            self.poll(Duration::ZERO);
+            if self.in_flight_count() >= before {
+                break;
+            }
+        }
     }
 
     fn may_be_lost(&self) -> bool {
@@ -538,6 +536,11 @@ impl Reports {
 
     fn take(&self) -> Delivered {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// Alone from now on in hearing what librdkafka tells, but for reports that a commit waits for.
+    fn hear(&self) -> MutexGuard<'_, ()> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Delivered> {

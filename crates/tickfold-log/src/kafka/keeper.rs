@@ -10,6 +10,9 @@
 //! So every client that lives long is asked every few seconds whether a broker answers it. One that has
 //! nobody to ask twice, while a client made this moment has, is given its addresses again. It goes on
 //! with what it had under way: nothing is lost, sent twice or given up for it.
+//!
+//! The same rounds hear what those clients tell whose own thread may be in a call for as long as brokers are
+//! away, or it would gather for as long.
 
 use std::{
     ffi::CString,
@@ -107,6 +110,7 @@ impl Keeper {
         clients.retain_mut(|kept| {
             // Held for its own question only.
             let Some(client) = kept.client.upgrade() else { return false };
+            client.hear();
             kept.suspect |= client.may_be_lost();
             if !kept.suspect || there == Some(false) || closed.load(Ordering::Acquire) {
                 return true;

@@ -29,6 +29,9 @@ use rdkafka::{
 pub(super) trait Native: Send + Sync {
     fn native(&self) -> *mut RDKafka;
 
+    /// Takes what the client has told, where nobody else may be there to do it.
+    fn hear(&self) {}
+
     /// False if nothing happened since the last call for which the client could have lost its brokers.
     fn may_be_lost(&self) -> bool {
         true

@@ -18,6 +18,10 @@ use tickfold_log::{
     CommitError, Committed, KafkaLog, KafkaOptions, Log, OwnedPartition, TopicPartition,
     kafka_fail_point,
 };
+use tracing::{
+    Event, Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
 
 use crate::{
     bench::{Bench, append, options, position, soak_row},
@@ -186,6 +190,7 @@ async fn commits_whose_end_finds_no_broker_are_in_doubt_and_hold_nothing_up() {
             }
         }
     }
+    tracing::subscriber::set_global_default(Heard).expect("the only subscriber of these tests");
     let bench = Bench::new(broker::own().plain.clone(), "away").await;
     let (_alone, proxy) = (proxy::PRESENT.write().await, proxy::shared());
     let log = KafkaLog::connect(KafkaOptions {
@@ -218,13 +223,15 @@ async fn commits_whose_end_finds_no_broker_are_in_doubt_and_hold_nothing_up() {
     let back = tokio::spawn(proxy.comes_back(AWAY, Duration::ZERO));
     tokio::time::sleep(Duration::from_millis(100)).await;
     GO_ON.store(true, Ordering::SeqCst);
-    let begun = Instant::now();
+    let (begun, heard) = (Instant::now(), HEARD.load(Ordering::SeqCst));
     tokio::time::sleep(Duration::from_millis(500)).await;
     commits.pop().unwrap().abort();
     let outcome = commits.pop().unwrap().await.unwrap();
     let took = begun.elapsed();
     assert!(matches!(outcome, Err(CommitError::Unclear { .. })), "{outcome:?}");
     assert!(took >= TRANSACTION + CALL && took < AWAY / 2, "{took:?}");
+    let heard = HEARD.load(Ordering::SeqCst) - heard;
+    assert!(heard > 0, "what the clients tell gathers while their threads are in a call");
     let closing = Instant::now();
     log.close().await.unwrap();
     println!("in doubt after {took:.1?}, closed after {:.1?}", closing.elapsed());
@@ -241,4 +248,33 @@ async fn commits_whose_end_finds_no_broker_are_in_doubt_and_hold_nothing_up() {
         twice += outputs - 1;
     }
     println!("{twice} of 2 took effect");
+}
+
+/// Counts what clients tell that is heard by the thread that looks after them.
+struct Heard;
+
+static HEARD: AtomicUsize = AtomicUsize::new(0);
+
+impl Subscriber for Heard {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target() == "tickfold_log::kafka::context"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        if std::thread::current().name() == Some("tickfold-kafka-keeper") {
+            HEARD.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
