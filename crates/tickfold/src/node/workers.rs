@@ -11,6 +11,7 @@ use tickfold_query::{Peers, Role, RoleOf};
 use tickfold_store::{RocksStores, Stores};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::SharedLog;
 use crate::config::Config;
@@ -21,6 +22,7 @@ use crate::history::then::Then;
 use crate::options;
 use crate::owners::owners;
 use crate::raw_topic::RawTopic;
+use crate::verify;
 
 /// Where each partition stands.
 pub(super) type Statuses = BTreeMap<u32, watch::Receiver<PartitionStatus>>;
@@ -49,6 +51,10 @@ impl Workers {
         raw: &RawTopic,
         own_address: &str,
     ) -> Result<Self> {
+        if let Err(failure) = verify::remove_left(&data_dir.path) {
+            let failure = format!("{failure:#}");
+            warn!(failure, "what a killed verify left stays in the data directory");
+        }
         let state_dir = data_dir.path.join("state");
         let stores = RocksStores::open(&state_dir, options::store_options(config));
         let rocks = Arc::new(stores.context("open state")?);

@@ -13,6 +13,8 @@ mod state;
 mod tests;
 mod workplace;
 
+pub(crate) use workplace::remove_left;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Where states are folded to be compared: directories beside the live state, which are gone in the end.
 //!
 //! A process that is killed leaves its own behind. Everybody who folds holds a lock together with the
-//! others, and who finds that nobody does removes what is left.
+//! others, and who finds that nobody does removes what is left: who folds next, or a node that starts.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,15 +30,11 @@ impl Workplace {
             let (dir, prefix) = (std::env::temp_dir(), "tickfold-verify-");
             return Ok(Self { dir, prefix, _lock: None });
         }
-        let path = data_dir.join(LOCK);
-        let context = || format!("lock {}", path.display());
-        let lock = File::options().create(true).append(true).open(&path).with_context(context)?;
-        if lock.try_lock().is_ok() {
-            if let Err(error) = remove_left(data_dir) {
-                report(&format!("remove what an earlier verify left: {error:#}"));
-            }
-            lock.unlock().with_context(context)?;
+        if let Err(error) = remove_left(data_dir) {
+            report(&format!("remove what an earlier verify left: {error:#}"));
         }
+        let lock = lock_file(data_dir)?;
+        let context = || format!("lock {LOCK} in {}", data_dir.display());
         lock.lock_shared().with_context(context)?;
         Ok(Self { dir: data_dir.to_owned(), prefix: PREFIX, _lock: Some(lock) })
     }
@@ -55,7 +51,12 @@ impl Workplace {
     }
 }
 
-fn remove_left(data_dir: &Path) -> Result<()> {
+/// Removes what killed processes left, if nobody folds. The lock goes with the file that is closed.
+pub(crate) fn remove_left(data_dir: &Path) -> Result<()> {
+    let lock = lock_file(data_dir)?;
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
     let context = || format!("look into {}", data_dir.display());
     for entry in std::fs::read_dir(data_dir).with_context(context)? {
         let entry = entry.with_context(context)?;
@@ -64,6 +65,12 @@ fn remove_left(data_dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn lock_file(data_dir: &Path) -> Result<File> {
+    let path = data_dir.join(LOCK);
+    let file = File::options().create(true).append(true).open(&path);
+    file.with_context(|| format!("open {}", path.display()))
 }
 
 #[cfg(test)]
@@ -83,7 +90,7 @@ mod tests {
         let third = Workplace::take(data_dir.path()).unwrap();
         assert!(left.exists() && used.path().exists(), "somebody folds");
         drop((third, beside));
-        let _next = Workplace::take(data_dir.path()).unwrap();
+        remove_left(data_dir.path()).unwrap();
         assert!(!left.exists());
     }
 }

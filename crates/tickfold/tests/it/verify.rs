@@ -100,8 +100,12 @@ fn what_was_taken_in_passes_and_another_secret_vouches_for_nothing() {
     assert_eq!(table.code, Some(0), "{table:?}");
     assert!(table.stdout.ends_with("\nas it was written\n"), "{table:?}");
 
-    // Not beside a node.
+    // Not beside a node, which removes what a killed one left.
+    let left = root.join("data/verify-left");
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("000001.sst"), b"rows").unwrap();
     let node = Node::start(root);
+    assert!(!left.exists());
     let refused = verify(root, SECRET, &[]);
     assert!(refused.code == Some(1) && refused.stderr.contains("in use"), "{refused:?}");
     node.stop();
