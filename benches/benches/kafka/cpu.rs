@@ -1,4 +1,4 @@
-//! CPU time of processes, from `/proc`.
+//! CPU time and memory of processes, from `/proc`.
 
 use std::fs;
 
@@ -16,6 +16,14 @@ pub(crate) fn of(pid: u32) -> Outcome<Cpu> {
         Ok(fields.get(field).ok_or("no CPU time in stat")?.parse()?)
     };
     Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// The most memory that a process has had, in MiB.
+pub(crate) fn peak_mib(pid: u32) -> Outcome<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).ok_or("no peak in status")?;
+    Ok(kib.parse::<f64>()? / 1024.0)
 }
 
 /// The broker's process: the only grandchild of this one, below its guard.

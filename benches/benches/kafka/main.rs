@@ -5,7 +5,7 @@
 //! record, and so is how much tickfold and the mode with the same state hold, row by row of each
 //! kind. Per program: the rate at which it catches up and the CPU time that takes, of its process
 //! and of the broker, between a quarter and 95 % of the topic, so that neither a start nor a warm-up
-//! counts; then, live, the time from the append of a raw record to the moment at which a
+//! counts; the most memory it had; then, live, the time from the append of a raw record to the moment at which a
 //! read_committed reader has what follows from it.
 //!
 //! `TICKFOLD_BENCH_EVENTS` (400,000) and `TICKFOLD_BENCH_ROUNDS` (2) say how much, and
@@ -58,6 +58,7 @@ struct Measured {
     events_per_second: f64,
     cpu_us: f64,
     broker_cpu_us: f64,
+    peak_mib: f64,
     p50_ms: f64,
     p99_ms: f64,
 }
@@ -77,8 +78,15 @@ fn main() -> Outcome<()> {
         std::thread::available_parallelism()?
     );
     println!(
-        "{:5} {:18} {:>9} {:>14} {:>13} {:>8} {:>8}",
-        "round", "program", "events/s", "CPU µs/event", "of the broker", "p50 ms", "p99 ms"
+        "{:5} {:18} {:>9} {:>14} {:>13} {:>8} {:>8} {:>8}",
+        "round",
+        "program",
+        "events/s",
+        "CPU µs/event",
+        "of the broker",
+        "peak MiB",
+        "p50 ms",
+        "p99 ms"
     );
     let mut all = Vec::new();
     for round in 0..rounds {
@@ -91,11 +99,12 @@ fn main() -> Outcome<()> {
             let prefix = program.prefix(&raw);
             let measured = measure(program, &broker, &mut raw, &dir.path().join(prefix))?;
             println!(
-                "{round:5} {:18} {:9.0} {:14.1} {:13.1} {:8.1} {:8.1}",
+                "{round:5} {:18} {:9.0} {:14.1} {:13.1} {:8.0} {:8.1} {:8.1}",
                 program.name(),
                 measured.events_per_second,
                 measured.cpu_us,
                 measured.broker_cpu_us,
+                measured.peak_mib,
                 measured.p50_ms,
                 measured.p99_ms
             );
@@ -153,12 +162,14 @@ fn measure(program: Program, broker: &Broker, raw: &mut Raw, state: &Path) -> Ou
     watch.until(1.0, || running.check())?;
     let folded = (end.3 - begin.3) * raw.events as f64;
     let mut latencies = latency::live(&broker.plain, raw, &prefix, LIVE_RATE, LIVE_FOR)?;
+    let peak_mib = cpu::peak_mib(running.pid())?;
     running.stop()?;
     Ok(Measured {
         program,
         events_per_second: folded / (end.0 - begin.0).as_secs_f64(),
         cpu_us: (end.1 - begin.1) * 1e6 / folded,
         broker_cpu_us: (end.2 - begin.2) * 1e6 / folded,
+        peak_mib,
         p50_ms: latency::quantile(&mut latencies, 500),
         p99_ms: latency::quantile(&mut latencies, 990),
     })
@@ -182,12 +193,13 @@ fn print_ratios(all: &[Measured], peer: Program) {
     };
     println!(
         "tickfold / {}, median of {} rounds: events/s {:.2}, CPU per event {:.2}, with the broker's \
-         {:.2}, p50 {:.2}, p99 {:.2}",
+         {:.2}, memory {:.2}, p50 {:.2}, p99 {:.2}",
         peer.name(),
         pairs.len(),
         ratio(|m| m.events_per_second),
         ratio(|m| m.cpu_us),
         ratio(|m| m.cpu_us + m.broker_cpu_us),
+        ratio(|m| m.peak_mib),
         ratio(|m| m.p50_ms),
         ratio(|m| m.p99_ms)
     );
