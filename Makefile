@@ -49,7 +49,7 @@ mutants: setup ## changes signature, token, driver and fold, one place at a time
 soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
 
 .PHONY: soak-one soak-sim soak-kills soak-faults soak-watch
-soak-one: setup # those that need no broker
+soak-one: setup # those that need no broker, but for the log's own on one
 	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --bins --test '*' -- --skip kafka --skip late
 
 # Hours; a part of the seeds is a part of the page by itself, and scripts/soak-sum.py makes one of all of them.
@@ -58,8 +58,9 @@ SIM_SEEDS ?= 1000000
 soak-sim: setup # a million simulated worlds, or SIM_SEEDS of them from seed SIM_FROM on
 	@$(ENV) scripts/soak.sh 'Simulated worlds from seed $(SIM_FROM)' $(SIM) run --from $(SIM_FROM) --seeds $(SIM_SEEDS)
 
-soak-kills: setup # kill -9 of processors on Kafka
-	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash
+soak-kills: setup # kill -9 of processors on Kafka, and states that are gone or others' than raw
+	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash kafka_state kafka_restart watch_kafka \
+		flows_survive_kills_while_rules_change_on_kafka
 
 soak-watch: setup # watchers over kills, which soak-one and soak-kills run among others
 	@$(ENV) scripts/soak.sh 'Watches' $(TEST) --test it -- watch
