@@ -11,8 +11,8 @@
 //! nobody to ask twice, while a client made this moment has, is given its addresses again. It goes on
 //! with what it had under way: nothing is lost, sent twice or given up for it.
 //!
-//! The same rounds hear what those clients tell whose own thread may be in a call for as long as brokers are
-//! away, or it would gather for as long.
+//! The same rounds hear what those clients tell that have no thread, or one that may be in a call for as long as
+//! brokers are away: it would gather for as long.
 
 use std::{
     ffi::CString,

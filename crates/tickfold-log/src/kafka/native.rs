@@ -24,6 +24,8 @@ use rdkafka::{
     types::{RDKafka, RDKafkaRespErr},
 };
 
+use super::context::{Quiet, trouble};
+
 /// A client of librdkafka of any kind, as librdkafka knows it: the pointer is good for as long as the
 /// client is borrowed.
 pub(super) trait Native: Send + Sync {
@@ -38,9 +40,21 @@ pub(super) trait Native: Send + Sync {
     }
 }
 
-impl<C: ConsumerContext> Native for BaseConsumer<C> {
+/// Events heard at a time of a consumer that nobody may be polling: more than one has to tell between two
+/// rounds.
+const HEARD: usize = 100;
+
+impl Native for BaseConsumer<Quiet> {
     fn native(&self) -> *mut RDKafka {
         self.client().native_ptr()
+    }
+
+    fn hear(&self) {
+        for _ in 0..HEARD {
+            if let Some(Err(error)) = self.poll(Duration::ZERO) {
+                trouble(&error, "consumer");
+            }
+        }
     }
 }
 
@@ -111,7 +125,7 @@ impl Stamp {
         // is returned is ours, and null for a consumer without a group. The member id lives as long
         // as it does and is copied before it is destroyed, which happens once.
         let stamp = unsafe {
-            let metadata = native::rd_kafka_consumer_group_metadata(consumer.native());
+            let metadata = native::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
             if metadata.is_null() {
                 return None;
             }

@@ -44,19 +44,17 @@ pub(crate) struct Proxy {
     carried: Arc<Carried>,
 }
 
-/// Bytes of the brokers' answers that have a text near their beginning, for which somebody asked.
+/// Bytes of the brokers' answers that have a text near their beginning, by those that somebody asked for.
 #[derive(Default)]
-struct Carried {
-    text: OnceLock<&'static str>,
-    bytes: AtomicUsize,
-}
+struct Carried(Mutex<HashMap<&'static str, usize>>);
 
 impl Carried {
     fn count(&self, answer: &[u8]) {
-        let Some(text) = self.text.get() else { return };
-        let mut begin = answer[..answer.len().min(1_000)].windows(text.len());
-        if begin.any(|window| window == text.as_bytes()) {
-            self.bytes.fetch_add(answer.len(), Ordering::AcqRel);
+        let begin = &answer[..answer.len().min(1_000)];
+        for (text, bytes) in &mut *self.0.lock().unwrap() {
+            if begin.windows(text.len()).any(|window| window == text.as_bytes()) {
+                *bytes += answer.len();
+            }
         }
     }
 }
@@ -129,8 +127,7 @@ impl Proxy {
 
     /// How many bytes of records with this text came from the broker since the first call.
     pub(crate) fn carried(&self, text: &'static str) -> usize {
-        assert_eq!(*self.carried.text.get_or_init(|| text), text, "of one text only");
-        self.carried.bytes.load(Ordering::Acquire)
+        *self.carried.0.lock().unwrap().entry(text).or_default()
     }
 
     /// The broker goes away for `away`, comes back and denies itself for `denied`, and is there. Returns

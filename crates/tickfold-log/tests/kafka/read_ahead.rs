@@ -1,11 +1,16 @@
 //! Who reads a record is sent those behind it, up to a bound: counted on the wire, between the broker and
 //! its client. And what stands at the end and waits is not taken for the end where others append.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use rdkafka::{producer::Producer, util::Timeout};
-use tickfold_log::{Append, Compression, KafkaLog, KafkaOptions, Log, TopicPartition};
+use tickfold_log::{
+    Append, Change, Compression, GroupSpec, KafkaLog, KafkaOptions, Log, TopicPartition,
+};
 
 use crate::{
     bench::{Bench, append, options, stream, unique},
@@ -20,6 +25,7 @@ const RECORDS: u64 = 96;
 const RECORD: usize = 256 << 10;
 /// In each record, so that the proxy knows its bytes.
 const TEXT: &str = "read ahead of those who wait";
+const OF_GROUPS: &str = "not for those who only share the partitions";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_much_is_read_ahead_and_the_rest_when_it_is_asked_for() {
@@ -53,6 +59,40 @@ async fn so_much_is_read_ahead_and_the_rest_when_it_is_asked_for() {
     }
     let carried = proxy.carried(TEXT);
     assert!(carried > usize::try_from(RECORDS).unwrap() * value.len(), "{carried}");
+    log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_shares_the_partitions_is_sent_no_records() {
+    const PARTITIONS: u32 = 4;
+    let (_present, proxy) = (proxy::PRESENT.read().await, proxy::shared());
+    let topic = unique("shared");
+    let options = KafkaOptions { compression: Compression::None, ..options(&broker::own().proxy) };
+    let log = KafkaLog::connect(options).unwrap();
+    log.ensure_topics(&[stream(&topic, PARTITIONS)]).await.unwrap();
+    let places: Vec<_> = (0..PARTITIONS).map(|p| TopicPartition::new(topic.as_str(), p)).collect();
+    let value = Bytes::from(OF_GROUPS.repeat(RECORD / OF_GROUPS.len()));
+    let record = |at| Append { value: Some(value.clone()), ..append(at, "") };
+    for _ in 0..4 {
+        log.append(places.iter().map(record).collect()).await.unwrap();
+    }
+    assert_eq!(proxy.carried(OF_GROUPS), 0, "appends are not answered with records");
+    // The control: the proxy knows those that are read.
+    assert_eq!(log.read(&places[0], 3, 1, 1).await.unwrap().len(), 1);
+    assert!(proxy.carried(OF_GROUPS) >= value.len());
+
+    let spec = GroupSpec { group: topic.clone(), topic: topic.clone(), instance: "one".to_owned() };
+    let member = Arc::clone(&log).join(spec).await.unwrap();
+    let assigned = member.next().await.unwrap();
+    assert!(matches!(&assigned, Change::Assigned(all) if all.len() == 4), "{assigned:?}");
+    // What was under way when they were paused.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = proxy.carried(OF_GROUPS);
+    log.append(places.iter().map(record).collect()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let came = proxy.carried(OF_GROUPS) - before;
+    println!("{before} bytes came until partitions were paused, {came} since");
+    assert_eq!(came, 0, "records are sent to a member that reads none");
     log.close().await.unwrap();
 }
 

@@ -5,7 +5,7 @@
 //! nobody polls. So a revocation is told at once and carried out when all of it was released, and
 //! this thread polls on. What was lost is struck off first, carried out, and then told.
 //!
-//! Records are never read here: partitions are paused before they are assigned.
+//! Records are never read here: partitions are paused as soon as they are assigned.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -23,7 +23,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
     topic_partition_list::{Offset as KafkaOffset, TopicPartitionList},
-    types::RDKafkaRespErr,
+    types::{RDKafka, RDKafkaRespErr},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,7 +34,7 @@ use crate::{
         Inner,
         context::{log, trouble},
         convert::partition_id,
-        native::Stamp,
+        native::{Native, Stamp},
     },
 };
 
@@ -161,7 +161,7 @@ impl Thread {
     /// Serves librdkafka; a reason if the group refuses this member.
     fn poll(&self) -> Option<String> {
         use RDKafkaErrorCode as Code;
-        // A record would be of a partition that was not paused yet.
+        // A record would be of a partition that was not paused yet: it is dropped.
         let Err(error) = self.consumer.poll(POLL)? else { return None };
         if let Some((_, text)) = self.consumer.client().fatal_error() {
             return Some(text);
@@ -186,8 +186,8 @@ impl Thread {
         match event {
             Event::Assign(partitions) => {
                 let list = self.list(&partitions)?;
-                self.consumer.pause(&list)?;
                 self.consumer.incremental_assign(&list)?;
+                self.pause(&list)?;
                 self.seat.grant(&partitions);
                 if !partitions.is_empty() {
                     self.tell(Ok(Change::Assigned(partitions)));
@@ -208,6 +208,13 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// librdkafka knows a partition only once it was assigned, and what it could not pause it tells nowhere
+    /// but in the list.
+    fn pause(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        self.consumer.pause(list)?;
+        list.elements().iter().try_for_each(|place| place.error())
     }
 
     fn released(&mut self, partitions: &BTreeSet<PartitionId>) {
@@ -283,6 +290,13 @@ fn carry_out_all(consumer: &BaseConsumer<Rebalances>) {
     let unassigned = consumer.assignment().and_then(|all| consumer.incremental_unassign(&all));
     if let Err(error) = unassigned {
         trouble(&error, "give partitions back");
+    }
+}
+
+/// Its own thread hears what it tells.
+impl Native for BaseConsumer<Rebalances> {
+    fn native(&self) -> *mut RDKafka {
+        self.client().native_ptr()
     }
 }
 
