@@ -54,6 +54,8 @@ pub(super) struct Live {
 enum Asked {
     Nothing,
     Read,
+    /// Where raw begins: what was read does not follow on what was folded.
+    Bounds,
     Wait,
 }
 
@@ -94,11 +96,25 @@ impl Driver {
     pub(super) fn live(&mut self, mut live: Box<Live>, input: Input, now_ms: u64) -> Next {
         let mut commands = Vec::new();
         match input {
-            Input::RawRead(result) if live.asked != Asked::Nothing => {
+            Input::RawRead(result) if matches!(live.asked, Asked::Read | Asked::Wait) => {
                 live.asked = Asked::Nothing;
                 let records = result.map_err(log_failed)?;
                 live.drained = records.is_empty();
+                if records.first().is_some_and(|first| first.offset > live.batch.next) {
+                    live.asked = Asked::Bounds;
+                    commands.push(Command::ReadBounds);
+                }
                 live.queue.extend(records);
+            }
+            Input::BoundsRead(result) if live.asked == Asked::Bounds => {
+                live.asked = Asked::Nothing;
+                let (start, next) = (result.map_err(log_failed)?.start, live.batch.next);
+                // Offsets need not be dense. But a log that was trimmed goes on at its start without a
+                // word; the start that follows refuses the gap.
+                if start > next {
+                    let reason = format!("raw was read up to {next} and now begins at {start}");
+                    return Err(Command::Lost(Lost::Log(reason)));
+                }
             }
             Input::Woken if live.asked == Asked::Wait => {
                 live.asked = Asked::Nothing;
@@ -172,7 +188,7 @@ impl Driver {
         if live.swap_asked && may_ask && commands.is_empty() {
             commands.extend(self.stand_still(live));
         }
-        if live.swap != Swap::None {
+        if live.swap != Swap::None || live.asked == Asked::Bounds {
             return Ok(());
         }
         if self.store.is_some() && commands.is_empty() {

@@ -4,12 +4,12 @@
 use bytes::Bytes;
 use tickfold_core::FOLD_VERSION;
 use tickfold_log::{Append, TopicPartition};
-use tickfold_processor::driver::{Lost, Progress, RawDamage, Refusal};
+use tickfold_processor::driver::{Input, Lost, Progress, RawDamage, Refusal};
 use tickfold_processor::{Options, Token};
 use tickfold_store::{StoreHead, Stores};
 
 use crate::workload::{PARTITION, PARTITIONS, append_tick, append_webhook, status};
-use crate::world::{End, Rest, World};
+use crate::world::{End, Executed, Rest, World};
 
 const WORDS: [&str; 6] = ["sent", "delivered", "read", "failed", "sent", "read"];
 
@@ -321,6 +321,44 @@ fn s_below_b_is_replaced_by_the_newest_checkpoint_or_refused_raw_gap() {
     let refusal = refused(&mut world);
     assert_eq!(refusal, Refusal::RawGap { start: 5, emitted: 6, reason: "below-raw" });
     assert!(rejected(&world).is_empty(), "nothing takes its place, so it stays readable");
+}
+
+#[test]
+fn a_live_partition_does_not_walk_over_what_raw_has_lost() {
+    let mut world = folded();
+    gets_live(&mut world).unwrap();
+    for word in ["delivered", "read", "failed"] {
+        append_webhook(&world.log, &status(5, word, 1_795_132_900));
+    }
+    world.log.trim_now(&world.raw, 9).unwrap();
+    match world.settle(0) {
+        Rest::Ended(End::Lost(Lost::Log(reason))) => {
+            assert_eq!(reason, "raw was read up to 7 and now begins at 9");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((world.emitted(), world.cursor(0)), (7, 7));
+    let refusal = refused(&mut world);
+    assert!(
+        matches!(refusal, Refusal::RawDamaged(RawDamage::OutOfBounds { emitted: 7, .. })),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn offsets_of_raw_need_not_be_dense() {
+    let mut world = folded();
+    gets_live(&mut world).unwrap();
+    append_webhook(&world.log, &status(5, "read", 1_795_132_900));
+    world.run_to(0, "read_raw");
+    let Executed::Answer(Input::RawRead(Ok(mut records))) = world.execute(0) else {
+        panic!("there is a record");
+    };
+    records[0].offset += 2;
+    world.deliver(0, Input::RawRead(Ok(records)));
+    assert_eq!(world.outstanding(0), ["read_bounds"]);
+    assert!(matches!(world.settle(0), Rest::Idle { .. }));
+    assert_eq!((world.emitted(), world.cursor(0)), (10, 10));
 }
 
 #[test]
