@@ -66,8 +66,9 @@ pub struct Checkpoint {
 /// The stores of all partitions of one process, on one data directory or in one memory.
 pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
     /// Opens the store of a partition for its one writer, creating an empty one if there is none.
-    /// [`Error::Unreadable`] if there is one that cannot be understood (format version, damage). One of
-    /// an earlier format is completed first; if that ends early, the next `open` goes on with it.
+    /// [`Error::Unreadable`] if there is one that cannot be understood (format version, damage), also where
+    /// only a read since it was opened last showed that; then until it is rejected. One of an earlier format
+    /// is completed first; if that ends early, the next `open` goes on with it.
     /// While a [`PartitionStore`] of the partition lives, another `open` is [`Error::Io`].
     fn open(&self, partition: u32) -> Result<Box<dyn PartitionStore>, Error>;
 

@@ -34,6 +34,9 @@ pub(crate) trait Backend: Rows + Send {
         Ok(())
     }
 
+    /// A row cannot be what was written: [`Stores::open`](crate::Stores::open) is to say so.
+    fn found_damaged(&self);
+
     /// See [`PartitionStore::checkpoint`]; `head` is that of the latest batch.
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error>;
 }
@@ -97,9 +100,17 @@ impl<B: Backend> Store<B> {
     fn row<V: Persist>(&self, key: Vec<u8>) -> Result<Option<V>, SourceError> {
         let found = self.backend.get(&key).map_err(to_source)?;
         let Some(bytes) = found else { return Ok(None) };
-        let value = self.tables().read(V::decode(&bytes)).map_err(to_source)?;
+        let value = self.noting(self.tables().read(V::decode(&bytes))).map_err(to_source)?;
         self.known.borrow_mut().read(key, &bytes);
         Ok(Some(value))
+    }
+
+    /// Notes where what was read cannot be what was written.
+    fn noting<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        if matches!(read, Err(Error::Unreadable { .. })) {
+            self.backend.found_damaged();
+        }
+        read
     }
 
     /// Refuses what would build on a write that failed.
@@ -121,7 +132,8 @@ impl<B: Backend> PartitionStore for Store<B> {
 
     fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error> {
         let known = self.known.borrow();
-        let changed = digest::after(self.head.digest, overlay, self.tables(), &known)?;
+        let changed = digest::after(self.head.digest, overlay, self.tables(), &known);
+        let changed = self.noting(changed)?;
         let digest = changed.digest;
         self.changed.replace(Some(changed));
         Ok(digest)
@@ -137,7 +149,10 @@ impl<B: Backend> PartitionStore for Store<B> {
         // rows encoded now.
         let changed = match self.changed.take().filter(|changed| changed.digest == to.digest) {
             Some(changed) => changed,
-            None => digest::after(self.head.digest, overlay, self.tables(), &self.known.borrow())?,
+            None => {
+                let known = self.known.borrow();
+                self.noting(digest::after(self.head.digest, overlay, self.tables(), &known))?
+            }
         };
         self.known.get_mut().written(&changed);
         let written = self.backend.apply(batch::of_write(changed.entries, overlay, to));
@@ -256,11 +271,11 @@ impl<B: Backend> Store<B> {
     fn find_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
         let mut floor = self.timer_floor.borrow_mut();
         let Some(after) = after else {
-            let first = self.tables().timer_from(&floor).map_err(to_source)?;
+            let first = self.noting(self.tables().timer_from(&floor)).map_err(to_source)?;
             *floor = first.as_ref().map_or_else(|| Family::Timer.bounds().1.to_vec(), key::timer);
             return Ok(first);
         };
         let from = key::after(key::timer(after)).max(floor.clone());
-        self.tables().timer_from(&from).map_err(to_source)
+        self.noting(self.tables().timer_from(&from)).map_err(to_source)
     }
 }

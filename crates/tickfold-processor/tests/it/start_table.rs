@@ -112,6 +112,20 @@ fn a_first_start_with_an_unreadable_store_puts_it_aside() {
     assert_eq!(rejected(&new), ["unreadable"]);
 }
 
+#[test]
+fn a_row_that_turns_out_damaged_while_it_is_folded_has_the_next_start_replace_the_store() {
+    let mut world = folded();
+    checkpoint(&world);
+    assert!(matches!(world.start_and_settle(0), Rest::Idle { .. }));
+    world.processes[0].stores.garble_messages(PARTITION);
+    append_webhook(&world.log, &status(1, "read", 1_795_132_900));
+    let ended = world.settle(0);
+    assert!(matches!(ended, Rest::Ended(End::Lost(Lost::Store(_)))), "{ended:?}");
+    world.crash(0);
+    gets_live(&mut world).unwrap();
+    assert_eq!(rejected(&world), ["unreadable"]);
+}
+
 // ── no E, derived has records ──────────────────────────────────────────────────────────────────
 
 #[test]

@@ -82,7 +82,7 @@ impl MemStores {
         let found = partitions.entry(partition).or_default();
         found.writer += 1;
         found.has_writer = false;
-        found.is_served = false;
+        (found.is_served, found.is_damaged) = (false, false);
         found.rows = None;
         found.undo.clear();
     }

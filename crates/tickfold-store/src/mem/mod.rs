@@ -58,6 +58,8 @@ struct Partition {
     /// Rises with each writer; one that is not the latest is dead and writes nothing.
     writer: u64,
     has_writer: bool,
+    /// A row of the store cannot be what was written.
+    is_damaged: bool,
     /// The store was opened since it came to be; else views have nothing to show.
     is_served: bool,
 }
@@ -110,6 +112,10 @@ impl Stores for MemStores {
             if found.has_writer {
                 return Err(refused("open store", partition, "it is open already"));
             }
+            if found.is_damaged {
+                let reason = "damage was found while it was read".to_owned();
+                return Err(Error::Unreadable { partition, reason });
+            }
             if found.rows.is_none() {
                 self.disk.check_writes("create store", partition)?;
             }
@@ -133,7 +139,7 @@ impl Stores for MemStores {
         if found.has_writer {
             return Err(refused("reject store", partition, "it is open"));
         }
-        found.is_served = false;
+        (found.is_served, found.is_damaged) = (false, false);
         if found.rows.take().is_some() {
             found.undo.clear();
             self.disk.rejected().push((partition, reason.to_owned()));
@@ -193,6 +199,7 @@ impl Stores for MemStores {
         let next = found.next.take();
         let (_, rows) = next.ok_or_else(|| refused(attempted, partition, "there is none"))?;
         found.rows = Some(rows);
+        found.is_damaged = false;
         found.undo.clear();
         found.succeeded += 1;
         Ok(())
@@ -265,6 +272,14 @@ impl Backend for MemBackend {
                 found.undo.pop_front();
             }
         })
+    }
+
+    fn found_damaged(&self) {
+        if let Some(found) = self.disk.partitions().get_mut(&self.partition)
+            && found.writer == self.writer
+        {
+            found.is_damaged = true;
+        }
     }
 
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {

@@ -122,6 +122,21 @@ fn another_format_is_unreadable() {
     assert_eq!(stores.open(0).unwrap().store_head(), StoreHead::EMPTY);
 }
 
+#[test]
+fn a_row_that_means_nothing_makes_the_store_unreadable_until_it_is_set_aside() {
+    let stores = MemStores::new();
+    filled(&stores, 2);
+    stores.garble_messages(0);
+    let store = stores.open(0).expect("nobody read one yet");
+    assert!(store.message(&"1".into()).is_err());
+    drop(store);
+    for _ in 0..2 {
+        assert!(matches!(stores.open(0), Err(Error::Unreadable { partition: 0, .. })));
+    }
+    stores.reject(0, "unreadable").unwrap();
+    assert_eq!(stores.open(0).unwrap().store_head(), StoreHead::EMPTY);
+}
+
 /// Every row of partition 0, also those that the digest is not of.
 fn rows(stores: &MemStores) -> RowMap {
     RowMap::clone(stores.disk.partitions()[&0].rows.as_ref().unwrap())

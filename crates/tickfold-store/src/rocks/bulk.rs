@@ -195,6 +195,10 @@ impl Backend for BulkBackend {
         self.rocks.flush()
     }
 
+    fn found_damaged(&self) {
+        self.rocks.found_damaged();
+    }
+
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {
         self.put()?;
         self.rocks.checkpoint(head)

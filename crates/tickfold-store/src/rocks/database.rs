@@ -24,6 +24,8 @@ pub(super) struct Database {
     writes: WriteOptions,
     /// A write failed: RocksDB may accept the next one, on top of a hole.
     poisoned: AtomicBool,
+    /// Something in it cannot be what was written, or the disk does not give it.
+    damaged: AtomicBool,
     /// Dropped after `db`, as fields are dropped in their order.
     closed: SignalClosed,
 }
@@ -47,6 +49,7 @@ impl Database {
             partition,
             writes,
             poisoned: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             closed: SignalClosed::default(),
         })
     }
@@ -73,6 +76,15 @@ impl Database {
 
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::SeqCst)
+    }
+
+    /// A row of it cannot be what was written.
+    pub(super) fn found_damaged(&self) {
+        self.damaged.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn apply(&self, batch: Batch) -> Result<(), Error> {
@@ -114,7 +126,11 @@ impl Database {
     }
 
     pub(super) fn failed(&self, attempted: &str, error: rocksdb::Error) -> Error {
-        failed(self.partition, attempted, error)
+        let error = failed(self.partition, attempted, error);
+        if matches!(error, Error::Unreadable { .. }) {
+            self.found_damaged();
+        }
+        error
     }
 }
 
@@ -122,8 +138,10 @@ impl Database {
 fn failed(partition: u32, attempted: &str, error: rocksdb::Error) -> Error {
     let damaged = match error.kind() {
         ErrorKind::Corruption | ErrorKind::NotSupported | ErrorKind::InvalidArgument => true,
-        // A file that the manifest names is gone.
-        ErrorKind::IOError => error.as_ref().contains("No such file"),
+        // A file that the manifest names is gone, or the disk does not give it.
+        ErrorKind::IOError => {
+            error.as_ref().contains("No such file") || is_not_read(error.as_ref())
+        }
         ErrorKind::NotFound
         | ErrorKind::MergeInProgress
         | ErrorKind::Incomplete
@@ -142,6 +160,13 @@ fn failed(partition: u32, attempted: &str, error: rocksdb::Error) -> Error {
     }
     let attempted = format!("{attempted} in store of partition {partition}");
     Error::Io { attempted, source: Box::new(error) }
+}
+
+/// Whether the device could not read (EIO), by the text, which is all that RocksDB tells. Writes that it
+/// could not do are none of damage: what was written before may be whole.
+fn is_not_read(error: &str) -> bool {
+    let is_read = ["While pread", "While reading", "While mmap read"];
+    error.contains("Input/output error") && is_read.iter().any(|read| error.contains(read))
 }
 
 /// Tells those who wait that the database is closed.
@@ -279,5 +304,23 @@ impl Rows for SnapshotRows {
         let options = options(&self.cell.borrow_dependent().snapshot, self.reads);
         let found = rows(&self.cell.borrow_owner().db, options, from, until).take(limit);
         found.collect::<Result<_, _>>().map_err(|error| self.failed("scan", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_device_does_not_give_is_damage_and_what_it_does_not_take_is_not() {
+        let of =
+            |what: &str, why: &str| is_not_read(&format!("IO error: {what}: /0/000012.sst: {why}"));
+        for read in ["While pread offset 0 len 4096", "While reading file sequentially"] {
+            assert!(of(read, "Input/output error"), "{read}");
+            assert!(!of(read, "Too many open files"), "{read}");
+        }
+        for write in ["While appending to file", "While fdatasync", "While fsync"] {
+            assert!(!of(write, "Input/output error"), "{write}");
+        }
     }
 }

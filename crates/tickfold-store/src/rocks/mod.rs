@@ -15,7 +15,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,11 +56,21 @@ pub struct RocksStores {
 #[derive(Debug, Default)]
 struct Slot {
     /// Held while a store is opened, set aside or restored: one at a time.
-    lifecycle: Mutex<()>,
+    lifecycle: Mutex<Restored>,
     has_writer: AtomicBool,
     /// What readers are served from; kept after the writer is gone.
     served: Mutex<Option<Served>>,
     cursor: watch::Sender<u64>,
+}
+
+/// Where the store of a partition is from.
+#[derive(Debug, Default)]
+struct Restored {
+    /// The checkpoint, if it was restored by this process.
+    from: Option<String>,
+    /// Checkpoints from which a damaged store came: made of one that was damaged already, each of them is
+    /// as it was made and would lead to the same damage again and again.
+    unfit: BTreeSet<String>,
 }
 
 /// What readers are served from.
@@ -144,12 +154,19 @@ impl RocksStores {
         backend: impl FnOnce(RocksBackend) -> B,
     ) -> Result<Box<dyn PartitionStore>, Error> {
         let slot = self.slot(partition);
-        let _lifecycle = lock(&slot.lifecycle);
+        let mut lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("open store", partition)?;
         let path = self.path(partition)?;
         let served = slot.database();
         let is_here = served.as_ref().is_some_and(|database| database.is_at(&path));
         let database = match served {
+            // Readers go on with it until it is set aside.
+            Some(database) if is_here && database.is_damaged() => {
+                let from = lifecycle.from.take();
+                lifecycle.unfit.extend(from);
+                let reason = "damage was found while it was read".to_owned();
+                return Err(Error::Unreadable { partition, reason });
+            }
             Some(database) if is_here && !database.is_poisoned() => database,
             other_or_none => {
                 drop(other_or_none);
@@ -231,9 +248,10 @@ impl Stores for RocksStores {
 
     fn reject(&self, partition: u32, reason: &str) -> Result<(), Error> {
         let slot = self.slot(partition);
-        let _lifecycle = lock(&slot.lifecycle);
+        let mut lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("reject store", partition)?;
         slot.close("reject store", partition)?;
+        lifecycle.from = None;
         let path = self.path(partition)?;
         let aside = (1_u32..)
             .map(|n| self.data_dir.join(format!("{partition}.rejected-{}-{n}", file_word(reason))))
@@ -256,7 +274,7 @@ impl Stores for RocksStores {
 
     fn restore(&self, partition: u32, checkpoint: &Checkpoint) -> Result<(), Error> {
         let slot = self.slot(partition);
-        let _lifecycle = lock(&slot.lifecycle);
+        let mut lifecycle = lock(&slot.lifecycle);
         let path = self.path(partition)?;
         if path.exists() {
             return Err(refused("restore store", partition, "there is a store"));
@@ -266,7 +284,14 @@ impl Stores for RocksStores {
         let Some(dir) = self.checkpoint_dir() else {
             return Err(refused("restore store", partition, "no checkpoint directory is set"));
         };
-        checkpoints::restore(dir, partition, checkpoint, &path)
+        if lifecycle.unfit.contains(&checkpoint.id) {
+            let reason =
+                format!("the store that came from checkpoint {} was damaged", checkpoint.id);
+            return Err(Error::Unreadable { partition, reason });
+        }
+        checkpoints::restore(dir, partition, checkpoint, &path)?;
+        lifecycle.from = Some(checkpoint.id.clone());
+        Ok(())
     }
 
     fn next_generation(&self, partition: u32) -> Result<Option<NextStore>, Error> {
@@ -331,10 +356,19 @@ impl Backend for RocksBackend {
         self.database.flush()
     }
 
+    fn found_damaged(&self) {
+        self.database.found_damaged();
+    }
+
     fn checkpoint(&mut self, head: StoreHead) -> Result<Checkpoint, Error> {
         let Some(dir) = &self.checkpoint_dir else {
             return Err(refused("checkpoint store", self.partition, "no directory is set"));
         };
+        // Those that there are may be of before the damage.
+        if self.database.is_damaged() {
+            let reason = "damage was found: no checkpoint is made of it".to_owned();
+            return Err(Error::Unreadable { partition: self.partition, reason });
+        }
         checkpoints::create(&self.database.db, dir, self.partition, head, &mut self.tables)
     }
 }

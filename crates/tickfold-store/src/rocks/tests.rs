@@ -413,6 +413,84 @@ fn damaged_files_are_unreadable_not_io() {
     assert_eq!(dir.open().open(0).unwrap().store_head().cursor, 3);
 }
 
+/// The first message that the writer cannot read, of those that [`fill`] wrote.
+fn first_unreadable(store: &dyn PartitionStore, batches: u64) -> Option<u64> {
+    (0..batches).find(|id| store.message(&id.to_string().as_str().into()).is_err())
+}
+
+fn is_unreadable<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Unreadable { partition: 0, .. }))
+}
+
+#[test]
+fn a_damaged_block_is_found_by_a_read_and_the_store_is_unreadable_until_it_is_replaced() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    let head = *fill(&mut *store, 400).last().unwrap();
+    drop(store);
+    stores.close(0).unwrap();
+    let files = fs::read_dir(dir.data().join("0")).unwrap().map(|entry| entry.unwrap().path());
+    let table = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).max().unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&table, bytes).unwrap();
+
+    let mut store = stores.open(0).expect("what a start reads of it is whole");
+    assert_eq!(store.store_head(), head);
+    let view = stores.view(0);
+    assert!(view.snapshot().unwrap().is_some());
+    let damaged = (0..400).any(|id| {
+        let found = view.snapshot().unwrap().unwrap().message(&id.to_string().as_str().into());
+        is_unreadable(found)
+    });
+    assert!(damaged, "no message lies in the middle of the file");
+    assert!(is_unreadable(store.checkpoint()), "those that there are may be whole");
+    drop(store);
+    assert!(is_unreadable(stores.open(0)));
+    assert!(is_unreadable(stores.open(0)), "until it is set aside");
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head, "readers go on");
+    stores.reject(0, "unreadable").unwrap();
+    let mut store = stores.open(0).expect("the new one is another");
+    fill(&mut *store, 400);
+    assert_eq!(first_unreadable(&*store, 400), None);
+}
+
+#[test]
+fn a_checkpoint_that_was_made_with_the_damage_is_passed_over_once_it_showed() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    let good = *fill(&mut *store, 3).last().unwrap();
+    let whole = store.checkpoint().unwrap();
+    drop(store);
+    stores.close(0).unwrap();
+    let path = dir.data().join("0");
+    let db = rocksdb::DB::open(&rocksdb::Options::default(), &path).unwrap();
+    db.put(key::message(&"1".into()), b"no message").unwrap();
+    drop(db);
+    let mut store = stores.open(0).unwrap();
+    write(&mut *store, 1, &message("next", 9));
+    let with_damage = store.checkpoint().unwrap();
+    assert_eq!(first_unreadable(&*store, 3), Some(1));
+    drop(store);
+    assert!(is_unreadable(stores.open(0)));
+
+    // It is as it was made, so it is restored; once.
+    stores.reject(0, "unreadable").unwrap();
+    stores.restore(0, &with_damage).unwrap();
+    let store = stores.open(0).unwrap();
+    assert_eq!(first_unreadable(&*store, 3), Some(1));
+    drop(store);
+    assert!(is_unreadable(stores.open(0)));
+    stores.reject(0, "unreadable").unwrap();
+    assert!(is_unreadable(stores.restore(0, &with_damage)));
+    stores.restore(0, &whole).unwrap();
+    let store = stores.open(0).unwrap();
+    assert_eq!((store.store_head(), first_unreadable(&*store, 3)), (good, None));
+}
+
 #[test]
 fn a_second_process_is_kept_out() {
     let dir = Dir::new();
