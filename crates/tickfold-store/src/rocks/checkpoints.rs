@@ -22,6 +22,13 @@ pub(super) const MANIFEST: &str = "tickfold.manifest";
 /// The number by which the system says that a device could not read.
 const EIO: i32 = 5;
 
+/// What stays free of the disk beside a restore, if that copies as much: 1 GiB. What is folded on needs
+/// room, and a log that lies beside it.
+const RESERVE_BYTES: u64 = 1 << 30;
+
+/// What a copy is called before it is complete, behind the name of the store.
+const RESTORING: &str = ".restoring";
+
 /// What is not finished and was not touched for so long is left over.
 const LEFT_OVER: Duration = Duration::from_secs(3_600);
 
@@ -95,12 +102,14 @@ pub(super) fn list(checkpoint_dir: &Path, partition: u32) -> Result<Vec<Checkpoi
     Ok(found)
 }
 
-/// Puts a copy of the checkpoint at `target`, where nothing must be.
+/// Puts a copy of the checkpoint at `target`, where nothing must be. `free` says how many bytes there are on
+/// the disk of a directory.
 pub(super) fn restore(
     checkpoint_dir: &Path,
     partition: u32,
     checkpoint: &Checkpoint,
     target: &Path,
+    free: impl Fn(&Path) -> io::Result<u64>,
 ) -> Result<(), Error> {
     // The id becomes part of a path, and only a number is one of ours.
     let id: u64 = checkpoint.id.parse().map_err(|_| Error::Unreadable {
@@ -128,23 +137,69 @@ pub(super) fn restore(
     if let Some(damage) = damage.first() {
         return Err(Error::Unreadable { partition, reason: format!("checkpoint {id}: {damage}") });
     }
+    let mut unfinished = target.as_os_str().to_owned();
+    unfinished.push(RESTORING);
+    let unfinished = PathBuf::from(unfinished);
     let copy = || {
-        let mut unfinished = target.as_os_str().to_owned();
-        unfinished.push(".restoring");
-        let unfinished = PathBuf::from(unfinished);
         remove_if_there(&unfinished)?;
         fs::create_dir_all(&unfinished)?;
-        for entry in fs::read_dir(&source)? {
-            let entry = entry?;
-            if entry.file_name() != MANIFEST {
-                link_or_copy(&entry.path(), &unfinished.join(entry.file_name()))?;
+        let (mut copied, mut bytes) = (Vec::new(), 0_u64);
+        for FileSums { name, size_bytes, .. } in &manifest.files {
+            let (from, to) = (source.join(name), unfinished.join(name));
+            // Table files are never changed, so both may share them where they lie on one file system; all
+            // others are changed in place and must be copied.
+            if !is_table(&from) || fs::hard_link(&from, &to).is_err() {
+                copied.push((from, to));
+                bytes = bytes.saturating_add(*size_bytes);
             }
+        }
+        check_room(free(&unfinished)?, bytes)?;
+        for (from, to) in copied {
+            fs::copy(from, &to)?;
+            File::open(to)?.sync_all()?;
         }
         sync_dir(&unfinished)?;
         fs::rename(&unfinished, target)?;
         target.parent().map_or(Ok(()), sync_dir)
     };
-    copy().map_err(|error| io_error(attempted, error))
+    copy().map_err(|error| {
+        // A part of it is good for nothing, and its room is wanted.
+        remove_unfinished(&unfinished);
+        io_error(attempted, error)
+    })
+}
+
+/// Refuses to fill a disk.
+fn check_room(free: u64, bytes: u64) -> io::Result<()> {
+    if free >= bytes.saturating_add(bytes.min(RESERVE_BYTES)) {
+        return Ok(());
+    }
+    let what = format!("{bytes} bytes are to be copied, and {free} are free");
+    Err(io::Error::new(io::ErrorKind::StorageFull, what))
+}
+
+/// Bytes that are free on the disk of a directory.
+pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Removes what is left in a directory of stores of restores whose process ended meanwhile. Each may be a
+/// whole copy, and the partition may be elsewhere by now.
+pub(super) fn sweep_restores(data_dir: &Path) {
+    let Ok(entries) = fs::read_dir(data_dir) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().ends_with(RESTORING) {
+            remove_unfinished(&entry.path());
+        }
+    }
+}
+
+/// Removes a copy that is not complete, if the disk lets it: the next restore tries again.
+fn remove_unfinished(dir: &Path) {
+    if let Err(error) = remove_if_there(dir) {
+        tracing::warn!(path = %dir.display(), %error, "unfinished restore stays");
+    }
 }
 
 /// Removes a checkpoint if it is the one that was listed. Without its manifest it is none any more,
@@ -193,16 +248,6 @@ fn sweep(parent: &Path) {
             }
         }
     }
-}
-
-/// Table files are never changed, so both may share them where they lie on one file system; all
-/// others are changed in place and must be copied.
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    if is_table(from) && fs::hard_link(from, to).is_ok() {
-        return Ok(());
-    }
-    fs::copy(from, to)?;
-    File::open(to)?.sync_all()
 }
 
 /// Sums of every file of a checkpoint that has no manifest yet.

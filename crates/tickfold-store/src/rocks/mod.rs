@@ -106,6 +106,7 @@ impl RocksStores {
         let data_dir = data_dir.into();
         fs::create_dir_all(&data_dir)
             .map_err(|error| io_error(format!("create {}", data_dir.display()), error))?;
+        checkpoints::sweep_restores(&data_dir);
         let (paths, slots) = (BTreeMap::new(), Mutex::default());
         Ok(Self { data_dir, paths, shared: self.shared.clone(), slots })
     }
@@ -289,7 +290,7 @@ impl Stores for RocksStores {
                 format!("the store that came from checkpoint {} was damaged", checkpoint.id);
             return Err(Error::Unreadable { partition, reason });
         }
-        checkpoints::restore(dir, partition, checkpoint, &path)?;
+        checkpoints::restore(dir, partition, checkpoint, &path, checkpoints::free_bytes)?;
         lifecycle.from = Some(checkpoint.id.clone());
         Ok(())
     }

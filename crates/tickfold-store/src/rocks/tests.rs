@@ -316,6 +316,38 @@ fn what_is_left_of_checkpoints_goes_once_it_is_old() {
     assert_eq!(names, BTreeSet::from(left));
 }
 
+#[test]
+fn a_restore_that_does_not_fit_is_not_begun_and_what_one_left_is_removed() {
+    let dir = Dir::new();
+    let made = {
+        let stores = dir.open();
+        let mut store = stores.open(0).unwrap();
+        fill(&mut *store, 3);
+        store.checkpoint().unwrap()
+    };
+    fs::remove_dir_all(dir.data().join("0")).unwrap();
+    let target = dir.data().join("0");
+    let restore =
+        |free: u64| checkpoints::restore(&dir.checkpoints(), 0, &made, &target, |_| Ok(free));
+    let left = || fs::read_dir(dir.data()).unwrap().count();
+    let refused = restore(1).unwrap_err();
+    let Error::Io { source, .. } = &refused else {
+        panic!("another one would not fit either: {refused:?}")
+    };
+    assert!(source.to_string().ends_with("and 1 are free"), "{source}");
+    assert_eq!(left(), 0);
+
+    // A process that ends in the middle of it.
+    let unfinished = dir.data().join("0.restoring");
+    fs::create_dir(&unfinished).unwrap();
+    fs::write(unfinished.join("000009.sst"), b"part").unwrap();
+    fs::create_dir(dir.data().join("0.rejected-any-1")).unwrap();
+    let stores = dir.open();
+    assert_eq!(left(), 1, "what was set aside stays");
+    stores.restore(0, &made).unwrap();
+    assert_eq!(stores.open(0).unwrap().store_head(), made.head);
+}
+
 /// A checkpoint that cannot be read is one that will not do, and not trouble of the store.
 #[test]
 fn a_checkpoint_that_cannot_be_read_is_unreadable() {
