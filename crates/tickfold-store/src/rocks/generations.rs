@@ -90,13 +90,18 @@ impl RocksStores {
         self.list(partition, &Generations { next: None, ..before })
     }
 
-    /// Removes the kept generation of a partition; false if there is none.
-    pub fn forget_kept(&self, partition: u32) -> Result<bool, Error> {
+    /// Removes the kept generation of a partition; false if there is none. One that is the next one too may
+    /// be what the log names: it goes only where `is_settled`, as a start has seen that it is not.
+    pub fn forget_kept(&self, partition: u32, is_settled: bool) -> Result<bool, Error> {
         let slot = self.slot(partition);
         let _lifecycle = lock(&slot.lifecycle);
         let before = self.listed(partition)?;
         let Some(kept) = before.kept else { return Ok(false) };
         let next = before.next.filter(|next| next.generation != kept);
+        if next != before.next && !is_settled {
+            let why = "it is not known whether it has become the live one";
+            return Err(refused("forget the kept store", partition, why));
+        }
         // Once it is not named it is gone, however far the removal comes.
         let after = Generations { kept: None, next, ..before };
         self.list(partition, &after)?;

@@ -435,10 +435,23 @@ impl Parts {
         if generations.iter().all(|of| of.kept.is_none()) {
             return Err(Reason::ReplayNotFound.status("there is no replay on this node"));
         }
+        // The log may name a kept state as the live one, where a rollback was committed and its process ended
+        // before more came of it. The start that goes on from there needs it.
+        let starting: Vec<_> = generations
+            .iter()
+            .filter(|of| of.kept.is_some() && !self.is_started(of.partition))
+            .map(|of| of.partition.to_string())
+            .collect();
+        if !starting.is_empty() {
+            return Err(Reason::ReplayBusy.status(format!(
+                "not started yet, and may turn to their kept states: partitions {}",
+                starting.join(", ")
+            )));
+        }
         let forget = move || {
             let partitions = generations.into_iter().map(|of| of.partition);
             partitions
-                .filter_map(|partition| match live.forget_kept(partition) {
+                .filter_map(|partition| match live.forget_kept(partition, true) {
                     Ok(was_kept) => was_kept.then_some(Ok(partition)),
                     Err(error) => Some(Err(error)),
                 })

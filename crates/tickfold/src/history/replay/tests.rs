@@ -9,7 +9,7 @@ use tickfold_log::{Append, GroupSpec, Header, Log, MemLog, TopicPartition};
 use tickfold_processor::{Options, Processor, topic_specs};
 use tickfold_proto::admin::v1::diff_replay_response::Part;
 use tickfold_proto::admin::v1::replay_service_server::ReplayService as _;
-use tickfold_store::{RocksOptions, RocksStores, Stores};
+use tickfold_store::{RocksOptions, RocksStores, StoreHead, Stores};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tonic::Request;
@@ -232,6 +232,31 @@ async fn who_did_not_hear_of_his_discard_does_not_discard_the_kept_states_by_ask
     let kept = here.parts().discard().await.unwrap();
     assert_eq!((kept.generation, kept.kept_partitions), (0, all()));
     assert_eq!(here.states(), [(1, None); 3]);
+    here.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_states_stay_while_a_start_may_turn_to_one_of_them() {
+    let here = Here::new(&log()).await;
+    here.run().await;
+    let (swapped, ended) = here.swap(By::Replay).await;
+    assert_eq!((swapped, ended.is_ok()), (all(), true));
+    // What a rollback leaves whose process ends with its commit, and the process after that.
+    let Parts { ground, then, .. } = &**here.parts();
+    ground.live.prepare(1, 0, None, StoreHead::EMPTY).unwrap();
+    let (status, starting) = watch::channel(PartitionStatus::Starting);
+    let mut statuses = here.processor.statuses().clone();
+    statuses.insert(1, starting);
+    let swaps = here.processor.swaps();
+    let next = Replays::open(ground.clone(), Arc::clone(then), statuses, swaps);
+    let refused = next.0.discard().await.unwrap_err();
+    assert!(refused.message().ends_with(": partitions 1"), "{refused:?}");
+    assert_eq!(here.states(), [(1, Some(0)); 3]);
+    assert!(here.dir.path().join("state/1").exists());
+    // It did not: then nothing needs the state.
+    status.send_replace(PartitionStatus::Live { position: RECORDS });
+    assert_eq!(next.0.discard().await.unwrap().kept_partitions, all());
+    assert!(!here.dir.path().join("state/1").exists());
     here.stop().await;
 }
 
