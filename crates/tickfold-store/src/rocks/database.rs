@@ -6,12 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rocksdb::{
-    DB, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, WriteBatch, WriteOptions,
-    properties,
+    DB, Direction, ErrorKind, FlushOptions, IteratorMode, ReadOptions, ReadTier, WriteBatch,
+    WriteOptions, properties,
 };
 use self_cell::self_cell;
 
-use super::options::Shared;
+use super::options::{Counted, Shared};
 use crate::Error;
 use crate::batch::Batch;
 use crate::metrics::Sizes;
@@ -26,6 +26,7 @@ pub(super) struct Database {
     poisoned: AtomicBool,
     /// Something in it cannot be what was written, or the disk does not give it.
     damaged: AtomicBool,
+    _counted: Counted,
     /// Dropped after `db`, as fields are dropped in their order.
     closed: SignalClosed,
 }
@@ -50,6 +51,7 @@ impl Database {
             writes,
             poisoned: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            _counted: shared.count(),
             closed: SignalClosed::default(),
         })
     }
@@ -62,6 +64,14 @@ impl Database {
     /// Writes what is only in memory and its log to table files.
     pub(super) fn flush(&self) -> Result<(), Error> {
         self.db.flush().map_err(|error| self.failed("flush", error))
+    }
+
+    /// Begins to write what is only in memory to table files.
+    pub(super) fn begin_flush(&self) {
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        // Whoever writes next hears of what is wrong.
+        let _ = self.db.flush_opt(&options);
     }
 
     /// Rows with `from` ≤ key < `until`, rising.

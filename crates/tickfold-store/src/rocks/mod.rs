@@ -376,6 +376,11 @@ impl Backend for RocksBackend {
 
 impl Drop for RocksBackend {
     fn drop(&mut self) {
+        // Where the partition moves away nobody writes again, and only who writes is flushed: its rows would
+        // have their part of the budget for as long as the process lives.
+        if !self.database.is_poisoned() {
+            self.database.begin_flush();
+        }
         self.slot.has_writer.store(false, Ordering::SeqCst);
     }
 }

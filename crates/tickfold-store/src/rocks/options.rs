@@ -1,18 +1,22 @@
 //! Options of the rocks stores, and what RocksDB makes of them.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options,
     WriteBufferManager,
 };
 
+use super::lock;
+
 /// Memory and places of the stores of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RocksOptions {
     /// Block cache of all partitions together, in bytes. Default: 64 MiB.
     pub block_cache_bytes: usize,
-    /// Write buffers of all partitions together, in bytes. Default: 64 MiB.
+    /// Rows in the write buffers of all partitions together, in bytes; what each buffer has beside its rows
+    /// is not counted. Default: 64 MiB.
     pub write_buffer_bytes_total: usize,
     /// Files that each partition keeps open at most. Default: 256.
     pub open_files_max: u16,
@@ -40,21 +44,37 @@ impl Default for RocksOptions {
     }
 }
 
-/// The part of a write buffer that its bloom filter takes: ten bits for each of 250,000 rows of the
-/// default budget, and buffers are flushed long before.
-const BUFFER_BLOOM_RATIO: f64 = 0.005;
+/// The part of a write buffer that its bloom filter takes is one in so many: ten bits for each of 250,000
+/// rows of the default budget, and buffers are flushed long before.
+const BUFFER_BLOOM_PART: u8 = 200;
+
+/// What a write buffer grows by. RocksDB would take 1 MiB for the default budget, which each partition's
+/// buffer then has for its first row.
+const BUFFER_BLOCK_BYTES: usize = 64 << 10;
 
 /// The budgets that all partitions share.
 #[derive(Clone)]
 pub(super) struct Shared {
     block_cache: Cache,
     write_buffers: WriteBufferManager,
+    /// Databases that are open.
+    open: Arc<Mutex<usize>>,
     options: RocksOptions,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// A database that is open.
+#[derive(Debug)]
+pub(super) struct Counted(Shared);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.budget(|open| open.saturating_sub(1));
     }
 }
 
@@ -68,8 +88,32 @@ impl Shared {
                 options.write_buffer_bytes_total,
                 false,
             ),
+            open: Arc::default(),
             options,
         }
+    }
+
+    /// Counts a database that is open for as long as what this returns lives.
+    pub(super) fn count(&self) -> Counted {
+        self.budget(|open| open.saturating_add(1));
+        Counted(self.clone())
+    }
+
+    /// Sets the budget of write buffers. RocksDB counts what each has beside its rows too, and where that alone is
+    /// as much as the budget, with some dozens of partitions, it flushes a buffer for each batch.
+    fn budget(&self, change: impl FnOnce(usize) -> usize) {
+        let mut open = lock(&self.open);
+        *open = change(*open);
+        let size = self.write_buffer_size();
+        let beside = size / usize::from(BUFFER_BLOOM_PART) + BUFFER_BLOCK_BYTES;
+        // It flushes at seven eighths.
+        let beside = beside.saturating_mul(*open).saturating_mul(8) / 7;
+        self.write_buffers.set_buffer_size(size.saturating_add(beside));
+    }
+
+    /// One partition alone may use the whole budget, not more.
+    fn write_buffer_size(&self) -> usize {
+        self.options.write_buffer_bytes_total.max(1 << 20)
     }
 
     pub(super) fn block_cache_usage(&self) -> u64 {
@@ -98,11 +142,11 @@ impl Shared {
         options.create_if_missing(true);
         options.set_block_based_table_factory(&blocks);
         options.set_write_buffer_manager(&self.write_buffers);
-        // One partition alone may use the whole budget, not more.
-        options.set_write_buffer_size(self.options.write_buffer_bytes_total.max(1 << 20));
+        options.set_write_buffer_size(self.write_buffer_size());
+        options.set_arena_block_size(BUFFER_BLOCK_BYTES);
         // Most keys that the fold asks for are not in the buffer, and a search through it would tell.
         options.set_memtable_whole_key_filtering(true);
-        options.set_memtable_prefix_bloom_ratio(BUFFER_BLOOM_RATIO);
+        options.set_memtable_prefix_bloom_ratio(f64::from(BUFFER_BLOOM_PART).recip());
         // A store has one writer, so nothing needs to be inserted side by side.
         options.set_allow_concurrent_memtable_write(false);
         options.set_compression_type(DBCompressionType::Lz4);

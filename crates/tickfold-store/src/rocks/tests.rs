@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 use tickfold_core::ids::Wamid;
@@ -212,6 +212,47 @@ fn budgets_hold_over_all_partitions_while_far_more_is_written_and_read() {
     // One that is flushed is still there until it is.
     assert!((buffers_max / 2..2 * buffers_max).contains(&buffers_most), "{buffers_most}");
     assert!((cache_max / 2..=cache_max).contains(&cache_most), "{cache_most}");
+}
+
+#[test]
+fn many_partitions_that_write_in_turn_gather_their_rows_in_memory() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    // The buffers of so many begin with more than the budget, if each begins with a sixteenth.
+    let mut open: Vec<_> = (0..40).map(|id| stores.open(id).unwrap()).collect();
+    let databases: Vec<_> = (0..40).map(|id| stores.slot(id).database().unwrap()).collect();
+    let flushed = || databases.iter().filter(|of| of.sizes().disk_bytes > 0).count();
+    for round in 0..10 {
+        for store in &mut open {
+            write(&mut **store, 1, &message(&round.to_string(), round));
+        }
+    }
+    assert_eq!(flushed(), 0);
+    // And the budget is one all the same.
+    for round in 10..200 {
+        for store in &mut open {
+            write(&mut **store, 1, &message(&round.to_string(), round));
+        }
+    }
+    assert!(flushed() > 0);
+}
+
+#[test]
+fn a_partition_that_has_no_writer_any_more_gives_its_part_of_the_budget_back() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    fill(&mut *store, 200);
+    let database = stores.slot(0).database().unwrap();
+    let buffer = || database.sizes().buffer_bytes;
+    let before = buffer();
+    drop(store);
+    let begun = Instant::now();
+    while buffer() > before / 2 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{} of {before}", buffer());
+        std::thread::yield_now();
+    }
+    assert!(stores.view(0).snapshot().unwrap().unwrap().message(&"7".into()).unwrap().is_some());
 }
 
 fn message(id: &str, seed: u64) -> Overlay {
