@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rocksdb::{
@@ -117,10 +117,7 @@ impl Database {
         let closed = Arc::clone(&self.closed.0);
         let weak = Arc::downgrade(&self);
         drop(self);
-        let flag = closed.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = closed.1.wait_timeout_while(flag, timeout, |closed| !*closed);
-        let (flag, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if *flag { Ok(()) } else { weak.upgrade().map_or(Ok(()), Err) }
+        wait_closed(&closed, &weak, timeout)
     }
 
     /// What RocksDB says of itself; 0 where it says nothing.
@@ -177,6 +174,27 @@ fn failed(partition: u32, attempted: &str, error: rocksdb::Error) -> Error {
 fn is_not_read(error: &str) -> bool {
     let is_read = ["While pread", "While reading", "While mmap read"];
     error.contains("Input/output error") && is_read.iter().any(|read| error.contains(read))
+}
+
+/// Waits until what tells of its end has come to it. If somebody still has it in the end, the waiter has it
+/// too.
+fn wait_closed<T>(
+    (closed, told): &(Mutex<bool>, Condvar),
+    weak: &Weak<T>,
+    timeout: Duration,
+) -> Result<(), Arc<T>> {
+    let flag = closed.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = told.wait_timeout_while(flag, timeout, |closed| !*closed);
+    let (flag, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    if *flag {
+        return Ok(());
+    }
+    if let Some(held) = weak.upgrade() {
+        return Err(held);
+    }
+    // The last reader gave it up just now, and RocksDB is at it.
+    drop(told.wait_while(flag, |closed| !*closed).unwrap_or_else(PoisonError::into_inner));
+    Ok(())
 }
 
 /// Tells those who wait that the database is closed.
@@ -319,7 +337,45 @@ impl Rows for SnapshotRows {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    /// Something whose end takes as long as it is told to.
+    struct Slow {
+        go_on: Mutex<mpsc::Receiver<()>>,
+        closed: SignalClosed,
+    }
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.go_on.lock().unwrap().recv().unwrap();
+        }
+    }
+
+    #[test]
+    fn one_that_is_being_closed_when_the_time_is_up_is_waited_for() {
+        let (go_on, told) = mpsc::channel();
+        let slow = Arc::new(Slow { go_on: Mutex::new(told), closed: SignalClosed::default() });
+        let (signal, weak) = (Arc::clone(&slow.closed.0), Arc::downgrade(&slow));
+        let held = wait_closed(&signal, &weak, Duration::ZERO).expect_err("it is here");
+        drop(held);
+        let reader = std::thread::spawn(move || drop(slow));
+        while weak.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+        let (done, waited) = mpsc::channel();
+        let waiter = std::thread::spawn(move || {
+            let closed = wait_closed(&signal, &weak, Duration::ZERO).is_ok();
+            done.send(closed && *signal.0.lock().unwrap()).unwrap();
+        });
+        let early = waited.recv_timeout(Duration::from_millis(100));
+        assert!(early.is_err(), "it was not closed yet");
+        go_on.send(()).unwrap();
+        assert!(waited.recv().unwrap());
+        reader.join().unwrap();
+        waiter.join().unwrap();
+    }
 
     #[test]
     fn what_the_device_does_not_give_is_damage_and_what_it_does_not_take_is_not() {
