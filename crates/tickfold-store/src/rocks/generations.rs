@@ -60,6 +60,11 @@ impl RocksStores {
             return Err(refused("prepare the next store", partition, "it is there already"));
         }
         self.tidy_of(partition, &Generations { next: None, ..before })?;
+        let turns = before.turns.saturating_add(1);
+        let next = Some(Next { generation, head });
+        // One that lies here and is not named would be removed. One that is named and not here was not
+        // moved yet: `withdraw` finds nothing to give back, as it is where it was.
+        self.list(partition, &Generations { next, turns, ..before })?;
         if let Some(from) = from {
             let target = self.generation_dir(partition, generation);
             let moved = fs::rename(from, &target)
@@ -67,11 +72,7 @@ impl RocksStores {
                 .and_then(|()| from.parent().map_or(Ok(()), sync_dir));
             moved.map_err(|error| io_error(format!("move {}", from.display()), error))?;
         }
-        let turns = before.turns.saturating_add(1);
-        self.list(
-            partition,
-            &Generations { next: Some(Next { generation, head }), turns, ..before },
-        )
+        Ok(())
     }
 
     /// Gives the next generation of a partition, which never became live, back to where it is from.

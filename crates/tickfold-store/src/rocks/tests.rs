@@ -729,6 +729,31 @@ fn one_that_never_became_live_goes_back_or_makes_room() {
 }
 
 #[test]
+fn one_that_is_prepared_is_listed_before_it_is_moved() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    fill(&mut *stores.open(3).unwrap(), 1);
+    let (from, head) = beside(&dir, 2);
+    // A list that cannot be written, and a process that ends there: nothing was moved.
+    let unfinished = dir.data().join("3.generations.tmp");
+    fs::create_dir(&unfinished).unwrap();
+    assert!(stores.prepare(3, 7, Some(&from), head).is_err());
+    fs::remove_dir(&unfinished).unwrap();
+    stores.tidy(3).unwrap();
+    assert!(from.exists());
+    // One that ends between the two.
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    fs::rename(dir.data().join("3.g7"), &from).unwrap();
+    let stores = dir.open();
+    stores.tidy(3).unwrap();
+    stores.withdraw(3, &from).unwrap();
+    assert_eq!(stores.next_generation(3).unwrap(), None);
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    stores.succeed(3).unwrap();
+    assert_eq!(stores.open(3).unwrap().store_head(), head);
+}
+
+#[test]
 fn a_list_that_the_disk_does_not_give_names_no_store() {
     let dir = Dir::new();
     let stores = dir.open();
