@@ -111,12 +111,23 @@ impl BulkBackend {
         Self { rocks, options, gathered: Gathered::default(), bytes_max }
     }
 
-    /// Puts what is gathered into the database.
+    /// Puts what is gathered into the database. What fails stays gathered: a checkpoint may fail, and the
+    /// writer goes on.
     fn put(&mut self) -> Result<(), Error> {
         let rows = self.gathered.take();
         if rows.is_empty() {
             return Ok(());
         }
+        let put = self.put_file(&rows);
+        if put.is_err() {
+            rows.into_iter().for_each(|row| self.gathered.add(row));
+        }
+        self.rocks.changed();
+        put
+    }
+
+    /// Puts these rows, rising, into the database.
+    fn put_file(&self, rows: &[Entry]) -> Result<(), Error> {
         let path = self.file();
         // A crash may have left one that the database has already, under another name: one file, which
         // must not be written to.
@@ -141,13 +152,11 @@ impl BulkBackend {
             ingested.set_move_files(true);
             self.rocks.database.db.ingest_external_file_opts(&ingested, vec![&path])
         };
-        let put = write().map_err(|error| {
+        write().map_err(|error| {
             // Where the disk is full its place is wanted back.
             let _ = std::fs::remove_file(&path);
             self.rocks.database.failed("put a file", error)
-        });
-        self.rocks.changed();
-        put
+        })
     }
 
     /// Beside the database, so that it can be moved there.

@@ -126,6 +126,26 @@ fn what_is_gathered_is_lost_as_a_whole_and_readers_see_an_earlier_batch() {
     assert!(lost.iter().any(|lost| (1..40).contains(lost)), "{lost:?}");
 }
 
+#[test]
+fn what_is_gathered_outlives_a_checkpoint_that_fails() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open_bulk(0, usize::MAX).unwrap();
+    fill(&mut *store, 5);
+    // A directory in the place of the file.
+    let place = dir.data().join("0.gathered");
+    fs::create_dir(&place).unwrap();
+    assert!(store.checkpoint().is_err());
+    assert!(store.message(&"3".into()).unwrap().is_some());
+    fs::remove_dir(&place).unwrap();
+    let head = write(&mut *store, 1, &message("next", 1));
+    store.flush().unwrap();
+    assert_eq!(store.recompute_digest().unwrap(), head.digest);
+    drop(store);
+    let store = stores.open(0).unwrap();
+    assert_eq!((store.store_head(), store.recompute_digest().unwrap()), (head, head.digest));
+}
+
 /// A file is in the database before its other name is gone.
 #[test]
 fn a_file_that_a_crash_left_beside_the_database_is_not_written_to() {
