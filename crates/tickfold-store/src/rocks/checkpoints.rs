@@ -316,7 +316,7 @@ pub(super) fn read_manifest(checkpoint: &Path) -> io::Result<Manifest> {
         .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage.0))
 }
 
-fn remove_if_there(dir: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,

@@ -42,6 +42,10 @@ use crate::{Checkpoint, Error, NextStore, PartitionStore, ReadView, Snapshot, St
 /// How long to wait for readers to give up their snapshots before a store is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many stores of a partition are kept that were set aside for the same reason: one that stays refused
+/// sets one aside with each start.
+const ASIDE_MAX: u32 = 3;
+
 /// Stores of all partitions in one directory.
 #[derive(Debug)]
 pub struct RocksStores {
@@ -251,14 +255,28 @@ impl Stores for RocksStores {
         let slot = self.slot(partition);
         let mut lifecycle = lock(&slot.lifecycle);
         slot.refuse_writer("reject store", partition)?;
+        let path = self.path(partition)?;
+        // It has its format, and nothing else. One of another generation, which is served still, does not tell.
+        let here = slot.database().filter(|database| database.is_at(&path));
+        let is_new = here.is_some_and(|database| {
+            database.scan(&[], &[0xff], 2).is_ok_and(|rows| rows.len() < 2)
+        });
         slot.close("reject store", partition)?;
         lifecycle.from = None;
-        let path = self.path(partition)?;
-        let aside = (1_u32..)
-            .map(|n| self.data_dir.join(format!("{partition}.rejected-{}-{n}", file_word(reason))))
-            .find(|aside| !aside.exists());
-        let (true, Some(aside)) = (path.exists(), aside) else { return Ok(()) };
-        fs::rename(&path, &aside)
+        if !path.exists() {
+            return Ok(());
+        }
+        if is_new {
+            return fs::remove_dir_all(&path)
+                .and_then(|()| sync_dir(&self.data_dir))
+                .map_err(|error| io_error(format!("remove {}", path.display()), error));
+        }
+        let word = file_word(reason);
+        let name = |n: u32| self.data_dir.join(format!("{partition}.rejected-{word}-{n}"));
+        let aside = (1..ASIDE_MAX).map(name).find(|aside| !aside.exists());
+        let aside = aside.unwrap_or_else(|| name(ASIDE_MAX));
+        checkpoints::remove_if_there(&aside)
+            .and_then(|()| fs::rename(&path, &aside))
             .and_then(|()| sync_dir(&self.data_dir))
             .map_err(|error| io_error(format!("rename {}", path.display()), error))
     }

@@ -585,6 +585,38 @@ fn a_checkpoint_that_was_made_with_the_damage_is_passed_over_once_it_showed() {
 }
 
 #[test]
+fn stores_that_are_set_aside_again_and_again_stay_a_few() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let rejected = |reason: &str, batches: u64| {
+        fill(&mut *stores.open(3).unwrap(), batches);
+        stores.reject(3, reason).unwrap();
+    };
+    // Each start makes one where there is none, and a restore wants the place.
+    rejected("missing", 0);
+    rejected("missing", 0);
+    assert_eq!(names(&dir), [""; 0]);
+    (1..=5).for_each(|batches| rejected("digest-differs", batches));
+    rejected("unreadable", 1);
+    let aside = |n: u64| format!("3.rejected-digest-differs-{n}");
+    let last = "3.rejected-unreadable-1".to_owned();
+    assert_eq!(names(&dir), [aside(1), aside(2), aside(3), last]);
+    // What it began with, and the newest.
+    for (n, batches) in [(1, 1), (2, 2), (3, 5)] {
+        let place = BTreeMap::from([(3, dir.data().join(aside(n)))]);
+        let stores = RocksStores::at(place, RocksOptions::default());
+        assert_eq!(stores.open(3).unwrap().store_head().cursor, batches);
+    }
+    // One that took over is not taken for the empty one that readers still have.
+    drop(stores.open(3).unwrap());
+    let (from, head) = beside(&dir, 5);
+    stores.prepare(3, 7, Some(&from), head).unwrap();
+    stores.succeed(3).unwrap();
+    stores.reject(3, "any").unwrap();
+    assert!(dir.data().join("3.rejected-any-1").exists());
+}
+
+#[test]
 fn a_second_process_is_kept_out() {
     let dir = Dir::new();
     let (one, other) = (dir.open(), dir.open());
