@@ -85,11 +85,21 @@ struct Served {
     /// before the next write share them. Dropped by the next write, or RocksDB would keep what is
     /// written over.
     latest: Option<(SnapshotRows, StoreHead)>,
+    /// Writes so far.
+    writes: u64,
 }
 
 impl Served {
     fn of(database: Arc<Database>) -> Self {
-        Self { database, latest: None }
+        Self { database, latest: None, writes: 0 }
+    }
+
+    /// Has those who ask before the next write share this moment, if it is not over already: `writes` were
+    /// there before it was looked at.
+    fn share(&mut self, database: &Arc<Database>, writes: u64, latest: (SnapshotRows, StoreHead)) {
+        if Arc::ptr_eq(&self.database, database) && self.writes == writes {
+            self.latest = Some(latest);
+        }
     }
 }
 
@@ -230,7 +240,7 @@ impl Slot {
     /// Closes the database, if it is open, so that its directory can be moved or opened anew.
     fn close(&self, attempted: &str, partition: u32) -> Result<(), Error> {
         let served = lock(&self.served).take();
-        let Some(Served { database, latest }) = served else { return Ok(()) };
+        let Some(Served { database, latest, .. }) = served else { return Ok(()) };
         drop(latest);
         database.close(CLOSE_TIMEOUT).map_err(|database| {
             *lock(&self.served) = Some(Served::of(database));
@@ -350,6 +360,7 @@ impl RocksBackend {
     fn changed(&self) {
         if let Some(served) = lock(&self.slot.served).as_mut() {
             served.latest = None;
+            served.writes = served.writes.wrapping_add(1);
         }
     }
 }
@@ -411,15 +422,23 @@ struct RocksView {
 
 impl RocksView {
     fn latest(&self, reads: Reads) -> Result<Option<Box<dyn Snapshot>>, Error> {
-        let mut served = lock(&self.slot.served);
-        let Some(Served { database, latest }) = served.as_mut() else { return Ok(None) };
-        if let Some((rows, head)) = latest {
-            let (rows, head) = (rows.reading(reads), *head);
-            return Ok(Some(Box::new(RowsSnapshot::with_head(rows, self.partition, head))));
-        }
-        let rows = SnapshotRows::new(Arc::clone(database));
+        let (database, writes) = {
+            let served = lock(&self.slot.served);
+            let Some(Served { database, latest, writes }) = served.as_ref() else {
+                return Ok(None);
+            };
+            if let Some((rows, head)) = latest {
+                let (rows, head) = (rows.reading(reads), *head);
+                return Ok(Some(Box::new(RowsSnapshot::with_head(rows, self.partition, head))));
+            }
+            (Arc::clone(database), *writes)
+        };
+        // The head may be on the disk only, and those who must not wait for that take the same lock.
+        let rows = SnapshotRows::new(Arc::clone(&database));
         let snapshot = RowsSnapshot::new(rows.reading(reads), self.partition)?;
-        *latest = Some((rows, snapshot.store_head()));
+        if let Some(served) = lock(&self.slot.served).as_mut() {
+            served.share(&database, writes, (rows, snapshot.store_head()));
+        }
         Ok(Some(Box::new(snapshot)))
     }
 }

@@ -838,6 +838,35 @@ fn a_list_that_the_disk_does_not_give_names_no_store() {
 }
 
 #[test]
+fn a_moment_that_a_write_ended_while_it_was_looked_at_is_not_shared() {
+    let dir = Dir::new();
+    let stores = dir.open();
+    let mut store = stores.open(0).unwrap();
+    fill(&mut *store, 1);
+    let (slot, view) = (stores.slot(0), stores.view(0));
+    let looked = || {
+        let served = lock(&slot.served);
+        let served = served.as_ref().unwrap();
+        let rows = SnapshotRows::new(Arc::clone(&served.database));
+        let head = RowsSnapshot::new(rows.clone(), 0).unwrap().store_head();
+        (Arc::clone(&served.database), served.writes, (rows, head))
+    };
+    let share = |(database, writes, latest): (_, _, _)| {
+        lock(&slot.served).as_mut().unwrap().share(&database, writes, latest);
+    };
+    let before = looked();
+    let head = write(&mut *store, 1, &message("new", 9));
+    share(before);
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), head);
+    // Nor one of a database that is another by now.
+    let (database, _, latest) = looked();
+    drop(stores.open(1).unwrap());
+    *lock(&slot.served) = stores.slot(1).database().map(Served::of);
+    share((database, 0, latest));
+    assert_eq!(view.snapshot().unwrap().unwrap().store_head(), StoreHead::EMPTY);
+}
+
+#[test]
 fn what_is_only_on_the_disk_is_not_in_memory_until_it_was_read() {
     let dir = Dir::new();
     let stores = dir.open();
