@@ -102,7 +102,7 @@ impl Audit {
         let (named, cursor) = (named.map(|n| told(n.turn, n.cursor)), next.head.cursor);
         match named == Some(told(next.turn, cursor)) {
             true => Ok(()),
-            false => Err(format!("a store at {cursor} is taken, and no commit names it")),
+            false => Err(format!("a store that no commit names is taken, at {cursor}")),
         }
     }
 
@@ -130,7 +130,7 @@ impl Audit {
         if let Some(Named { turn, .. }) =
             self.named.take().filter(|named| Some((named.process, named.turn)) == next)
         {
-            return Err(format!("turn {turn} is named by the log, and another store goes on"));
+            return Err(format!("another store goes on, and the log names turn {turn}"));
         }
         self.named_last.insert(*process, None);
         let rows = outputs.iter().filter(|(_, record)| is_of_a_swap(record));
@@ -177,7 +177,7 @@ impl Audit {
             return Err(format!("claim {} commits after claim {} returned", by.1, self.claim));
         }
         if !is_owned {
-            return Err(format!("process {} commits what the group gave to another", by.0));
+            return Err(format!("a commit of what the group gave to another, by process {}", by.0));
         }
         let Some(position) = position else {
             return Err("a commit moves no position".to_owned());
@@ -204,7 +204,7 @@ impl Audit {
         let head = self.head(position.offset)?;
         if (token.digest, token.head, token.raw_digest) != (head.digest, head.head, head.raw_digest)
         {
-            return Err(format!("the token at {} is not that of the golden fold", position.offset));
+            return Err(format!("a token that is not the golden one, at {}", position.offset));
         }
         Ok(token)
     }
@@ -213,7 +213,7 @@ impl Audit {
         self.golden
             .heads
             .get(&cursor)
-            .ok_or_else(|| format!("{cursor} is the end of no raw record"))
+            .ok_or_else(|| format!("a position at the end of no record: {cursor}"))
     }
 
     /// Exactly the outputs that were missing up to the position, byte for byte.
@@ -262,10 +262,10 @@ impl Audit {
     /// A store was written: it is the golden state at its cursor, and not ahead of the log.
     pub(crate) fn written(&self, head: &StoreHead) -> Result<(), String> {
         if head.cursor > self.emitted {
-            return Err(format!("a store is at {}, the log at {}", head.cursor, self.emitted));
+            return Err(format!("a store ahead of the log: {} of {}", head.cursor, self.emitted));
         }
         if self.head(head.cursor)? != head {
-            return Err(format!("a store at {} is not that of the golden fold", head.cursor));
+            return Err(format!("a store that is not the golden one, at {}", head.cursor));
         }
         Ok(())
     }

@@ -68,13 +68,66 @@ impl Planted {
         Self::all().into_iter().find(|bug| bug.name() == name)
     }
 
+    /// How the law begins that has to see it: whatever else a run says shows only that something went
+    /// wrong, and not that this law has eyes. `None` where no run sees it.
+    pub fn caught_by(self) -> Option<&'static str> {
+        use DriverBug as D;
+        use FoldBug as F;
+        use PortBug as P;
+        Some(match self {
+            Self::Driver(
+                D::StoreBeforeCommit
+                | D::UnclearIsSuccess
+                | D::AbortedIsSuccess
+                | D::FencedIsSuccess
+                | D::StoreHasBoth
+                | D::StoreAfterLoss,
+            )
+            | Self::Port(P::NoSync) => "a store ahead of the log",
+            Self::Driver(D::RefoldSkipsOne) => "a store that is not the golden one",
+            Self::Driver(
+                D::DigestNotCompared
+                | D::SecondIgnoresFirst
+                | D::SecondDigestIgnoresFirst
+                | D::SecondBeforeFirst,
+            )
+            | Self::Fold(F::TickIsWallClock | F::ExpiryByWallClock | F::ConfigInFold) => {
+                "a token that is not the golden one"
+            }
+            Self::Driver(
+                D::TokenNotChecked | D::UnclearAlwaysResent | D::RefoldEmits | D::ExpiredOffByOne,
+            )
+            | Self::Port(P::PositionBeforeInit | P::ProducerReused | P::RepeatedTrusted) => {
+                "outputs twice"
+            }
+            Self::Driver(D::TicksNeverCommitted | D::UnclearOnOldClaim) => "does not come to rest",
+            Self::Driver(D::SwapBeforeCommit) => "a store that no commit names",
+            Self::Driver(D::SwapNotLookedFor) => "another store goes on",
+            Self::Driver(D::StoreAheadAccepted | D::CrcNotCompared | D::SecondOutlivesFirst) => {
+                return None;
+            }
+            Self::Fold(F::FireBeforeFold) => "a shown state that falls",
+            Self::Fold(F::RowPerItem) => "a row twice of one raw record",
+            Self::Fold(F::AliasByArrival | F::TimeByArrival) => "facts that depend on order",
+            Self::Fold(F::FoldsForeignItems | F::DecidedForgotten) => "an action twice",
+            Self::Fold(F::RoutedByEntry) => "a status told nowhere",
+            Self::Port(P::NoGeneration) => "a commit of what the group gave to another",
+            Self::Port(P::ReadsUncommitted) => "a position at the end of no record",
+            Self::Port(P::AckedEarly) => "a webhook that is not in raw",
+        })
+    }
+
     /// What catches it where no run can: the world has no raw that is replaced, no store from
     /// elsewhere, and hardly ever an owner that is overtaken in doubt before its group tells it.
     pub fn other_catcher(self) -> Option<&'static str> {
         match self {
-            Self::Driver(DriverBug::StoreAheadAccepted) => Some("start table: store ahead"),
-            Self::Driver(DriverBug::CrcNotCompared) => Some("start table: last record replaced"),
-            Self::Driver(DriverBug::SecondOutlivesFirst) => Some("seeded runs of the processor"),
+            Self::Driver(DriverBug::StoreAheadAccepted) => Some("start table: \"store ahead\""),
+            Self::Driver(DriverBug::CrcNotCompared) => {
+                Some("start table: \"last record replaced\"")
+            }
+            Self::Driver(DriverBug::SecondOutlivesFirst) => {
+                Some("seeded runs of the processor: outputs lost and doubled")
+            }
             Self::Driver(_) | Self::Fold(_) | Self::Port(_) => None,
         }
     }
@@ -159,3 +212,37 @@ const MOVES: [Fault; 8] = [
     Fault::OffsetMoved,
     Fault::OffsetExpired,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_page_names_who_catches_each() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/testing.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| {
+            let [name, _, _, caught_by] = line
+                .strip_prefix("| `")?
+                .strip_suffix(" |")?
+                .split('|')
+                .map(str::trim)
+                .collect::<Vec<_>>()[..]
+            else {
+                return None;
+            };
+            // Behind a semicolon stands what else catches it.
+            let catcher = caught_by.split(';').next().unwrap_or_default();
+            Some((name.trim_end_matches('`').to_owned(), catcher.to_owned()))
+        });
+        let catcher = |bug: Planted| {
+            let (law, other) = (bug.caught_by(), bug.other_catcher());
+            assert!(law.is_none() || other.is_none(), "{} has both", bug.name());
+            law.or(other).unwrap_or_default().to_owned()
+        };
+        let known = Planted::all().into_iter().map(|bug| (bug.name(), catcher(bug)));
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), known.collect::<BTreeMap<_, _>>());
+    }
+}

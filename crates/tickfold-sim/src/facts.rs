@@ -35,8 +35,8 @@ pub(crate) fn are_the_same_in_any_order(
     let (came, other) =
         (learned(partition, &records, last_ms), learned(partition, &shuffled, last_ms));
     match came.iter().zip(&other).find(|(came, other)| came != other) {
-        Some((came, other)) => Err(format!("facts depend on order: {came} and {other}")),
-        None if came.len() != other.len() => Err("facts depend on order".to_owned()),
+        Some((came, other)) => Err(format!("facts that depend on order: {came} and {other}")),
+        None if came.len() != other.len() => Err("facts that depend on order".to_owned()),
         None => Ok(()),
     }
 }

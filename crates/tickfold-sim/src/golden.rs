@@ -133,7 +133,7 @@ fn shown_state_does_not_fall(overlay: &Overlay) -> Result<(), String> {
         let rank = |facts: &tickfold_core::state::MessageFacts| facts.state().map(Status::rank);
         if rank(&after.facts) < rank(&before.facts) {
             let (from, to) = (before.facts.state(), after.facts.state());
-            return Err(format!("shown state of {wamid} falls from {from:?} to {to:?}"));
+            return Err(format!("a shown state that falls: {wamid} from {from:?} to {to:?}"));
         }
     }
     Ok(())

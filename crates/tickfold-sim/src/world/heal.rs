@@ -224,7 +224,7 @@ impl World {
                 // What is older than the retention is forgotten.
                 let before = actions.insert(id, timestamp_ms);
                 if before.is_some_and(|before| timestamp_ms - before < RETENTION_MS) {
-                    return Err(format!("an action is told twice: {value}"));
+                    return Err(format!("an action twice: {value}"));
                 }
                 let wamid = value["wamid"].as_str().unwrap_or_default();
                 let is_fallback = value["kind"] == "sms_fallback" && value["error_code"].is_null();
@@ -245,14 +245,16 @@ impl World {
             let webhook = &self.meta.webhooks[*at];
             for to in tickfold_core::route(&webhook.body, self.broker.partitions()) {
                 if !raw.contains(&(to.partition, webhook.body.to_vec())) {
-                    return Err(format!("webhook {at} was answered with 200 and is not in raw"));
+                    return Err(format!("a webhook that is not in raw: {at}, answered with 200"));
                 }
             }
             for stated in webhook.stated.iter().filter(|stated| stated.word != "mystery") {
                 let key = (stated.wamid.clone(), stated.word.to_owned());
                 let places = told.get(&key).map_or(0, BTreeSet::len);
-                if places != 1 {
-                    return Err(format!("{key:?} is told in {places} partitions"));
+                match places {
+                    0 => return Err(format!("a status told nowhere: {key:?}")),
+                    1 => {}
+                    _ => return Err(format!("a status in {places} partitions: {key:?}")),
                 }
             }
         }
@@ -270,7 +272,7 @@ impl World {
                     if !rows.insert((record.key.clone(), source)) {
                         let key = record.key.as_deref().unwrap_or_default();
                         let key = String::from_utf8_lossy(key);
-                        return Err(format!("raw record {source:?} writes the row {key} twice"));
+                        return Err(format!("a row twice of one raw record: {key} of {source:?}"));
                     }
                 }
             }
