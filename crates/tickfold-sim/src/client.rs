@@ -13,6 +13,8 @@ use tickfold_processor::raw_topic;
 
 use crate::broker::{Broker, Claimant, Late, MemberId, Reply, Request, Speaker};
 use crate::bug::{Planted, PortBug};
+use crate::counts::Counts;
+use crate::plan::Fault;
 use crate::rng::Dice;
 
 /// A client that is told to ask again does so after that time.
@@ -29,6 +31,8 @@ pub(crate) enum Fate {
     Arrives,
     /// It never arrives.
     Lost,
+    /// Nor does this: its process reaches no broker.
+    Cut,
     /// It takes effect, and the client does not hear of it.
     AnswerLost,
     /// It takes effect after that time, and the client does not hear of it.
@@ -60,6 +64,7 @@ pub(crate) struct Wire<'a> {
     pub(crate) partition: u32,
     pub(crate) view: &'a View,
     pub(crate) bug: Option<Planted>,
+    pub(crate) counts: &'a mut Counts,
 }
 
 impl Wire<'_> {
@@ -82,29 +87,54 @@ impl Wire<'_> {
         let (partition, now_ms) = (self.partition, self.broker.now_ms);
         // Records carry sequence numbers: a copy or a late one is recognised and dropped.
         let is_counted = matches!(request, Request::Produce(_));
-        let mut later = |after_ms: u64, request: &Request| {
+        let mut later = |fault: Fault, after_ms: u64, request: &Request| {
             if !is_counted {
                 let (due_ms, request) = (now_ms + after_ms, request.clone());
-                self.broker.limbo.push(Late { due_ms, partition, epoch, by, request });
+                self.broker.limbo.push(Late { due_ms, fault, partition, epoch, by, request });
             }
         };
         match self.fate {
             Fate::Arrives => (Some(self.broker.handle(partition, epoch, by, request)), false),
-            Fate::Lost => (None, false),
-            Fate::AnswerLost => {
-                self.broker.handle(partition, epoch, by, request);
+            Fate::Lost => {
+                self.counts.land(Fault::RequestLost.word());
                 (None, false)
             }
+            Fate::Cut => {
+                self.counts.hinder(Fault::Cut, self.process);
+                (None, false)
+            }
+            Fate::AnswerLost => {
+                self.broker.handle(partition, epoch, by, request);
+                self.counts.land(Fault::AnswerLost.word());
+                (None, false)
+            }
+            // These two land when what is late arrives.
             Fate::Late(after_ms) => {
-                later(after_ms, &request);
+                later(Fault::RequestLate, after_ms, &request);
                 (None, false)
             }
             Fate::Repeated(after_ms) => {
-                later(after_ms, &request);
+                later(Fault::RequestRepeated, after_ms, &request);
                 (Some(self.broker.handle(partition, epoch, by, request)), true)
             }
-            Fate::Refused => (Some(Reply::Refused), false),
+            Fate::Refused => {
+                self.counts.land(Fault::Refusal.word());
+                (Some(Reply::Refused), false)
+            }
         }
+    }
+
+    /// No answer comes to a question that changes nothing.
+    fn hears_nothing(&mut self) -> bool {
+        match self.fate {
+            Fate::Arrives | Fate::Repeated(_) | Fate::Refused => return false,
+            Fate::Lost => self.counts.land(Fault::RequestLost.word()),
+            Fate::AnswerLost => self.counts.land(Fault::AnswerLost.word()),
+            Fate::Cut => self.counts.hinder(Fault::Cut, self.process),
+            // It makes no difference when it arrives.
+            Fate::Late(_) => {}
+        }
+        true
     }
 }
 
@@ -213,7 +243,7 @@ impl Claiming {
             }
             return Step::Goes(self);
         };
-        if matches!(wire.fate, Fate::Lost | Fate::AnswerLost | Fate::Late(_)) {
+        if wire.hears_nothing() {
             return away("position: no answer");
         }
         let Ok(found) = wire.broker.stable_position(wire.partition) else {
@@ -392,6 +422,7 @@ impl Writing {
         }
         if sync_fails {
             wire.broker.poisoned = true;
+            wire.counts.land(Fault::SyncFails.word());
             let reason = "the sync failed".to_owned();
             return Step::Done(Input::CommitDone(Err(CommitError::Unclear { reason })), None);
         }

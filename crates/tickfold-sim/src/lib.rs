@@ -20,6 +20,7 @@ mod audit;
 mod broker;
 mod bug;
 mod client;
+mod counts;
 mod facts;
 mod golden;
 mod minimise;
@@ -42,7 +43,9 @@ pub use plan::{Fault, Faults, Plan};
 pub struct Outcome {
     /// What broke; `None` is a good run.
     pub broke: Option<String>,
-    /// How often each thing happened that need not happen.
+    /// How often the dice fell for each fault, by its word.
+    pub attempted: BTreeMap<&'static str, u64>,
+    /// How often each fault had an effect, by its word, and whatever else need not happen happened.
     pub landed: BTreeMap<&'static str, u64>,
     /// Over everything that happened, in order.
     pub hash: u64,
@@ -68,7 +71,8 @@ pub fn run(plan: &Plan, bug: Option<Planted>, tell: Option<fn(&str)>) -> Outcome
     };
     Outcome {
         broke,
-        landed: world.landed().clone(),
+        attempted: world.counts().attempted.clone(),
+        landed: world.counts().landed.clone(),
         hash: world.hash(),
         steps: world.steps(),
         outputs: world.outputs(),

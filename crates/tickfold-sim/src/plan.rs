@@ -91,6 +91,11 @@ impl Faults {
         self.0 & 1 << fault as u32 != 0
     }
 
+    /// Each of them.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.iter().copied().filter(move |fault| self.has(*fault))
+    }
+
     /// These without those.
     #[must_use]
     pub fn without(self, those: Self) -> Self {
@@ -130,8 +135,7 @@ impl Plan {
 
     /// The faults that may happen in it.
     pub fn faults(&self) -> impl Iterator<Item = Fault> + use<> {
-        let faults = self.swarm().faults;
-        Fault::ALL.iter().copied().filter(move |fault| faults.has(*fault))
+        self.swarm().faults.iter()
     }
 
     /// What the seed troubles the run with: a different mixture each time, since what never

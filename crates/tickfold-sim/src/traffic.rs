@@ -25,6 +25,8 @@ pub(crate) struct Stated {
 pub(crate) struct Webhook {
     pub(crate) body: Bytes,
     pub(crate) stated: Vec<Stated>,
+    /// What is wrong with it, until raw has it.
+    pub(crate) faults: Faults,
 }
 
 /// The source of it all.
@@ -36,6 +38,8 @@ pub(crate) struct Traffic {
     rules: Value,
     /// Changes that were sent, to be regrouped.
     sent: Vec<(String, Vec<Stated>)>,
+    /// What is wrong with the webhook that is being made.
+    wrong: Faults,
 }
 
 /// One day, in seconds.
@@ -45,15 +49,18 @@ impl Traffic {
     pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let accounts = (0..5).map(|n| (215_589_900_000_100_u64 + n).to_string()).collect();
         let rules = serde_json::from_slice(&Rules::built_in().canonical()).expect("it is JSON");
-        Self { dice: Dice::of(seed, "traffic"), faults, accounts, rules, sent: Vec::new() }
+        let (dice, wrong) = (Dice::of(seed, "traffic"), Faults::default());
+        Self { dice, faults, accounts, rules, sent: Vec::new(), wrong }
     }
 
     /// The next webhook, at that time of the log's clock.
     pub(crate) fn webhook(&mut self, now_ms: i64) -> Webhook {
         if self.faults.has(Fault::Broken) && self.dice.one_in(15) {
             let body = format!("{{\"broken\":{}", self.dice.below(9));
-            return Webhook { body: body.into(), stated: Vec::new() };
+            let faults = Faults::default().with(Fault::Broken);
+            return Webhook { body: body.into(), stated: Vec::new(), faults };
         }
+        self.wrong = Faults::default();
         let count = self.dice.pick(&[1, 1, 1, 2, 4]);
         let (mut entries, mut stated) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -63,11 +70,12 @@ impl Traffic {
         }
         let entries = entries.join(",");
         let body = format!(r#"{{"object":"whatsapp_business_account","entry":[{entries}]}}"#);
-        Webhook { body: body.into(), stated }
+        Webhook { body: body.into(), stated, faults: self.wrong }
     }
 
     fn entry(&mut self, now_s: i64) -> (String, Vec<Stated>) {
         if self.faults.has(Fault::Duplicates) && !self.sent.is_empty() && self.dice.one_in(6) {
+            self.wrong = self.wrong.with(Fault::Duplicates);
             return self.dice.pick(&self.sent);
         }
         let account = self.dice.pick(&self.accounts);
@@ -96,6 +104,7 @@ impl Traffic {
             }
             5 => (managed(&account, "nobody_knows", time, r#""x":[1,{"y":null}]"#), Vec::new()),
             6 if self.faults.has(Fault::Broken) => {
+                self.wrong = self.wrong.with(Fault::Broken);
                 let statuses = r#"7,{"status":"sent"},{"id":5}"#;
                 (messages(&account, &account, &format!(r#""statuses":[{statuses}]"#)), Vec::new())
             }
@@ -110,6 +119,10 @@ impl Traffic {
         let (mut statuses, mut stated) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let time = self.time(now_s);
+            // Without disorder none is as late as that.
+            if now_s - time >= DAY_S {
+                self.wrong = self.wrong.with(Fault::Disorder);
+            }
             let words = ["sent", "sent", "delivered", "read", "failed", "failed", "mystery"];
             let word = self.dice.pick(&words);
             let message = self.dice.below(7);

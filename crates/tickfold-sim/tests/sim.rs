@@ -29,6 +29,7 @@ fn without_faults_none_happens() {
         let faults: Vec<_> =
             Fault::ALL.iter().filter(|f| outcome.landed.contains_key(f.word())).collect();
         assert!(faults.is_empty(), "seed {seed}: {faults:?}");
+        assert!(outcome.attempted.is_empty(), "seed {seed}: {:?}", outcome.attempted);
         assert_eq!(Plan::calm(seed).faults().count(), 0);
     }
 }

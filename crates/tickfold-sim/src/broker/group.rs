@@ -106,10 +106,12 @@ impl Group {
         gone.len() as u64
     }
 
-    /// Partitions change hands though nobody failed.
-    pub(crate) fn shuffle(&mut self) {
+    /// Partitions change hands though nobody failed; false if none does, as with one member.
+    pub(crate) fn shuffle(&mut self) -> bool {
+        let before = self.targets.clone();
         self.turn += 1;
         self.balance();
+        self.targets != before
     }
 
     /// True if a commit in the name of this member counts.

@@ -21,6 +21,7 @@ use tickfold_core::records::Topic;
 use tickfold_log::{Append, Bounds, Committed, Record, TopicPartition};
 use tickfold_processor::{derived_topic, raw_topic};
 
+use crate::plan::Fault;
 pub(crate) use group::{Group, MemberId};
 pub(crate) use partition::Part;
 use transaction::Transaction;
@@ -40,6 +41,8 @@ pub(crate) type Claimant = (usize, u64);
 pub(crate) struct Late {
     /// When it arrives.
     pub(crate) due_ms: u64,
+    /// What keeps it.
+    pub(crate) fault: Fault,
     pub(crate) partition: u32,
     pub(crate) epoch: u32,
     pub(crate) by: Claimant,

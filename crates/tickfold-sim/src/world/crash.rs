@@ -22,22 +22,27 @@ impl World {
         if self.processes[id].is_alive {
             if self.strikes(Fault::Kill, 6) {
                 self.kill(id, false);
+                self.land(Fault::Kill.word());
             } else if self.strikes(Fault::PowerLoss, 10) {
                 self.kill(id, true);
+                self.land(Fault::PowerLoss.word());
             } else if self.strikes(Fault::Pause, 10) {
                 let ms = self.dice.pick(&[2_000, 12_000, 70_000]);
                 self.processes[id].paused_until_ms = now_ms + ms;
                 // It goes on for a while before it hears what it missed.
                 self.processes[id].beats_ms = now_ms + ms + self.dice.pick(&[0, 1_000, 3_000]);
+                self.counts.begin(Fault::Pause, id);
                 self.event("process pauses", id, 0, ms);
             } else if self.strikes(Fault::Cut, 10) {
                 let ms = self.dice.pick(&[2_000, 12_000]);
                 self.processes[id].cut_until_ms = now_ms + ms;
                 self.processes[id].beats_ms = now_ms + ms + self.dice.pick(&[0, 1_000, 3_000]);
+                self.counts.begin(Fault::Cut, id);
                 self.event("process is cut off", id, 0, ms);
             } else if self.strikes(Fault::DiskFull, 10) {
                 let ms = self.dice.pick(&[500, 5_000]);
                 self.processes[id].full_until_ms = now_ms + ms;
+                self.counts.begin(Fault::DiskFull, id);
                 self.event("disk is full", id, 0, ms);
             } else if self.strikes(Fault::Leave, 15) {
                 self.leave(id, Leaving::Leave)?;
@@ -48,9 +53,10 @@ impl World {
         if self.processes[id].is_running(now_ms) && self.strikes(Fault::Replay, 3) {
             self.replay(id)?;
         }
-        if self.strikes(Fault::Takeover, 10) {
-            self.broker.group.shuffle();
+        if self.strikes(Fault::Takeover, 10) && self.broker.group.shuffle() {
+            self.land(Fault::Takeover.word());
         }
+        // Everybody goes for either; which of the two is done then, the dice say.
         if self.strikes(Fault::OffsetMoved, 40) || self.strikes(Fault::OffsetExpired, 40) {
             self.everybody_is_away()?;
         }
@@ -111,9 +117,11 @@ impl World {
             self.processes[id].stores.wipe(partition);
             self.processes[id].rotten.remove(&partition);
             self.forget(id, partition);
+            self.land(Fault::StoreWiped.word());
         } else if had && self.strikes(Fault::StoreTorn, 8) {
             self.processes[id].stores.corrupt_format(partition);
             self.forget(id, partition);
+            self.land(Fault::StoreTorn.word());
         // Without a position nothing tells what the digest should be.
         } else if had
             && !self.swarm.faults.has(Fault::OffsetExpired)
@@ -121,6 +129,7 @@ impl World {
         {
             self.processes[id].stores.corrupt_digest(partition);
             self.processes[id].rotten.insert(partition, true);
+            self.land(Fault::StoreRots.word());
         }
     }
 
@@ -183,7 +192,7 @@ impl World {
             self.audits[partition as usize].position_moved();
             self.moved.insert(partition, position);
             self.event("position moved", 0, partition, offset);
-            self.land("position moved");
+            self.land(Fault::OffsetMoved.word());
         } else if self.swarm.faults.has(Fault::OffsetExpired) {
             let derived = |topic| self.broker.part(topic, partition).visible(0).next().is_some();
             let any = tickfold_core::records::Topic::ALL.map(crate::broker::Broker::topic);
@@ -192,7 +201,7 @@ impl World {
                 self.broker.set_position(partition, None);
                 self.audits[partition as usize].position_moved();
                 self.event("position expired", 0, partition, 0);
-                self.land("position expired");
+                self.land(Fault::OffsetExpired.word());
             }
         }
         Ok(())

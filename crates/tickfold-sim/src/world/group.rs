@@ -1,8 +1,10 @@
 //! What processes hear of their group, and what they do about it.
 
+use tickfold_processor::driver::Input;
+
 use super::World;
 use super::process::{Leaving, Slot};
-use tickfold_processor::driver::Input;
+use crate::plan::Fault;
 
 /// A member says that it lives every so often.
 const BEAT_MS: u64 = 2_500;
@@ -163,6 +165,10 @@ impl World {
         let process = &mut self.processes[id];
         process.die();
         process.starts_ms = now_ms + self.dice.pick(&[100, 4_000, 20_000]);
+        self.land(match leaving {
+            Leaving::Leave => Fault::Leave.word(),
+            Leaving::Restart => Fault::Restart.word(),
+        });
         self.event("process left", id, 0, 0);
         true
     }

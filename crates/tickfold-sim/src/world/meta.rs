@@ -60,6 +60,7 @@ impl World {
         let now_ms = self.broker.now_ms;
         if self.strikes(Fault::IngressDown, 10) {
             self.meta.down_until_ms = now_ms + self.dice.pick(&[2_000, 20_000, 100_000]);
+            self.counts.begin(Fault::IngressDown, 0);
         }
         match self.meta.dice.below(20) {
             0 if self.swarm.faults.has(Fault::Rules) => self.change_rules(),
@@ -80,6 +81,7 @@ impl World {
         if self.meta.skip.contains(&self.meta.made) {
             return;
         }
+        webhook.faults.iter().for_each(|fault| self.counts.attempt(fault));
         let at = self.meta.webhooks.len();
         self.meta.webhooks.push(webhook);
         self.post(at);
@@ -106,27 +108,36 @@ impl World {
             self.post(at);
         } else if self.swarm.faults.has(Fault::Duplicates) && !self.meta.webhooks.is_empty() {
             let at = self.meta.dice.index(self.meta.webhooks.len());
-            self.post(at);
+            self.counts.attempt(Fault::Duplicates);
+            // One that was not answered yet is no repeat.
+            let was_acked = self.meta.acked.contains(&at);
+            if self.post(at) && was_acked {
+                self.land(Fault::Duplicates.word());
+            }
         }
     }
 
-    /// Meta posts a webhook. Meta asks again unless it hears 200.
-    fn post(&mut self, at: usize) {
+    /// Meta posts a webhook, and again unless it hears 200; true if raw has something of it now.
+    fn post(&mut self, at: usize) -> bool {
         let now_ms = self.broker.now_ms;
         let body = self.meta.webhooks[at].body.clone();
         let appends =
             traffic::webhook_appends(&body, self.broker.partitions(), self.broker.log_time_ms());
-        let is_acked = if now_ms < self.meta.down_until_ms && !self.is_healing {
-            false
+        let (done, is_acked) = if now_ms < self.meta.down_until_ms && !self.is_healing {
+            self.counts.hinder(Fault::IngressDown, 0);
+            (0, false)
         } else if self.strikes(Fault::IngressUnsure, 10) {
+            self.land(Fault::IngressUnsure.word());
             // Over several partitions an append is not atomic.
-            let done = self.meta.dice.index(appends.len() + 1);
-            self.append(&appends[..done]);
-            self.has(PortBug::AckedEarly)
+            (self.meta.dice.index(appends.len() + 1), self.has(PortBug::AckedEarly))
         } else {
-            self.append(&appends);
-            true
+            (appends.len(), true)
         };
+        self.append(&appends[..done]);
+        if done > 0 {
+            let faults = std::mem::take(&mut self.meta.webhooks[at].faults);
+            faults.iter().for_each(|fault| self.land(fault.word()));
+        }
         self.event("webhook", at, 0, u64::from(is_acked));
         if is_acked {
             self.meta.pending.remove(&at);
@@ -135,6 +146,7 @@ impl World {
             let again_ms = self.meta.dice.pick(&[500, 5_000, 60_000]);
             self.meta.pending.insert(at, now_ms + again_ms);
         }
+        done > 0
     }
 
     fn append(&mut self, appends: &[Append]) {
@@ -161,16 +173,18 @@ impl World {
     }
 
     fn change_rules(&mut self) {
+        self.counts.attempt(Fault::Rules);
         let rules = self.traffic.rules();
         let partitions = self.broker.partitions();
         for partition in 0..partitions {
             self.append(&[traffic::rules(partition, partitions, &rules)]);
         }
         self.event("rules", 0, 0, 0);
-        self.land("rules changed");
+        self.land(Fault::Rules.word());
     }
 
     fn redrive(&mut self) {
+        self.counts.attempt(Fault::Redrives);
         let partition = u32::try_from(self.meta.dice.index(self.audits.len())).expect("few");
         let records: Vec<_> = self.broker.part(RAW, partition).visible(0).collect();
         if records.is_empty() {
@@ -180,7 +194,7 @@ impl World {
         if let Some(redrive) = traffic::redrive(partition, record) {
             self.append(&[redrive]);
             self.event("redrive", 0, partition, 0);
-            self.land("redriven");
+            self.land(Fault::Redrives.word());
         }
     }
 
@@ -200,6 +214,10 @@ impl World {
                 let here = appends.iter().filter(|append| append.to.partition == partition);
                 here.for_each(|append| self.broker.append_foreign(append));
             }
+            // Of no webhook, or of another partition's alone, nothing is copied.
+            if self.broker.has_foreign(partition) {
+                self.land(Fault::ForeignTxn.word());
+            }
             self.event("foreign transaction", 0, partition, 0);
         }
     }
@@ -216,6 +234,8 @@ impl World {
     /// Meta sends again whatever was not answered.
     pub(super) fn drain(&mut self) {
         let pending: Vec<usize> = self.meta.pending.keys().copied().collect();
-        pending.into_iter().for_each(|at| self.post(at));
+        for at in pending {
+            self.post(at);
+        }
     }
 }

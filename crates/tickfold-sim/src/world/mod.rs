@@ -20,6 +20,7 @@ use crate::audit::Audit;
 use crate::broker::{Broker, Decision};
 use crate::bug::{Planted, PortBug};
 use crate::client::{Claiming, Committing, Fate, Step, Wire, Writing};
+use crate::counts::Counts;
 use crate::plan::{Fault, Plan, Swarm};
 use crate::rng::Dice;
 use crate::traffic::Traffic;
@@ -32,9 +33,6 @@ const NOON_MS: i64 = 1_795_132_800_000;
 
 /// The golden fold folds as if it was so much later: history is replayed some day.
 const LATER_MS: i64 = 45 * 86_400_000;
-
-/// What happened, counted by what it is.
-pub(crate) type Landed = BTreeMap<&'static str, u64>;
 
 /// The world.
 #[derive(Debug)]
@@ -57,7 +55,7 @@ pub(crate) struct World {
     moved: BTreeMap<u32, Committed>,
     claims: u64,
     is_healing: bool,
-    landed: Landed,
+    counts: Counts,
     hash: u64,
     steps: u64,
     tell: Option<fn(&str)>,
@@ -95,7 +93,7 @@ impl World {
             moved: BTreeMap::new(),
             claims: 0,
             is_healing: false,
-            landed: Landed::new(),
+            counts: Counts::default(),
             hash: 0xcbf2_9ce4_8422_2325,
             steps: 0,
             tell,
@@ -116,8 +114,8 @@ impl World {
         self.heal()
     }
 
-    pub(crate) fn landed(&self) -> &Landed {
-        &self.landed
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn hash(&self) -> u64 {
@@ -164,17 +162,17 @@ impl World {
 
     /// Something that is not for certain in a run happened.
     fn land(&mut self, what: &'static str) {
-        *self.landed.entry(what).or_default() += 1;
+        self.counts.land(what);
     }
 
-    /// True if a fault strikes, once in so many chances.
+    /// True if a fault is to strike, once in so many chances. Whoever makes it strike says that it landed.
     fn strikes(&mut self, fault: Fault, once_in: u64) -> bool {
         let often = self.swarm.often;
         let dice = &mut self.strikes[fault as usize];
         let strikes = dice.one_in((once_in * often / 20).max(2));
         let strikes = strikes && !self.is_healing && self.swarm.faults.has(fault);
         if strikes {
-            self.land(fault.word());
+            self.counts.attempt(fault);
         }
         strikes
     }
@@ -208,8 +206,10 @@ impl World {
         let mut ms = self.dice.pick(&[5_000, 15_000, 29_000]);
         if self.strikes(Fault::Outages, 3) {
             ms = self.dice.pick(&[31_000, 180_000, 1_200_000]);
+            self.land(Fault::Outages.word());
         } else if self.strikes(Fault::Days, 6) {
             ms = self.dice.pick(&[1, 8, 40, 91]) * 86_400_000;
+            self.land(Fault::Days.word());
         }
         self.pass(ms)
     }
@@ -248,6 +248,7 @@ impl World {
         for late in due {
             let reply = self.broker.handle(late.partition, late.epoch, late.by, late.request);
             self.event("late request arrives", late.by.0, late.partition, late.by.1);
+            self.land(late.fault.word());
             self.land(match reply {
                 crate::broker::Reply::Ok => "late request taken",
                 _ => "late request refused",
@@ -259,6 +260,7 @@ impl World {
     fn mark(&mut self) {
         for partition in self.broker.ending() {
             if self.strikes(Fault::SlowMarkers, 2) {
+                self.land(Fault::SlowMarkers.word());
                 continue;
             }
             let choice = self.net.index(64);
@@ -317,6 +319,7 @@ impl World {
             return Ok(false);
         }
         if !self.processes[id].is_running(now_ms) {
+            self.counts.hinder(Fault::Pause, id);
             return Ok(false);
         }
         if self.leave_step(id) || self.orphan_step(id) {
@@ -460,9 +463,16 @@ impl World {
                 let (kind, bug) = (command.kind(), self.bug);
                 let process = &mut self.processes[id];
                 let is_write = matches!(command, Command::WriteStore { .. });
+                let (now_ms, full_until_ms) = (self.broker.now_ms, process.full_until_ms);
+                if asks_the_log(&command) && now_ms < process.cut_until_ms {
+                    self.counts.hinder(Fault::Cut, id);
+                }
                 match process.execute(&self.broker, partition, command, bug) {
                     Ok(input) => {
                         self.event(kind, id, partition, 0);
+                        if is_refused_write(&input) && now_ms < full_until_ms {
+                            self.counts.hinder(Fault::DiskFull, id);
+                        }
                         if let Input::Succeeded(Ok(_)) = input {
                             self.running(id, partition).owes.swap = false;
                         }
@@ -508,6 +518,7 @@ impl World {
                     let ms = self.dice.pick(&[12_000, 30_000]);
                     self.processes[id].paused_until_ms = now_ms + ms;
                     self.processes[id].beats_ms = now_ms + ms + 3_000;
+                    self.counts.begin(Fault::Pause, id);
                     self.event("process pauses in doubt", id, partition, ms);
                 }
             }
@@ -541,6 +552,7 @@ impl World {
             partition,
             view: &self.processes[id].view,
             bug: self.bug,
+            counts: &mut self.counts,
         }
     }
 
@@ -561,7 +573,7 @@ impl World {
     /// How the next request fares.
     fn fate(&mut self, id: usize) -> Fate {
         if self.broker.now_ms < self.processes[id].cut_until_ms {
-            return Fate::Lost;
+            return Fate::Cut;
         }
         let after_ms = self.net.pick(&[5, 100, 2_000, 30_000]);
         if self.strikes(Fault::RequestLost, 40) {
@@ -608,6 +620,10 @@ impl World {
         self.processes[id].stores.fail_reads(read_fails);
         let told = self.running(id, partition).tell(input, now_ms);
         self.processes[id].stores.fail_reads(false);
+        // Not every record makes the fold read something.
+        if read_fails && self.running(id, partition).lost_its_store() {
+            self.land(Fault::ReadError.word());
+        }
         told
     }
 
@@ -650,6 +666,25 @@ impl World {
     fn has(&self, bug: PortBug) -> bool {
         self.bug == Some(Planted::Port(bug))
     }
+}
+
+/// It reads from the log by itself. What a client sends for it has a fate of its own.
+fn asks_the_log(command: &Command) -> bool {
+    matches!(command, Command::ReadBounds | Command::ReadLastOutputs | Command::ReadRaw { .. })
+}
+
+/// The disk refused to write something.
+fn is_refused_write(input: &Input) -> bool {
+    use tickfold_store::Error::Io;
+    matches!(
+        input,
+        Input::StoreOpened(Err(Io { .. }))
+            | Input::Rejected(Err(Io { .. }))
+            | Input::Restored(Err(Io { .. }))
+            | Input::Succeeded(Err(Io { .. }))
+            | Input::StoreWritten { result: Err(Io { .. }), .. }
+            | Input::Checkpointed { result: Err(Io { .. }), .. }
+    )
 }
 
 /// How a commit, swap or claim came out, if it is one.

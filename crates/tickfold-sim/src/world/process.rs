@@ -180,6 +180,12 @@ impl Running {
         matches!(self.driver.progress(), Progress::Live { .. })
     }
 
+    /// The driver ended, since its store failed.
+    pub(crate) fn lost_its_store(&self) -> bool {
+        let is_lost = |work: &Work| matches!(work, Work::Todo(Command::Lost(Lost::Store(_))));
+        self.works.iter().any(is_lost)
+    }
+
     /// An operator has the partition in hand.
     pub(crate) fn stands(&self) -> bool {
         self.works.iter().any(|work| work.kind() == "stand_still")

@@ -11,6 +11,7 @@ use tickfold_store::{MemStores, PartitionStore, StoreHead, Stores};
 use super::World;
 use super::process::Process;
 use crate::broker::RAW;
+use crate::plan::Fault;
 
 /// Rows that a swap publishes have ordinals from here on, above those of all other outputs.
 const ORDINALS: u32 = 1 << 31;
@@ -38,6 +39,10 @@ impl World {
         if store.store_head().cursor < until {
             self.fold_shadow(id, partition, &mut *store, until, records)?;
             self.event("replay goes on", id, partition, store.store_head().cursor);
+        }
+        // It folded some more, or has nothing more to fold.
+        if until > 0 {
+            self.land(Fault::Replay.word());
         }
         if until == 0 || store.store_head().cursor < until {
             return Ok(());
@@ -93,6 +98,9 @@ impl World {
         live: &StoreHead,
     ) -> Result<Option<Box<Takeover>>, String> {
         let is_full = self.broker.now_ms < self.processes[id].full_until_ms;
+        if is_full {
+            self.counts.hinder(Fault::DiskFull, id);
+        }
         if is_full || self.dice.one_in(4) {
             self.land("let go");
             return Ok(None);
