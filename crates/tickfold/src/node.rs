@@ -1,6 +1,7 @@
 //! A node: `tickfold up`, `tickfold ingress` or `tickfold processor`. Its parts are built in
 //! dependency order and taken down in the reverse.
 
+mod files;
 mod front;
 mod grpc;
 mod parts;
@@ -26,6 +27,7 @@ use crate::raw_topic::RawTopic;
 use crate::reload::{Reload, Sources};
 use crate::{log, options, telemetry};
 
+use files::OpenFiles;
 use front::Front;
 use grpc::Grpc;
 use parts::{Part, ended};
@@ -84,6 +86,7 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     metrics::started(role);
     role.check(&config)?;
     let signals = Signals::listen()?;
+    let open_files = files::raise_limit();
 
     // Whatever can be refused is refused before anything is bound or opened.
     let reload = Arc::new(Reload::first(Sources::new(&config, role.takes_webhooks())?)?);
@@ -97,9 +100,14 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     let raw = RawTopic::ensure(&config, log.as_ref(), role.folds()).await?;
 
     // Before the processor runs: what is refused here ends the node with nothing to take down.
+    let partitions = if role.folds() { raw.partitions } else { 0 };
+    let files = OpenFiles::new(open_files, &config, partitions);
     let front = match front {
-        Some(front) => Some(front.open(&config, &log, &raw, role.folds()).await?),
-        None => None,
+        Some(front) => Some(front.open(&config, &log, &raw, &files).await?),
+        None => {
+            files.check_without_webhooks();
+            None
+        }
     };
     let mut workers = match data_dir {
         Some(dir) => Some(Workers::join(&config, dir, &log, &raw, &own_address).await?),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -347,5 +347,30 @@ fn roles_without_kafka_are_refused_by_name() {
             assert!(ended.stderr.contains(word), "{word}: {ended:?}");
         }
         assert!(!dir.path().join("data").exists());
+    }
+}
+
+/// A state has up to 256 files open, and a usual soft limit is 1,024. That no broker answers changes nothing.
+#[test]
+fn every_role_takes_the_open_files_that_the_system_allows() {
+    for role in ["ingress", "processor"] {
+        let dir = TempDir::new().unwrap();
+        let node = role_on(role, dir.path(), "127.0.0.1:1");
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -Sn 256 && exec \"$0\" \"$@\""]).arg(node.get_program());
+        command.args(node.get_args());
+        for (name, value) in node.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let limits = format!("/proc/{}/limits", child.id());
+        eventually("the soft limit is the hard one", || {
+            let limits = std::fs::read_to_string(&limits).unwrap();
+            let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+            let mut values = line.split_whitespace().skip(3);
+            (values.next() == values.next()).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
