@@ -3,7 +3,8 @@
 
 Each service of ours has a command that the binary has, flags that this command has, and settings that `tickfold config`
 reads and shows as they are written; nothing listens where others reach it; health checks and Prometheus ask the admin
-listener that is there; images are pinned, files that are mounted exist. What is wrong is printed, all of it.
+listener that is there; a stop is not cut short, and one that hangs ends; images are pinned, files that are mounted exist.
+What is wrong is printed, all of it.
 """
 
 import os
@@ -16,6 +17,8 @@ from ruamel.yaml import YAML
 
 HERE = pathlib.Path(__file__).parent
 LOOPBACK = "127.0.0.1:"
+# Seconds of a stop beside the drains; node.rs has them.
+STOP_REST = 30
 wrong = []
 
 
@@ -64,6 +67,13 @@ def check_service(binary, place, service, secrets):
     for secret in service.get("secrets", []):
         if secret not in secrets:
             complain(place, f"there is no secret {secret}")
+
+    if service.get("init") is not True:
+        complain(place, "without init: true it cannot kill itself when its stop hangs")
+    drains = [int(seconds) for seconds in re.findall(r'^drain_limit = "(\d+)s"', shown, re.MULTILINE)]
+    grace = int(service["stop_grace_period"].removesuffix("s"))
+    if len(drains) != 2 or grace <= sum(drains) + STOP_REST:
+        complain(place, f"a stop may take {sum(drains) + STOP_REST} s, and is cut short after {grace} s")
 
     health = " ".join(service["healthcheck"]["test"])
     admin = listeners.get("--admin-addr", "").removeprefix(LOOPBACK)

@@ -88,10 +88,10 @@ pub(super) fn limit(limit: Duration) -> Result<()> {
 /// Ends the process as a crash would, from which every start recovers.
 fn end(why: &str) -> ! {
     error!(why, "the process ends at once");
-    loop {
-        let _ = kill_process(getpid(), rustix::process::Signal::KILL);
-        std::thread::park();
-    }
+    let _ = kill_process(getpid(), rustix::process::Signal::KILL);
+    // The first process of a container is the one that cannot kill itself so. Nothing of ours runs at this end
+    // either.
+    std::process::abort()
 }
 
 /// Says once that the node is to stop, and how. Clones are the same switch.

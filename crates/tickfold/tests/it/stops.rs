@@ -1,8 +1,8 @@
 //! A stop ends, whatever hangs: by itself after a while, at once by a second signal, and at once before the node
-//! runs.
+//! runs, in a container too.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::{Node, assert_golden, eventually, say, status_body, up};
 
 const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 
 /// A node of which each partition that folds a webhook hangs before its commit. One does.
 fn hanging(root: &TempDir) -> Node {
@@ -67,17 +68,49 @@ fn a_second_signal_ends_a_stop_that_hangs() {
 
 #[test]
 fn a_signal_before_a_node_runs_ends_it() {
+    let ended = told_before_it_runs(|root| up(root.path()), |child| child.id());
+    assert_eq!(ended.signal(), Some(SIGKILL));
+}
+
+/// The kernel does not let the first process of a container kill itself.
+#[test]
+fn a_signal_ends_the_first_process_of_a_container_too() {
+    let contained = |root: &TempDir| {
+        let node = up(root.path());
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child"]);
+        command.arg(node.get_program()).args(node.get_args());
+        node.get_envs().for_each(|(name, value)| _ = command.env(name, value.unwrap_or_default()));
+        command
+    };
+    let node_in = |child: &Child| {
+        let path = format!("/proc/{0}/task/{0}/children", child.id());
+        let children = std::fs::read_to_string(path).unwrap();
+        children
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("unshare has {children:?}; is it permitted?"))
+    };
+    // unshare ends as what it ran.
+    let ended = told_before_it_runs(contained, node_in);
+    assert!(ended.signal().is_some_and(|signal| signal != SIGTERM), "{ended:?}");
+}
+
+/// A node that waits for its brokers, of which nobody answers, is told to stop.
+fn told_before_it_runs(
+    command: impl Fn(&TempDir) -> Command,
+    node_in: impl Fn(&Child) -> u32,
+) -> ExitStatus {
     let root = TempDir::new().unwrap();
-    // Nobody answers there, and a start waits for its brokers.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut command = up(root.path());
+    let mut command = command(&root);
     command.args(["--kafka", &nobody.local_addr().unwrap().to_string()]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     nobody.accept().unwrap();
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(node_in(&child)).unwrap()).unwrap();
     let begin = Instant::now();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    let ended: ExitStatus = eventually("it ends", || child.try_wait().unwrap());
-    assert_eq!(ended.signal(), Some(SIGKILL));
+    let ended = eventually("it ends", || child.try_wait().unwrap());
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    ended
 }
