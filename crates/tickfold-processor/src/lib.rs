@@ -39,7 +39,7 @@ pub use bugs::Bug;
 pub use checkpoint::{CheckpointError, Checkpoints, take_checkpoint};
 pub use driver::{Driver, Folded, MutedError, MutedFold, raw_record};
 pub use lag::{Lag, Lags};
-pub use options::{Options, Trim, fail_point};
+pub use options::{Options, fail_point};
 pub use outputs::{DerivedTopics, derived_topic, raw_topic, source_offset, topic_specs};
 pub use processor::{Error, Processor, ensure_topics};
 pub use recover::{Recovery, RecoveryError};

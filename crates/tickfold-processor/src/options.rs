@@ -46,20 +46,11 @@ pub struct Options {
     pub follow: bool,
     /// Milliseconds between two looks at the group's positions, while any partition is followed.
     pub follow_interval_ms: u64,
-    /// What raw may be deleted once checkpoints stand in for it; `None`: nothing.
-    pub trim: Option<Trim>,
     /// Called at named places of the shell, for tests that kill the process there.
     pub fail_point: fn(&'static str),
     /// A bug to plant, for the tests that must catch it.
     #[cfg(feature = "planted-bugs")]
     pub bug: Option<crate::bugs::Bug>,
-}
-
-/// What may be deleted of raw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trim {
-    /// Milliseconds for which records are kept after their append, by the partition's log time.
-    pub keep_ms: u64,
 }
 
 /// Names of the places at which [`Options::fail_point`] is called.
@@ -104,7 +95,6 @@ impl Default for Options {
             checkpoints_kept: 3,
             follow: false,
             follow_interval_ms: 1_000,
-            trim: None,
             fail_point: |_| (),
             #[cfg(feature = "planted-bugs")]
             bug: None,
