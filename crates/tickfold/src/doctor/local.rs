@@ -12,6 +12,7 @@ use tickfold_ingress::App;
 
 use super::{Finding, Patient};
 use crate::config::Config;
+use crate::node::Role;
 use crate::reload::Sources;
 use crate::{apps, environment, tokens};
 
@@ -22,6 +23,12 @@ const SUCCESSOR_MS: i64 = 14 * DAY_MS;
 const SPACE_BYTES_MIN: u64 = 512 << 20;
 const SPACE_BYTES_ADVISED: u64 = 5 << 30;
 
+/// Write buffers while full ones are flushed, as multiples of their setting: of all states together, and of the
+/// embedded log.
+const STORE_BUFFERS: u64 = 2;
+const LOG_BUFFERS: u64 = 3;
+/// Batches of a partition: one on its way, one on top.
+const BATCHES: u64 = 2;
 /// Records that a reader of Kafka may have in memory, per partition.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 /// The process beside what settings bound: code, threads, connections, batches being folded.
@@ -250,7 +257,7 @@ pub(super) fn memory(patient: &Patient<'_>, partitions: u32) -> Finding {
             "neither a limit nor the memory of the machine can be read",
         );
     };
-    judge_memory(budget(patient, partitions), limit, whose)
+    judge_memory(budget(patient.config, patient.role, partitions), limit, whose)
 }
 
 fn judge_memory(budget: u64, limit: u64, whose: &str) -> Finding {
@@ -265,8 +272,8 @@ fn judge_memory(budget: u64, limit: u64, whose: &str) -> Finding {
     }
 }
 
-fn budget(patient: &Patient<'_>, partitions: u32) -> u64 {
-    let Patient { config, role, .. } = patient;
+/// By the bounds of docs/limits.md, all of them reached at once.
+fn budget(config: &Config, role: Role, partitions: u32) -> u64 {
     let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
     let kafka = config.kafka.brokers.is_some();
     let partitions = u64::from(partitions);
@@ -277,16 +284,15 @@ fn budget(patient: &Patient<'_>, partitions: u32) -> u64 {
     }
     if role.folds() {
         parts.push(bytes(config.store.block_cache_bytes));
-        parts.push(bytes(config.store.write_buffer_bytes_total));
-        let batches = bytes(config.processor.batch_bytes_max);
+        parts.push(bytes(config.store.write_buffer_bytes_total).saturating_mul(STORE_BUFFERS));
+        let batches = bytes(config.processor.batch_bytes_max).saturating_mul(BATCHES);
         let ahead = if kafka { READ_AHEAD_BYTES } else { 0 };
         parts.push(partitions.saturating_mul(batches.saturating_add(ahead)));
     }
     if !kafka {
         let log = &config.log;
-        parts.extend(
-            [log.queue_bytes_max, log.write_buffer_bytes, log.block_cache_bytes].map(bytes),
-        );
+        parts.extend([log.queue_bytes_max, log.block_cache_bytes].map(bytes));
+        parts.push(bytes(log.write_buffer_bytes).saturating_mul(LOG_BUFFERS));
     }
     parts.into_iter().fold(0, u64::saturating_add)
 }
@@ -327,6 +333,7 @@ mod tests {
 
     use super::super::Status;
     use super::*;
+    use crate::config::Layers;
 
     #[test]
     fn secrets_are_judged_by_the_time() {
@@ -361,6 +368,26 @@ mod tests {
         assert_eq!(memory_limit(|_| None), None);
         let judged = |budget| judge_memory(budget, 1_000, "of the machine").status;
         assert_eq!([750, 751, 1_001].map(judged), [Status::Ok, Status::Warn, Status::Fail]);
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_more_than_once_is_counted_so() {
+        let mib = |file: &str, role| {
+            let mut layers = Layers::defaults().unwrap();
+            layers.file("f", file).unwrap();
+            budget(&layers.read().unwrap(), role, 32) >> 20
+        };
+        let settings = "[store]\nblock_cache_bytes = \"1000MiB\"\nwrite_buffer_bytes_total = \"100MiB\"\n\
+                        [processor]\nbatch_bytes_max = \"10MiB\"\n[ingress]\ninflight_bytes_max = \"50MiB\"\n\
+                        [log]\nqueue_bytes_max = \"5MiB\"\nwrite_buffer_bytes = \"20MiB\"\nblock_cache_bytes = \"7MiB\"\n";
+        let folding = 1_000 + 2 * 100;
+        let embedded = 192 + folding + 32 * 2 * 10 + 50 + 5 + 3 * 20 + 7;
+        assert_eq!(mib(settings, Role::Up), embedded);
+        let kafka = format!(
+            "{settings}[kafka]\nbrokers = \"127.0.0.1:9092\"\nappend_bytes_max = \"9MiB\"\n"
+        );
+        assert_eq!(mib(&kafka, Role::Processor), 192 + folding + 32 * (2 * 10 + 8));
+        assert_eq!(mib(&kafka, Role::Ingress), 192 + 50 + 9);
     }
 
     #[test]
