@@ -102,17 +102,17 @@ impl Answer {
         }
     }
 
-    /// Whether it says that the request itself has to change: 4xx but 401 and 403, which are how
-    /// forgers are answered. Meta's own requests should never get one.
+    /// Whether it says that the request, or who sends it, has to change: 4xx but 401, which is how
+    /// forgers are answered, and the 403 of a handshake. Meta's own webhooks should never get one.
     pub(crate) fn is_lost(&self) -> bool {
         match self {
-            Self::TooLarge
+            Self::PeerRefused
+            | Self::TooLarge
             | Self::BodyIncomplete
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::EncodingRefused => true,
-            Self::PeerRefused
-            | Self::Accepted(_)
+            Self::Accepted(_)
             | Self::Challenge(_)
             | Self::HandshakeRefused
             | Self::SignatureRefused

@@ -161,9 +161,9 @@ pub fn describe() {
     describe_counter!(
         SIGNED_REFUSED,
         Unit::Count,
-        "Requests that carried a signature header, as Meta's do, and were answered 4xx other than 401 \
-         and 403, by outcome: a wrong path or method, a Content-Encoding, a body too large or cut. What \
-         was in them is lost if the cause stays."
+        "Requests that carried a signature header, as Meta's do, and were answered 4xx other than 401, by \
+         outcome: a peer that may not, a wrong path or method, a Content-Encoding, a body too large or \
+         cut. What was in them is lost if the cause stays."
     );
     describe_gauge!(
         CONNECTIONS,

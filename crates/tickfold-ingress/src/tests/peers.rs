@@ -8,6 +8,7 @@ use super::support::{BODY, short};
 use crate::{Error, IngressOptions};
 
 const REFUSED: &str = "tickfold_ingress_requests_total peer_refused";
+const SIGNED: &str = "tickfold_ingress_signed_requests_refused_total peer_refused";
 
 fn behind_proxy() -> IngressOptions {
     let allow = vec!["203.0.113.0/24".parse().unwrap()];
@@ -39,7 +40,13 @@ async fn only_allowed_peers_get_through_and_others_learn_nothing() {
         let answer = exchange(&mut proxy, &request).await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
         assert_eq!(counted.of(REFUSED), count, "{request}");
+        // A list that Meta's addresses are no longer in loses webhooks.
+        assert_eq!(counted.of(SIGNED), count, "{request}");
     }
+    let unsigned = stranger.replace("x-hub-signature-256", "x-signature");
+    let answer = exchange(&mut proxy, &unsigned).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert_eq!((counted.of(REFUSED), counted.of(SIGNED)), (7, 6));
     assert_eq!(running.raw_count(), 1);
     let allowed = exchange(&mut proxy, &from("203.0.113.8")).await;
     assert!(allowed.starts_with("HTTP/1.1 200"), "{allowed}");

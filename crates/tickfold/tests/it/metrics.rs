@@ -288,7 +288,7 @@ fn partitions() -> BTreeSet<String> {
 /// What was sent, by the answer it must have got.
 struct Sent {
     outcomes: BTreeMap<String, f64>,
-    /// Those answered 4xx but 401 and 403 although they had a signature.
+    /// Those answered 4xx but 401 although they had a signature.
     signed_refused: BTreeMap<String, f64>,
     accepted_bytes: f64,
 }
