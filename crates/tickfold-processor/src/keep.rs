@@ -82,7 +82,7 @@ async fn own(parts: &Parts, status: &watch::Sender<PartitionStatus>, tenure: &Te
                 metrics::refused(partition, code, false);
             }
             End::Lost(lost) => {
-                metrics::lost();
+                metrics::lost(partition);
                 if was_live {
                     failures = 0;
                 }

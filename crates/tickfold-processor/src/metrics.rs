@@ -107,7 +107,7 @@ pub fn describe() {
         "Raw offsets still to be refolded before the partition is live"
     );
     describe_counter!(CHECKPOINTS_TOTAL, Unit::Count, "Checkpoints made and failed, by outcome");
-    describe_counter!(LOST_TOTAL, Unit::Count, "Partitions lost and started anew");
+    describe_counter!(LOST_TOTAL, Unit::Count, "Partitions lost and started anew, by partition");
     describe_gauge!(ASSIGNED, Unit::Count, "Partitions assigned to this process");
     describe_counter!(
         GIVEN_UP_TOTAL,
@@ -190,8 +190,8 @@ pub(crate) fn checkpoint(made: bool) {
     counter!(CHECKPOINTS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-pub(crate) fn lost() {
-    counter!(LOST_TOTAL).increment(1);
+pub(crate) fn lost(partition: u32) {
+    counter!(LOST_TOTAL, "partition" => partition.to_string()).increment(1);
 }
 
 pub(crate) fn assigned(partitions: usize) {

@@ -125,7 +125,7 @@ pub(crate) fn failed_commits(node: &Node) -> u64 {
     count(node, |name| {
         let commits = name.starts_with("tickfold_processor_commits_total{")
             && !name.contains("outcome=\"committed\"");
-        commits || name.starts_with("tickfold_processor_lost_total")
+        commits || name.starts_with("tickfold_processor_lost_total{partition=\"")
     })
 }
 
