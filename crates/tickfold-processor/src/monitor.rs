@@ -1,5 +1,5 @@
 //! Looks at a partition from outside, every now and then: how far it lags, how old its state is,
-//! whether it is live, and whether it is stuck.
+//! whether it is live, what it has still to restore, and whether it is stuck.
 //!
 //! It shares no thread with the task, so it sees also what hangs. One runs per partition, for as
 //! long as the processor: it looks while the partition is assigned here, also while that starts,
@@ -52,6 +52,7 @@ pub(crate) async fn watch_partition(
     let mut was_assigned = false;
     let mut records = 0;
     metrics::live(partition, false);
+    metrics::restore_remaining(partition, 0);
     loop {
         // Looks at once when a position is known; a claim that takes its time is itself a lag.
         let next_ms = clock.now_ms().saturating_add(parts.options.poll_interval_ms);
@@ -66,6 +67,7 @@ pub(crate) async fn watch_partition(
                 metrics::lag(partition, &Lag::default());
                 metrics::clock_behind(partition, 0);
                 metrics::live(partition, false);
+                metrics::restore_remaining(partition, 0);
                 lag.send_replace(None);
                 records = 0;
             }
@@ -95,6 +97,10 @@ pub(crate) async fn watch_partition(
             PartitionStatus::Refused(_) | PartitionStatus::Stopped => (false, None, true),
         };
         metrics::live(partition, status.borrow().is_live());
+        // One that is started anew has still to restore what it had before.
+        if restore_remaining.is_some() || !is_starting {
+            metrics::restore_remaining(partition, restore_remaining.unwrap_or(0));
+        }
         // While the log is away what waits is what waited last.
         let is_behind = records > 0 || restore_remaining.is_some();
         let seen = Lag { records, shown: parts.pulse.log_time().filter(|_| is_behind) };

@@ -460,18 +460,11 @@ impl<'a> Ports<'a> {
             if *before == now || tenure.is_lost() {
                 return false;
             }
-            match &now {
-                PartitionStatus::Restoring { remaining } => {
-                    metrics::restore_remaining(partition, *remaining);
-                }
-                PartitionStatus::Live { position }
-                    if !matches!(before, PartitionStatus::Live { .. }) =>
-                {
-                    metrics::restore_remaining(partition, 0);
-                    metrics::live(partition, true);
-                    info!(partition, position, "partition is live");
-                }
-                _ => {}
+            if let PartitionStatus::Live { position } = &now
+                && !before.is_live()
+            {
+                metrics::live(partition, true);
+                info!(partition, position, "partition is live");
             }
             *before = now;
             true

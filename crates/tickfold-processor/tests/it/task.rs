@@ -465,3 +465,48 @@ async fn the_lag_is_true_for_a_live_a_refused_and_a_stuck_partition() {
     }
     lags(5.0).await;
 }
+
+#[tokio::test]
+async fn what_remains_to_be_restored_is_nothing_once_the_partition_is_taken_away_or_refused() {
+    let gauges = Gauges::default();
+    let mut seen = gauges.0.subscribe();
+    let _recorder = metrics::set_default_local_recorder(&gauges);
+    let mut remaining = async |wanted: f64| {
+        let name = format!("tickfold_processor_restore_remaining_records {PARTITION}");
+        let found = seen.wait_for(|gauges| gauges.get(&name) == Some(&wanted));
+        drop(tokio::time::timeout(PATIENCE, found).await.expect("in time").unwrap());
+    };
+    let options = Options { poll_interval_ms: 1, ..options() };
+    let (log, stores) = world();
+    let here = Here::start(&log, &stores, options.clone()).await;
+    here.all_live().await;
+    remaining(0.0).await;
+    here.stop().await;
+    // Another store goes on; this one stays behind.
+    let here = Here::start(&log, &MemStores::new(), options.clone()).await;
+    for n in 0..3 {
+        append_webhook(&log, &status(n, "sent", 1_795_132_700));
+    }
+    here.live_at(3).await;
+    here.processor.stop(Departure::Restart).await.unwrap();
+
+    // It restores, again and again, for as long as it cannot be written.
+    stores.fail_writes(true);
+    let here = Here::start(&log, &stores, options.clone()).await;
+    remaining(3.0).await;
+    let (group, topic) = (options.group, raw_topic(&options.topic_prefix));
+    let there = log.join_now(&GroupSpec { group, topic, instance: "there".to_owned() }).unwrap();
+    remaining(0.0).await;
+
+    // It comes back, and what is read then is not what was folded.
+    there.go_now(Departure::Leave);
+    remaining(3.0).await;
+    let raw = TopicPartition::new(raw_topic("wa"), PARTITION);
+    assert!(log.replace_record(&raw, 1, Some(status(9, "read", 1_795_132_700).into())));
+    // What was read before is not written any more.
+    here.status(|status| *status == PartitionStatus::Starting).await;
+    stores.fail_writes(false);
+    here.status(|status| matches!(status, PartitionStatus::Refused(_))).await;
+    remaining(0.0).await;
+    here.processor.stop(Departure::Restart).await.unwrap();
+}
