@@ -3,7 +3,8 @@
 //! The owner of a partition writes its address beside every position that it commits, so the log is
 //! the registry: it is read at intervals while any partition is elsewhere, and at once when somebody
 //! turns out not to be the owner any more. A node that does not answer is not asked again for a
-//! moment, so that its absence costs the first caller a share of its deadline and the next nothing.
+//! moment, so that its absence costs the first caller a share of its deadline and the next nothing. Only
+//! a caller who had time for it says so: one in a hurry learns nothing of the node.
 //!
 //! It leaves to others: what to make of the answers (`query::spread`).
 
@@ -29,8 +30,8 @@ use crate::metrics;
 use crate::reasons::Failure;
 
 /// Metadata of calls between nodes and of their answers: partitions, with commas. A call that has it
-/// comes from another node: it is answered from those of these partitions that this node has, and
-/// nobody else is asked.
+/// comes from another node: it is answered from those of these partitions that this node has, or had
+/// last, and nobody else is asked.
 const PARTITIONS: &str = "tickfold-partitions";
 
 /// How often the owners are read while a partition is elsewhere.
@@ -47,6 +48,11 @@ const AWAY: Duration = Duration::from_secs(1);
 /// most; and the share of the time that is left, if that is less.
 const PATIENCE_MAX: Duration = Duration::from_millis(500);
 const PATIENCE_SHARE: u32 = 8;
+
+/// How long nothing may come on a connection before it is asked for a sign of life, and then until one
+/// comes. What is silent for longer is replaced: TCP alone would hold on to it for a quarter of an hour, while
+/// the node at its other end lives, or another one has its address.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// The address of the owner of each partition, if it has one; `None` if they cannot be read now.
 type Addresses = Option<Vec<Option<String>>>;
@@ -223,6 +229,14 @@ impl Peers {
         (!address.is_empty() && address != self.0.own_address).then_some(address)
     }
 
+    /// True if the log names this node as the owner, whoever has the partition by now.
+    pub(crate) fn is_named(&self, partition: u32) -> bool {
+        let map = self.0.map.borrow();
+        map.addresses
+            .get(partition as usize)
+            .is_some_and(|address| address.as_ref() == Some(&self.0.own_address))
+    }
+
     /// True if another node is known to own the partition, and was not silent a moment ago.
     pub(crate) fn can_be_asked(&self, partition: u32) -> bool {
         let Some(owner) = self.owner(partition) else { return false };
@@ -340,14 +354,24 @@ impl Peers {
         Ok(Asking { request, path, channel: node.channel, pulse: node.pulse, left })
     }
 
-    /// Waits until the owners are as they were written a moment ago, and no longer than `patience`.
+    /// Waits until the owners are as they were written a moment ago, and no longer than `patience`. Without
+    /// an answer the old map has to do.
     pub(crate) async fn refreshed(&self, patience: Duration) {
+        self.read_within(FRESH, patience).await;
+    }
+
+    /// Whether the owners were read anew, within `patience`.
+    pub(crate) async fn read_anew(&self, patience: Duration) -> bool {
+        self.read_within(Duration::ZERO, patience).await
+    }
+
+    async fn read_within(&self, age: Duration, patience: Duration) -> bool {
         let now = Instant::now();
-        let fresh = |map: &Map| map.read.is_some_and(|read| read + FRESH > now);
+        let fresh = |map: &Map| map.read.is_some_and(|read| read + age > now);
         self.0.wanted.notify_one();
         let mut map = self.0.map.subscribe();
-        // The sender lives as long as this; without an answer the old map has to do.
-        let _ = tokio::time::timeout(patience, map.wait_for(fresh)).await;
+        // The sender lives as long as this.
+        tokio::time::timeout(patience, map.wait_for(fresh)).await.is_ok()
     }
 
     /// Keeps the owners up to date, for as long as it is polled.
@@ -411,7 +435,11 @@ impl Peers {
         });
         if let Some(node) = self.nodes().get_mut(address) {
             node.reached |= failed.is_none();
-            node.away_until = silent.then(|| Instant::now() + AWAY);
+            if silent {
+                node.away_until = Some(Instant::now() + AWAY);
+            } else if failed.is_none_or(|status| Failure::of_peer(status).is_some()) {
+                node.away_until = None;
+            }
         }
         if silent {
             metrics::unreachable();
@@ -471,7 +499,12 @@ fn endpoint(
         None => Endpoint::from_shared(format!("http://{address}"))?,
         Some(tls) => Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?,
     };
-    Ok(endpoint.connect_timeout(PATIENCE_MAX).tcp_nodelay(true))
+    Ok(endpoint
+        .connect_timeout(PATIENCE_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true))
 }
 
 /// Waits for an answer for as long as the node says that it lives: a slow one is not gone, and one that
@@ -496,6 +529,9 @@ async fn while_alive<T>(
                 Ok(Ok(_)) => {}
                 Ok(Err(status)) if is_of_a_closing_connection(&status) => {}
                 Ok(Err(status)) => return Err(Status::unavailable(status.message().to_owned())),
+                Err(_) if patience < PATIENCE_MAX => {
+                    return Err(Status::deadline_exceeded("no sign of the node in the time there was"));
+                }
                 Err(_) => return Err(Status::unavailable("the node is silent")),
             }
         }
@@ -517,6 +553,33 @@ mod tests {
             metadata.insert(PARTITIONS, nonsense.parse().unwrap());
             assert_eq!(named_partitions(&metadata), Some(BTreeSet::new()), "{nonsense}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_caller_in_a_hurry_does_not_call_a_node_silent_for_all() {
+        // It is connected to, and says nothing for now.
+        let node = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = node.local_addr().unwrap().to_string();
+        let owners = Owners::new(|| Box::pin(std::future::ready(None)));
+        let peers = Peers::new("me:1", 1, |_| false, owners);
+        let map = Map { addresses: vec![Some(address.clone())], read: None };
+        peers.0.map.send_replace(map);
+        let asked = async |left: Duration| {
+            let deadline = Instant::now() + left;
+            let path = "/tickfold/Any".to_owned();
+            let (partitions, access) = (BTreeSet::from([0]), Access::unchecked());
+            peers
+                .ask::<(), ()>(&address, path, (), &partitions, deadline, &access)
+                .await
+                .unwrap_err()
+        };
+        let full = PATIENCE_MAX * PATIENCE_SHARE;
+        let begun = Instant::now();
+        assert_eq!(asked(full / 2).await.code(), Code::DeadlineExceeded);
+        assert!(begun.elapsed() < full / 2, "a share of the time: {:?}", begun.elapsed());
+        assert!(peers.can_be_asked(0));
+        assert_eq!(asked(full * 2).await.code(), Code::Unavailable);
+        assert!(!peers.can_be_asked(0));
     }
 
     #[test]
