@@ -1,4 +1,4 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/statusz`, `/configz`, the mirror of the gRPC
+//! The admin listener: `/livez`, `/readyz`, `/readyz/ingress`, `/metrics`, `/statusz`, `/configz`, the mirror of the gRPC
 //! services under `/v1`, and the console. Never on a listener that faces the internet. Where callers are authenticated
 //! `/statusz` and `/configz` need a token of scope `admin`, and the mirror what gRPC needs; probes and
 //! scrapes have none, and what they see names nobody.
@@ -88,6 +88,7 @@ pub(crate) async fn run(
     let router = Router::new()
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(readyz))
+        .route("/readyz/ingress", get(readyz_ingress))
         .route("/metrics", get(metrics))
         .route("/statusz", get(statusz))
         .route("/configz", get(configz))
@@ -124,6 +125,19 @@ struct Readiness {
     warnings: Vec<String>,
 }
 
+impl Readiness {
+    fn of(reasons: Vec<String>, warnings: Vec<String>) -> Self {
+        Self { ready: reasons.is_empty(), reasons, warnings }
+    }
+}
+
+impl IntoResponse for Readiness {
+    fn into_response(self) -> Response {
+        let code = if self.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (code, Json(self)).into_response()
+    }
+}
+
 impl Admin {
     /// Waits until queries are answered and webhooks are taken, as far as the node does either.
     pub(crate) async fn until_serving(&self) {
@@ -141,35 +155,49 @@ impl Admin {
         self.front.as_ref().is_none_or(takes) && self.partitions.have_settled()
     }
 
-    fn readiness(&self) -> Readiness {
-        let (mut reasons, mut warnings) = (Vec::new(), Vec::new());
-        if let Some((apps, ingress)) = &self.front {
-            let ingress = ingress.readiness();
-            if !ingress.ready {
-                let reason = serde_json::to_value(ingress).unwrap_or_default();
-                let reason = reason
-                    .get("reason")
-                    .and_then(|reason| reason.as_str())
-                    .unwrap_or("not ready")
-                    .to_owned();
-                reasons.push(format!("ingress: {reason}"));
-            }
-            let unmatched = apps.no_signature_matched();
-            let warning = |app: &String| format!("ingress: no_signature_matched by app {app}");
-            warnings.extend(unmatched.iter().map(warning));
+    /// Whether webhooks are taken. Partitions have no part in it: one that moves is away from all nodes for as
+    /// long as it is folded up, and whoever sends webhooks by this must not find all of them unready.
+    fn ingress_readiness(&self) -> Readiness {
+        let Some((apps, ingress)) = &self.front else {
+            return Readiness::of(
+                vec!["ingress: this node takes no webhooks".to_owned()],
+                Vec::new(),
+            );
+        };
+        let ingress = ingress.readiness();
+        let mut reasons = Vec::new();
+        if !ingress.ready {
+            let reason = serde_json::to_value(ingress).unwrap_or_default();
+            let reason = reason
+                .get("reason")
+                .and_then(|reason| reason.as_str())
+                .unwrap_or("not ready")
+                .to_owned();
+            reasons.push(format!("ingress: {reason}"));
         }
+        let unmatched = apps.no_signature_matched();
+        let warning = |app: &String| format!("ingress: no_signature_matched by app {app}");
+        Readiness::of(reasons, unmatched.iter().map(warning).collect())
+    }
+
+    fn readiness(&self) -> Readiness {
+        let front = self.front.as_ref().map(|_| self.ingress_readiness());
+        let (mut reasons, warnings) =
+            front.map(|front| (front.reasons, front.warnings)).unwrap_or_default();
         if let Some(QueryState::Opening(partitions)) = self.query.as_ref().map(QueryStatus::get) {
             reasons.push(format!("query: state of partitions {partitions:?} is not open"));
         }
         reasons.extend(self.partitions.unready());
-        Readiness { ready: reasons.is_empty(), reasons, warnings }
+        Readiness::of(reasons, warnings)
     }
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let readiness = admin.readiness();
-    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(readiness)).into_response()
+    admin.readiness().into_response()
+}
+
+async fn readyz_ingress(State(admin): State<Admin>) -> Response {
+    admin.ingress_readiness().into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -13,6 +13,7 @@ fn probes_metrics_and_status_tell_what_the_node_does() {
     assert_eq!(node.admin("/livez").status, 200);
     let ready = node.admin("/readyz");
     assert_eq!(ready.status, 200, "{}", ready.text());
+    assert_eq!(node.admin("/readyz/ingress").status, 200);
 
     node.post(status_body("wamid.A", "sent", 1));
     node.post("{");
