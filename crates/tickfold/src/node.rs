@@ -95,6 +95,9 @@ pub(crate) async fn run(role: Role, layers: &Layers) -> Result<()> {
     check_addresses(&config, &reload.auth)?;
     let listeners = Listeners::bind(&config, role)?;
     let own_address = advertised(&config, &listeners)?;
+    if let Some(why) = unreachable(&config, role, listeners.grpc_address) {
+        warn!(why, "set grpc_advertised_addr: nodes on other machines cannot ask this one");
+    }
     let data_dir = role.folds().then(|| DataDir::take(&config.data_dir)).transpose()?;
     let log = log::open(&config).await?;
     let raw = RawTopic::ensure(&config, log.as_ref(), role.folds()).await?;
@@ -252,6 +255,18 @@ fn advertised(config: &Config, listeners: &Listeners) -> Result<String> {
         bail!("grpc_advertised_addr = {address:?} is not HOST:PORT");
     }
     Ok(address.clone())
+}
+
+/// Why nodes on other machines cannot ask this one, where nothing else is advertised than the address that it
+/// listens on. Alone it has nobody who asks, so this is no reason to refuse a start.
+pub(crate) fn unreachable(config: &Config, role: Role, grpc: SocketAddr) -> Option<String> {
+    let is_asked = role.folds() && config.kafka.brokers.is_some();
+    if !is_asked || config.grpc_advertised_addr.is_some() {
+        return None;
+    }
+    let ip = grpc.ip().to_canonical();
+    let is_local = ip.is_loopback() || ip.is_unspecified();
+    is_local.then(|| format!("they know it by {grpc}, which on every machine is that machine"))
 }
 
 /// The one line that says where it serves. Who cannot hear it has no less of a node.

@@ -14,7 +14,7 @@ use super::{Finding, Patient};
 use crate::config::Config;
 use crate::node::Role;
 use crate::reload::Sources;
-use crate::{apps, environment, tokens};
+use crate::{apps, environment, node, tokens};
 
 /// How long before its end a last secret should have a successor.
 const SUCCESSOR_MS: i64 = 14 * DAY_MS;
@@ -125,6 +125,21 @@ pub(super) fn certificates(patient: &Patient<'_>) -> Option<Finding> {
             Some(Finding::fail(NAME, format!("{error:#}"), fix))
         }
     }
+}
+
+/// Where other nodes ask this one, if any do.
+pub(super) fn address(patient: &Patient<'_>) -> Option<Finding> {
+    const NAME: &str = "address";
+    let Patient { config, role, .. } = patient;
+    if let Some(why) = node::unreachable(config, *role, config.grpc_addr) {
+        let found = format!("nodes on other machines cannot ask this one: {why}");
+        let fix = "set grpc_advertised_addr to HOST:PORT, if there are any";
+        return Some(Finding::warn(NAME, found, fix));
+    }
+    let is_asked = role.folds() && config.kafka.brokers.is_some();
+    let listens = || config.grpc_addr.to_string();
+    let address = config.grpc_advertised_addr.clone().unwrap_or_else(listens);
+    is_asked.then(|| Finding::ok(NAME, format!("other nodes ask this one at {address}")))
 }
 
 fn secret_files(files: &[PathBuf]) -> Finding {

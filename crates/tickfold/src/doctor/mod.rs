@@ -92,6 +92,7 @@ pub(crate) async fn run(layers: &Layers, command: &Doctor) -> Result<ExitCode> {
     }
     findings.extend(local::tokens(config));
     findings.extend(local::certificates(&patient));
+    findings.extend(local::address(&patient));
     if role.folds() || config.kafka.brokers.is_none() {
         findings.extend(local::data_dir(&patient));
         findings.push(local::checkpoints(&patient));

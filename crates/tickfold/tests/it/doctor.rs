@@ -294,6 +294,26 @@ fn topics_and_rights_on_kafka_are_found_right_once_they_are() {
     assert!(examined.failed);
 }
 
+#[test]
+fn an_address_that_is_every_machines_own_is_found() {
+    let dir = TempDir::new().unwrap();
+    let examined = |grpc: &str, advertised: &str, role: &str| {
+        let mut command = embedded(dir.path());
+        command.env("TICKFOLD_KAFKA_BROKERS", "127.0.0.1:1");
+        command.env("TICKFOLD_GRPC_ADDR", grpc).env("TICKFOLD_GRPC_ADVERTISED_ADDR", advertised);
+        Examined::by(command, &["--timeout", "1", "--read-only", "--role", role])
+    };
+    for grpc in ["127.0.0.1:50051", "0.0.0.0:50051", "[::]:50051"] {
+        let found = examined(grpc, "", "processor");
+        found.says("address", "warn", grpc);
+        assert!(found.fix("address").contains("grpc_advertised_addr"));
+    }
+    examined("0.0.0.0:50051", "node-1:50051", "up").says("address", "ok", "node-1:50051");
+    examined("10.0.0.1:50051", "", "up").says("address", "ok", "10.0.0.1:50051");
+    let ingress = examined("0.0.0.0:50051", "", "ingress");
+    assert!(ingress.findings.iter().all(|finding| finding["name"] != "address"), "nobody asks it");
+}
+
 /// How many transitions a reader of committed records finds.
 /// The lengths of the values of partition 0.
 fn values(topic: &str, isolation: &str) -> Vec<Option<usize>> {
