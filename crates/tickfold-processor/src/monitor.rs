@@ -93,7 +93,7 @@ pub(crate) async fn watch_partition(
             PartitionStatus::Live { .. } | PartitionStatus::Following { .. } => {
                 (false, None, false)
             }
-            PartitionStatus::Restoring { remaining } => (true, Some(*remaining), false),
+            PartitionStatus::Restoring { remaining, .. } => (true, Some(*remaining), false),
             PartitionStatus::Refused(_) | PartitionStatus::Stopped => (false, None, true),
         };
         metrics::live(partition, status.borrow().is_live());

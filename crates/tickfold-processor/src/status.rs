@@ -14,6 +14,9 @@ pub enum PartitionStatus {
     Restoring {
         /// Raw offsets still to go.
         remaining: u64,
+        /// True if there was no state to begin with: until it is live, what it has is part of what
+        /// there is, and never was the state of anything that was served.
+        from_empty: bool,
     },
     /// Folding and committing.
     Live {
@@ -61,7 +64,7 @@ impl fmt::Display for PartitionStatus {
             Self::Starting | Self::Live { .. } | Self::Elsewhere | Self::Stopped => {
                 f.write_str(self.word())
             }
-            Self::Restoring { remaining } => write!(f, "restoring, {remaining} offsets to go"),
+            Self::Restoring { remaining, .. } => write!(f, "restoring, {remaining} offsets to go"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Following { position } => write!(f, "following, at {position}"),
         }

@@ -448,14 +448,21 @@ impl<'a> Ports<'a> {
         status: &watch::Sender<PartitionStatus>,
         tenure: &Tenure,
     ) {
-        let now = match progress {
-            Progress::Starting => PartitionStatus::Starting,
-            Progress::Restoring { remaining } => PartitionStatus::Restoring { remaining },
-            Progress::Live { position } => PartitionStatus::Live { position },
-            Progress::Over => return,
-        };
         let partition = self.id();
         status.send_if_modified(|before| {
+            let now = match progress {
+                Progress::Starting => PartitionStatus::Starting,
+                Progress::Restoring { remaining } => {
+                    // Told before its first batch is written: later the store does not tell.
+                    let from_empty = match *before {
+                        PartitionStatus::Restoring { from_empty, .. } => from_empty,
+                        _ => *self.parts.stores.view(partition).cursor().borrow() == 0,
+                    };
+                    PartitionStatus::Restoring { remaining, from_empty }
+                }
+                Progress::Live { position } => PartitionStatus::Live { position },
+                Progress::Over => return false,
+            };
             // The group says first that it is lost, and then so to everybody.
             if *before == now || tenure.is_lost() {
                 return false;

@@ -5,19 +5,18 @@
 //! open store here or an owner elsewhere that was reached. Without a query service there is nothing
 //! to wait for. The admin service needs only the log and serves from the start.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tickfold_proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN;
 use tickfold_proto::query::v1::query_service_server::SERVICE_NAME as QUERY;
 use tickfold_proto::query::v1::watch_service_server::SERVICE_NAME as WATCH;
-use tickfold_store::ReadView;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::Peers;
+use crate::query::{Asked, Partitions};
 
 /// How often a partition that is not open is looked at: an empty store opens without moving the
 /// cursor, so there is nothing to wait for.
@@ -70,7 +69,7 @@ impl QueryStatus {
 
 /// Keeps the health service and the status up to date, until shutdown.
 pub(crate) async fn report(
-    views: Arc<[Arc<dyn ReadView>]>,
+    partitions: Partitions,
     peers: Peers,
     status: QueryStatus,
     reporter: HealthReporter,
@@ -78,7 +77,7 @@ pub(crate) async fn report(
 ) {
     let opened = async {
         loop {
-            let missing = missing(&views, &peers);
+            let missing = missing(&partitions, &peers);
             if missing.is_empty() {
                 return;
             }
@@ -89,7 +88,7 @@ pub(crate) async fn report(
     if shutdown.run_until_cancelled(opened).await.is_some() {
         set(&reporter, &["", QUERY, WATCH], ServingStatus::Serving).await;
         status.set(QueryState::Serving);
-        tracing::info!(partitions = views.len(), "queries are served");
+        tracing::info!(partitions = partitions.of(&Asked::All).len(), "queries are served");
         shutdown.cancelled().await;
     }
     set(&reporter, &["", QUERY, WATCH, ADMIN], ServingStatus::NotServing).await;
@@ -115,10 +114,9 @@ async fn set(reporter: &HealthReporter, services: &[&str], status: ServingStatus
     }
 }
 
-/// Partitions that nobody can be asked of. A store that cannot be read is open: calls say what is
-/// wrong.
-fn missing(views: &[Arc<dyn ReadView>], peers: &Peers) -> Vec<u32> {
-    let closed = |view: &Arc<dyn ReadView>| matches!(view.snapshot(), Ok(None));
-    let closed = (0..).zip(views).filter(|(_, view)| closed(view)).map(|(partition, _)| partition);
-    closed.filter(|partition| !peers.is_reached(*partition)).collect()
+/// Partitions that nobody can be asked of.
+fn missing(partitions: &Partitions, peers: &Peers) -> Vec<u32> {
+    let all = partitions.of(&Asked::All);
+    let open = partitions.open(&all);
+    all.difference(&open).copied().filter(|partition| !peers.is_reached(*partition)).collect()
 }

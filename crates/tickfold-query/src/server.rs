@@ -240,11 +240,11 @@ impl Reads {
         let Self { stores, partition_count, role, history, clock, status } = self;
         let views: Arc<[Arc<dyn ReadView>]> =
             (0..partition_count).map(|partition| stores.view(partition)).collect();
-        let partitions = Partitions::new(Arc::clone(&views), clock, role);
+        let partitions = Partitions::new(views, clock, role);
         let limits = [limits.clone(), streams.clone()];
-        let states = (partitions, history);
+        let states = (partitions.clone(), history);
         let query = Query::new(states, peers.clone(), raw, limits, options.clone());
-        let report = health::report(views, peers.clone(), status, reporter, stop);
+        let report = health::report(partitions, peers.clone(), status, reporter, stop);
         (Arc::new(query), report.boxed())
     }
 }

@@ -111,6 +111,37 @@ async fn records_are_folded_until_an_orderly_stop_and_again_after_a_restart() {
     here.stop().await;
 }
 
+/// Readers go by it: what grows from nothing is not a state of an earlier time.
+#[tokio::test]
+async fn a_restore_tells_whether_it_began_with_a_state() {
+    let (log, stores) = world();
+    // Many small writes, so that it is seen.
+    let options = || Options { batch_records_max: 1, ..options() };
+    let here = Here::start(&log, &stores, options()).await;
+    for n in 0..1_000 {
+        append_webhook(&log, &status(n, "sent", 1_795_132_700));
+    }
+    here.live_at(1_000).await;
+    here.stop().await;
+    let lose: [(&dyn Fn(), bool); 2] =
+        [(&|| stores.lose_last_batches(PARTITION, 500), false), (&|| stores.wipe(PARTITION), true)];
+    for (lose, wanted) in lose {
+        lose();
+        let here = Here::start(&log, &stores, options()).await;
+        let is_restoring = |status: &PartitionStatus| {
+            // The last of it, long after the first batch.
+            matches!(status, PartitionStatus::Restoring { remaining, .. } if *remaining < 300)
+        };
+        let status = here.status(is_restoring).await;
+        assert!(
+            matches!(status, PartitionStatus::Restoring { from_empty, .. } if from_empty == wanted),
+            "{status:?}"
+        );
+        here.live_at(1_000).await;
+        here.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn the_state_is_as_old_as_its_newest_record_while_others_wait_and_not_old_while_none_do() {
     let (log, stores) = world();

@@ -42,7 +42,7 @@ impl Query {
         let deadline = call.deadline;
         let named = named_partitions(request.metadata());
         let request = request.into_inner();
-        let Some(mut here) = named else {
+        let Some(named) = named else {
             let all = self.partitions.of(&Asked::All);
             let explained = match all.iter().all(|partition| self.peers.is_here(*partition)) {
                 true => within(deadline, self.explain_here(request, call)).await,
@@ -50,8 +50,7 @@ impl Query {
             };
             return Ok(Response::new(explained?));
         };
-        here.retain(|partition| self.peers.is_here(*partition));
-        let here = self.partitions.open(&here);
+        let here = self.answered_here(named, &request.min_position).await;
         let explained = match here.is_empty() {
             true => {
                 let what = "this node has none of the partitions";

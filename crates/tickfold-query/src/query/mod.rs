@@ -49,13 +49,13 @@ use explain_spread::Explained;
 use filter::Conditions;
 use find::Search;
 use list::{Cut, List, Messages};
-use partitions::{Asked, Snapshots};
+use partitions::Snapshots;
 use then::Lookup;
 
 pub(crate) use arguments::View;
 pub(crate) use decisions::{Charged, DecidedFor};
 pub(crate) use joined::{JoinedConversation, JoinedMessage};
-pub(crate) use partitions::Partitions;
+pub(crate) use partitions::{Asked, Partitions};
 pub use partitions::{Role, RoleOf};
 pub(crate) use standing::{Halted, Story};
 pub use then::{History, Moment, NotThen};

@@ -31,6 +31,9 @@ pub enum Role {
     Follower,
     /// Its state no longer advances: the partition was lost, or its start refused.
     Frozen,
+    /// There is nothing to answer from: no state, or part of one that is being folded from nothing. Read
+    /// all the same, it would tell of most things that they are not there.
+    NoState,
 }
 
 /// Tells the role of this node in a partition. Clones tell the same.
@@ -51,7 +54,7 @@ impl fmt::Debug for RoleOf {
 }
 
 /// All partitions of this node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Partitions {
     views: Arc<[Arc<dyn ReadView>]>,
     clock: Clock,
@@ -144,11 +147,13 @@ impl Partitions {
         }
     }
 
-    /// Those of the partitions whose store can be read here, whatever its age.
+    /// Those of the partitions whose store can be read here, whatever its age. One that cannot be read is
+    /// open: calls say what is wrong.
     pub(crate) fn open(&self, partitions: &BTreeSet<u32>) -> BTreeSet<u32> {
-        let view = |partition: &u32| self.views.get(*partition as usize);
         let open = |partition: &u32| {
-            view(partition).is_some_and(|view| !matches!(view.snapshot(), Ok(None)))
+            let view = self.views.get(*partition as usize);
+            let view = view.filter(|_| (self.role.0)(*partition) != Role::NoState);
+            view.is_some_and(|view| !matches!(view.snapshot(), Ok(None)))
         };
         partitions.iter().copied().filter(open).collect()
     }
@@ -186,22 +191,25 @@ impl Partitions {
     ) -> Result<Snapshots, Failure> {
         let (mut range, only) = (self.of(asked), call.only.as_ref());
         range.retain(|partition| only.is_none_or(|only| only.contains(partition)));
-        let mut snapshots = Vec::new();
+        let (mut snapshots, mut weakest) = (Vec::new(), None);
         for (partition, view) in
-            range.iter().filter_map(|p| Some((*p, self.views.get(*p as usize)?)))
+            range.into_iter().filter_map(|p| Some((p, self.views.get(p as usize)?)))
         {
-            let Some(snapshot) = of(&**view)? else {
+            // Before the snapshot: what gets its state in between is read with all of it.
+            let role = (self.role.0)(partition);
+            weakest = weakest.max(Some(role));
+            let snapshot = if role == Role::NoState { None } else { of(&**view)? };
+            let Some(snapshot) = snapshot else {
                 let what = format!("the store of partition {partition} is not open yet");
                 let failure = Failure::new(Reason::StoreNotOpen, what);
                 return Err(failure.with("partition", partition));
             };
             snapshots.push((partition, Scoped::of(snapshot, &call.access)));
         }
-        let role = range.into_iter().map(|partition| (self.role.0)(partition)).max();
         let media_valid_ms = RefCell::default();
         let (count, now) = (self.count(), self.clock.now());
         let tells_persons = call.access.has(Scope::PersonalData);
-        Ok(Snapshots { snapshots, media_valid_ms, count, now, role, tells_persons })
+        Ok(Snapshots { snapshots, media_valid_ms, count, now, role: weakest, tells_persons })
     }
 }
 
@@ -295,7 +303,8 @@ impl Snapshots {
             Some(Role::Owner) => pb::Role::Owner,
             Some(Role::Follower) => pb::Role::Follower,
             Some(Role::Frozen) => pb::Role::Frozen,
-            None => pb::Role::Unspecified,
+            // Nothing is answered from it.
+            Some(Role::NoState) | None => pb::Role::Unspecified,
         };
         pb::AsOf {
             positions: heads()

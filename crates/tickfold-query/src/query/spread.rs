@@ -2,8 +2,8 @@
 //! one.
 //!
 //! A call between nodes names the partitions it is about in its metadata. Who is asked so answers
-//! from those of them that it has itself, says in the metadata of the answer which these were, and
-//! asks nobody else: a question travels once. What is left over, since its owner is away or moved
+//! from those of them that it has itself, or had until now and nobody else has taken over yet, says in
+//! the metadata of the answer which these were, and asks nobody else: a question travels once. What is left over, since its owner is away or moved
 //! on, is read from the store that this node has of an earlier time, if there is one; `as_of` tells
 //! its age. What is left even then can only be told to be unreachable, unless what was asked for was
 //! found elsewhere.
@@ -53,16 +53,15 @@ impl Query {
     pub(super) async fn everywhere<Q, F>(
         &self,
         method: &'static str,
-        request: Request<Q>,
+        mut request: Request<Q>,
         local: impl Fn(Q, Call) -> F,
     ) -> Result<Response<Q::Reply>, Status>
     where
         Q: Spread,
         F: Future<Output = Result<Q::Reply, Failure>>,
     {
-        if let Some(mut here) = named_partitions(request.metadata()) {
-            here.retain(|partition| self.peers.is_here(*partition));
-            let here = self.partitions.open(&here);
+        if let Some(named) = named_partitions(request.metadata()) {
+            let here = self.answered_here(named, request.get_mut().min_position()).await;
             let (here, local) = (&here, &local);
             let answer = |request: Q, call: Call| async move {
                 request.view()?.check(&call.access)?;
@@ -91,6 +90,30 @@ impl Query {
         }
         let spread = |request, call| self.spread(method, request, call, &local);
         self.limits.unary(method, request, spread).await
+    }
+
+    /// Of which of the partitions this node answers another one: of what it has; and of what it had, if
+    /// the log, read once more, names nobody else yet. Who has that by now may fold for hours, and this state
+    /// is the newest. A position that it has not it will never have: of that others are asked.
+    pub(super) async fn answered_here(
+        &self,
+        mut named: BTreeSet<u32>,
+        min_position: &[pb::Position],
+    ) -> BTreeSet<u32> {
+        let was_here =
+            |partition: &u32| !self.peers.is_here(*partition) && self.peers.is_named(*partition);
+        let mut gone = self.partitions.open(&named.iter().copied().filter(was_here).collect());
+        if !gone.is_empty() && !self.peers.read_anew(MAP_PATIENCE).await {
+            gone.clear();
+        }
+        // What is wrong with a position the call says itself.
+        let wanted = self.partitions.wanted(min_position).unwrap_or_default();
+        named.retain(|partition| {
+            let is_left = gone.contains(partition) && self.peers.is_named(*partition);
+            self.peers.is_here(*partition)
+                || is_left && self.partitions.have(&wanted, &BTreeSet::from([*partition]))
+        });
+        self.partitions.open(&named)
     }
 
     /// Waits until what is here of these partitions has the positions, and refuses those of which nobody

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tickfold_proto::query::v1 as pb;
 use tickfold_proto::query::v1::explain_message_response::Part;
-use tickfold_query::{Owners, Peers, QueryOptions, QueryState};
-use tokio::net::TcpListener;
+use tickfold_query::{Owners, Peers, QueryOptions, QueryState, Role};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tonic::{Code, Request, Status};
 
 use crate::world::{P, World, Writers, after, inbound, reason, status, waba};
@@ -321,6 +322,40 @@ async fn a_partition_that_moved_is_found_by_a_new_map() {
     assert_eq!(positions(reply.as_of), [(0, 2), (1, 0)]);
 }
 
+/// The next owner may fold for hours before it has a state. Until it has, and says so, the newest one is that
+/// of the node that had the partition before.
+#[tokio::test]
+async fn while_a_partition_moves_whoever_had_it_answers() {
+    let Pair { cluster, nodes, mut writers } = pair().await;
+    writers[0].post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+    let third = cluster.node().await;
+    third.state(&QueryState::Serving).await;
+    assert!(get(&third, "wamid.A").await.is_ok());
+
+    cluster.has.lock().unwrap().insert(0, nodes[1].address);
+    nodes[0].stands(0, Some(Role::Frozen));
+    nodes[1].stands(0, Some(Role::NoState));
+    let mut taken = Writers::open_only(&nodes[1].stores, 0);
+    let not_open = get(&nodes[1], "wamid.A").await.unwrap_err();
+    assert_eq!(reason(&not_open).0, "STORE_NOT_OPEN");
+    let reply = get(&third, "wamid.A").await.unwrap();
+    assert_eq!(positions(reply.as_of.clone()), [(0, 1), (1, 0)]);
+    assert_eq!(reply.as_of.unwrap().role(), pb::Role::Frozen);
+
+    // What it will never have is not waited for there.
+    let waits = get_at(&third, "wamid.A", &[(0, 2)], Duration::from_secs(10));
+    let gets_live = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        taken.post(&status(&waba(0), "wamid.A", "sent", 1, ""));
+        taken.post(&status(&waba(0), "wamid.A", "read", 2, ""));
+        nodes[1].stands(0, None);
+        cluster.give(0, nodes[1].address);
+    };
+    let (reply, ()) = tokio::join!(waits, gets_live);
+    assert_eq!(reply.unwrap().message.unwrap().state_text, "read");
+    assert_eq!(positions(get(&third, "wamid.A").await.unwrap().as_of), [(0, 2), (1, 0)]);
+}
+
 #[tokio::test]
 async fn without_the_owner_an_earlier_store_answers_or_nobody_does() {
     let Pair { cluster, nodes, mut writers } = pair().await;
@@ -376,6 +411,47 @@ async fn without_the_owner_an_earlier_store_answers_or_nobody_does() {
     assert_eq!(reply.message.unwrap().state_text, "sent");
     assert_eq!(positions(reply.as_of.clone()), [(0, 1), (1, 1)]);
     assert!(reply.as_of.unwrap().age.is_some());
+}
+
+/// As a firewall that forgets connections: nothing comes through those that there are any more, and neither side
+/// is told. New ones it lets through.
+async fn forgetful(to: SocketAddr) -> (SocketAddr, watch::Sender<u32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (forgets, forgotten) = watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let mut forgotten = forgotten.clone();
+            tokio::spawn(async move {
+                forgotten.mark_unchanged();
+                let mut to = TcpStream::connect(to).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
+                    _ = forgotten.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (address, forgets)
+}
+
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_replaced() {
+    let Pair { cluster, nodes, mut writers } = pair().await;
+    writers[1].post(&status(&waba(1), "wamid.B", "sent", 1, ""));
+    let (address, forgets) = forgetful(nodes[1].address).await;
+    cluster.named.lock().unwrap()[1] = Some(address.to_string());
+    while nodes[0].peers.owner(1) != Some(address.to_string()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(get(&nodes[0], "wamid.B").await.is_ok());
+    forgets.send_modify(|times| *times += 1);
+    assert!(get(&nodes[0], "wamid.B").await.is_err());
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    while let Err(status) = get(&nodes[0], "wamid.B").await {
+        assert!(std::time::Instant::now() < until, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// What is told of a message: the places of records, and the end.

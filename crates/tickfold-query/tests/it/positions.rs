@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tickfold_proto::query::v1 as pb;
-use tickfold_query::QueryOptions;
+use tickfold_query::{QueryOptions, QueryState, Role};
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
@@ -69,6 +69,27 @@ async fn a_store_that_is_not_open_is_unavailable_and_worth_a_retry() {
     let mut writers = Writers::open(&world.stores);
     writers.post(&status(&waba(1), "wamid.A", "sent", 0, ""));
     waiting.await.unwrap().unwrap();
+}
+
+/// An empty store is open before the first record is folded: it would say of everything that it is not there.
+#[tokio::test]
+async fn what_is_folded_from_nothing_is_not_open() {
+    let world = World::closed(QueryOptions::default()).await;
+    world.stands(1, Some(Role::NoState));
+    let mut writers = Writers::open(&world.stores);
+    world.state(&QueryState::Opening(vec![1])).await;
+    for _ in 0..2 {
+        let error = world.query().get_message(at(0, 0)).await.unwrap_err();
+        assert_eq!(
+            (error.code(), reason(&error).0.as_str()),
+            (Code::Unavailable, "STORE_NOT_OPEN")
+        );
+        // Nor does a part of it do.
+        writers.post(&status(&waba(1), "wamid.A", "sent", 0, ""));
+    }
+    world.stands(1, None);
+    world.state(&QueryState::Serving).await;
+    assert!(world.query().get_message(at(1, 2)).await.unwrap().into_inner().message.is_some());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tickfold_core::fold::Partition;
@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) channel: Channel,
     pub(crate) peers: Peers,
     pub(crate) door: Door,
+    /// Of partitions that do not stand as the world has it: 0 is owned and the others are followed.
+    roles: Arc<Mutex<BTreeMap<u32, Role>>>,
 }
 
 impl World {
@@ -85,6 +87,8 @@ impl World {
         let status = QueryStatus::new(P);
         let shutdown = CancellationToken::new();
         let (peers, door) = (peers(address), Door::default());
+        let roles = Arc::new(Mutex::new(BTreeMap::new()));
+        let told = Arc::clone(&roles);
         let parts = Parts {
             listener,
             auth,
@@ -95,9 +99,10 @@ impl World {
             reads: Some(Reads {
                 stores: Arc::new(stores.clone()),
                 partition_count: P,
-                role: RoleOf::new(
-                    |partition| if partition == 0 { Role::Owner } else { Role::Follower },
-                ),
+                role: RoleOf::new(move |partition| {
+                    let usual = if partition == 0 { Role::Owner } else { Role::Follower };
+                    told.lock().unwrap().get(&partition).copied().unwrap_or(usual)
+                }),
                 history: Arc::new(NoHistory),
                 clock: Clock::new(|| Timestamp::from_millis((T0 + 100) * 1_000 + 250)),
                 status: status.clone(),
@@ -109,7 +114,7 @@ impl World {
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let channel =
             if is_plain { endpoint.connect().await.unwrap() } else { endpoint.connect_lazy() };
-        Self { address, stores, log, status, shutdown, server, channel, peers, door }
+        Self { address, stores, log, status, shutdown, server, channel, peers, door, roles }
     }
 
     /// A server with open, empty stores and their writers.
@@ -122,6 +127,15 @@ impl World {
         let writers = Writers::open(&world.stores);
         world.state(&QueryState::Serving).await;
         (world, writers)
+    }
+
+    /// How the node stands to a partition from now on; `None`: as usual.
+    pub(crate) fn stands(&self, partition: u32, role: Option<Role>) {
+        let mut roles = self.roles.lock().unwrap();
+        match role {
+            Some(role) => roles.insert(partition, role),
+            None => roles.remove(&partition),
+        };
     }
 
     /// Waits for a state of the server.

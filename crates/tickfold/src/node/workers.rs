@@ -100,14 +100,12 @@ impl Workers {
     /// How this node stands to each partition.
     pub(super) fn role(&self) -> RoleOf {
         let statuses = self.statuses();
-        RoleOf::new(move |partition| match status(&statuses, partition) {
-            PartitionStatus::Live { .. } => Role::Owner,
-            PartitionStatus::Following { .. } => Role::Follower,
-            PartitionStatus::Starting
-            | PartitionStatus::Restoring { .. }
-            | PartitionStatus::Refused(_)
-            | PartitionStatus::Elsewhere
-            | PartitionStatus::Stopped => Role::Frozen,
+        let cursor = |partition: &u32| (*partition, self.stores.view(*partition).cursor());
+        let cursors: BTreeMap<_, _> = statuses.keys().map(cursor).collect();
+        RoleOf::new(move |partition| {
+            // Before the status, which says that it restores before the first record moves the cursor.
+            let is_empty = cursors.get(&partition).is_none_or(|cursor| *cursor.borrow() == 0);
+            role(&status(&statuses, partition), is_empty)
         })
     }
 
@@ -160,4 +158,46 @@ pub(super) fn peers(
 fn status(statuses: &Statuses, partition: u32) -> PartitionStatus {
     let status = statuses.get(&partition).map(|status| status.borrow().clone());
     status.unwrap_or(PartitionStatus::Elsewhere)
+}
+
+/// How a node stands to a partition whose store is empty, or not. Whoever takes a partition over opens an
+/// empty store before it folds the first record: only one that is live may say that nothing is there.
+fn role(status: &PartitionStatus, is_empty: bool) -> Role {
+    match status {
+        PartitionStatus::Live { .. } => Role::Owner,
+        PartitionStatus::Following { .. } => Role::Follower,
+        PartitionStatus::Restoring { from_empty: true, .. } => Role::NoState,
+        PartitionStatus::Starting | PartitionStatus::Elsewhere if is_empty => Role::NoState,
+        // Of an earlier time, and told with its age.
+        PartitionStatus::Starting
+        | PartitionStatus::Restoring { .. }
+        | PartitionStatus::Refused(_)
+        | PartitionStatus::Elsewhere
+        | PartitionStatus::Stopped => Role::Frozen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_folded_from_nothing_has_no_state_until_it_is_live() {
+        let restoring = |from_empty| PartitionStatus::Restoring { remaining: 9, from_empty };
+        for (status, is_empty, wanted) in [
+            (PartitionStatus::Elsewhere, true, Role::NoState),
+            (PartitionStatus::Starting, true, Role::NoState),
+            (restoring(true), true, Role::NoState),
+            (restoring(true), false, Role::NoState),
+            // Its state is complete, and its commit under way.
+            (PartitionStatus::Starting, false, Role::Frozen),
+            (PartitionStatus::Live { position: 9 }, false, Role::Owner),
+            (PartitionStatus::Elsewhere, false, Role::Frozen),
+            (restoring(false), false, Role::Frozen),
+            // Nothing was ever folded, and nobody else knows more.
+            (PartitionStatus::Live { position: 0 }, true, Role::Owner),
+        ] {
+            assert_eq!(role(&status, is_empty), wanted, "{status}, empty: {is_empty}");
+        }
+    }
 }

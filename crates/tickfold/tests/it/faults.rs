@@ -540,6 +540,7 @@ fn faults_full_disk_is_answered_503_and_the_next_start_is_clean() {
     assert!(accepted > 0 && refused > 0, "{accepted} 200s, {refused} 503s");
     assert!(accepted < 64, "{accepted} MiB on a disk of 64");
     assert_eq!(node.admin("/readyz").status, 503);
+    assert_eq!(node.admin("/readyz/ingress").status, 503);
     node.signal(Signal::TERM);
     let ended = node.wait();
     assert!(ended.code.is_some(), "{ended:?}");

@@ -135,6 +135,11 @@ fn kafka_roles_share_partitions_and_take_them_over() {
     let ingress = cluster.node("ingress", "ingress");
     let first = cluster.node("processor", "first");
     assert_eq!(live(&first).len(), PARTITIONS as usize, "alone it has all of them");
+    let takes_webhooks = [&ingress, &first].map(|node| node.admin("/readyz/ingress").status);
+    assert_eq!(takes_webhooks, [200, 503]);
+    // Its address is that of every machine. Nobody asks an ingress.
+    let warns = [&ingress, &first].map(|node| node.log().contains("grpc_advertised_addr"));
+    assert_eq!(warns, [false, true]);
     for partition in 0..PARTITIONS {
         ingress.post(status_body_of(&account_in(partition), &old_message(partition), "sent", 1));
     }

@@ -195,6 +195,9 @@ pub(crate) fn assert_refused(node: &Node, refused: &BTreeMap<u32, &str>) {
         }
     }
     assert_eq!(node.admin("/readyz").status, 503);
+    // Webhooks are taken all the same.
+    let ingress = node.admin("/readyz/ingress");
+    assert_eq!(ingress.status, 200, "{}", ingress.text());
 }
 
 /// Messages of a partition that stands still are told all the same, and as standing still.
