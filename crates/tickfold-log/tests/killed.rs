@@ -1,6 +1,7 @@
 //! The embedded log under kill -9: a child process appends, commits and trims, the parent kills it
 //! at some moment, and everything the child had acknowledged is there. The opening after each kill is
-//! also the proof that the damage checks do not refuse a log that only crashed.
+//! also the proof that the damage checks do not refuse a log that only crashed. The null control is a
+//! child that ends in order: exactly what it had acknowledged is there.
 
 #![cfg(feature = "embedded")]
 #![allow(
@@ -12,8 +13,9 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    io::{BufRead, BufReader, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, Stdio},
     sync::Arc,
 };
 
@@ -25,6 +27,8 @@ use tickfold_log::{
 use tokio::runtime::Runtime;
 
 const DIR: &str = "TICKFOLD_TEST_KILLED_DIR";
+/// After how many groups the child ends in order; without it, it goes on until it is killed.
+const GROUPS: &str = "TICKFOLD_TEST_KILLED_GROUPS";
 
 #[test]
 fn killed_processes_lose_nothing_acknowledged() {
@@ -33,35 +37,52 @@ fn killed_processes_lose_nothing_acknowledged() {
     let dir = TempDir::new().unwrap();
     let mut acknowledged = 0;
     let mut unacknowledged = 0;
+    let mut killed = 0;
     for round in 0..rounds {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "child_appends_until_killed", "--nocapture"])
-            .env(DIR, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut child = child(dir.path(), None);
         // Moments spread over opening, the first groups, and flushes in the background.
         let wanted = [1, 300, 40, 600, 7, 150][round % 6];
-        let mut killed = false;
-        let mut seen = 0;
-        for line in lines {
-            let Some(count) = line.strip_prefix("acknowledged ") else { continue };
-            acknowledged = count.parse().unwrap();
-            seen += 1;
-            if seen >= wanted && !killed {
+        for (seen, count) in (1..).zip(counts(&mut child)) {
+            acknowledged = count;
+            if seen == wanted {
                 child.kill().unwrap();
-                killed = true;
             }
         }
-        child.wait().unwrap();
-        assert!(killed, "the child ended by itself in round {round}");
+        // A child that failed by itself can be sent the signal, too.
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "round {round}: the child ended by itself: {status}");
+        killed += 1;
 
         let found = check(dir.path(), acknowledged);
         assert!(found >= acknowledged, "round {round}: {found} of {acknowledged} groups are there");
         unacknowledged += found - acknowledged;
     }
-    println!("{rounds} kills: {acknowledged} groups acknowledged, {unacknowledged} more written");
+    println!("{killed} kills: {acknowledged} groups acknowledged, {unacknowledged} more written");
+    if let Some(path) = std::env::var_os("TICKFOLD_SOAK_TABLE") {
+        let mut table = std::fs::File::options().append(true).create(true).open(path).unwrap();
+        // Whatever was lost or written twice has failed the test before.
+        writeln!(table, "| embedded log: kill -9 | {rounds} | {killed} | 0 | 0 |").unwrap();
+    }
+
+    let mut child = child(dir.path(), Some(100));
+    let last = counts(&mut child).last().unwrap();
+    assert!(last > acknowledged, "the null control");
+    assert!(child.wait().unwrap().success(), "the null control");
+    assert_eq!(check(dir.path(), last), last, "the null control");
+}
+
+/// A process that appends, until it is killed or has appended so many groups.
+fn child(dir: &std::path::Path, groups: Option<u64>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "child_appends_until_killed", "--nocapture"]);
+    command.env(DIR, dir).envs(groups.map(|groups| (GROUPS, groups.to_string())));
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// How many groups it has acknowledged, each time that it says so, until it is gone.
+fn counts(child: &mut Child) -> impl Iterator<Item = u64> + use<> {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    lines.filter_map(|line| Some(line.strip_prefix("acknowledged ")?.parse().unwrap()))
 }
 
 /// The outputs are trimmed up to every so many of them.
@@ -102,7 +123,8 @@ fn child_appends_until_killed() {
     let log = open(dir.as_ref());
     let input = TopicPartition::new("t", 0);
     let mut owned = runtime.block_on(log.claim("g", &input)).unwrap().partition;
-    loop {
+    let groups = std::env::var(GROUPS).map_or(u64::MAX, |groups| groups.parse().unwrap());
+    for _ in 0..groups {
         let of = |partition| TopicPartition::new("t", partition);
         let outputs = runtime.block_on(log.bounds(&of(1))).unwrap().end;
         let inputs = runtime.block_on(log.bounds(&of(0))).unwrap().end;
@@ -123,6 +145,7 @@ fn child_appends_until_killed() {
         }
         println!("acknowledged {}", outputs + 1);
     }
+    runtime.block_on(log.close()).unwrap();
 }
 
 /// Small buffers, so that flushes and new WALs are part of it.

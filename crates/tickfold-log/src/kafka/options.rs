@@ -319,6 +319,18 @@ fn millis(duration: Duration) -> String {
 mod tests {
     use super::{KafkaOptions, Password, Sasl, SaslMechanism};
 
+    /// A broker that is alone cannot show it.
+    #[test]
+    fn producers_wait_for_every_replica_in_sync() {
+        let options = KafkaOptions::new("localhost:9092");
+        for config in [options.appender(), options.committer("id")] {
+            let made = config.create_native_config().unwrap();
+            // All of them, as librdkafka writes it.
+            assert_eq!(made.get("acks").unwrap(), "-1");
+            assert_eq!(made.get("enable.idempotence").unwrap(), "true");
+        }
+    }
+
     #[test]
     fn a_password_is_not_shown() {
         let mut options = KafkaOptions::new("localhost:9092");

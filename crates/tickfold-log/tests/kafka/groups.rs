@@ -246,20 +246,24 @@ async fn a_zombie_commits_nothing() {
     println!("silent member: the other has all after {taken_over:?}, session {SESSION:?}");
     assert!(taken_over <= SESSION + Duration::from_secs(3), "{taken_over:?}");
     // Half of them are claimed anew before the zombie wakes.
-    let mut positions = Vec::new();
     for &partition in &of_child[..2] {
-        positions.push(two.member.claim(partition).await.unwrap().committed);
+        two.member.claim(partition).await.unwrap();
     }
     let before = scene.outputs(&two.log, &of_child).await;
     child.signal("CONT");
-    child.wait_for("lost");
+    let mut refused = child.wait_for("over");
+    refused.sort();
+    let wanted: Vec<_> =
+        of_child.iter().map(|partition| format!("lost {partition} by Fenced")).collect();
+    assert_eq!(refused, wanted);
     let after = scene.outputs(&two.log, &of_child).await;
     assert_eq!(before, after, "outputs of the zombie");
-    for (&partition, before) in of_child[..2].iter().zip(positions) {
-        assert!(before.is_some());
-        assert_eq!(two.member.claim(partition).await.unwrap().committed, before);
+    // The position is that of the last output, so it is where it was, too.
+    for (&partition, outputs) in of_child.iter().zip(&before) {
+        let committed = two.member.claim(partition).await.unwrap().committed;
+        let last = outputs.last().unwrap().parse().unwrap();
+        assert_eq!(committed, Some(position(last, "child")));
     }
-    println!("| zombie resumed after its partitions moved | 1 | 1 | 0 | 0 |");
 }
 
 /// Two processes under one name: the later one is the member, the older one learns it.
@@ -363,22 +367,31 @@ async fn child_member() {
     for &partition in &process.has {
         claims.push((partition, process.member.claim(partition).await.unwrap().partition));
     }
+    let mut lost = BTreeSet::new();
     for round in 1.. {
         for (partition, owned) in &mut claims {
+            if lost.contains(partition) {
+                continue;
+            }
             let out = append(&scene.at(*partition), &round.to_string());
             match owned.commit(vec![out], position(round, "child")).await {
                 Ok(()) | Err(CommitError::Aborted { .. }) => {}
                 Err(error) => {
-                    println!("== lost by {error}");
-                    // Until its end, so that nothing is ended for other reasons.
-                    std::future::pending::<()>().await;
+                    println!("== lost {partition} by {error:?}");
+                    lost.insert(*partition);
                 }
             }
         }
         if round == 3 {
             println!("== committing");
         }
+        if lost.len() == claims.len() {
+            break;
+        }
     }
+    println!("== over");
+    // Until its end, so that nothing is ended for other reasons.
+    std::future::pending::<()>().await;
 }
 
 struct Child {
@@ -401,16 +414,19 @@ impl Child {
         Self { process, lines }
     }
 
-    fn wait_for(&self, word: &str) {
-        let text = format!("== {word}");
+    /// Waits until it says this word; what it said before.
+    fn wait_for(&self, word: &str) -> Vec<String> {
+        let mut before = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("never {text}"));
-            if line.starts_with(&text) {
-                println!("child: {line}");
-                return;
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("never {word:?}"));
+            let Some(said) = line.strip_prefix("== ") else { continue };
+            println!("child: {said}");
+            if said.starts_with(word) {
+                return before;
             }
+            before.push(said.to_owned());
         }
     }
 
