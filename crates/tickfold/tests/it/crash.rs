@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::{Node, Rng, SIGKILL, assert_golden, eventually, is_soak, say, soak_row, up};
-use crate::support_crash::{Clients, Load, Oracle, Posted, Spoil, Verdict, set_aside};
+use crate::support_crash::{
+    Clients, Load, Oracle, Posted, Spoil, Verdict, embedded_log, set_aside,
+};
 
 /// Attempts at one kill before the test gives up.
 const TRIES: usize = 8;
@@ -289,7 +291,7 @@ impl Run {
         match verdict {
             Ok(verdict) => self.judge(&verdict),
             Err(status) => {
-                // What was read is folded, and compared by the next look.
+                // What was read is folded; what was not compared is left to the next look.
                 eventually(&format!("seed {}: a node ends after {status:?}", self.seed), || {
                     node.has_ended().then_some(())
                 });
@@ -343,7 +345,8 @@ impl Run {
         assert_golden(&node);
         assert_eq!(afresh.webhooks(), self.oracle.webhooks(), "seed {}", self.seed);
         node.stop();
-        if let Err(wrong) = afresh.look_at_stores(&self.data_dir()) {
+        let log = embedded_log(&self.data_dir());
+        if let Err(wrong) = afresh.look_at_stores(&self.data_dir(), log) {
             self.report.wrong.push(format!("seed {}: {wrong}", self.seed));
         }
     }
@@ -416,7 +419,27 @@ fn crash_run_without_kills_lands_none_and_the_oracle_sees_what_is_spoilt() {
         let verdict = oracle.look(&mut clients).unwrap();
         assert_eq!((verdict.lost, verdict.twice), (lost, twice), "{spoil:?}: {}", verdict.first);
     }
+    let mut oracle = Oracle::new();
+    let clients = || Clients::connect(&node.grpc).unwrap();
+    let all = Oracle::new().look(&mut clients()).unwrap().messages;
+    assert!(all > 0);
+    // One that breaks off leaves the messages to the next.
+    assert!(oracle.look(&mut clients().without_queries()).is_err());
+    assert_eq!(oracle.look(&mut clients()).unwrap().messages, all);
+    assert_eq!(oracle.look(&mut clients()).unwrap().messages, 0);
     node.stop();
+    let on_disk = |data_dir: &Path| oracle.look_at_stores(data_dir, embedded_log(&run.data_dir()));
+    assert_eq!(on_disk(&run.data_dir()), Ok(()));
+    for head_follows in [false, true] {
+        let spoilt = TempDir::new().unwrap();
+        let state = run.data_dir().join("state");
+        assert!(
+            Command::new("cp").arg("-r").arg(state).arg(spoilt.path()).status().unwrap().success()
+        );
+        oracle.spoil_store(spoilt.path(), head_follows);
+        let wrong = on_disk(spoilt.path()).unwrap_err();
+        assert!(wrong.contains("digest"), "{head_follows}: {wrong}");
+    }
     let report = run.finish();
     report.print("no kills");
     assert_eq!(report.landed(), 0);

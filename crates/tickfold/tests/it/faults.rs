@@ -20,7 +20,7 @@ use crate::support::{
     Node, Rng, WEBHOOK, assert_golden, clean, eventually, say, signature, status_body, up, up_args,
     with_secrets,
 };
-use crate::support_crash::{Clients, Load, Oracle, set_aside};
+use crate::support_crash::{Clients, Load, Oracle, embedded_log, set_aside};
 
 // --- strace: body, sync, answer -----------------------------------------------------------------
 
@@ -468,8 +468,9 @@ fn whole_and_serving(root: &Path, load: &Load, oracle: &mut Oracle) {
     assert_golden(&node);
     assert_eq!(node.admin("/readyz").status, 200);
     node.stop();
-    oracle.look_at_stores(&root.join("data")).unwrap();
-    assert_eq!(set_aside(&root.join("data")), Vec::<String>::new());
+    let data_dir = root.join("data");
+    oracle.look_at_stores(&data_dir, embedded_log(&data_dir)).unwrap();
+    assert_eq!(set_aside(&data_dir), Vec::<String>::new());
 }
 
 /// Looks at a node that has to be right. The connection ends with it: a stop would wait for one.

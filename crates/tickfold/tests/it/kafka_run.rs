@@ -9,9 +9,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tickfold_log::{KafkaLog, KafkaOptions};
 
 use crate::kafka::broker::Broker;
 use crate::kafka::with_one_replica;
@@ -25,7 +27,7 @@ use crate::support_crash::{Clients, Load, Oracle, Posted, Verdict, set_aside};
 pub(crate) const KAFKA_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line of the table.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) attempted: u64,
     pub(crate) landed: u64,
@@ -139,7 +141,8 @@ impl Run {
         assert_golden(&node);
         assert_eq!(afresh.webhooks(), self.oracle.webhooks(), "{self}");
         node.stop();
-        afresh.look_at_stores(&self.data_dir()).unwrap_or_else(|wrong| panic!("{self}: {wrong}"));
+        let looked = afresh.look_at_stores(&self.data_dir(), self.log());
+        looked.unwrap_or_else(|wrong| panic!("{self}: {wrong}"));
         let (webhooks, took) = (self.oracle.webhooks(), self.begun.elapsed());
         say(&format!("{webhooks} webhooks, {} records of outputs, {took:?}", afresh.outputs()));
         say("| fault | attempted | landed | lost | twice |");
@@ -151,10 +154,14 @@ impl Run {
         self.rows.clone()
     }
 
-    /// Compares the digests on disk with those of the golden fold, as far as it was looked at. No
-    /// node may run.
+    /// The log, for whoever reads it beside the node or after it.
+    pub(crate) fn log(&self) -> Arc<KafkaLog> {
+        KafkaLog::connect(KafkaOptions::new(&self.broker.plain)).unwrap()
+    }
+
+    /// Compares the digests on disk with those of the golden fold. No node may run.
     pub(crate) fn look_at_stores(&self) {
-        let looked = self.oracle.look_at_stores(&self.data_dir());
+        let looked = self.oracle.look_at_stores(&self.data_dir(), self.log());
         looked.unwrap_or_else(|wrong| panic!("{self}: {wrong}"));
     }
 

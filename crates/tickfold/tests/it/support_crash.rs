@@ -7,19 +7,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tickfold_core::fold::Partition;
 use tickfold_core::ids::{Participant, Wamid};
-use tickfold_core::overlay::{Nothing, Overlay};
+use tickfold_core::overlay::{Nothing, Overlay, Source as _};
 use tickfold_core::raw::{KIND_WEBHOOK, RawRecord, header};
 use tickfold_core::records::Topic;
 use tickfold_core::state::{Message, Status};
 use tickfold_core::time::Timestamp;
+use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log, TopicPartition};
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::admin::v1::tail_request::Start;
 use tickfold_proto::admin::v1::{self as admin, StartPosition, StartPositions, TailRequest};
@@ -29,7 +30,7 @@ use tickfold_store::{MemStores, RocksOptions, RocksStores, Stores};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::schemas::assert_valid;
-use crate::support::{Http, PARTITIONS, RAW, Rng, base, messages_of, status, topic};
+use crate::support::{Http, PARTITIONS, RAW, Rng, base, eventually, messages_of, status, topic};
 
 // --- load -------------------------------------------------------------------------------------
 
@@ -228,6 +229,16 @@ impl Clients {
         Ok(Self { runtime, admin, query: QueryServiceClient::new(channel) })
     }
 
+    /// The same, except that nobody is there to be asked about messages.
+    pub(crate) fn without_queries(mut self) -> Self {
+        {
+            let _entered = self.runtime.enter();
+            let nobody = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+            self.query = QueryServiceClient::new(nobody);
+        }
+        self
+    }
+
     /// Records of a topic from these offsets to the end as it is now, by partition.
     pub(crate) fn tail(
         &mut self,
@@ -276,8 +287,8 @@ impl Clients {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     partitions: BTreeMap<u32, Followed>,
-    /// When it last looked how far raw reaches.
-    looked: Instant,
+    /// What was found wrong with outputs and not said yet, by a look that broke off.
+    unsaid: Verdict,
 }
 
 /// One partition.
@@ -287,6 +298,8 @@ struct Followed {
     state: Overlay,
     /// The next raw offset to fold.
     next: u64,
+    /// What raw records below this one changed was compared with what the store tells.
+    looked_until: u64,
     /// The offset after the last webhook: what the store must have applied. Ticks behind it wait.
     urgent: u64,
     /// How often each body was acknowledged, and how often raw has it.
@@ -319,6 +332,8 @@ pub(crate) struct Verdict {
     pub(crate) twice: usize,
     /// The first thing found wrong.
     pub(crate) first: String,
+    /// Messages that were compared with what the store tells of them.
+    pub(crate) messages: usize,
 }
 
 impl Verdict {
@@ -346,7 +361,7 @@ impl Verdict {
 impl Oracle {
     pub(crate) fn new() -> Self {
         let partitions = (0..PARTITIONS).map(|p| (p, Followed::default())).collect();
-        Self { partitions, looked: Instant::now() }
+        Self { partitions, unsaid: Verdict::default() }
     }
 
     /// A body was answered 200: raw must have it once more, in each partition it names.
@@ -358,13 +373,12 @@ impl Oracle {
         }
     }
 
-    /// Looks at everything that is new. Nobody may post meanwhile. `Err` is a node that is gone.
+    /// Looks at everything that is new. Nobody may post meanwhile. `Err` is a node that is gone: then
+    /// what was not compared or not said is left to the next look.
     pub(crate) fn look(&mut self, clients: &mut Clients) -> Grpc<Verdict> {
         let mut verdict = Verdict::default();
-        let before: BTreeMap<u32, u64> =
-            self.partitions.iter().map(|(&p, f)| (p, f.next)).collect();
-        let raw = clients.tail(RAW, &before)?;
-        self.looked = Instant::now();
+        let next = self.partitions.iter().map(|(&p, f)| (p, f.next)).collect();
+        let raw = clients.tail(RAW, &next)?;
         for (partition, records) in raw {
             let followed = self.partitions.get_mut(&partition).unwrap();
             records.iter().for_each(|record| followed.fold(partition, record));
@@ -378,7 +392,7 @@ impl Oracle {
         }
 
         // What the store has comes behind the outputs, so after this both must be there.
-        self.look_at_messages(clients, &before, &mut verdict)?;
+        self.look_at_messages(clients, &mut verdict)?;
 
         for of in Topic::ALL {
             let from = self.partitions.iter();
@@ -386,24 +400,24 @@ impl Oracle {
             let mut found = clients.tail(&topic(of), &from)?;
             for (partition, followed) in &mut self.partitions {
                 let found = found.remove(partition).unwrap_or_default();
-                followed.compare(of, *partition, found, &mut verdict);
+                // Read once: a later failure must not take back what this says.
+                followed.compare(of, *partition, found, &mut self.unsaid);
             }
         }
+        let Verdict { lost, twice, first, .. } = std::mem::take(&mut self.unsaid);
+        verdict.lost(lost, || first.clone());
+        verdict.twice(twice, || first);
+        self.partitions.values_mut().for_each(|followed| followed.looked_until = followed.next);
         Ok(verdict)
     }
 
-    /// Compares the messages that changed since `before` with what gRPC tells of them.
-    fn look_at_messages(
-        &self,
-        clients: &mut Clients,
-        before: &BTreeMap<u32, u64>,
-        verdict: &mut Verdict,
-    ) -> Grpc<()> {
+    /// Compares the messages that changed since the last whole look with what gRPC tells of them.
+    fn look_at_messages(&self, clients: &mut Clients, verdict: &mut Verdict) -> Grpc<()> {
         let mut changed: BTreeMap<String, (u32, &Message)> = BTreeMap::new();
         for (partition, followed) in &self.partitions {
             for (wamid, change) in followed.state.messages.changes() {
                 let Some(message) = &change.after else { continue };
-                if message.journal.revision >= before[partition] {
+                if message.journal.revision >= followed.looked_until {
                     changed.insert(wamid.to_string(), (*partition, message));
                 }
             }
@@ -416,6 +430,7 @@ impl Oracle {
         let unknown = "wamid.that.nobody.ever.sent".to_owned();
         let response = clients.lookup(std::slice::from_ref(&unknown), &positions)?;
         assert_eq!(response.missing, [unknown]);
+        verdict.messages += changed.len();
         let wamids: Vec<String> = changed.keys().cloned().collect();
         for wamids in wamids.chunks(500) {
             let response = clients.lookup(wamids, &positions)?;
@@ -453,26 +468,50 @@ impl Oracle {
         self.partitions.values().flat_map(|followed| followed.seen.values()).sum()
     }
 
-    /// Compares the digest of each partition's whole state on disk with that of the golden state.
-    /// The node must have stopped.
-    pub(crate) fn look_at_stores(&self, data_dir: &Path) -> Result<(), String> {
+    /// Compares the digest of each partition's whole state on disk, as its head has it and as its rows
+    /// give it, with that of the golden fold of raw up to where that state stands. The node must have
+    /// stopped; `log` is its log, which is closed then.
+    pub(crate) fn look_at_stores(&self, data_dir: &Path, log: Arc<dyn Log>) -> Result<(), String> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let disk = RocksStores::open(data_dir.join("state"), RocksOptions::default()).unwrap();
         let memory = MemStores::new();
-        // Ticks that may have come since, one every five seconds.
-        let ticks = 2 + self.looked.elapsed().as_secs() / 5;
         for (&partition, followed) in &self.partitions {
-            let head = disk.open(partition).unwrap().store_head();
-            let golden = memory.open(partition).unwrap().digest_after(&followed.state).unwrap();
-            // Ticks that were folded after the look may have fired timers.
-            if head.digest != golden && head.cursor <= followed.next {
-                let digest = head.digest;
-                return Err(format!("partition {partition}: digest {digest:x}, golden {golden:x}"));
+            let store = disk.open(partition).unwrap();
+            let head = store.store_head();
+            if head.cursor < followed.urgent {
+                let urgent = followed.urgent;
+                return Err(format!("partition {partition}: cursor {}, not {urgent}", head.cursor));
             }
-            if !(followed.urgent..=followed.next + ticks).contains(&head.cursor) {
-                return Err(format!("partition {partition}: cursor {}", head.cursor));
+            let state = runtime.block_on(golden_below(&*log, partition, head.cursor))?;
+            let golden = memory.open(partition).unwrap().digest_after(&state).unwrap();
+            for digest in [head.digest, store.recompute_digest().unwrap()] {
+                if digest != golden {
+                    return Err(format!(
+                        "partition {partition}: digest {digest:x}, golden {golden:x}"
+                    ));
+                }
             }
         }
+        runtime.block_on(log.close()).unwrap();
         Ok(())
+    }
+
+    /// Gives a message other callback data, in the store of a node that has stopped, with or without the
+    /// digest in the store's head: a control of [`Self::look_at_stores`].
+    pub(crate) fn spoil_store(&self, data_dir: &Path, head_follows: bool) {
+        let mut all = self.partitions.iter();
+        let message = |f: &Followed| Some(f.state.messages.changes().next()?.0.clone());
+        let (partition, wamid) = all.find_map(|(&p, f)| Some((p, message(f)?))).unwrap();
+        let disk = RocksStores::open(data_dir.join("state"), RocksOptions::default()).unwrap();
+        let mut store = disk.open(partition).unwrap();
+        let mut change = Overlay::default();
+        let message = change.messages.entry(&wamid, |wamid| store.message(wamid)).unwrap();
+        message.as_mut().unwrap().facts.callback_data = Some("spoilt".to_owned());
+        let mut head = store.store_head();
+        if head_follows {
+            head.digest = store.digest_after(&change).unwrap();
+        }
+        store.write(head.cursor, &change, head).unwrap();
     }
 
     /// Spoils what is to be found next in some partition that has something, as if a fault had
@@ -493,6 +532,43 @@ impl Oracle {
             }
         }
     }
+}
+
+/// The golden fold of raw below an offset, which raw must reach.
+async fn golden_below(log: &dyn Log, partition: u32, end: u64) -> Result<Overlay, String> {
+    let (raw, place) =
+        (TopicPartition::new(RAW, partition), Partition { id: partition, count: PARTITIONS });
+    let (mut state, mut next) = (Overlay::default(), 0);
+    while next < end {
+        let records = log.read(&raw, next, 1_000, 16 << 20).await.unwrap();
+        if records.is_empty() {
+            return Err(format!("partition {partition}: cursor {end}, and raw ends at {next}"));
+        }
+        for record in records {
+            next = record.offset + 1;
+            if next > end {
+                break;
+            }
+            let headers = record.headers.iter().map(|header| (&*header.name, &*header.value));
+            let raw = RawRecord {
+                offset: record.offset,
+                appended: Timestamp::from_millis(record.timestamp_ms),
+                headers: headers.collect(),
+                value: record.value.as_deref(),
+            };
+            tickfold_core::fold(&mut state, &Nothing, place, &raw).unwrap();
+        }
+    }
+    Ok(state)
+}
+
+/// The log of a node on the embedded log that has stopped.
+pub(crate) fn embedded_log(data_dir: &Path) -> Arc<dyn Log> {
+    let dir = data_dir.join("log");
+    eventually("the node let go of the log", || {
+        let log = EmbeddedLog::open(&dir, EmbeddedOptions::default()).ok()?;
+        Some(log as Arc<dyn Log>)
+    })
 }
 
 /// See [`Oracle::spoil`].
@@ -595,7 +671,7 @@ fn fact(value: &[u8]) -> String {
 
 /// A message as the golden state has it, in the words of the API.
 #[derive(Debug, PartialEq)]
-struct Told {
+pub(crate) struct Told {
     wamid: String,
     state: String,
     ids: [String; 4],
@@ -619,7 +695,7 @@ const TIMED: [Status; 7] = [
     Status::Received,
 ];
 
-fn told(partition: u32, wamid: &str, message: &Message) -> Told {
+pub(crate) fn told(partition: u32, wamid: &str, message: &Message) -> Told {
     let facts = &message.facts;
     let whole = facts.receipts.get(&Participant::whole()).cloned().unwrap_or_default();
     let word = |status: Option<&Status>| status.map(|s| s.as_str().to_owned()).unwrap_or_default();
@@ -649,7 +725,8 @@ fn told(partition: u32, wamid: &str, message: &Message) -> Told {
     }
 }
 
-fn answered(message: &query::Message) -> Told {
+/// The same as gRPC tells it.
+pub(crate) fn answered(message: &query::Message) -> Told {
     let m = message.clone();
     let maybe = |time: Option<prost_types::Timestamp>| time.as_ref().map(|time| ms(Some(time)));
     let history = m.history.into_iter().map(|line| {
