@@ -14,13 +14,14 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 use tickfold_core::records::Topic;
+use tickfold_log::{Bounds, Log as _};
 use tickfold_proto::query::v1::Role;
 
-use crate::kafka_run::Run;
+use crate::kafka_run::{Row, Run};
 use crate::poison::monster;
 use crate::support::{
     NUMBER, Node, PARTITIONS, PARTY, RAW, WABA, base, eventually, messages_of, say, soak_row,
-    status_body,
+    status_body, topic,
 };
 use crate::support_crash::set_aside;
 
@@ -47,7 +48,10 @@ fn kafka_state_is_folded_again_or_refused_by_name() {
     state_is_gone(&mut run);
     state_is_gone_but_checkpoints(&mut run);
     position_was_moved(&mut run);
-    run.finish();
+    let rows = run.finish();
+    for fault in [STATE, STATE_WITH_CHECKPOINTS, MOVED] {
+        assert_eq!(rows[fault], Row { attempted: 1, landed: 1, lost: 0, twice: 0 }, "{fault}");
+    }
     raw_was_replaced(&mut run);
 }
 
@@ -162,7 +166,8 @@ fn position_was_moved(run: &mut Run) {
 
 /// `raw_damaged`, for the partitions that had been folded.
 fn raw_was_replaced(run: &mut Run) {
-    let before = positions(run);
+    run.strikes(RAW_GONE);
+    let (before, derived) = (positions(run), derived_bounds(run));
     let admin: AdminClient<_> =
         ClientConfig::new().set("bootstrap.servers", &run.broker.plain).create().unwrap();
     let deleted = runtime().block_on(admin.delete_topics(&[RAW], &AdminOptions::new())).unwrap();
@@ -171,6 +176,7 @@ fn raw_was_replaced(run: &mut Run) {
         let known = admin.inner().fetch_metadata(None, Duration::from_secs(5)).ok()?;
         (!known.topics().iter().any(|topic| topic.name() == RAW)).then_some(())
     });
+    run.struck(true);
     // It creates the topic.
     let node = run.node();
     let folded = before.iter().filter(|(_, (offset, _))| *offset > 0);
@@ -180,13 +186,32 @@ fn raw_was_replaced(run: &mut Run) {
     let (&busiest, _) = before.iter().max_by_key(|(_, (offset, _))| *offset).unwrap();
     assert_frozen(&node, busiest);
     node.stop();
-    soak_row(RAW_GONE, 1, 1, 0, 0);
+    let after = derived_bounds(run);
+    let (lost, twice) = (after.start - derived.start, after.end - derived.end);
+    let Row { attempted, landed, .. } = run.rows[RAW_GONE];
+    soak_row(RAW_GONE, attempted, landed, lost, twice);
+    assert_eq!((landed, lost, twice), (1, 0, 0));
+    assert!(after.end > 0, "there are outputs");
+}
+
+/// The bounds of all derived partitions, added up: nothing comes or goes without moving them.
+fn derived_bounds(run: &Run) -> Bounds {
+    let topics = Topic::ALL.map(topic);
+    let all = runtime().block_on(async { run.log().topics().await.unwrap() });
+    let derived = all.into_iter().filter(|of| topics.contains(&of.spec.name));
+    let nothing = Bounds::default();
+    derived
+        .flat_map(|of| of.bounds)
+        .fold(nothing, |sum, of| Bounds { start: sum.start + of.start, end: sum.end + of.end })
 }
 
 /// These partitions are refused for these reasons, the others live.
 pub(crate) fn assert_refused(node: &Node, refused: &BTreeMap<u32, &str>) {
     let page: Value = serde_json::from_str(&node.admin("/statusz").text()).unwrap();
-    for partition in page["partitions"].as_array().unwrap() {
+    let listed = page["partitions"].as_array().unwrap();
+    let ids = listed.iter().map(|partition| partition["partition"].as_u64().unwrap());
+    assert!(ids.eq(0..u64::from(PARTITIONS)), "{page:#}");
+    for partition in listed {
         let id = u32::try_from(partition["partition"].as_u64().unwrap()).unwrap();
         let detail = partition["detail"].as_str().unwrap();
         match refused.get(&id) {
