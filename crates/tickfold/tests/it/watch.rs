@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,8 +21,8 @@ use tonic::Streaming;
 use tonic::transport::Endpoint;
 
 use crate::support::{
-    Node, PATIENCE, Quiet, Rng, WABA, eventually, is_soak, say, soak_row, status_body, tickfold,
-    topic,
+    Http, Node, PATIENCE, Quiet, Rng, WABA, eventually, is_soak, say, soak_row, status_body,
+    tickfold, topic,
 };
 use crate::support_crash::Load;
 use crate::watch_support::{Token, Watchers, percentiles};
@@ -109,7 +110,8 @@ fn without_kills_nothing_breaks_and_without_tokens_they_show() {
     node.stop();
 }
 
-/// Watches of messages over kills: states rise, and end as a lookup tells them.
+/// Watches of messages over kills in the middle of what is told: states rise, and end as a lookup tells
+/// them. A watch goes on where its token says, which one with an older token shows.
 #[test]
 #[cfg_attr(not(feature = "fail-points"), ignore = "needs --features tickfold/fail-points")]
 fn states_never_fall_over_kills_and_end_as_they_are() {
@@ -117,40 +119,74 @@ fn states_never_fall_over_kills_and_end_as_they_are() {
     let mut node = Node::start(dir.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let wamids: Vec<String> = (0..50).map(|index| format!("wamid.W{index}")).collect();
-    let ranks = ["", "sent", "delivered", "read"];
-    let mut states: Vec<usize> = vec![0; wamids.len()];
-    let (mut token, mut told, mut skipped) = (String::new(), 0, 0);
-    for (rank, word) in (1_i64..).zip(&ranks[1..]) {
-        let mut stream = watch_messages(&runtime, &node.grpc, &wamids, &token);
-        let mut http = node.webhooks();
-        for (index, wamid) in wamids.iter().enumerate() {
-            // Some are told of twice, some out of order.
-            let body = status_body(wamid, word, rank);
-            assert_eq!(http.post_signed(body.as_bytes()).unwrap().status, 200);
-            if index % 7 == 0 {
-                let late = status_body(wamid, "sent", 1);
-                assert_eq!(http.post_signed(late.as_bytes()).unwrap().status, 200);
-            }
-        }
-        let deadline = Instant::now() + PATIENCE;
+    let seed = 86;
+    let mut rng = Rng(seed);
+    let mut shown = Shown { states: vec![0; wamids.len()], ..Default::default() };
+    let mut earlier = String::new();
+    for (rank, word) in (1_i64..).zip(&RANKS[1..]) {
+        earlier.clone_from(&shown.token);
+        // Some are told of twice, some out of order.
+        let post = |http: &mut Http, index: usize| {
+            let late = (index % 7 == 0).then(|| status_body(&wamids[index], "sent", 1));
+            let bodies = [Some(status_body(&wamids[index], word, rank)), late];
+            let mut answers = bodies.iter().flatten().map(|body| http.post_signed(body.as_bytes()));
+            answers.all(|answer| answer.is_ok_and(|answer| answer.status == 200))
+        };
         let wanted = usize::try_from(rank).unwrap();
-        while states.iter().any(|state| *state < wanted) {
-            assert!(Instant::now() < deadline, "{word}: {states:?}");
-            let response = next(&runtime, &mut stream);
-            skipped += response.skipped_revisions;
-            token = response.resume_token;
-            let Some(State::Message(message)) = response.item else { continue };
-            told += 1;
-            let index = wamids.iter().position(|wamid| *wamid == message.wamid).unwrap();
-            let state = ranks.iter().position(|word| *word == message.state_text).unwrap();
-            assert!(states[index] <= state, "{} fell to {}", message.wamid, message.state_text);
-            states[index] = state;
-        }
-        node.kill9();
+        let kill_after = 1 + rng.below(wamids.len() - AHEAD_MAX - 1);
+        let mut stream = watch_messages(&runtime, &node.grpc, &wamids, &shown.token);
+        let (http, heard) = (node.http.clone(), AtomicUsize::new(0));
+        let posted = std::thread::scope(|scope| {
+            // Never far ahead of what is told, so that the kill finds both in the middle.
+            let posting = scope.spawn(|| {
+                let mut http = Http::new(&http);
+                let in_turn = |index: &usize| {
+                    eventually("what was posted is told", || {
+                        (*index < heard.load(Ordering::SeqCst) + AHEAD_MAX).then_some(())
+                    });
+                    post(&mut http, *index)
+                };
+                (0..wamids.len()).take_while(in_turn).count()
+            });
+            while heard.load(Ordering::SeqCst) < kill_after {
+                shown.take(&wamids, next(&runtime, &mut stream));
+                heard.store(shown.reached(wanted), Ordering::SeqCst);
+            }
+            assert!(!node.has_ended(), "seed {seed}: it ended by itself");
+            node.kill9();
+            heard.store(wamids.len(), Ordering::SeqCst);
+            posting.join().unwrap()
+        });
+        assert!(posted < wamids.len(), "seed {seed}: the kill struck nothing in round {word}");
         node = Node::start(dir.path());
+        let mut stream = watch_messages(&runtime, &node.grpc, &wamids, &shown.token);
+        let mut http = node.webhooks();
+        assert!((posted..wamids.len()).all(|index| post(&mut http, index)));
+        let deadline = Instant::now() + PATIENCE;
+        while shown.reached(wanted) < wamids.len() {
+            assert!(Instant::now() < deadline, "{word}: {:?}", shown.states);
+            shown.take(&wamids, next(&runtime, &mut stream));
+        }
     }
+    let Shown { token, told, skipped, .. } = shown;
     say(&format!("states over kills: {told} told, {skipped} changes conflated"));
     assert!(told >= 3 * wamids.len(), "{told}");
+
+    // What a token is told until it has caught up, and the token of then.
+    let told_by = |token: &str| {
+        let (mut stream, mut told) = (watch_messages(&runtime, &node.grpc, &wamids, token), 0);
+        loop {
+            let response = next(&runtime, &mut stream);
+            match response.item {
+                Some(State::Mark(CAUGHT_UP)) => return (told, response.resume_token),
+                _ => told += 1,
+            }
+        }
+    };
+    let (_, token) = told_by(&token);
+    // The one that changed last may be told again.
+    assert!(told_by(&token).0 <= 1, "a token of now");
+    assert_eq!(told_by(&earlier).0, wamids.len(), "a token of before the last round");
 
     // A stop ends the stream with a mark, and says to come again.
     let mut stream = watch_messages(&runtime, &node.grpc, &wamids, &token);
@@ -160,6 +196,41 @@ fn states_never_fall_over_kills_and_end_as_they_are() {
     assert_eq!(mark.item, Some(State::Mark(pb::WatchMark::Bookmark.into())));
     let ended = runtime.block_on(stream.message()).unwrap_err();
     assert_eq!(ended.code(), tonic::Code::Unavailable, "{ended:?}");
+}
+
+/// States in the order in which they come.
+const RANKS: [&str; 4] = ["", "sent", "delivered", "read"];
+/// Messages that may be posted before what was posted is told.
+const AHEAD_MAX: usize = 10;
+
+/// What a watcher of messages was shown.
+#[derive(Debug, Default)]
+struct Shown {
+    /// The rank of each message.
+    states: Vec<usize>,
+    /// Of the last response that was taken in.
+    token: String,
+    told: usize,
+    skipped: u64,
+}
+
+impl Shown {
+    /// Takes in a response, which shows nothing older than what was shown before.
+    fn take(&mut self, wamids: &[String], response: pb::WatchMessagesResponse) {
+        self.skipped += response.skipped_revisions;
+        self.token = response.resume_token;
+        let Some(State::Message(message)) = response.item else { return };
+        self.told += 1;
+        let index = wamids.iter().position(|wamid| *wamid == message.wamid).unwrap();
+        let state = RANKS.iter().position(|word| *word == message.state_text).unwrap();
+        let before = std::mem::replace(&mut self.states[index], state);
+        assert!(before <= state, "{} fell to {}", message.wamid, message.state_text);
+    }
+
+    /// How many messages have reached a rank.
+    fn reached(&self, rank: usize) -> usize {
+        self.states.iter().filter(|state| **state >= rank).count()
+    }
 }
 
 const CAUGHT_UP: i32 = pb::WatchMark::CaughtUp as i32;
@@ -204,7 +275,7 @@ pub(crate) fn delays(http: &str, grpc: &str, name: &str, samples: usize) -> Vec<
     let mut stream = stream.into_inner();
     // The mark first, so that the watch is there before the webhooks.
     next(&runtime, &mut stream);
-    let mut http = crate::support::Http::new(http);
+    let mut http = Http::new(http);
     let mut delays = Vec::new();
     for index in 0..samples {
         let wamid = format!("wamid.{name}.{index}");

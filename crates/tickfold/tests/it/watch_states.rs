@@ -176,8 +176,9 @@ fn kafka_states_actions_and_alerts_are_told_on_when_their_owner_changes() {
     let states = all.caught_up(&server, &waba, &States::new());
 
     // The streams stay open, and go on by the new owner, which is the node that serves them.
-    owner.kill9();
+    // It dies over what was posted just now.
     post(&ingress, &waba, 1);
+    owner.kill9();
     let states = all.caught_up(&server, &waba, &states);
 
     // And then that one goes, and another node knows their tokens.
@@ -185,9 +186,9 @@ fn kafka_states_actions_and_alerts_are_told_on_when_their_owner_changes() {
     share(&[&server, &other]);
     post(&ingress, &waba, 2);
     let states = all.caught_up(&server, &waba, &states);
+    post(&ingress, &waba, 3);
     server.kill9();
     all.start(&other);
-    post(&ingress, &waba, 3);
     all.caught_up(&other, &waba, &states);
     let lines: usize =
         all.states.values().map(|(watched, _)| watched.lines.lock().unwrap().len()).sum();
