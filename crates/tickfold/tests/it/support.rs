@@ -664,17 +664,31 @@ impl Rpc {
         self.try_message(wamid, &[]).unwrap().map(|response| response.message.unwrap())
     }
 
+    /// The same as it was at a moment of the log.
+    pub(crate) fn message_then(&mut self, wamid: &str, at: pb::Moment) -> Option<pb::Message> {
+        self.get_message(wamid, &[], Some(at)).unwrap().map(|response| response.message.unwrap())
+    }
+
     /// The answer to `GetMessage`, once these positions are applied.
     pub(crate) fn try_message(
         &mut self,
         wamid: &str,
         min_position: &[pb::Position],
     ) -> Result<Option<pb::GetMessageResponse>, tonic::Status> {
+        self.get_message(wamid, min_position, None)
+    }
+
+    fn get_message(
+        &mut self,
+        wamid: &str,
+        min_position: &[pb::Position],
+        at: Option<pb::Moment>,
+    ) -> Result<Option<pb::GetMessageResponse>, tonic::Status> {
         let request = pb::GetMessageRequest {
             wamid: wamid.to_owned(),
             view: pb::MessageView::History.into(),
             min_position: min_position.to_vec(),
-            at: None,
+            at,
         };
         match self.runtime.block_on(self.client.get_message(request)) {
             Ok(response) => Ok(Some(response.into_inner())),
