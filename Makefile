@@ -48,7 +48,7 @@ mutants: setup ## changes signature, token, driver and fold, one place at a time
 
 soak: soak-one soak-sim soak-kills soak-faults ## the full counts of the crash, damage and order tests; rewrites docs/soak.md (hours)
 
-.PHONY: soak-one soak-sim soak-kills soak-faults soak-watch
+.PHONY: soak-one soak-sim soak-kills soak-faults soak-history soak-watch
 soak-one: setup # those that need no broker, but for the log's own on one
 	@$(ENV) scripts/soak.sh 'On one machine' $(TEST) --bins --test '*' -- --skip kafka --skip late
 
@@ -61,6 +61,9 @@ soak-sim: setup # a million simulated worlds, or SIM_SEEDS of them from seed SIM
 soak-kills: setup # kill -9 of processors on Kafka, and states that are gone or others' than raw
 	@$(ENV) scripts/soak.sh 'Kafka: kills of processors' $(TEST) --test it -- kafka_crash kafka_state kafka_restart watch_kafka \
 		flows_survive_kills_while_rules_change_on_kafka
+
+soak-history: setup # bytes flipped in records and checkpoints, swaps of many rows, which soak-one and soak-faults run among others
+	@$(ENV) scripts/soak.sh 'History' $(TEST) --bins --test it -- verify:: checkpoints:: replay_swap::
 
 soak-watch: setup # watchers over kills, which soak-one and soak-kills run among others
 	@$(ENV) scripts/soak.sh 'Watches' $(TEST) --test it -- watch
