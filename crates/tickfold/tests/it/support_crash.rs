@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tickfold_core::fold::Partition;
 use tickfold_core::ids::{Participant, Wamid};
-use tickfold_core::overlay::{Nothing, Overlay, Source as _};
+use tickfold_core::overlay::{Nothing, Overlay};
 use tickfold_core::raw::{KIND_WEBHOOK, RawRecord, header};
 use tickfold_core::records::Topic;
 use tickfold_core::state::{Message, Status};

@@ -127,7 +127,7 @@ fn states_never_fall_over_kills_and_end_as_they_are() {
         earlier.clone_from(&shown.token);
         // Some are told of twice, some out of order.
         let post = |http: &mut Http, index: usize| {
-            let late = (index % 7 == 0).then(|| status_body(&wamids[index], "sent", 1));
+            let late = index.is_multiple_of(7).then(|| status_body(&wamids[index], "sent", 1));
             let bodies = [Some(status_body(&wamids[index], word, rank)), late];
             let mut answers = bodies.iter().flatten().map(|body| http.post_signed(body.as_bytes()));
             answers.all(|answer| answer.is_ok_and(|answer| answer.status == 200))
