@@ -249,7 +249,7 @@ fn many_partitions_that_write_in_turn_gather_their_rows_in_memory() {
     }
     assert_eq!(flushed(), 0);
     // And the budget is one all the same.
-    for round in 10..200 {
+    for round in 10..800 {
         for store in &mut open {
             write(&mut **store, 1, &message(&round.to_string(), round));
         }
