@@ -308,7 +308,7 @@ impl World {
         // The last one may come beside what it makes void.
         let (raw, batch): (Vec<_>, Vec<_>) = outstanding
             .filter(|kind| KINDS.contains(kind))
-            .partition(|kind| matches!(*kind, "read_raw" | "wait"));
+            .partition(|kind| matches!(*kind, "read_raw" | "read_bounds" | "wait"));
         assert!(raw.len() <= 1 && batch.len() <= 1, "outstanding at once: {raw:?} {batch:?}");
         // It asks for what comes after the commit, or for nothing since the batch is full.
         let next = running.commands.iter().find_map(|command| match command {

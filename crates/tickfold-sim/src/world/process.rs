@@ -165,7 +165,7 @@ impl Running {
         let ends = |kind: &str| matches!(kind, "refused" | "lost" | "stopped");
         let kinds = self.works.iter().map(Work::kind).filter(|kind| !ends(kind));
         let (raw, batch): (Vec<_>, Vec<_>) =
-            kinds.partition(|kind| matches!(*kind, "read_raw" | "wait"));
+            kinds.partition(|kind| matches!(*kind, "read_raw" | "read_bounds" | "wait"));
         if raw.len() > 1 || batch.len() > 1 {
             return Err(format!("outstanding at once: {raw:?} {batch:?}"));
         }
