@@ -251,19 +251,30 @@ async fn a_zombie_commits_nothing() {
     }
     let before = scene.outputs(&two.log, &of_child).await;
     child.signal("CONT");
-    let mut refused = child.wait_for("over");
-    refused.sort();
-    let wanted: Vec<_> =
-        of_child.iter().map(|partition| format!("lost {partition} by Fenced")).collect();
-    assert_eq!(refused, wanted);
+    let refused = child.wait_for("over");
     let after = scene.outputs(&two.log, &of_child).await;
-    assert_eq!(before, after, "outputs of the zombie");
-    // The position is that of the last output, so it is where it was, too.
-    for (&partition, outputs) in of_child.iter().zip(&before) {
+    // The commit that was under way may have been stopped when nothing but its end was missing: what the
+    // brokers had taken in time. Where somebody has claimed since, it is in doubt; else it ends, as a whole
+    // and before the next claim.
+    let mut late = 0;
+    for (index, &partition) in of_child.iter().enumerate() {
+        let line = format!("lost {partition} by ");
+        let by: Vec<_> = refused.iter().filter_map(|said| said.strip_prefix(&line)).collect();
+        match by[..] {
+            ["Fenced"] => {}
+            [unclear] if index < 2 && unclear.starts_with("Unclear") => late += 1,
+            _ => panic!("partition {partition} is lost by {by:?}"),
+        }
+        if before[index] != after[index] {
+            assert!(index >= 2, "outputs where the next owner had claimed");
+            assert_eq!(before[index][..], after[index][..before[index].len()]);
+            late += after[index].len() - before[index].len();
+        }
         let committed = two.member.claim(partition).await.unwrap().committed;
-        let last = outputs.last().unwrap().parse().unwrap();
-        assert_eq!(committed, Some(position(last, "child")));
+        let last = after[index].last().unwrap().parse().unwrap();
+        assert_eq!(committed, Some(position(last, "child")), "outputs and position together");
     }
+    assert!(late <= 1, "{late} commits of the zombie");
 }
 
 /// Two processes under one name: the later one is the member, the older one learns it.
