@@ -27,7 +27,8 @@
 //! - *batch*: `Commit`, and after it `Pause` if it was aborted or `Claim` if it is in doubt, until
 //!   it is certain; then `WriteStore`; after that, now and then, `Checkpoint`, or `StandStill` and what
 //!   follows from it;
-//! - *raw*: `ReadRaw`, after one whose answer leaves a gap `ReadBounds`, or `Wait`; neither while what is folded on top is full.
+//! - *raw*: `ReadRaw`, after one whose answer leaves a gap `ReadBounds`, or `Wait`; none while what is
+//!   folded on top is full.
 //!
 //! What is read while the store is away waits for its return. A step that sends a commit folds
 //! nothing, so that the commit is on its way before time is spent on the next batch.

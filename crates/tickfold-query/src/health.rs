@@ -88,7 +88,7 @@ pub(crate) async fn report(
     if shutdown.run_until_cancelled(opened).await.is_some() {
         set(&reporter, &["", QUERY, WATCH], ServingStatus::Serving).await;
         status.set(QueryState::Serving);
-        tracing::info!(partitions = partitions.of(&Asked::All).len(), "queries are served");
+        tracing::info!(partitions = partitions.count(), "queries are served");
         shutdown.cancelled().await;
     }
     set(&reporter, &["", QUERY, WATCH, ADMIN], ServingStatus::NotServing).await;

@@ -34,3 +34,10 @@ pub enum Error {
         batch_from: u64,
     },
 }
+
+impl Error {
+    /// Of a store that is open: what was read of it cannot be what was written.
+    pub(crate) fn found_damaged(partition: u32) -> Self {
+        Self::Unreadable { partition, reason: "damage was found while it was read".to_owned() }
+    }
+}

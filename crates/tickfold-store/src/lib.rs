@@ -39,5 +39,5 @@ pub use port::{
 #[cfg(feature = "rocks")]
 pub use rocks::{
     CheckpointDamage, CheckpointDir, CheckpointFound, CheckpointState, DamagedPart, RocksOptions,
-    RocksStores, StoreGenerations,
+    RocksStores, StoreGenerations, free_bytes,
 };

@@ -74,8 +74,8 @@ pub trait Stores: std::fmt::Debug + Send + Sync + 'static {
 
     /// Sets a store aside under another name, so that the next `open` finds none; does nothing if there is
     /// none. One that was never written is deleted. Of those that were set aside for one reason the first and
-    /// the newest stay. `reason` becomes part of the name: lower case with hyphens. The partition's [`PartitionStore`] must have been dropped. Views have nothing to
-    /// show until the next `open`.
+    /// the newest stay. `reason` becomes part of the name: lower case with hyphens. The partition's
+    /// [`PartitionStore`] must have been dropped. Views have nothing to show until the next `open`.
     fn reject(&self, partition: u32, reason: &str) -> Result<(), Error>;
 
     /// Checkpoints of a partition that can be read, newest cursor first.

@@ -105,6 +105,16 @@ impl<B: Backend> Store<B> {
         Ok(Some(value))
     }
 
+    /// The rows that an overlay changes, and the digest with them.
+    fn changed_by(&self, overlay: &Overlay) -> Result<Changed, Error> {
+        let known = self.known.borrow();
+        self.noting(digest::after(self.head.digest, overlay, self.tables(), &known))
+    }
+
+    fn timer_from(&self, from: &[u8]) -> Result<Option<TimerKey>, SourceError> {
+        self.noting(self.tables().timer_from(from)).map_err(to_source)
+    }
+
     /// Notes where what was read cannot be what was written.
     fn noting<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
         if matches!(read, Err(Error::Unreadable { .. })) {
@@ -131,9 +141,7 @@ impl<B: Backend> PartitionStore for Store<B> {
     }
 
     fn digest_after(&self, overlay: &Overlay) -> Result<u128, Error> {
-        let known = self.known.borrow();
-        let changed = digest::after(self.head.digest, overlay, self.tables(), &known);
-        let changed = self.noting(changed)?;
+        let changed = self.changed_by(overlay)?;
         let digest = changed.digest;
         self.changed.replace(Some(changed));
         Ok(digest)
@@ -149,10 +157,7 @@ impl<B: Backend> PartitionStore for Store<B> {
         // rows encoded now.
         let changed = match self.changed.take().filter(|changed| changed.digest == to.digest) {
             Some(changed) => changed,
-            None => {
-                let known = self.known.borrow();
-                self.noting(digest::after(self.head.digest, overlay, self.tables(), &known))?
-            }
+            None => self.changed_by(overlay)?,
         };
         self.known.get_mut().written(&changed);
         let written = self.backend.apply(batch::of_write(changed.entries, overlay, to));
@@ -271,11 +276,11 @@ impl<B: Backend> Store<B> {
     fn find_timer(&self, after: Option<&TimerKey>) -> Result<Option<TimerKey>, SourceError> {
         let mut floor = self.timer_floor.borrow_mut();
         let Some(after) = after else {
-            let first = self.noting(self.tables().timer_from(&floor)).map_err(to_source)?;
+            let first = self.timer_from(&floor)?;
             *floor = first.as_ref().map_or_else(|| Family::Timer.bounds().1.to_vec(), key::timer);
             return Ok(first);
         };
         let from = key::after(key::timer(after)).max(floor.clone());
-        self.noting(self.tables().timer_from(&from)).map_err(to_source)
+        self.timer_from(&from)
     }
 }

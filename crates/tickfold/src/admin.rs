@@ -1,5 +1,5 @@
-//! The admin listener: `/livez`, `/readyz`, `/readyz/ingress`, `/metrics`, `/statusz`, `/configz`, the mirror of the gRPC
-//! services under `/v1`, and the console. Never on a listener that faces the internet. Where callers are authenticated
+//! The admin listener: `/livez`, `/readyz`, `/readyz/ingress`, `/metrics`, `/statusz`, `/configz`, the
+//! mirror of the gRPC services under `/v1`, and the console. Never on a listener that faces the internet. Where callers are authenticated
 //! `/statusz` and `/configz` need a token of scope `admin`, and the mirror what gRPC needs; probes and
 //! scrapes have none, and what they see names nobody.
 
@@ -158,12 +158,14 @@ impl Admin {
     /// Whether webhooks are taken. Partitions have no part in it: one that moves is away from all nodes for as
     /// long as it is folded up, and whoever sends webhooks by this must not find all of them unready.
     fn ingress_readiness(&self) -> Readiness {
-        let Some((apps, ingress)) = &self.front else {
-            return Readiness::of(
-                vec!["ingress: this node takes no webhooks".to_owned()],
-                Vec::new(),
-            );
-        };
+        self.front_readiness().unwrap_or_else(|| {
+            Readiness::of(vec!["ingress: this node takes no webhooks".to_owned()], Vec::new())
+        })
+    }
+
+    /// `None` where the node takes no webhooks.
+    fn front_readiness(&self) -> Option<Readiness> {
+        let (apps, ingress) = self.front.as_ref()?;
         let ingress = ingress.readiness();
         let mut reasons = Vec::new();
         if !ingress.ready {
@@ -177,11 +179,11 @@ impl Admin {
         }
         let unmatched = apps.no_signature_matched();
         let warning = |app: &String| format!("ingress: no_signature_matched by app {app}");
-        Readiness::of(reasons, unmatched.iter().map(warning).collect())
+        Some(Readiness::of(reasons, unmatched.iter().map(warning).collect()))
     }
 
     fn readiness(&self) -> Readiness {
-        let front = self.front.as_ref().map(|_| self.ingress_readiness());
+        let front = self.front_readiness();
         let (mut reasons, warnings) =
             front.map(|front| (front.reasons, front.warnings)).unwrap_or_default();
         if let Some(QueryState::Opening(partitions)) = self.query.as_ref().map(QueryStatus::get) {

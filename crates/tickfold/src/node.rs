@@ -257,11 +257,15 @@ fn advertised(config: &Config, listeners: &Listeners) -> Result<String> {
     Ok(address.clone())
 }
 
+/// Whether there may be other nodes, which ask this one.
+pub(crate) fn is_asked(config: &Config, role: Role) -> bool {
+    role.folds() && config.kafka.brokers.is_some()
+}
+
 /// Why nodes on other machines cannot ask this one, where nothing else is advertised than the address that it
 /// listens on. Alone it has nobody who asks, so this is no reason to refuse a start.
 pub(crate) fn unreachable(config: &Config, role: Role, grpc: SocketAddr) -> Option<String> {
-    let is_asked = role.folds() && config.kafka.brokers.is_some();
-    if !is_asked || config.grpc_advertised_addr.is_some() {
+    if !is_asked(config, role) || config.grpc_advertised_addr.is_some() {
         return None;
     }
     let ip = grpc.ip().to_canonical();

@@ -423,6 +423,16 @@ async fn commits_that_are_aborted_for_good_are_stuck_after_a_while() {
 #[derive(Debug, Default)]
 struct Gauges(Arc<watch::Sender<BTreeMap<String, f64>>>);
 
+impl Gauges {
+    /// Waits until that of the partition has this value.
+    async fn come_to(&self, name: &str, wanted: f64) {
+        let name = format!("{name} {PARTITION}");
+        let mut seen = self.0.subscribe();
+        let found = seen.wait_for(|gauges| gauges.get(&name) == Some(&wanted));
+        drop(tokio::time::timeout(PATIENCE, found).await.expect("in time").unwrap());
+    }
+}
+
 #[derive(Debug)]
 struct Set(Arc<watch::Sender<BTreeMap<String, f64>>>, String);
 
@@ -460,13 +470,8 @@ async fn the_lag_is_true_for_a_live_a_refused_and_a_stuck_partition() {
         }
     }
     let gauges = Gauges::default();
-    let mut seen = gauges.0.subscribe();
     let _recorder = metrics::set_default_local_recorder(&gauges);
-    let mut lags = async |wanted: f64| {
-        let name = format!("tickfold_processor_lag_records {PARTITION}");
-        let lag = seen.wait_for(|gauges| gauges.get(&name) == Some(&wanted));
-        drop(tokio::time::timeout(PATIENCE, lag).await.expect("the lag in time").unwrap());
-    };
+    let lags = async |wanted: f64| gauges.come_to("tickfold_processor_lag_records", wanted).await;
     let status = |n| status(n, "sent", 1_795_132_700);
     let options = Options { poll_interval_ms: 1, ..options() };
 
@@ -501,12 +506,9 @@ async fn the_lag_is_true_for_a_live_a_refused_and_a_stuck_partition() {
 #[tokio::test]
 async fn what_remains_to_be_restored_is_nothing_once_the_partition_is_taken_away() {
     let gauges = Gauges::default();
-    let mut seen = gauges.0.subscribe();
     let _recorder = metrics::set_default_local_recorder(&gauges);
-    let mut remaining = async |wanted: f64| {
-        let name = format!("tickfold_processor_restore_remaining_records {PARTITION}");
-        let found = seen.wait_for(|gauges| gauges.get(&name) == Some(&wanted));
-        drop(tokio::time::timeout(PATIENCE, found).await.expect("in time").unwrap());
+    let remaining = async |wanted: f64| {
+        gauges.come_to("tickfold_processor_restore_remaining_records", wanted).await;
     };
     let options = Options { poll_interval_ms: 1, ..options() };
     let (log, stores) = world();

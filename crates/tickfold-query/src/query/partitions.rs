@@ -96,7 +96,8 @@ impl Partitions {
         Self { views, clock, role }
     }
 
-    fn count(&self) -> u32 {
+    /// Partition count of the raw topic.
+    pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.views.len()).unwrap_or(u32::MAX)
     }
 

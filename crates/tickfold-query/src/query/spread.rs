@@ -3,8 +3,8 @@
 //!
 //! A call between nodes names the partitions it is about in its metadata. Who is asked so answers
 //! from those of them that it has itself, or had until now and nobody else has taken over yet, says in
-//! the metadata of the answer which these were, and asks nobody else: a question travels once. What is left over, since its owner is away or moved
-//! on, is read from the store that this node has of an earlier time, if there is one; `as_of` tells
+//! the metadata of the answer which these were, and asks nobody else: a question travels once. What is
+//! left over, since its owner is away or moved on, is read from the store that this node has of an earlier time, if there is one; `as_of` tells
 //! its age. What is left even then can only be told to be unreachable, unless what was asked for was
 //! found elsewhere.
 //!

@@ -113,8 +113,7 @@ impl Stores for MemStores {
                 return Err(refused("open store", partition, "it is open already"));
             }
             if found.is_damaged {
-                let reason = "damage was found while it was read".to_owned();
-                return Err(Error::Unreadable { partition, reason });
+                return Err(Error::found_damaged(partition));
             }
             if found.rows.is_none() {
                 self.disk.check_writes("create store", partition)?;

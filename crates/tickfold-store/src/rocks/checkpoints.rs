@@ -179,7 +179,7 @@ fn check_room(free: u64, bytes: u64) -> io::Result<()> {
 }
 
 /// Bytes that are free on the disk of a directory.
-pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(dir)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::bulk::BulkBackend;
+pub use self::checkpoints::free_bytes;
 use self::checkpoints::{TableSums, io_error, sync_dir};
 use self::database::{Database, Reads, SnapshotRows};
 pub use self::generations::StoreGenerations;
@@ -179,8 +180,7 @@ impl RocksStores {
             Some(database) if is_here && database.is_damaged() => {
                 let from = lifecycle.from.take();
                 lifecycle.unfit.extend(from);
-                let reason = "damage was found while it was read".to_owned();
-                return Err(Error::Unreadable { partition, reason });
+                return Err(Error::found_damaged(partition));
             }
             Some(database) if is_here && !database.is_poisoned() => database,
             other_or_none => {
@@ -318,7 +318,7 @@ impl Stores for RocksStores {
                 format!("the store that came from checkpoint {} was damaged", checkpoint.id);
             return Err(Error::Unreadable { partition, reason });
         }
-        checkpoints::restore(dir, partition, checkpoint, &path, checkpoints::free_bytes)?;
+        checkpoints::restore(dir, partition, checkpoint, &path, free_bytes)?;
         lifecycle.from = Some(checkpoint.id.clone());
         Ok(())
     }

@@ -40,6 +40,14 @@ impl Dir {
         };
         RocksStores::open(self.data(), options).unwrap()
     }
+
+    /// A checkpoint of partition 0 with so many batches, of stores that are closed again.
+    fn checkpoint_of(&self, batches: u64) -> Checkpoint {
+        let stores = self.open();
+        let mut store = stores.open(0).unwrap();
+        fill(&mut *store, batches);
+        store.checkpoint().unwrap()
+    }
 }
 
 impl Disk for Dir {
@@ -380,12 +388,7 @@ fn what_is_left_of_checkpoints_goes_once_it_is_old() {
 #[test]
 fn a_restore_that_does_not_fit_is_not_begun_and_what_one_left_is_removed() {
     let dir = Dir::new();
-    let made = {
-        let stores = dir.open();
-        let mut store = stores.open(0).unwrap();
-        fill(&mut *store, 3);
-        store.checkpoint().unwrap()
-    };
+    let made = dir.checkpoint_of(3);
     fs::remove_dir_all(dir.data().join("0")).unwrap();
     let target = dir.data().join("0");
     let restore =
@@ -413,12 +416,7 @@ fn a_restore_that_does_not_fit_is_not_begun_and_what_one_left_is_removed() {
 #[test]
 fn a_checkpoint_that_cannot_be_read_is_unreadable() {
     let dir = Dir::new();
-    let made = {
-        let stores = dir.open();
-        let mut store = stores.open(0).unwrap();
-        fill(&mut *store, 1);
-        store.checkpoint().unwrap()
-    };
+    let made = dir.checkpoint_of(1);
     let path = dir.checkpoints().join("0").join(&made.id);
     let table = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
     let table =

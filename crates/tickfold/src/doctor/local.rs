@@ -131,15 +131,15 @@ pub(super) fn certificates(patient: &Patient<'_>) -> Option<Finding> {
 pub(super) fn address(patient: &Patient<'_>) -> Option<Finding> {
     const NAME: &str = "address";
     let Patient { config, role, .. } = patient;
+    node::is_asked(config, *role).then_some(())?;
     if let Some(why) = node::unreachable(config, *role, config.grpc_addr) {
         let found = format!("nodes on other machines cannot ask this one: {why}");
         let fix = "set grpc_advertised_addr to HOST:PORT, if there are any";
         return Some(Finding::warn(NAME, found, fix));
     }
-    let is_asked = role.folds() && config.kafka.brokers.is_some();
     let listens = || config.grpc_addr.to_string();
     let address = config.grpc_advertised_addr.clone().unwrap_or_else(listens);
-    is_asked.then(|| Finding::ok(NAME, format!("other nodes ask this one at {address}")))
+    Some(Finding::ok(NAME, format!("other nodes ask this one at {address}")))
 }
 
 fn secret_files(files: &[PathBuf]) -> Finding {

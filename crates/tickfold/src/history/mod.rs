@@ -12,7 +12,7 @@ use tickfold_core::FOLD_VERSION;
 use tickfold_core::fold::Partition;
 use tickfold_log::{Committed, Log, Offset, TopicPartition};
 use tickfold_processor::{MutedFold, Options};
-use tickfold_store::{Checkpoint, RocksOptions, RocksStores, Stores as _};
+use tickfold_store::{Checkpoint, RocksOptions, RocksStores, Stores as _, free_bytes};
 
 use crate::config::Config;
 use crate::options;
@@ -125,8 +125,7 @@ impl Ground {
 
 /// Refuses to go on where the disk is nearly full: the live state lies on it too, and comes first.
 pub(crate) fn check_disk(dir: &std::path::Path) -> Result<()> {
-    let disk = rustix::fs::statvfs(dir).with_context(|| format!("look at {}", dir.display()))?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free = free_bytes(dir).with_context(|| format!("look at {}", dir.display()))?;
     if free < FREE_BYTES_MIN {
         bail!("{free} bytes are free on the disk of {}: the live state needs them", dir.display());
     }

@@ -21,6 +21,7 @@ use tickfold_core::records::Topic;
 use tickfold_core::state::{Message, Status};
 use tickfold_core::time::Timestamp;
 use tickfold_log::{EmbeddedLog, EmbeddedOptions, Log, TopicPartition};
+use tickfold_processor::raw_record;
 use tickfold_proto::admin::v1::admin_service_client::AdminServiceClient;
 use tickfold_proto::admin::v1::tail_request::Start;
 use tickfold_proto::admin::v1::{self as admin, StartPosition, StartPositions, TailRequest};
@@ -549,14 +550,7 @@ async fn golden_below(log: &dyn Log, partition: u32, end: u64) -> Result<Overlay
             if next > end {
                 break;
             }
-            let headers = record.headers.iter().map(|header| (&*header.name, &*header.value));
-            let raw = RawRecord {
-                offset: record.offset,
-                appended: Timestamp::from_millis(record.timestamp_ms),
-                headers: headers.collect(),
-                value: record.value.as_deref(),
-            };
-            tickfold_core::fold(&mut state, &Nothing, place, &raw).unwrap();
+            tickfold_core::fold(&mut state, &Nothing, place, &raw_record(&record)).unwrap();
         }
     }
     Ok(state)

@@ -437,15 +437,15 @@ impl Parts {
         }
         // The log may name a kept state as the live one, where a rollback was committed and its process ended
         // before more came of it. The start that goes on from there needs it.
-        let starting: Vec<_> = generations
+        let starting: BTreeSet<_> = generations
             .iter()
             .filter(|of| of.kept.is_some() && !self.is_started(of.partition))
-            .map(|of| of.partition.to_string())
+            .map(|of| of.partition)
             .collect();
         if !starting.is_empty() {
             return Err(Reason::ReplayBusy.status(format!(
-                "not started yet, and may turn to their kept states: partitions {}",
-                starting.join(", ")
+                "not started yet, and may turn to their kept states: {}",
+                named(&starting)
             )));
         }
         let forget = move || {
@@ -491,11 +491,13 @@ fn swappable(shadow: &Shadow) -> Result<(), Status> {
 
 /// Of partitions that are left as they are.
 fn not_here(partitions: &BTreeSet<u32>) -> Status {
+    Reason::PartitionElsewhere
+        .status(format!("not live on this node, and left as they are: {}", named(partitions)))
+}
+
+fn named(partitions: &BTreeSet<u32>) -> String {
     let list: Vec<_> = partitions.iter().map(u32::to_string).collect();
-    Reason::PartitionElsewhere.status(format!(
-        "not live on this node, and left as they are: partitions {}",
-        list.join(", ")
-    ))
+    format!("partitions {}", list.join(", "))
 }
 
 fn busy(generation: u64) -> Status {
