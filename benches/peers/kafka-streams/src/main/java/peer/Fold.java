@@ -144,9 +144,11 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         boolean isNew = message == null;
         message = isNew ? new Message(new Journal(logTime)) : message;
         boolean newStatus = !message.has(item.status);
+        // A code that another status named first is judged by the failure, as if it had come alone.
+        boolean fails = newStatus && item.status == Status.FAILED;
         List<Long> codes = new ArrayList<>(0);
         for (Failure failure : item.failures) {
-            if (!message.hasFailure(failure.code) && !codes.contains(failure.code)) {
+            if ((fails || !message.hasFailure(failure.code)) && !codes.contains(failure.code)) {
                 codes.add(failure.code);
             }
         }
@@ -158,6 +160,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         String party = message.party;
         boolean wasAwaited = message.isAwaited();
         boolean wasReadCode = message.isReadCode();
+        boolean wasPriced = message.isPriced();
         if (message.join(item)) {
             touched.message = message;
             touched.changed = true;
@@ -178,6 +181,9 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                 touched.before = before;
             }
             follow(item, message, newStatus, codes);
+            if (!wasPriced && message.isPriced()) {
+                judgeAgain(item, message);
+            }
             count(place, place(message), message);
             if (kept != null) {
                 if (!wasReadCode && message.isReadCode()) {
@@ -332,47 +338,68 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
 
     private void follow(Item item, Message message, boolean newStatus, List<Long> codes) {
         if (item.status == Status.FAILED) {
-            if (newStatus && codes.isEmpty()) {
-                return;
-            }
             for (long code : codes) {
-                fail(item, message, code);
+                fail(item.wamid, message, code, item.time);
             }
         } else if (newStatus && item.status.isDelivery()) {
-            boolean possible = message.has(Status.FAILED) || message.isAwaited();
-            if (possible && (message.decided & Message.FALLBACK) != 0 && (message.decided & Message.SUPERSEDED) == 0) {
-                message.decided |= Message.SUPERSEDED;
-                String fallback = ids.of("sms_fallback", item.wamid, "undelivered:" + item.wamid);
-                action(item, message, "fallback_superseded", "delivered:" + item.wamid, State.NO_TIME, State.NO_TIME, null,
-                        fallback, null);
+            takeBack(item, message);
+        }
+    }
+
+    /** The category becomes known: failures of before were judged without it, and it may not have the fallback. */
+    private void judgeAgain(Item item, Message message) {
+        if (message.times[Status.FAILED.ordinal()] == State.NO_TIME) {
+            return;
+        }
+        for (Told told : message.history) {
+            if (told.to() == Status.FAILED && told.errorCode() != null) {
+                fail(item.wamid, message, told.errorCode(), told.eventTime());
             }
+        }
+        if (fallbackValid(message.category()) == 0) {
+            takeBack(item, message);
+        }
+    }
+
+    private void takeBack(Item item, Message message) {
+        if ((message.decided & Message.FALLBACK) != 0 && decide(message, Message.SUPERSEDED)) {
+            String fallback = ids.of("sms_fallback", item.wamid, "undelivered:" + item.wamid);
+            action(item.wamid, message, item.time, "fallback_superseded", "delivered:" + item.wamid, State.NO_TIME,
+                    State.NO_TIME, null, fallback, null);
         }
     }
 
     /** The rules of the codes that this traffic has. */
-    private void fail(Item item, Message message, long code) {
+    private void fail(String wamid, Message message, long code, long time) {
         if (message.isDelivered()) {
             return;
         }
-        String category = message.pricing == null ? null : message.pricing.category();
-        category = category == null ? "unknown" : Pricing.normal(category);
-        boolean urgent = category.startsWith("authentication");
-        long at = item.time == State.NO_TIME ? logTime : item.time;
-        boolean fallback = code == 131_026 || code == 130_472 || (code == 131_049 && (urgent || category.equals("utility")));
-        if (fallback) {
-            long valid = urgent ? HOUR / 6 : category.equals("utility") ? 24 * HOUR : category.equals("unknown") ? HOUR : 0;
+        String category = message.category();
+        boolean exempt = category.startsWith("authentication") || category.equals("utility");
+        long at = time == State.NO_TIME ? logTime : time;
+        if (code == 131_026 || code == 130_472 || (code == 131_049 && exempt)) {
+            long valid = fallbackValid(category);
             if (valid > 0 && decide(message, Message.FALLBACK)) {
-                action(item, message, "sms_fallback", "undelivered:" + item.wamid, State.NO_TIME, at + valid, null, null, code);
+                action(wamid, message, time, "sms_fallback", "undelivered:" + wamid, State.NO_TIME, at + valid, null, null, code);
             }
         } else if (code == 131_047) {
             if (decide(message, Message.SEND_TEMPLATE)) {
-                action(item, message, "send_template", "st:" + item.wamid + ":failed", State.NO_TIME, at + 24 * HOUR, null,
-                        null, code);
+                action(wamid, message, time, "send_template", "st:" + wamid + ":failed", State.NO_TIME, at + DAY, null, null,
+                        code);
             }
         } else if (code == 131_049 && decide(message, Message.BACK_OFF)) {
-            action(item, message, "back_off", "st:" + item.wamid + ":failed", at + 24 * HOUR, at + 48 * HOUR, "recipient",
-                    null, code);
+            action(wamid, message, time, "back_off", "st:" + wamid + ":failed", at + DAY, at + 2 * DAY, "recipient", null,
+                    code);
         }
+    }
+
+    /** For how long another channel makes sense; 0 if the category may take none. */
+    private static long fallbackValid(String category) {
+        return category.startsWith("authentication") ? 10 * MINUTE : switch (category) {
+            case "utility" -> DAY;
+            case "unknown" -> HOUR;
+            default -> 0;
+        };
     }
 
     private void armOffer(Item item, Message message) {
@@ -462,17 +489,19 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
         if (kept != null) {
             message.history.add(new Told(item.status, from, state, newStatus && !raised, item.time, logTime, receivedTime, code,
                     offset, ordinal));
+        } else if (item.status == Status.FAILED) {
+            message.history.add(Told.failure(item.time, code));
         }
         forward("transition.v1", TRANSITION, item.wamid, value);
     }
 
-    private void action(Item item, Message message, String kind, String cause, long notBefore, long notAfter, String scope,
-            String supersedes, Long code) {
-        String id = ids.of(kind, item.wamid, cause);
-        Row row = row(item.time)
+    private void action(String wamid, Message message, long time, String kind, String cause, long notBefore, long notAfter,
+            String scope, String supersedes, Long code) {
+        String id = ids.of(kind, wamid, cause);
+        Row row = row(time)
                 .text(ACTION_ID, id)
                 .text(KIND, kind)
-                .text(SUBJECT, item.wamid)
+                .text(SUBJECT, wamid)
                 .text(CAUSE, cause)
                 .time(NOT_BEFORE, notBefore)
                 .time(NOT_AFTER, notAfter)
@@ -480,7 +509,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
                 .text(SUPERSEDES, supersedes)
                 .text(WABA_ID, message.wabaId)
                 .text(PHONE_NUMBER_ID, message.phoneNumberId)
-                .text(WAMID, item.wamid)
+                .text(WAMID, wamid)
                 .text(PARTY, message.party);
         if (code != null) {
             row.number(ERROR_CODE, code);

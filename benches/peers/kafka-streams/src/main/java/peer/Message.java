@@ -27,7 +27,7 @@ final class Message {
     int decided;
     /** Place in the list of its conversation: time of the first event seen. */
     long listTime;
-    /** Each new fact once. */
+    /** Each new fact once; without all state failures alone, which may be judged again. */
     final List<Told> history = new ArrayList<>(4);
     /** Raw offset of the record that told its charge last. */
     long charged = -1;
@@ -118,9 +118,18 @@ final class Message {
         return first;
     }
 
+    boolean isPriced() {
+        return pricing != null && pricing.category() != null;
+    }
+
+    /** Pricing category as the rules name it. */
+    String category() {
+        return isPriced() ? Pricing.normal(pricing.category()) : "unknown";
+    }
+
     /** A message is on its way, and how long that may take can be told. */
     boolean isAwaited() {
-        return pricing != null && pricing.category() != null && (has(Status.SENT) || has(Status.PENDING));
+        return isPriced() && (has(Status.SENT) || has(Status.PENDING));
     }
 
     /** A login code that the customer has seen. */
@@ -129,7 +138,7 @@ final class Message {
     }
 
     boolean isLoginCode() {
-        return pricing != null && pricing.category() != null && Pricing.normal(pricing.category()).startsWith("authentication");
+        return isPriced() && category().startsWith("authentication");
     }
 
     boolean isDelivered() {
@@ -172,8 +181,10 @@ final class Message {
             if (mode.isSame()) {
                 to.number(message.listTime);
                 to.number(message.charged);
-                to.small(message.history.size());
-                message.history.forEach(told -> told.write(to));
+            }
+            to.small(message.history.size());
+            for (Told told : message.history) {
+                told.write(to, mode);
             }
         }
 
@@ -203,9 +214,9 @@ final class Message {
             if (mode.isSame()) {
                 message.listTime = from.number();
                 message.charged = from.number();
-                for (int left = from.small(); left > 0; left--) {
-                    message.history.add(Told.read(from));
-                }
+            }
+            for (int left = from.small(); left > 0; left--) {
+                message.history.add(Told.read(from, mode));
             }
             return message;
         }
