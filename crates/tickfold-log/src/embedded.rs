@@ -273,7 +273,7 @@ struct Owned {
 impl OwnedPartition for Owned {
     fn commit(
         &mut self,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> LogFuture<'_, Result<(), CommitError>> {
         Box::pin(async move {

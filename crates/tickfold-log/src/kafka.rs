@@ -64,7 +64,7 @@ use self::{
     keeper::Keeper,
     member::KafkaMember,
     owned::Groups,
-    places::{Place, Places},
+    places::{Checked, Place, Places},
     reader::{Limits, Reader},
 };
 use crate::{
@@ -184,17 +184,13 @@ impl Inner {
     }
 
     /// Refuses records that can never be accepted, before any of them is sent.
-    async fn check_appends(
-        &self,
-        records: Vec<Append>,
-    ) -> Result<Vec<(Append, Arc<Place>)>, Error> {
-        let mut checked = Vec::with_capacity(records.len());
-        for append in records {
-            check_size(&append)?;
-            let place = self.find(&append.to).await?;
-            checked.push((append, place));
+    async fn check_appends(&self, records: Arc<[Append]>) -> Result<Checked, Error> {
+        let mut places = Vec::with_capacity(records.len());
+        for append in &*records {
+            check_size(append)?;
+            places.push(self.find(&append.to).await?);
         }
-        Ok(checked)
+        Ok(Checked { records, places })
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer<Quiet>>, Error> {
@@ -360,10 +356,10 @@ impl Log for KafkaLog {
     fn append(&self, records: Vec<Append>) -> LogFuture<'_, Result<Vec<Offset>, Error>> {
         Box::pin(async move {
             self.inner.check_open()?;
-            let records = self.inner.check_appends(records).await?;
             if records.is_empty() {
                 return Ok(Vec::new());
             }
+            let records = self.inner.check_appends(records.into()).await?;
             let answered = self.inner.appender.send(&records)?;
             drop(records);
             answered.await.map_err(|_| Error::Closed)?

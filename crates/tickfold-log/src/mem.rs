@@ -194,7 +194,7 @@ impl MemOwned {
     /// further commit is [`CommitError::Fenced`].
     pub fn commit_now(
         &mut self,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> Result<(), CommitError> {
         self.log.change(|state| state.commit(self, outputs, position))
@@ -323,7 +323,7 @@ impl Log for MemLog {
 impl OwnedPartition for MemOwned {
     fn commit(
         &mut self,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> LogFuture<'_, Result<(), CommitError>> {
         Box::pin(async move {

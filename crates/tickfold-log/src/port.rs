@@ -234,13 +234,16 @@ pub trait OwnedPartition: std::fmt::Debug + Send {
     /// whether or not it is polled again. The log does not judge the position:
     /// it may stay or go back.
     ///
+    /// Outputs are shared, since a caller keeps them until the outcome is certain: only the same bytes may be
+    /// sent again.
+    ///
     /// An output above [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) or for an unknown partition,
     /// and metadata that is not ASCII of at most [`Committed::METADATA_BYTES_MAX`] bytes, are
     /// [`CommitError::Aborted`] each time: the caller checks them before. Dropping the future
     /// leaves the outcome open, as [`CommitError::Unclear`] does.
     fn commit(
         &mut self,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> LogFuture<'_, Result<(), CommitError>>;
 }

@@ -337,7 +337,7 @@ impl Scene {
             let both = async {
                 tokio::join!(
                     log.append(appends.clone()),
-                    owned.commit(outputs.clone(), position.clone())
+                    owned.commit(outputs.clone().into(), position.clone())
                 )
             };
             let (appended, committed) = runtime.block_on(both);

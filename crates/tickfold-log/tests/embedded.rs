@@ -139,7 +139,7 @@ async fn a_failed_sync_poisons_writes_and_spares_reads() {
     log.fail_next_sync();
     let (append, commit) = tokio::join!(
         log.append(vec![value(0, "unsynced")]),
-        owned.commit(vec![value(1, "unsynced")], position(1))
+        owned.commit([value(1, "unsynced")].into(), position(1))
     );
     assert!(matches!(append, Err(Error::Poisoned { .. })), "{append:?}");
     assert!(matches!(commit, Err(CommitError::Unclear { .. })), "{commit:?}");
@@ -151,7 +151,7 @@ async fn a_failed_sync_poisons_writes_and_spares_reads() {
     assert!(matches!(later, Err(Error::Poisoned { .. })), "{later:?}");
     let claim = log.claim("g", &at(0)).await;
     assert!(matches!(claim, Err(Error::Poisoned { .. })), "{claim:?}");
-    let commit = owned.commit(vec![], position(2)).await;
+    let commit = owned.commit([].into(), position(2)).await;
     assert!(matches!(commit, Err(CommitError::Unclear { .. })), "{commit:?}");
     assert!(matches!(log.close().await, Err(Error::Poisoned { .. })));
     drop(waiting);
@@ -313,7 +313,7 @@ async fn a_full_queue_refuses_appends_but_not_commits() {
     // On one thread nothing is awaited between the pushes, so at most the writer's first group
     // leaves the queue, and its room is held until it is answered.
     let appends = (0..40).map(|n| log.append(vec![value(0, "x".repeat(1_000) + &n.to_string())]));
-    let commit = owned.commit(vec![value(1, "x".repeat(8_192))], position(1));
+    let commit = owned.commit([value(1, "x".repeat(8_192))].into(), position(1));
     let (appends, commit) = tokio::join!(join_all(appends), commit);
     let refused = |a: &&Result<_, _>| matches!(a, Err(Error::Unavailable { .. }));
     let refused = appends.iter().filter(refused).count();
@@ -330,7 +330,7 @@ async fn commits_take_no_room_from_appends() {
     let dir = TempDir::new().unwrap();
     let log = open(&dir, EmbeddedOptions { queue_bytes_max: 4_096, ..small() }).await;
     let mut owned = log.claim("g", &at(0)).await.unwrap().partition;
-    let commit = owned.commit(vec![value(1, "x".repeat(1 << 20))], position(1));
+    let commit = owned.commit([value(1, "x".repeat(1 << 20))].into(), position(1));
     let appends = (0..2).map(|n| log.append(vec![value(0, n.to_string())]));
     // Pushed while the commit holds its room, as nothing is awaited between.
     let (commit, appends) = tokio::join!(commit, join_all(appends));
@@ -392,8 +392,8 @@ async fn readers_see_all_of_a_commit_or_nothing() {
     let appends: Vec<_> = appends.collect();
     let commits = tokio::spawn(async move {
         for n in 0..300 {
-            let both = vec![value(0, n.to_string()), value(1, n.to_string())];
-            owned.commit(both, position(n)).await.unwrap();
+            let both = [value(0, n.to_string()), value(1, n.to_string())];
+            owned.commit(both.into(), position(n)).await.unwrap();
         }
     });
     let count = |values: Vec<String>| values.iter().filter(|v| !v.starts_with("append")).count();

@@ -139,7 +139,7 @@ fn child_appends_until_killed() {
             runtime.block_on(log.append(vec![append(0, inputs)])).unwrap();
         }
         let position = Committed { offset: outputs + 1, metadata: "token".to_owned() };
-        runtime.block_on(owned.commit(vec![append(1, outputs)], position)).unwrap();
+        runtime.block_on(owned.commit([append(1, outputs)].into(), position)).unwrap();
         if outputs.is_multiple_of(TRIM_EVERY) {
             runtime.block_on(log.trim(&of(1), outputs)).unwrap();
         }

@@ -67,11 +67,11 @@ fn under(fault: CommitFault) -> (Result<(), CommitError>, usize, Option<Committe
     let log = log();
     let (_, mut owned) = log.claim_now("g", &at("in")).unwrap();
     log.fail_next_commit(fault);
-    let outcome = owned.commit_now(vec![value("out", "x")], position(1));
+    let outcome = owned.commit_now([value("out", "x")].into(), position(1));
     assert!(!log.forget_commit_faults(), "the fault landed");
     let before = log.records("out", 0).len();
     if matches!(outcome, Err(CommitError::Unclear { .. })) {
-        let spent = owned.commit_now(vec![value("out", "again")], position(1));
+        let spent = owned.commit_now([value("out", "again")].into(), position(1));
         assert!(matches!(spent, Err(CommitError::Fenced)), "a spent claim: {spent:?}");
     }
     let (committed, _) = log.claim_now("g", &at("in")).unwrap();
@@ -83,10 +83,10 @@ fn an_aborted_commit_leaves_the_claim() {
     let log = log();
     let (_, mut owned) = log.claim_now("g", &at("in")).unwrap();
     log.fail_next_commit(CommitFault::Aborted);
-    let aborted = owned.commit_now(vec![value("out", "x")], position(1));
+    let aborted = owned.commit_now([value("out", "x")].into(), position(1));
     assert!(matches!(aborted, Err(CommitError::Aborted { .. })));
     assert_eq!(log.committed("g", &at("in")), None);
-    owned.commit_now(vec![value("out", "x")], position(1)).unwrap();
+    owned.commit_now([value("out", "x")].into(), position(1)).unwrap();
     assert_eq!(log.records("out", 0).len(), 1);
 }
 

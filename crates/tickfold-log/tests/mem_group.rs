@@ -54,10 +54,10 @@ fn partitions_move_to_a_new_member_only_once_they_are_released() {
     assert!(b.next_now().is_none(), "it was not asked for that one yet");
     assert_eq!(told(&a), Change::Revoked(set([3, 4, 5])));
     let (_, mut owned) = a.claim_now(4).unwrap();
-    owned.commit_now(vec![], position(1)).unwrap();
+    owned.commit_now([].into(), position(1)).unwrap();
     a.release(&set([0, 4]));
     assert_eq!(told(&b), Change::Assigned(set([4])));
-    assert!(matches!(owned.commit_now(vec![], position(2)), Err(CommitError::Fenced)));
+    assert!(matches!(owned.commit_now([].into(), position(2)), Err(CommitError::Fenced)));
     assert!(matches!(a.claim_now(4), Err(Error::NotAssigned(_))));
     a.release(&set([3, 5]));
     assert_eq!(told(&b), Change::Assigned(set([3, 5])));
@@ -94,7 +94,7 @@ fn an_expired_member_has_lost_everything_before_it_looks_and_joins_anew_after_th
     assert!(log.expire_member("g", "a"));
     assert_eq!(told(&b), Change::Assigned((0..PARTITIONS).collect()));
     assert_eq!(log.owner("g", 0).as_deref(), Some("b"));
-    assert!(matches!(zombie.commit_now(vec![], position(1)), Err(CommitError::Fenced)));
+    assert!(matches!(zombie.commit_now([].into(), position(1)), Err(CommitError::Fenced)));
     assert!(matches!(a.claim_now(0), Err(Error::NotAssigned(_))));
     assert!(a.next_now().is_none(), "paused");
     log.pause_member("g", "a", false);
@@ -118,7 +118,7 @@ fn a_member_that_comes_back_by_its_name_finds_its_partitions_and_its_older_self_
     assert!(b.next_now().is_none(), "its session lasts");
     let again = join(&log, "a");
     assert_eq!(told(&again), Change::Assigned(set([0, 1, 2])));
-    assert!(matches!(before.commit_now(vec![], position(1)), Err(CommitError::Fenced)));
+    assert!(matches!(before.commit_now([].into(), position(1)), Err(CommitError::Fenced)));
 
     let newer = join(&log, "a");
     assert!(matches!(again.next_now(), Some(Err(Error::MemberRefused { .. }))));
@@ -140,13 +140,13 @@ fn what_is_committed_without_the_group_is_counted() {
     let log = log();
     let input = tickfold_log::TopicPartition::new("in", 0);
     let (_, mut foreign) = log.claim_now("g", &input).unwrap();
-    foreign.commit_now(vec![], position(1)).unwrap();
+    foreign.commit_now([].into(), position(1)).unwrap();
     assert_eq!(log.commits_unasked(), 0);
     let a = join(&log, "a");
-    foreign.commit_now(vec![], position(2)).unwrap();
+    foreign.commit_now([].into(), position(2)).unwrap();
     assert_eq!(log.commits_unasked(), 1);
     a.claim_now(0).unwrap();
-    assert!(matches!(foreign.commit_now(vec![], position(3)), Err(CommitError::Fenced)));
+    assert!(matches!(foreign.commit_now([].into(), position(3)), Err(CommitError::Fenced)));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_member_waits_for_its_change_and_a_held_commit_for_its_end() {
     assert_eq!(changed.unwrap(), Change::Revoked(set([3, 4, 5])));
     let mut claim = a.claim(5).await.unwrap().partition;
     log.hold_commits(true);
-    let commit = claim.commit(vec![], position(7));
+    let commit = claim.commit([].into(), position(7));
     let released = async {
         tokio::task::yield_now().await;
         assert_eq!(log.positions_now("g", "in").unwrap()[5], None);

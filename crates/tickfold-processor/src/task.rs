@@ -363,7 +363,7 @@ impl<'a> Ports<'a> {
         &self,
         owned: Owned,
         purpose: Purpose,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> (Owned, Input) {
         let Some(mut owned) = owned else {

@@ -6,6 +6,7 @@
 //! up, and so it is after a commit under which a connection failed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tickfold_log::{Append, CommitError, Committed, Error as LogError, TopicPartition};
 use tickfold_processor::driver::Input;
@@ -262,7 +263,7 @@ impl Claiming {
 #[derive(Debug)]
 pub(crate) struct Committing {
     producer: Producer,
-    outputs: Vec<Append>,
+    outputs: Arc<[Append]>,
     /// Of these, sent.
     sent: usize,
     position: Committed,
@@ -286,7 +287,7 @@ enum Stage {
 impl Committing {
     pub(crate) fn new(
         producer: Producer,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
         tenure: u64,
     ) -> Self {
@@ -399,11 +400,11 @@ impl Committing {
 pub(crate) struct Writing {
     by: Claimant,
     /// `None` once it is written.
-    batch: Option<(Vec<Append>, Committed)>,
+    batch: Option<(Arc<[Append]>, Committed)>,
 }
 
 impl Writing {
-    pub(crate) fn new(by: Claimant, outputs: Vec<Append>, position: Committed) -> Self {
+    pub(crate) fn new(by: Claimant, outputs: Arc<[Append]>, position: Committed) -> Self {
         Self { by, batch: Some((outputs, position)) }
     }
 

@@ -29,7 +29,7 @@ pub async fn outputs_and_position_move_together(fixture: &dyn Fixture) {
     first.partition.commit(outputs.into(), position(7, "token")).await.expect("commit");
     assert_eq!(bench.values(1).await, ["a", "b"]);
     assert_eq!(bench.values(2).await, ["x", "y"]);
-    first.partition.commit(vec![bench.value(1, "c")], position(9, "t2")).await.expect("commit");
+    first.partition.commit([bench.value(1, "c")].into(), position(9, "t2")).await.expect("commit");
     assert_eq!(bench.values(1).await, ["a", "b", "c"]);
     assert_eq!(claim(&bench, "g", &input).await.committed, Some(position(9, "t2")));
 }
@@ -40,7 +40,7 @@ pub async fn a_commit_without_outputs_moves_the_position(fixture: &dyn Fixture) 
     let input = bench.at(0);
     for offset in [3, 3, 1, 0] {
         let mut owned = claim(&bench, "g", &input).await.partition;
-        owned.commit(vec![], position(offset, "")).await.expect("commit");
+        owned.commit([].into(), position(offset, "")).await.expect("commit");
         assert_eq!(claim(&bench, "g", &input).await.committed, Some(position(offset, "")));
     }
     assert_eq!(bench.values(0).await, [""; 0]);
@@ -51,18 +51,18 @@ pub async fn a_claim_fences_the_older(fixture: &dyn Fixture) {
     let bench = open_with(fixture, "fences", 2).await;
     let input = bench.at(0);
     let mut older = claim(&bench, "g", &input).await.partition;
-    older.commit(vec![bench.value(1, "older")], position(1, "older")).await.expect("commit");
+    older.commit([bench.value(1, "older")].into(), position(1, "older")).await.expect("commit");
     let mut newer = claim(&bench, "g", &input).await;
     assert_eq!(newer.committed, Some(position(1, "older")));
 
     for round in 0..2 {
-        let fenced = older.commit(vec![bench.value(1, "late")], position(2, "late")).await;
+        let fenced = older.commit([bench.value(1, "late")].into(), position(2, "late")).await;
         assert!(matches!(fenced, Err(CommitError::Fenced)), "round {round}: {fenced:?}");
     }
     assert_eq!(bench.values(1).await, ["older"]);
-    let commit = newer.partition.commit(vec![bench.value(1, "newer")], position(2, "newer"));
+    let commit = newer.partition.commit([bench.value(1, "newer")].into(), position(2, "newer"));
     commit.await.expect("the newer claim holds");
-    let fenced = older.commit(vec![], position(3, "late")).await;
+    let fenced = older.commit([].into(), position(3, "late")).await;
     assert!(matches!(fenced, Err(CommitError::Fenced)), "after a newer commit: {fenced:?}");
     assert_eq!(bench.values(1).await, ["older", "newer"]);
     assert_eq!(claim(&bench, "g", &input).await.committed, Some(position(2, "newer")));
@@ -85,7 +85,10 @@ pub async fn claims_of_others_are_independent(fixture: &dyn Fixture) {
     }
     for (n, owned) in owned.iter_mut().enumerate() {
         let output = bench.value(2, &n.to_string());
-        owned.commit(vec![output], position(n as u64 + 1, &format!("m{n}"))).await.expect("commit");
+        owned
+            .commit([output].into(), position(n as u64 + 1, &format!("m{n}")))
+            .await
+            .expect("commit");
     }
     for (n, (group, input)) in places.iter().enumerate() {
         let committed = claim(&bench, group, input).await.committed;
@@ -101,7 +104,7 @@ pub async fn metadata_comes_back(fixture: &dyn Fixture) {
     let longest = "~".repeat(Committed::METADATA_BYTES_MAX);
     for (offset, metadata) in [(0, ""), (1, "a b;c=\"d\"\t"), (u64::MAX >> 1, longest.as_str())] {
         let mut owned = claim(&bench, "g", &input).await.partition;
-        owned.commit(vec![], position(offset, metadata)).await.expect("commit");
+        owned.commit([].into(), position(offset, metadata)).await.expect("commit");
         assert_eq!(claim(&bench, "g", &input).await.committed, Some(position(offset, metadata)));
     }
 }
@@ -122,11 +125,11 @@ pub async fn bad_commits_are_aborted_and_may_be_corrected(fixture: &dyn Fixture)
         ("metadata not ASCII", vec![bench.value(0, "ok")], position(1, "ü")),
     ];
     for (case, outputs, to) in cases {
-        let aborted = owned.commit(outputs, to).await;
+        let aborted = owned.commit(outputs.into(), to).await;
         assert!(matches!(aborted, Err(CommitError::Aborted { .. })), "{case}: {aborted:?}");
     }
     assert_eq!(bench.values(0).await, [""; 0]);
-    owned.commit(vec![bench.value(0, "good")], position(1, "m")).await.expect("the claim holds");
+    owned.commit([bench.value(0, "good")].into(), position(1, "m")).await.expect("the claim holds");
     assert_eq!(bench.values(0).await, ["good"]);
 }
 
@@ -138,7 +141,7 @@ pub async fn commits_and_appends_share_a_partition(fixture: &dyn Fixture) {
     let commits = async {
         for n in 0..20_u64 {
             let output = bench.value(0, &format!("c{n:02}"));
-            owned.commit(vec![output], position(n, "")).await.expect("commit");
+            owned.commit([output].into(), position(n, "")).await.expect("commit");
         }
     };
     let appends = async {

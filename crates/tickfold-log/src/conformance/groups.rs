@@ -50,12 +50,12 @@ pub async fn a_member_alone_is_assigned_everything(fixture: &dyn Fixture) {
 
     let mut claim = member.claim(1).await.expect("claim");
     assert_eq!(claim.committed, None);
-    let commit = claim.partition.commit(vec![bench.value(2, "out")], position(7, "token"));
+    let commit = claim.partition.commit([bench.value(2, "out")].into(), position(7, "token"));
     commit.await.expect("commit");
     assert_eq!(bench.values(2).await, ["out"]);
     let again = member.claim(1).await.expect("claim again");
     assert_eq!(again.committed, Some(position(7, "token")));
-    let late = claim.partition.commit(vec![bench.value(2, "late")], position(8, "")).await;
+    let late = claim.partition.commit([bench.value(2, "late")].into(), position(8, "")).await;
     assert!(matches!(late, Err(CommitError::Fenced)), "{late:?}");
     let unknown = member.claim(3).await;
     assert!(
@@ -74,7 +74,7 @@ pub async fn a_member_that_went_finds_its_partitions_again(fixture: &dyn Fixture
         let mut claim = member.claim(0).await.expect("claim");
         let before = (round > 0).then(|| position(round, "t"));
         assert_eq!(claim.committed, before, "round {round}");
-        claim.partition.commit(vec![], position(round + 1, "t")).await.expect("commit");
+        claim.partition.commit([].into(), position(round + 1, "t")).await.expect("commit");
         drop(claim);
         member.go(how).await;
         member.go(how).await;
@@ -94,11 +94,11 @@ pub async fn positions_are_seen_from_outside(fixture: &dyn Fixture) {
     assert_eq!(log.positions(&group, topic).await.expect("positions"), none);
     let mut owned = log.claim(&group, &bench.at(1)).await.expect("claim").partition;
     for offset in [5, 3] {
-        owned.commit(vec![], position(offset, "somebody")).await.expect("commit");
+        owned.commit([].into(), position(offset, "somebody")).await.expect("commit");
         let seen = log.positions(&group, topic).await.expect("positions");
         assert_eq!(seen, [None, Some(position(offset, "somebody")), None]);
     }
-    owned.commit(vec![], position(4, "still the owner")).await.expect("looking fences nobody");
+    owned.commit([].into(), position(4, "still the owner")).await.expect("looking fences nobody");
     let unknown = log.positions(&group, &fixture.name("positions-none")).await;
     assert!(matches!(unknown, Err(Error::UnknownPartition(_))), "{unknown:?}");
 }
@@ -118,7 +118,7 @@ pub async fn records_are_found_by_time(fixture: &dyn Fixture) {
     let first = bench.append((0..50).map(at_time).collect()).await;
     // What a commit leaves between records, where it leaves anything.
     let mut owned = log.claim(&fixture.name("by-time-group"), &at).await.expect("claim").partition;
-    owned.commit(vec![at_time(50)], position(1, "")).await.expect("commit");
+    owned.commit([at_time(50)].into(), position(1, "")).await.expect("commit");
     let last = bench.append((51..100).map(at_time).collect()).await;
     assert_eq!(find(0).await, Some(first[0]), "before the first");
     assert_eq!(find(begin).await, Some(first[0]));

@@ -84,7 +84,7 @@ pub async fn wait_past_wakes(fixture: &dyn Fixture) {
     bench.append(vec![bench.value(1, "other partition")]).await;
     assert!((&mut second).now_or_never().is_none(), "another partition does not wake it");
     let mut owned = bench.log.claim("g", &at).await.expect("claim").partition;
-    owned.commit(vec![bench.value(0, "b")], position(1, "")).await.expect("commit");
+    owned.commit([bench.value(0, "b")].into(), position(1, "")).await.expect("commit");
     second.await.expect("woken by a commit");
 }
 
@@ -118,7 +118,7 @@ pub async fn a_closed_log_refuses_everything(fixture: &dyn Fixture) {
     expect_closed("claim", log.claim("g", &at).await);
     expect_closed("topics", log.topics().await);
     expect_closed("ensure_topics", log.ensure_topics(&[stream(&bench.topic, 1)]).await);
-    let commit = owned.commit(vec![bench.value(0, "late")], position(1, "")).await;
+    let commit = owned.commit([bench.value(0, "late")].into(), position(1, "")).await;
     assert!(commit.is_err(), "commit on a closed log: {commit:?}");
     log.close().await.expect("closing twice");
 }
@@ -136,7 +136,7 @@ pub async fn everything_survives_a_restart(fixture: &dyn Fixture) {
     };
     bench.append(vec![bench.value(0, "a"), odd, bench.value(1, "b")]).await;
     let mut owned = bench.log.claim("g", &at).await.expect("claim").partition;
-    owned.commit(vec![bench.value(1, "c")], position(2, "token")).await.expect("commit");
+    owned.commit([bench.value(1, "c")].into(), position(2, "token")).await.expect("commit");
     let (records, others) = (bench.all(0).await, bench.all(1).await);
     // Others may work on the same log.
     let listed = async |bench: &Bench| {
@@ -153,7 +153,7 @@ pub async fn everything_survives_a_restart(fixture: &dyn Fixture) {
     assert_eq!(listed(&bench).await, topics);
     assert_eq!(bench.all(0).await, records);
     assert_eq!(bench.all(1).await, others);
-    let stale = owned.commit(vec![bench.value(1, "stale")], position(3, "stale")).await;
+    let stale = owned.commit([bench.value(1, "stale")].into(), position(3, "stale")).await;
     assert!(stale.is_err(), "a claim from before the restart: {stale:?}");
     let claim = bench.log.claim("g", &at).await.expect("claim");
     assert_eq!(claim.committed, Some(position(2, "token")));

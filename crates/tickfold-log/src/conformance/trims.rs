@@ -155,13 +155,16 @@ pub async fn a_trim_wakes_nobody_and_moves_no_position(fixture: &dyn Fixture) {
     let at = bench.at(0);
     bench.append(numbers(&bench, 3)).await;
     let mut owned = bench.log.claim("g", &at).await.expect("claim").partition;
-    owned.commit(vec![], position(1, "one")).await.expect("commit");
+    owned.commit([].into(), position(1, "one")).await.expect("commit");
     let end = bench.log.bounds(&at).await.expect("bounds").end;
     let mut waiting = bench.log.wait_past(&at, end);
     assert!((&mut waiting).now_or_never().is_none());
     trim(&bench, Offset::MAX).await;
     assert!((&mut waiting).now_or_never().is_none(), "the end did not move");
-    owned.commit(vec![bench.value(0, "after")], position(2, "two")).await.expect("the claim holds");
+    owned
+        .commit([bench.value(0, "after")].into(), position(2, "two"))
+        .await
+        .expect("the claim holds");
     waiting.await.expect("woken by the commit");
     assert_eq!(bench.values(0).await, ["after"]);
     let claim = bench.log.claim("g", &at).await.expect("claim");

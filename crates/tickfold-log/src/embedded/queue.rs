@@ -12,7 +12,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Commit {
     pub(super) group: String,
     pub(super) input: TopicPartition,
     pub(super) epoch: u64,
-    pub(super) outputs: Vec<Append>,
+    pub(super) outputs: Arc<[Append]>,
     pub(super) position: Committed,
 }
 
@@ -218,7 +218,7 @@ impl Request {
         const EACH: usize = 128;
         let records = match self {
             Self::Append { records, .. } => records.as_slice(),
-            Self::Commit { commit, .. } => commit.outputs.as_slice(),
+            Self::Commit { commit, .. } => &commit.outputs,
             Self::Claim { .. } | Self::Topics { .. } | Self::Trim { .. } => &[],
         };
         EACH + records.iter().map(|r| EACH + r.size_bytes()).sum::<usize>()
@@ -260,7 +260,7 @@ mod tests {
             group: String::new(),
             input: TopicPartition::new("t", 0),
             epoch: 0,
-            outputs: records(bytes),
+            outputs: records(bytes).into(),
             position: Committed { offset: 0, metadata: String::new() },
         };
         Request::Commit { commit, answer: oneshot::channel().0 }

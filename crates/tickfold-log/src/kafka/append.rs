@@ -27,9 +27,9 @@ use super::{
     convert::{offset as known_offset, to_kafka, unavailable},
     keeper::Keeper,
     options::KafkaOptions,
-    places::Place,
+    places::{Checked, Place},
 };
-use crate::{Append, Error, Offset, RECORD_BYTES_MAX, TopicPartition};
+use crate::{Error, Offset, RECORD_BYTES_MAX, TopicPartition};
 
 /// The producer of appends.
 pub(super) struct Appender {
@@ -75,7 +75,7 @@ impl Appender {
     /// Hands records to the producer, in order, and gives the answer to wait for. Does not wait.
     pub(super) fn send(
         &self,
-        records: &[(Append, Arc<Place>)],
+        records: &Checked,
     ) -> Result<oneshot::Receiver<Result<Vec<Offset>, Error>>, Error> {
         let bytes = records.iter().map(|(append, _)| append.size_bytes()).sum();
         let waiting = self.bytes.fetch_add(bytes, Ordering::AcqRel);

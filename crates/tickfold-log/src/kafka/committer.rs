@@ -52,9 +52,9 @@ use super::{
     native::Native,
     options::KafkaOptions,
     owned::{Request, Unbounded},
-    places::Place,
+    places::Checked,
 };
-use crate::{Append, CommitError, Committed, Error, PartitionId, TopicPartition};
+use crate::{CommitError, Committed, Error, PartitionId, TopicPartition};
 
 /// The bounds of the pause between two looks for delivery reports, when none was there. Between them
 /// it is an eighth of the time waited so far, so that looking costs next to nothing where a batch
@@ -68,9 +68,6 @@ const HEARD_MAX: usize = 10_000;
 /// How librdkafka's log names the loss of a connection, whatever the cause. Other ways to learn of
 /// it leave some out; the tests cut connections under commits and so notice another name.
 const CONNECTION_FAILED: &str = "FAIL";
-
-/// Checked outputs of a commit.
-pub(super) type Outputs = Vec<(Append, Arc<Place>)>;
 
 /// In whose name positions are committed.
 pub(super) struct Speaker {
@@ -229,7 +226,7 @@ impl Committer {
     fn commit(
         &self,
         producer: &BaseProducer<Reports>,
-        outputs: &Outputs,
+        outputs: &Checked,
         position: &Committed,
     ) -> Result<(), Failure> {
         let deadline = Instant::now() + self.limits.transaction;
@@ -273,7 +270,7 @@ impl Committer {
     fn produce(
         &self,
         producer: &BaseProducer<Reports>,
-        outputs: &Outputs,
+        outputs: &Checked,
         deadline: Instant,
     ) -> Result<(), Failure> {
         producer.context().begin(outputs.len());
@@ -363,7 +360,7 @@ impl Committer {
 /// Hands the outputs to the producer, serving reports while its queue is full.
 fn send(
     producer: &BaseProducer<Reports>,
-    outputs: &Outputs,
+    outputs: &Checked,
     deadline: Instant,
 ) -> Result<(), Failure> {
     let mut waited = Duration::ZERO;

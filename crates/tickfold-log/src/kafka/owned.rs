@@ -28,11 +28,12 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Inner,
     calls::spawn,
-    committer::{Committer, Outputs, Speaker},
+    committer::{Committer, Speaker},
     context::Quiet,
     convert::unavailable,
     keeper::Keeper,
     member::Tenure,
+    places::Checked,
 };
 use crate::{
     Append, Claim, CommitError, Committed, Error, LogFuture, OwnedPartition, TopicPartition,
@@ -40,7 +41,7 @@ use crate::{
 
 /// A commit on its way to the thread.
 pub(super) struct Request {
-    pub(super) outputs: Outputs,
+    pub(super) outputs: Checked,
     pub(super) position: Committed,
     pub(super) answer: oneshot::Sender<Result<(), CommitError>>,
     /// Held until it is answered: closing the log waits for it.
@@ -114,7 +115,7 @@ impl std::fmt::Debug for Owned {
 impl OwnedPartition for Owned {
     fn commit(
         &mut self,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> LogFuture<'_, Result<(), CommitError>> {
         Box::pin(async move {

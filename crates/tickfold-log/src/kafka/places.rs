@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{Offset, PartitionId, TopicPartition};
+use crate::{Append, Offset, PartitionId, TopicPartition};
 
 /// Known topics.
 #[derive(Debug, Default)]
@@ -34,6 +34,24 @@ pub(super) struct Place {
     pub(super) changed: Notify,
     /// A cursor was put back.
     pub(super) released: Notify,
+}
+
+/// Records that may be sent, and where each goes.
+pub(super) struct Checked {
+    pub(super) records: Arc<[Append]>,
+    pub(super) places: Vec<Arc<Place>>,
+}
+
+impl Checked {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (&Append, &Arc<Place>)> + ExactSizeIterator {
+        self.records.iter().zip(&self.places)
+    }
 }
 
 impl Place {

@@ -3,6 +3,7 @@
 //! No waiting and no waking here: the handle in `mem` does both.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::{
     MemOwned,
@@ -82,7 +83,7 @@ pub(super) struct Group {
     pub(super) epoch: u64,
     pub(super) committed: Option<Committed>,
     /// A commit whose answer got lost and that takes effect just before the next claim.
-    pub(super) late: Option<(Vec<Append>, Committed)>,
+    pub(super) late: Option<(Arc<[Append]>, Committed)>,
 }
 
 impl State {
@@ -261,7 +262,7 @@ impl State {
     pub(super) fn commit(
         &mut self,
         claim: &MemOwned,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> Result<(), CommitError> {
         let MemOwned { group, input, epoch, assignment, log: _ } = claim;
@@ -311,8 +312,13 @@ impl State {
     }
 
     /// Writes a checked commit.
-    fn apply(&mut self, key: &(String, TopicPartition), outputs: Vec<Append>, position: Committed) {
-        self.write(outputs);
+    fn apply(
+        &mut self,
+        key: &(String, TopicPartition),
+        outputs: Arc<[Append]>,
+        position: Committed,
+    ) {
+        self.write(outputs.to_vec());
         self.groups.entry(key.clone()).or_default().committed = Some(position);
     }
 

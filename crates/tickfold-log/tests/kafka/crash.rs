@@ -243,7 +243,7 @@ async fn commit_on(
     while !progress.stop.load(Ordering::SeqCst) {
         let output: Append = append(&out, &format!("c{sent}"));
         let to = position(sent as u64 + 1, &format!("t{sent}"));
-        match owned.commit(vec![output], to.clone()).await {
+        match owned.commit([output].into(), to.clone()).await {
             Ok(()) => before = Some(to),
             Err(CommitError::Aborted { .. }) => {
                 progress.step(&progress.failed);

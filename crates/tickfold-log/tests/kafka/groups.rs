@@ -123,7 +123,7 @@ async fn members_share_the_partitions_and_take_over_from_each_other() {
     let mut one = scene.join("one").await;
     one.until(8).await;
     let mut claim = one.member.claim(0).await.unwrap();
-    claim.partition.commit(vec![], position(1, "one")).await.unwrap();
+    claim.partition.commit([].into(), position(1, "one")).await.unwrap();
     let mut two = scene.join("two").await;
     share(&mut one, &mut two).await;
 
@@ -131,7 +131,7 @@ async fn members_share_the_partitions_and_take_over_from_each_other() {
     for &partition in &one.has {
         let mut owned = one.member.claim(partition).await.unwrap().partition;
         let out = append(&scene.at(partition), "one");
-        owned.commit(vec![out], position(10, "one")).await.unwrap();
+        owned.commit([out].into(), position(10, "one")).await.unwrap();
     }
     let elsewhere = *two.has.first().unwrap();
     let claim = one.member.claim(elsewhere).await;
@@ -213,14 +213,14 @@ async fn a_revoked_partition_is_kept_until_it_is_released() {
     for &partition in &revoked {
         let out = append(&scene.at(partition), "last words");
         let owned = &mut claims[partition as usize];
-        owned.commit(vec![out], position(3, "one")).await.unwrap();
+        owned.commit([out].into(), position(3, "one")).await.unwrap();
         one.member.release(&BTreeSet::from([partition]));
     }
     two.until(revoked.len()).await;
     assert_eq!(two.has, revoked);
     for &partition in &revoked {
         let late = append(&scene.at(partition), "too late");
-        let fenced = claims[partition as usize].commit(vec![late], position(4, "one")).await;
+        let fenced = claims[partition as usize].commit([late].into(), position(4, "one")).await;
         assert!(matches!(fenced, Err(CommitError::Fenced)), "{fenced:?}");
         let claim = two.member.claim(partition).await.unwrap();
         assert_eq!(claim.committed, Some(position(3, "one")));
@@ -289,7 +289,7 @@ async fn the_same_name_twice_is_told_to_the_older() {
     let told = timeout(SESSION * 2, older.member.next()).await.expect("told in time");
     assert!(matches!(told, Err(Error::MemberRefused { .. })), "{told:?}");
     println!("{}", told.unwrap_err());
-    let fenced = claim.commit(vec![], position(1, "older")).await;
+    let fenced = claim.commit([].into(), position(1, "older")).await;
     assert!(matches!(fenced, Err(CommitError::Fenced)), "{fenced:?}");
     newer.member.claim(0).await.unwrap();
 }
@@ -385,7 +385,7 @@ async fn child_member() {
                 continue;
             }
             let out = append(&scene.at(*partition), &round.to_string());
-            match owned.commit(vec![out], position(round, "child")).await {
+            match owned.commit([out].into(), position(round, "child")).await {
                 Ok(()) | Err(CommitError::Aborted { .. }) => {}
                 Err(error) => {
                     println!("== lost {partition} by {error:?}");

@@ -104,7 +104,7 @@ async fn run(story: Story, trust_repeated: bool) -> Outcome {
     let mut owned = log.claim("g", &input).await.unwrap().partition;
     let id = format!("g/{}/0", bench.topic);
     let delay = proxy.delay(&id, (story.held, story.cut), story.until);
-    let first = owned.commit(vec![append(&out, "a")], position(1, "a")).await;
+    let first = owned.commit([append(&out, "a")].into(), position(1, "a")).await;
     first.expect("the repetition is answered");
 
     let second = tokio::spawn(commit_second(Arc::clone(&log), owned, input.clone(), out.clone()));
@@ -132,7 +132,7 @@ async fn commit_second(
     input: TopicPartition,
     out: TopicPartition,
 ) -> Result<(), CommitError> {
-    let (outputs, to) = (vec![append(&out, "b")], position(2, "b"));
+    let (outputs, to): (Arc<[_]>, _) = ([append(&out, "b")].into(), position(2, "b"));
     match owned.commit(outputs.clone(), to.clone()).await {
         Err(CommitError::Unclear { .. }) => {
             let mut claim = log.claim("g", &input).await.unwrap();
@@ -149,7 +149,7 @@ async fn succeed(bench: &Bench, late: i16) -> Outcome {
     let committed = claim.committed.unwrap();
     if committed != position(2, "b") {
         let output = append(&bench.at(1), "b");
-        claim.partition.commit(vec![output], position(2, "b")).await.unwrap();
+        claim.partition.commit([output].into(), position(2, "b")).await.unwrap();
     }
     Outcome { late, position: committed, outputs: bench.values(1).await }
 }
@@ -203,7 +203,7 @@ async fn commits_whose_end_finds_no_broker_are_in_doubt_and_hold_nothing_up() {
     let mut owned = Vec::new();
     for group in ["waited", "dropped"] {
         let mut claimed = log.claim(group, &bench.at(0)).await.unwrap().partition;
-        claimed.commit(vec![append(&bench.at(1), group)], position(1, "a")).await.unwrap();
+        claimed.commit([append(&bench.at(1), group)].into(), position(1, "a")).await.unwrap();
         owned.push(claimed);
     }
 
@@ -213,8 +213,8 @@ async fn commits_whose_end_finds_no_broker_are_in_doubt_and_hold_nothing_up() {
         .into_iter()
         .zip(["waited", "dropped"])
         .map(|(mut claimed, group)| {
-            let outputs = vec![append(&out, group)];
-            tokio::spawn(async move { claimed.commit(outputs, position(2, "b")).await })
+            let output = append(&out, group);
+            tokio::spawn(async move { claimed.commit([output].into(), position(2, "b")).await })
         })
         .collect();
     while STANDING.load(Ordering::SeqCst) < 2 {

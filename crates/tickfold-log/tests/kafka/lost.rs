@@ -106,7 +106,7 @@ async fn works(bench: &Bench, log: &KafkaLog) -> bool {
         assert_eq!(read[0].offset, appended);
         let mut claim = log.claim("g", at).await?;
         let next = position(appended + 1, "x");
-        let committed = claim.partition.commit(vec![], next.clone()).await;
+        let committed = claim.partition.commit([].into(), next.clone()).await;
         let found = log.positions("g", &bench.topic).await?;
         Ok::<_, Error>(committed.is_ok() && found[0] == Some(next))
     };

@@ -40,7 +40,7 @@ async fn a_claim_ends_the_open_transaction_of_the_older() {
 
     let fenced = older.commit_transaction(Timeout::Never).unwrap_err();
     assert_eq!(fenced.rdkafka_error_code(), Some(RDKafkaErrorCode::Fenced), "{fenced}");
-    let commit = claim.partition.commit(vec![append(&bench.at(1), "newer")], position(1, "t"));
+    let commit = claim.partition.commit([append(&bench.at(1), "newer")].into(), position(1, "t"));
     commit.await.expect("the claim holds");
     assert_eq!(bench.values(1).await, ["newer"]);
 }
@@ -52,10 +52,10 @@ async fn a_claim_learns_that_it_was_fenced() {
     for (n, outputs) in [vec![append(&bench.at(1), "late")], vec![]].into_iter().enumerate() {
         let (mine, before) = (format!("mine{n}"), position(n as u64, "before"));
         let mut owned = bench.log.claim("g", &bench.at(0)).await.unwrap().partition;
-        owned.commit(vec![append(&bench.at(1), &mine)], before.clone()).await.unwrap();
+        owned.commit([append(&bench.at(1), &mine)].into(), before.clone()).await.unwrap();
         let _newer = bench.foreign_owner("g", 0);
         for round in 0..2 {
-            let fenced = owned.commit(outputs.clone(), position(9, "late")).await;
+            let fenced = owned.commit(outputs.clone().into(), position(9, "late")).await;
             assert!(matches!(fenced, Err(CommitError::Fenced)), "{n}, {round}: {fenced:?}");
         }
         assert_eq!(bench.values(1).await.last(), Some(&mine));
@@ -79,13 +79,13 @@ async fn a_refused_output_aborts_the_commit() {
 
     let mut owned = bench.log.claim("g", &bench.at(0)).await.unwrap().partition;
     for _ in 0..2 {
-        let outputs = vec![append(&bench.at(1), "with it"), append(&small, &large)];
-        let aborted = owned.commit(outputs, position(1, "never")).await;
+        let outputs = [append(&bench.at(1), "with it"), append(&small, &large)];
+        let aborted = owned.commit(outputs.into(), position(1, "never")).await;
         assert!(matches!(aborted, Err(CommitError::Aborted { .. })), "{aborted:?}");
     }
     // The refused ones left a gap in librdkafka's sequence, which costs one more abort.
     let mut aborts = 0;
-    while let Err(error) = owned.commit(vec![append(&small, "fits")], position(2, "t")).await {
+    while let Err(error) = owned.commit([append(&small, "fits")].into(), position(2, "t")).await {
         assert!(matches!(error, CommitError::Aborted { .. }), "the claim holds: {error}");
         aborts += 1;
         assert!(aborts < 3, "sent again and again: {error}");
@@ -110,7 +110,7 @@ async fn aborted_records_are_never_read() {
     };
     abort(&other, &["x"; 3]);
     let mut owned = log.claim("g", &at).await.unwrap().partition;
-    owned.commit(vec![append(&at, "a"), append(&at, "b")], position(1, "")).await.unwrap();
+    owned.commit([append(&at, "a"), append(&at, "b")].into(), position(1, "")).await.unwrap();
     abort(&other, &["x"; 40]);
     log.append(vec![append(&at, "c")]).await.unwrap();
     abort(&other, &["x"; 200]);
@@ -151,7 +151,7 @@ async fn a_marker_wakes_nobody() {
     let bench = Bench::new(broker::shared(), "marker").await;
     let (log, at) = (&bench.log, bench.at(0));
     let mut owned = log.claim("g", &at).await.unwrap().partition;
-    owned.commit(vec![append(&at, "a")], position(1, "")).await.unwrap();
+    owned.commit([append(&at, "a")].into(), position(1, "")).await.unwrap();
     assert_eq!(log.bounds(&at).await.unwrap().end, 2);
     let next = bench.all(0).await[0].offset + 1;
     let other = bench.foreign_owner("other", 1);
@@ -182,7 +182,7 @@ async fn a_commit_that_the_client_does_not_come_back_from_is_in_doubt() {
     let bench = Bench::new(broker::shared(), "held").await;
     let with = KafkaOptions { call_timeout: LIMIT, fail_point: hold, ..options(&bench.brokers) };
     let log = KafkaLog::connect(with).unwrap();
-    let (at, commit) = (bench.at(0), |value| vec![append(&bench.at(1), value)]);
+    let (at, commit) = (bench.at(0), |value| [append(&bench.at(1), value)].into());
     let mut older = log.claim("g", &at).await.unwrap().partition;
     older.commit(commit("a"), position(1, "a")).await.expect("nothing is held");
 
@@ -192,7 +192,7 @@ async fn a_commit_that_the_client_does_not_come_back_from_is_in_doubt() {
     let took = begun.elapsed();
     assert!(matches!(unclear, Err(CommitError::Unclear { .. })), "{unclear:?}");
     assert!(took >= LIMIT && took < HELD, "{took:?}");
-    let again = older.commit(vec![], position(2, "never")).await;
+    let again = older.commit([].into(), position(2, "never")).await;
     assert!(matches!(again, Err(CommitError::Unclear { .. })), "{again:?}");
 
     let mut claim = log.claim("g", &at).await.unwrap();

@@ -7,6 +7,8 @@
 //! [`Input::Stop`], [`Input::TakenAway`] and
 //! [`Input::CheckpointAsked`] and [`Input::SwapAsked`] may come at any time.
 
+use std::sync::Arc;
+
 use tickfold_core::overlay::Overlay;
 use tickfold_log::{Append, Bounds, CommitError, Committed, Error as LogError, Offset, Record};
 use tickfold_store::{Checkpoint, Error as StoreError, NextStore, PartitionStore, StoreHead};
@@ -56,7 +58,7 @@ pub enum Command {
         /// What for.
         purpose: Purpose,
         /// Records for derived topics.
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         /// Next input position and token.
         position: Committed,
     },

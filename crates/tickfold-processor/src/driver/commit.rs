@@ -1,5 +1,7 @@
 //! A commit on its way: sent, in doubt, sent again, certain.
 
+use std::sync::Arc;
+
 use tickfold_core::FOLD_VERSION;
 use tickfold_log::{Append, CommitError, Committed, Offset};
 use tickfold_store::StoreHead;
@@ -21,7 +23,7 @@ const SWAP_ATTEMPTS_MAX: u32 = 5;
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) purpose: Purpose,
-    outputs: Vec<Append>,
+    outputs: Arc<[Append]>,
     /// The position before it, exactly as committed.
     before: Option<Committed>,
     pub(super) position: Committed,
@@ -59,13 +61,14 @@ impl InFlight {
         position: Committed,
         write: Option<Box<StoreWrite>>,
     ) -> Self {
+        let outputs = outputs.into();
         Self { purpose, outputs, before, position, write, attempts: 0, owed: Owed::Outcome }
     }
 
     /// Sends it, each time with the same bytes.
     pub(super) fn send(&mut self) -> Command {
         self.owed = Owed::Outcome;
-        let (outputs, position) = (self.outputs.clone(), self.position.clone());
+        let (outputs, position) = (Arc::clone(&self.outputs), self.position.clone());
         Command::Commit { purpose: self.purpose, outputs, position }
     }
 

@@ -30,7 +30,7 @@ struct SlowOwned(Box<dyn OwnedPartition>, Duration);
 impl OwnedPartition for SlowOwned {
     fn commit(
         &mut self,
-        outputs: Vec<Append>,
+        outputs: Arc<[Append]>,
         position: Committed,
     ) -> LogFuture<'_, Result<(), CommitError>> {
         Box::pin(async move {

@@ -132,7 +132,7 @@ fn raw(partition: u32) -> TopicPartition {
 /// Puts the group's position elsewhere.
 async fn set_position(log: &dyn Log, partition: u32, position: Committed) {
     let mut claim = log.claim("tickfold", &raw(partition)).await.unwrap();
-    claim.partition.commit(Vec::new(), position).await.unwrap();
+    claim.partition.commit([].into(), position).await.unwrap();
 }
 
 /// Positions of the group.

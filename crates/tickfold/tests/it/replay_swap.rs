@@ -596,7 +596,7 @@ fn age_token(root: &Path, partition: u32) {
         let (new, old) = (format!(";f={FOLD_VERSION};"), format!(";f={};", FOLD_VERSION - 1));
         assert!(position.metadata.contains(&new));
         position.metadata = position.metadata.replace(&new, &old);
-        claim.partition.commit(Vec::new(), position).await.unwrap();
+        claim.partition.commit([].into(), position).await.unwrap();
         log.close().await.unwrap();
     });
 }

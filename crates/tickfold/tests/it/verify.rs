@@ -125,7 +125,7 @@ fn spoil_token(root: &Path, spoil: impl Fn(&str) -> String) -> (u64, u64) {
         let spoiled = Committed { metadata: spoil(&found.metadata), ..found.clone() };
         assert_ne!(spoiled, found, "the fault landed");
         let mut claim = log.claim("tickfold", &place).await.unwrap();
-        claim.partition.commit(Vec::new(), spoiled).await.unwrap();
+        claim.partition.commit([].into(), spoiled).await.unwrap();
         log.close().await.unwrap();
         (partition as u64, found.offset)
     })
