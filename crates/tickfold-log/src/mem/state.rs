@@ -147,7 +147,7 @@ impl State {
             FailAppends::HalfWay => {
                 self.check_appends(&records)?;
                 let half = records.len().div_ceil(2);
-                self.write(records.into_iter().take(half).collect());
+                self.write(records.into_iter().take(half));
                 unavailable("appends fail half-way, on request")
             }
         })
@@ -213,7 +213,7 @@ impl State {
         let key = (group.to_owned(), input.clone());
         let late = self.groups.entry(key.clone()).or_default().late.take();
         if let Some((outputs, position)) = late {
-            self.apply(&key, outputs, position);
+            self.apply(&key, &outputs, position);
         }
         let group = self.groups.entry(key).or_default();
         group.epoch += 1;
@@ -284,12 +284,12 @@ impl State {
 
         let unclear = || CommitError::Unclear { reason: "answer lost on request".to_owned() };
         match self.commit_faults.pop_front() {
-            None => self.apply(&key, outputs, position),
+            None => self.apply(&key, &outputs, position),
             Some(Fault::Aborted) => {
                 return Err(CommitError::Aborted { reason: "aborted on request".to_owned() });
             }
             Some(Fault::UnclearApplied) => {
-                self.apply(&key, outputs, position);
+                self.apply(&key, &outputs, position);
                 self.spend(&key);
                 return Err(unclear());
             }
@@ -312,13 +312,8 @@ impl State {
     }
 
     /// Writes a checked commit.
-    fn apply(
-        &mut self,
-        key: &(String, TopicPartition),
-        outputs: Arc<[Append]>,
-        position: Committed,
-    ) {
-        self.write(outputs.to_vec());
+    fn apply(&mut self, key: &(String, TopicPartition), outputs: &[Append], position: Committed) {
+        self.write(outputs.iter().cloned());
         self.groups.entry(key.clone()).or_default().committed = Some(position);
     }
 
@@ -332,9 +327,9 @@ impl State {
 
     /// Writes checked records. One to a partition that is gone meanwhile is dropped, as its topic
     /// was.
-    fn write(&mut self, records: Vec<Append>) -> Vec<Offset> {
+    fn write(&mut self, records: impl IntoIterator<Item = Append>) -> Vec<Offset> {
         let now_ms = self.now_ms;
-        let mut offsets = Vec::with_capacity(records.len());
+        let mut offsets = Vec::new();
         for append in records {
             let Some(partition) = self.partition_mut(&append.to) else { continue };
             let offset = partition.end;

@@ -375,7 +375,7 @@ final class Fold implements Processor<byte[], byte[], String, Output> {
             return;
         }
         String category = message.category();
-        boolean exempt = category.startsWith("authentication") || category.equals("utility");
+        boolean exempt = message.isLoginCode() || category.equals("utility");
         long at = time == State.NO_TIME ? logTime : time;
         if (code == 131_026 || code == 130_472 || (code == 131_049 && exempt)) {
             long valid = fallbackValid(category);

@@ -138,7 +138,7 @@ final class Message {
     }
 
     boolean isLoginCode() {
-        return isPriced() && category().startsWith("authentication");
+        return category().startsWith("authentication");
     }
 
     boolean isDelivered() {
